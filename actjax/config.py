@@ -1,0 +1,90 @@
+"""Config files -> checked calls: every section of a config is the keyword arguments of one function.
+
+So no key can stay unread and no number can be missing: a wrong name stops the launch and hears the nearest right one.
+"""
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+
+from ml_collections import ConfigDict
+
+
+def parse_arg(arg: str | None, **defaults) -> SimpleNamespace:
+    """The text after the colon of `--config=file.py:frames=16,tsn` -> a namespace with all of `defaults`' names.
+
+    Values take the type of their default; the bare name of a boolean means True.
+
+    Raises:
+      ValueError: an unknown name (lists all), a value of another type, a bare name that is no boolean.
+    """
+    values = dict(defaults)
+    for part in filter(None, (arg or "").split(",")):
+        name, equals, text = part.partition("=")
+        if name not in defaults:
+            raise ValueError(f"config argument {unknown(name, defaults)}")
+        kind = type(defaults[name])
+        if kind is bool:
+            if text.lower() not in ("", "true", "false"):
+                raise ValueError(f"config argument {part!r}: {name} is true or false")
+            values[name] = text.lower() != "false"
+            continue
+        if not equals:
+            raise ValueError(f"config argument {part!r}: write {name}=VALUE")
+        try:
+            values[name] = kind(text)
+        except ValueError:
+            raise ValueError(f"config argument {part!r}: {name} is of type {kind.__name__}") from None
+    return SimpleNamespace(**values)
+
+
+def bind(function: Callable, section: Mapping, where: str, *, given: tuple[str, ...] = ()) -> Callable:
+    """`function` with its keyword arguments taken from a config section, checked against its signature.
+
+    Args:
+      section: the arguments; nested sections are passed on as plain dicts.
+      where: the section's dotted name, for the errors.
+      given: arguments that the caller will pass later; the config must not hold them.
+
+    Raises:
+      ValueError: a key that the function does not take, or an argument without default that is missing.
+    """
+    section = plain(section)
+    if not isinstance(section, dict):
+        raise ValueError(f"{where}: expected a section of keys and values, got {section!r}")
+    signature = inspect.signature(function).parameters.values()
+    parameters = {p.name: p for p in signature if p.name not in given and p.kind is not p.VAR_KEYWORD}
+    passes_on = any(p.kind is p.VAR_KEYWORD for p in signature)  # to a function that checks them in its turn
+    for key in section:
+        if key not in parameters and not passes_on:
+            raise ValueError(f"{where}.{unknown(key, parameters)}")
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in section:
+            raise ValueError(f"{where}.{name} is missing; {function.__name__} needs it")
+    return functools.partial(function, **section)
+
+
+def pick(table: Mapping[str, Callable], section: Mapping, where: str, *, given: tuple[str, ...] = ()) -> Callable:
+    """`{"name": "center", "size": 224}` -> `table["center"]` with `size=224`, checked as by `bind`."""
+    section = plain(section)
+    if not isinstance(section, dict) or "name" not in section:
+        raise ValueError(f"{where}.name is missing; choose from {sorted(table)}")
+    name = section.pop("name")
+    if name not in table:
+        raise ValueError(f"{where}.name={unknown(name, table)}")
+    return bind(table[name], section, where, given=given)
+
+
+def plain(section):
+    """ConfigDicts and mappings, at any depth -> dicts; anything else as it is."""
+    if isinstance(section, (Mapping, ConfigDict)):
+        return {key: plain(value) for key, value in section.items()}
+    return section
+
+
+def unknown(name, known) -> str:
+    """An error's second half: what the unknown name is nearest to, and all there is."""
+    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    return f"{name!r} is unknown; {f'did you mean {near[0]!r}? ' if near else ''}choose from {sorted(known)}"

@@ -1,0 +1,142 @@
+"""Config -> everything a run needs, checked whole before any data is opened.
+
+A config has one section per function that reads it: `data`, `loader`, `model`, `train`, `eval`, `optim`, `run`.
+"""
+
+import functools
+import logging
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+from actjax import training
+from actjax.config import bind, pick, plain, unknown
+from actjax.data.datasets import DATASETS, Dataset
+from actjax.data.loading import Quarantine, Shard, eval_batches, train_batches
+from actjax.data.stages import AVERAGE_CLIPS, EVAL_VIEWS, SAMPLERS, TRAIN_VIEWS, Protocol
+from actjax.tasks import Task, recognition
+from actjax.tasks.recognition import MODELS
+from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES, by_epoch
+
+log = logging.getLogger(__name__)
+
+
+class Experiment(NamedTuple):
+    """A task, how its videos are read for evaluation and prediction, and how it is trained.
+
+    open_dataset: () -> Dataset; may take a while the first time.
+    loop_data: (Dataset, workdir) -> what the training loop asks of the data.
+    optimizer: (params, steps_per_epoch) -> optax transformation; `rules` is its policy per parameter.
+    """
+
+    task: Task
+    protocol: Protocol
+    settings: training.Settings
+    open_dataset: Callable[[], Dataset]
+    loop_data: Callable[[Dataset, pathlib.Path], training.Data]
+    optimizer: Callable
+    rules: tuple
+
+
+def build(config) -> Experiment:
+    """Checks every key of a config against the function that reads it.
+
+    Raises:
+      ValueError: a key that nobody reads, an unknown name, a missing key; names the nearest valid one.
+    """
+    sections = plain(config)
+    name = sections.pop("task", None)
+    if name not in TASKS:
+        raise ValueError(f"config.task={unknown(name, TASKS)}")
+    return bind(TASKS[name], sections, "config")()
+
+
+def recognition_experiment(*, data, loader, model, train, eval, optim, run) -> Experiment:
+    """One label per video: TSN, TSM."""
+    settings = bind(training.Settings, run, "run")().check()
+    network = pick(MODELS, model, "model")()
+    train_clips = bind(_protocol, train, "train", given=("views",))(views=TRAIN_VIEWS)
+    protocol = bind(_evaluation, eval, "eval")()
+    optimizer, rules = bind(_optimizer, optim, "optim", given=("settings",))(settings=settings)
+    open_dataset = pick(DATASETS, data, "data", given=("num_classes",))
+    load = bind(_loop_data, loader, "loader", given=("dataset", "workdir", "settings", "train", "eval"))
+    return Experiment(
+        task=recognition(network, average_clips=protocol.average_clips),
+        protocol=protocol,
+        settings=settings,
+        open_dataset=functools.partial(open_dataset, num_classes=network.num_classes),
+        loop_data=functools.partial(load, settings=settings, train=train_clips, eval=protocol),
+        optimizer=optimizer,
+        rules=rules,
+    )
+
+
+TASKS = {"recognition": recognition_experiment}
+
+
+def _protocol(*, sample, view, views, backend: str = "decord", fused: bool = True) -> Protocol:
+    given = ("num_frames", "height", "width", "rng")
+    where = "train" if views is TRAIN_VIEWS else "eval"
+    protocol = Protocol(
+        pick(SAMPLERS, sample, f"{where}.sample", given=given),
+        pick(views, view, f"{where}.view", given=given),
+        backend,
+        fused,
+    )
+    protocol.clip_shape  # makes the clip of a made-up video: a crop that does not fit fails here
+    return protocol
+
+
+def _evaluation(*, sample, view, average_clips: str = "prob", backend: str = "decord", fused: bool = True) -> Protocol:
+    if average_clips not in AVERAGE_CLIPS:
+        raise ValueError(f"eval.average_clips={unknown(average_clips, AVERAGE_CLIPS)}")
+    protocol = _protocol(sample=sample, view=view, views=EVAL_VIEWS, backend=backend, fused=fused)
+    return protocol._replace(average_clips=average_clips)
+
+
+def _loop_data(
+    dataset: Dataset, workdir: pathlib.Path, *, settings, train, eval, num_workers: int = 2, max_broken: float = 0.05
+) -> training.Data:
+    """The loop's view of a data set; `max_broken` is the share of undecodable videos that a run accepts."""
+    import jax
+
+    shard = Shard(jax.process_index(), jax.process_count())
+    common = dict(batch_size=settings.batch_size, num_workers=num_workers, shard=shard)
+    limits = dict(num_records=len(dataset.train) + len(dataset.val), max_share=max_broken)
+    quarantine = Quarantine(workdir / "quarantine.jsonl", **limits)
+
+    def train_steps(first_step: int, num_steps: int):
+        span = dict(first_step=first_step, num_steps=num_steps, seed=settings.seed)
+        return train_batches(dataset.train, train, quarantine=quarantine, **common, **span)
+
+    def passes():
+        return eval_batches(dataset.val, eval, quarantine=quarantine, **common)
+
+    return training.Data(len(dataset.train), train_steps, passes)
+
+
+def _optimizer(
+    *,
+    name: str,
+    lr: float,
+    lr_batch_size: int,
+    schedule,
+    rules,
+    settings: training.Settings,
+    warmup_epochs: float = 0.0,
+    warmup_ratio: float = 0.1,
+    **options,
+) -> tuple[Callable, tuple]:
+    """Optimizer and parameter rules; `lr` is meant for `lr_batch_size` clips and scales with the batch."""
+    rules = pick(RULES, rules, "optim.rules")()
+    factor = pick(SCHEDULES, schedule, "optim.schedule", given=("epoch", "epochs"))
+    given = ("params", "schedule", "rules")
+    make = functools.partial(pick(OPTIMIZERS, {"name": name, **options}, "optim", given=given), rules=rules)
+    scheduled = functools.partial(
+        by_epoch,
+        functools.partial(factor, epochs=settings.epochs),
+        lr=lr * settings.batch_size / lr_batch_size,
+        warmup_epochs=warmup_epochs,
+        warmup_ratio=warmup_ratio,
+    )
+    return lambda params, steps_per_epoch: make(params, scheduled(steps_per_epoch=steps_per_epoch)), rules

@@ -1,0 +1,96 @@
+"""Metrics of action recognition. Shapes: n videos, k classes."""
+
+import numpy as np
+
+NORMALIZATIONS = ("true", "pred", "all", None)
+
+
+def softmax(x, axis: int = 1) -> np.ndarray:
+    """Exponentials normalised along `axis` -> as `x`; integers become float64. Source: the API entry softmax.
+
+    A slice that holds NaN or +inf, or nothing but -inf, becomes NaN.
+    """
+    x = np.asarray(x)
+    with np.errstate(invalid="ignore"):
+        exponentials = np.exp(x - x.max(axis=axis, keepdims=True))
+        return exponentials / exponentials.sum(axis=axis, keepdims=True)
+
+
+def top_k_accuracy(scores, labels, topk=(1,)) -> list[float]:
+    """Share of videos whose label is among their k best scores -> one float per k in `topk`.
+
+    Args:
+      scores: [n, k], an array or a list of rows.
+      labels: [n] class numbers; one outside 0..k-1 never hits.
+      topk: the ks; one above their number takes all classes.
+
+    Raises:
+      TypeError: `topk` is a number. AxisError: scores are not 2-d. ValueError: n rows, but neither n labels nor one.
+
+    Ties: the higher class number wins; NaN ranks first. No rows: NaN. As in the reference, k = 0 takes all classes and
+    k = -j all but the j lowest. Source: the API entry top_k_accuracy.
+    """
+    if isinstance(topk, (int, np.integer)):
+        raise TypeError(f"top_k_accuracy: topk={topk}; expected a tuple, as (1, 5)")
+    scores, labels = np.asarray(scores), np.asarray(labels).reshape(-1)
+    if scores.ndim != 2:
+        raise np.exceptions.AxisError(f"top_k_accuracy: scores have shape {scores.shape}; expected [n, k]")
+    if len(labels) not in (len(scores), 1):
+        raise ValueError(f"top_k_accuracy: {len(labels)} labels for {len(scores)} rows of scores")
+    if not len(scores):
+        return [float("nan")] * len(topk)
+    ranked = np.argsort(scores, axis=1, kind="stable")[:, ::-1]
+    hits = ranked == labels[:, None]
+    return [float(hits[:, : k if k > 0 else hits.shape[1] + k].any(axis=1).mean()) for k in topk]
+
+
+def confusion_matrix(y_pred, y_real, normalize=None) -> np.ndarray:
+    """Pairs counted: rows real, columns predicted, over the sorted labels that occur -> int64 or float64 [l, l].
+
+    Args:
+      y_pred, y_real: [n] whole numbers, predictions first.
+      normalize: "true" divides rows by their sum, "pred" columns, "all" everything; 0 / 0 is 0. None: counts.
+
+    Raises:
+      ValueError: an unknown `normalize`, or lengths that differ (the reference drops the surplus).
+      TypeError: labels that are not a list or array of int64 or int32.
+
+    Source: the API entry confusion_matrix.
+    """
+    if normalize not in NORMALIZATIONS:
+        raise ValueError(f"confusion_matrix: normalize={normalize!r}; choose from {NORMALIZATIONS}")
+    y_pred, y_real = _labels("y_pred", y_pred), _labels("y_real", y_real)
+    if len(y_pred) != len(y_real):
+        raise ValueError(f"confusion_matrix: {len(y_pred)} predictions for {len(y_real)} labels")
+    names, numbers = np.unique(np.concatenate([y_real, y_pred]), return_inverse=True)
+    cells = numbers[: len(y_real)] * len(names) + numbers[len(y_real) :]
+    matrix = np.bincount(cells, minlength=len(names) ** 2).reshape(len(names), len(names))
+    if normalize is None:
+        return matrix
+    total = matrix.sum(axis={"true": 1, "pred": 0, "all": None}[normalize], keepdims=True)
+    return np.divide(matrix, total, out=np.zeros(matrix.shape), where=total != 0)
+
+
+def mean_class_accuracy(scores, labels) -> float:
+    """Mean over classes of the share of each class's videos that were recognised.
+
+    Args:
+      scores: [n, k]; the best score of a row is its prediction, the lowest class number wins ties.
+      labels: [n] whole numbers.
+
+    A class that is predicted but never real counts as 0, as in the reference; one that is neither is left out.
+    No rows: NaN. Errors as in `confusion_matrix`. Source: the API entry mean_class_accuracy.
+    """
+    if not len(scores):
+        return float("nan")
+    matrix = confusion_matrix(np.argmax(np.asarray(scores), axis=1), labels, normalize="true")
+    return float(np.diag(matrix).mean())
+
+
+def _labels(name: str, labels) -> np.ndarray:
+    if isinstance(labels, list):
+        labels = np.array(labels)
+    if not isinstance(labels, np.ndarray) or labels.dtype not in (np.int64, np.int32):
+        kind = labels.dtype if isinstance(labels, np.ndarray) else type(labels).__name__
+        raise TypeError(f"confusion_matrix: {name} is {kind}; expected a list or array of int64")
+    return labels.reshape(-1)

@@ -1,0 +1,19 @@
+"""uint8 pixels -> what a network computes in, on the device, where it fuses with the first layer."""
+
+import jax.numpy as jnp
+
+# ImageNet statistics of RGB in 0..255.
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+def normalize(pixels, *, mean=IMAGENET_MEAN, std=IMAGENET_STD, dtype=jnp.float32):
+    """`(pixels - mean) / std` per channel, in float32, then cast -> `dtype` [..., c].
+
+    Raises:
+      ValueError: a std that is not positive. Source: the API entry Normalize.
+    """
+    if min(std) <= 0:
+        raise ValueError(f"normalize: std={tuple(std)}; every value must be positive")
+    mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
+    return ((pixels.astype(jnp.float32) - mean) / std).astype(dtype)

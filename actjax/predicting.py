@@ -1,0 +1,53 @@
+"""Video files -> named classes."""
+
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from actjax.data.stages import Protocol, read_clip
+from actjax.video.decoding import VideoError
+
+VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".webm")
+
+
+def predict_files(
+    path: str | os.PathLike,
+    protocol: Protocol,
+    predict: Callable,
+    variables: dict,
+    class_names: Sequence[str],
+    *,
+    topk: int = 5,
+) -> Iterator[dict]:
+    """The best classes of one video file, or of every video file in a folder.
+
+    Args:
+      path: the file or folder.
+      protocol: how files become clips: the one of the evaluation.
+      predict: (variables, batch) -> {"scores": [b, k]}.
+      topk: classes per video.
+
+    Yields:
+      {"video", "predictions": [{"class", "label", "score"}]}, best first; {"video", "error"} for a broken file.
+
+    Raises:
+      FileNotFoundError: no such file, or no video file in the folder.
+    """
+    path = pathlib.Path(path)
+    files = sorted(f for f in path.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES) if path.is_dir() else [path]
+    if not path.exists() or not files:
+        raise FileNotFoundError(f"{path}: no video file there; suffixes looked for are {VIDEO_SUFFIXES}")
+    for file in files:
+        try:
+            clip = read_clip(str(file), protocol, rngs=lambda stage: None)
+        except VideoError as error:
+            yield {"video": str(file), "error": error.reason}
+            continue
+        scores = np.asarray(predict(variables, {"video": clip[None]})["scores"][0])
+        best = np.argsort(-scores, kind="stable")[:topk]
+        yield {
+            "video": str(file),
+            "predictions": [{"class": class_names[k], "label": int(k), "score": float(scores[k])} for k in best],
+        }

@@ -1,0 +1,6 @@
+"""Tasks: where a model meets its loss and its metric."""
+
+from actjax.tasks.recognition import recognition
+from actjax.tasks.task import Task
+
+__all__ = ["Task", "recognition"]

@@ -1,0 +1,43 @@
+"""One mesh over all devices, and the two ways an array lies on it."""
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+DATA = "data"  # the mesh axis over which batches are split
+
+
+def make_mesh() -> Mesh:
+    """All devices of all hosts along one axis."""
+    return jax.make_mesh((jax.device_count(),), (DATA,), axis_types=(AxisType.Auto,))
+
+
+def split(mesh: Mesh) -> NamedSharding:
+    """Each device holds its part of the first axis."""
+    return NamedSharding(mesh, PartitionSpec(DATA))
+
+
+def replicate(mesh: Mesh) -> NamedSharding:
+    """Each device holds everything."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def put(batch: dict[str, np.ndarray], sharding: NamedSharding) -> dict[str, jax.Array]:
+    """This host's rows -> arrays over all hosts' rows. One of the two places where data crosses to a device."""
+    with jax.transfer_guard("allow"):
+        return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
+
+
+def gather(tree):
+    """Replicated or split arrays -> NumPy on every host. The other place."""
+    with jax.transfer_guard("allow"):
+        if jax.process_count() == 1:
+            return jax.tree.map(np.asarray, tree)
+        return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def check_batch_size(batch_size: int, mesh: Mesh) -> None:
+    """ValueError unless every device gets the same number of clips."""
+    if batch_size % mesh.size:
+        raise ValueError(f"batch_size={batch_size} does not divide by {mesh.size} devices")

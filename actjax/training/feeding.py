@@ -1,0 +1,63 @@
+"""Host batches -> device batches, one ahead of the step that runs."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import jax
+
+
+class Feeder:
+    """Iterates over `put(batch)`, transferring the next batch in a thread while the devices compute.
+
+    `waited` sums the seconds in which the devices had nothing to do because data was late.
+    """
+
+    def __init__(self, batches: Iterator, put: Callable):
+        self._batches, self._put = batches, put
+        self._queue: queue.Queue = queue.Queue(maxsize=1)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._transfer, daemon=True, name="feeder")
+        self.waited = 0.0
+        self._thread.start()
+
+    def next(self, running=None):
+        """The next batch; `running` is what the step in progress will return."""
+        if self._queue.empty():
+            jax.block_until_ready(running)  # as long as a step runs, nobody waits for data
+            start = time.perf_counter()
+            kind, item = self._queue.get()
+            self.waited += time.perf_counter() - start
+        else:
+            kind, item = self._queue.get()
+        if kind is BaseException:
+            raise item
+        return item
+
+    def close(self) -> None:
+        self._stop.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get_nowait()
+            except queue.Empty:
+                self._thread.join(0.05)
+        self._batches.close()
+
+    def _transfer(self):
+        try:
+            for batch in self._batches:
+                if not self._offer((None, self._put(batch))):
+                    return
+            self._offer((BaseException, RuntimeError("the loader ran out of batches before the last step")))
+        except BaseException as error:  # whatever it is, the training loop raises it
+            self._offer((BaseException, error))
+
+    def _offer(self, item) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False

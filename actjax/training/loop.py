@@ -1,0 +1,139 @@
+"""Trains one task. Reads top to bottom; it knows of the task its four functions, and of the data two."""
+
+import functools
+import logging
+import math
+import pathlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import NamedTuple
+
+import jax
+
+from actjax.training import checkpoints, devices, step
+from actjax.training.evaluating import evaluate
+from actjax.training.feeding import Feeder
+from actjax.training.reporting import Report, scalars
+
+log = logging.getLogger(__name__)
+
+
+class Data(NamedTuple):
+    """What the loop asks of the data.
+
+    num_records: records in an epoch.
+    train: (first_step, num_steps) -> the host's batches of these steps.
+    evaluate: () -> passes over the validation set, each an iterator of the host's batches.
+    """
+
+    num_records: int
+    train: Callable[[int, int], Iterator]
+    evaluate: Callable[[], Iterator]
+
+
+class Settings(NamedTuple):
+    """The numbers of a training run. `eval_every` counts epochs, `log_every` and `save_every` steps."""
+
+    epochs: float
+    batch_size: int
+    seed: int = 0
+    bn: str = "global"
+    log_every: int = 20
+    eval_every: float = 1
+    save_every: int = 1000
+    keep: int = 2
+    best: str = "top1_acc"
+
+    def check(self) -> "Settings":
+        """Itself. Raises ValueError for a number or name out of range."""
+        for name in ("epochs", "batch_size", "log_every", "eval_every", "save_every", "keep"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"config.{name}={getattr(self, name)}; must be positive")
+        if self.bn not in step.BN:
+            raise ValueError(f"config.bn={self.bn!r}; choose from {step.BN}")
+        checkpoints.higher_is_better(self.best)
+        return self
+
+
+def train(task, data: Data, optimizer: Callable, settings: Settings, workdir: pathlib.Path) -> dict:
+    """Trains from the latest checkpoint in `workdir`, or from the start, to the last epoch -> the final metrics.
+
+    Args:
+      task: `init`, `loss`, `predict`, `score`.
+      optimizer: (params, steps_per_epoch) -> optax transformation.
+    """
+    # Devices: one mesh, two shardings.
+    mesh = devices.make_mesh()
+    devices.check_batch_size(settings.batch_size, mesh)
+    everywhere = devices.replicate(mesh)
+    put = functools.partial(devices.put, sharding=devices.split(mesh))
+
+    # Time: epochs are passes over the records, whatever the batch size; a batch may span two.
+    steps_per_epoch = data.num_records / settings.batch_size
+    steps = math.ceil(settings.epochs * steps_per_epoch)
+    epoch_of = lambda n: n / steps_per_epoch
+    eval_due = lambda n: n == steps or epoch_of(n) // settings.eval_every > epoch_of(n - 1) // settings.eval_every
+
+    # State: shapes first, then arrays born where they belong.
+    tx = functools.partial(optimizer, steps_per_epoch=steps_per_epoch)
+    create = functools.partial(step.create_state, seed=settings.seed, init=task.init, tx=tx)
+    shapes = step.shapes_of(create, everywhere)
+
+    # The two compiled functions.
+    update = jax.jit(
+        functools.partial(step.update, loss=task.loss, tx=tx, mesh=mesh, bn=settings.bn),
+        donate_argnums=0,
+        out_shardings=everywhere,
+    )
+    predict = jax.jit(task.predict, out_shardings=everywhere)
+
+    with ExitStack() as stack:
+        manager = stack.enter_context(
+            checkpoints.open_checkpoints(workdir / "checkpoints", keep=settings.keep, best=settings.best)
+        )
+        first = manager.latest_step() or 0
+        state = checkpoints.restore(manager, shapes, step=first) if first else jax.jit(create, out_shardings=everywhere)()
+        log.info("steps %d to %d on %d devices", first + 1, steps, jax.device_count())
+        passes = stack.enter_context(closing(data.evaluate()))
+        if first == steps:
+            return evaluate(predict, task.score, state.variables, next(passes), put=put)
+        report = Report(workdir, first_step=first, steps=steps, batch_size=settings.batch_size)
+        stack.callback(report.close)
+        feeder = stack.enter_context(closing(Feeder(data.train(first, steps), put)))
+        stack.enter_context(jax.transfer_guard("disallow"))
+
+        batch, waited = feeder.next(), 0.0
+        report.resume_clock()
+        for n in range(first + 1, steps + 1):
+            state, numbers = update(state, batch)
+            if n < steps:
+                batch = feeder.next(running=numbers)
+            if n % settings.log_every == 0 or n == steps:
+                numbers = scalars(devices.gather(numbers))
+                report.train(n, epoch_of(n), numbers, waited=feeder.waited - waited)
+                waited = feeder.waited
+            metrics = None
+            if eval_due(n):
+                metrics = evaluate(predict, task.score, state.variables, next(passes), put=put)
+                report.evaluation(n, epoch_of(n), scalars(metrics))
+            if metrics or n % settings.save_every == 0:
+                checkpoints.save(manager, n, state, scalars(metrics) if metrics else None)
+                report.resume_clock()
+    return metrics
+
+
+def restore_variables(task, optimizer: Callable, settings: Settings, workdir: pathlib.Path, which: str) -> tuple[dict, int]:
+    """The variables of a checkpoint ("best", "latest" or a step) on this host's devices, and its step.
+
+    Raises:
+      FileNotFoundError: there is no such checkpoint.
+    """
+    tx = functools.partial(optimizer, steps_per_epoch=1.0)  # only the shape of its state matters here
+    create = functools.partial(step.create_state, seed=settings.seed, init=task.init, tx=tx)
+    shapes = step.shapes_of(create, devices.replicate(devices.make_mesh()))
+    folder = workdir / "checkpoints"
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no checkpoints in {workdir}; train first, or name another --workdir")
+    with checkpoints.open_checkpoints(folder, keep=settings.keep, best=settings.best, read_only=True) as manager:
+        chosen = checkpoints.find(manager, which)
+        return checkpoints.restore(manager, shapes, step=chosen).variables, chosen

@@ -1,0 +1,106 @@
+"""What a run tells: a progress line, metrics.jsonl, TensorBoard events. Only process 0 speaks."""
+
+import json
+import logging
+import math
+import pathlib
+import time
+
+import jax
+import numpy as np
+import rich
+import tensorboardX
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+log = logging.getLogger(__name__)
+
+
+class Report:
+    """Metrics of a run, to files and to the reader."""
+
+    def __init__(self, workdir: pathlib.Path, *, first_step: int, steps: int, batch_size: int):
+        self._on = jax.process_index() == 0
+        self._steps, self._batch_size, self._done = steps, batch_size, first_step
+        self._clock = time.perf_counter()
+        self._path = workdir / "metrics.jsonl"
+        if not self._on:
+            return
+        self._forget_after(first_step)
+        self._events = tensorboardX.SummaryWriter(str(workdir), purge_step=first_step + 1)
+        console = rich.get_console()  # shared with the log lines that scroll above the bar
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[numbers]}"),
+            TextColumn("eta"), TimeRemainingColumn(), console=console, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._live = console.is_terminal
+        self._bar = self._progress.add_task("training", total=steps, completed=first_step, numbers="")
+        self._progress.start()
+
+    def train(self, step: int, epoch: float, numbers: dict[str, float], *, waited: float) -> None:
+        """Numbers of the training step just done; `waited`: seconds since the last report without data.
+
+        Raises:
+          FloatingPointError: one of them is not finite.
+        """
+        for name, value in numbers.items():
+            if not math.isfinite(value):
+                raise FloatingPointError(f"{name} is {value} at step {step}; a lower optim.lr or a lower clip_norm may help")
+        now = time.perf_counter()
+        seconds, steps = now - self._clock, step - self._done
+        self._clock, self._done = now, step
+        rate = steps * self._batch_size / seconds
+        numbers = numbers | {"clips_per_s": rate, "data_wait": min(waited / seconds, 1.0)}
+        self._write(step, epoch, "train", numbers)
+        if self._on:
+            line = f"loss {numbers['loss']:.3f}  {rate:.1f} clips/s  data wait {numbers['data_wait']:.0%}"
+            self._progress.update(self._bar, completed=step, numbers=line)
+            if not self._live:
+                eta = (self._steps - step) * seconds / steps
+                log.info("step %d/%d  epoch %.2f  %s  eta %s", step, self._steps, epoch, line, _clock(eta))
+
+    def evaluation(self, step: int, epoch: float, metrics: dict[str, float]) -> None:
+        """Metrics of the validation set."""
+        self._write(step, epoch, "val", metrics)
+        if self._on:
+            log.info("epoch %.2f  validation  %s", epoch, "  ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
+
+    def resume_clock(self) -> None:
+        """Training goes on: the time since the last report was spent elsewhere (evaluation, a checkpoint)."""
+        self._clock = time.perf_counter()
+
+    def close(self) -> None:
+        if self._on:
+            self._progress.stop()
+            self._events.close()
+
+    def _write(self, step: int, epoch: float, split: str, numbers: dict[str, float]) -> None:
+        if not self._on:
+            return
+        row = {"step": step, "epoch": round(epoch, 4), "split": split, **numbers}
+        with self._path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        for name, value in numbers.items():
+            self._events.add_scalar(f"{split}/{name}", value, step)
+
+    def _forget_after(self, step: int) -> None:
+        """Drops rows of steps that a resumed run will do again."""
+        if self._path.exists():
+            rows = [line for line in self._path.read_text().splitlines() if _step_of(line) <= step]
+            self._path.write_text("".join(f"{row}\n" for row in rows))
+
+
+def scalars(metrics: dict) -> dict[str, float]:
+    """The metrics that are single numbers."""
+    return {name: float(value) for name, value in metrics.items() if np.ndim(value) == 0}
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except json.JSONDecodeError:  # the killed run's last, half-written line
+        return math.inf
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"

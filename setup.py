@@ -1,0 +1,38 @@
+"""Metadata and dependencies of actjax; tool settings are in pyproject.toml."""
+
+import pathlib
+
+from setuptools import find_packages, setup
+
+EXTRAS = {
+    "gpu": ["jax[cuda13]"],
+    "plots": ["matplotlib>=3.9"],
+    "torch": ["torch>=2.6"],  # the other side of benchmarks and trajectory tests
+    "test": ["hypothesis>=6.100", "pytest>=8", "ruff>=0.12"],
+}
+
+setup(
+    name="actjax",
+    version="0.1.0",
+    description="Video action recognition and temporal action localization in JAX",
+    long_description=pathlib.Path(__file__).with_name("README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["actjax", "actjax.*"]),
+    install_requires=[
+        "absl-py>=2.1",
+        "decord>=0.6.0",
+        "flax>=0.12,<0.14",
+        "grain>=0.2.18",
+        "jax>=0.10",
+        "ml-collections>=1.1",
+        "numpy>=2.1",
+        "opencv-python-headless>=4.10",
+        "optax>=0.2.8",
+        "orbax-checkpoint>=0.12",
+        "rich>=14",
+        "tensorboardX>=2.6.4",
+    ],
+    extras_require=EXTRAS,
+)
