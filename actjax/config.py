@@ -51,9 +51,7 @@ def bind(function: Callable, section: Mapping, where: str, *, given: tuple[str, 
     Raises:
       ValueError: a key that the function does not take, or an argument without default that is missing.
     """
-    section = plain(section)
-    if not isinstance(section, dict):
-        raise ValueError(f"{where}: expected a section of keys and values, got {section!r}")
+    section = _section(section, where)
     signature = inspect.signature(function).parameters.values()
     parameters = {p.name: p for p in signature if p.name not in given and p.kind is not p.VAR_KEYWORD}
     passes_on = any(p.kind is p.VAR_KEYWORD for p in signature)  # to a function that checks them in its turn
@@ -68,13 +66,20 @@ def bind(function: Callable, section: Mapping, where: str, *, given: tuple[str, 
 
 def pick(table: Mapping[str, Callable], section: Mapping, where: str, *, given: tuple[str, ...] = ()) -> Callable:
     """`{"name": "center", "size": 224}` -> `table["center"]` with `size=224`, checked as by `bind`."""
-    section = plain(section)
-    if not isinstance(section, dict) or "name" not in section:
+    section = _section(section, where)
+    if "name" not in section:
         raise ValueError(f"{where}.name is missing; choose from {sorted(table)}")
     name = section.pop("name")
     if name not in table:
         raise ValueError(f"{where}.name={unknown(name, table)}")
     return bind(table[name], section, where, given=given)
+
+
+def _section(section, where: str) -> dict:
+    section = plain(section)
+    if not isinstance(section, dict):
+        raise ValueError(f"{where}: expected a section of keys and values, got {section!r}")
+    return section
 
 
 def plain(section):

@@ -4,7 +4,6 @@ A config has one section per function that reads it: `data`, `loader`, `model`, 
 """
 
 import functools
-import logging
 import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,15 +17,14 @@ from actjax.tasks import Task, recognition
 from actjax.tasks.recognition import MODELS
 from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES, by_epoch
 
-log = logging.getLogger(__name__)
-
 
 class Experiment(NamedTuple):
     """A task, how its videos are read for evaluation and prediction, and how it is trained.
 
     open_dataset: () -> Dataset; may take a while the first time.
     loop_data: (Dataset, workdir) -> what the training loop asks of the data.
-    optimizer: (params, steps_per_epoch) -> optax transformation; `rules` is its policy per parameter.
+    optimizer: (params, steps_per_epoch) -> optax transformation.
+    groups: which parameter takes which multiple of the learning rate and the decay.
     """
 
     task: Task
@@ -35,7 +33,7 @@ class Experiment(NamedTuple):
     open_dataset: Callable[[], Dataset]
     loop_data: Callable[[Dataset, pathlib.Path], training.Data]
     optimizer: Callable
-    rules: tuple
+    groups: training.ParamGroups
 
 
 def build(config) -> Experiment:
@@ -54,24 +52,35 @@ def build(config) -> Experiment:
 def recognition_experiment(*, data, loader, model, train, eval, optim, run) -> Experiment:
     """One label per video: TSN, TSM."""
     settings = bind(training.Settings, run, "run")().check()
-    network = pick(MODELS, model, "model")()
+    network = pick(MODELS, model, "model", given=("parent",))()
     train_clips = bind(_protocol, train, "train", given=("views",))(views=TRAIN_VIEWS)
     protocol = bind(_evaluation, eval, "eval")()
     optimizer, rules = bind(_optimizer, optim, "optim", given=("settings",))(settings=settings)
     open_dataset = pick(DATASETS, data, "data", given=("num_classes",))
     load = bind(_loop_data, loader, "loader", given=("dataset", "workdir", "settings", "train", "eval"))
+    task = recognition(network, average_clips=protocol.average_clips)
     return Experiment(
-        task=recognition(network, average_clips=protocol.average_clips),
+        task=task,
         protocol=protocol,
         settings=settings,
         open_dataset=functools.partial(open_dataset, num_classes=network.num_classes),
         loop_data=functools.partial(load, settings=settings, train=train_clips, eval=protocol),
         optimizer=optimizer,
-        rules=rules,
+        groups=training.param_groups(_parameter_shapes(task), rules),
     )
 
 
 TASKS = {"recognition": recognition_experiment}
+
+
+def _parameter_shapes(task: Task):
+    """Traces the model, so that what it refuses is refused before any data is opened."""
+    import jax
+
+    try:
+        return jax.eval_shape(task.init, jax.random.key(0))["params"]
+    except TypeError as error:
+        raise ValueError(f"model: {error}") from error
 
 
 def _protocol(*, sample, view, views, backend: str = "decord", fused: bool = True) -> Protocol:

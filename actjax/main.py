@@ -5,6 +5,7 @@ may be left out: the run's own, saved in its workdir, is used.
 """
 
 import datetime
+import gc
 import importlib.metadata
 import json
 import logging
@@ -15,6 +16,7 @@ import sys
 import time
 
 from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import config_dict, config_flags
 
 # Loader processes import this module again, so what is heavy is imported where it is used.
@@ -50,16 +52,13 @@ def main(argv: list[str]) -> None:
 
 def train(experiment, config, workdir: pathlib.Path, started: float) -> None:
     """Trains, or goes on where a killed run stopped, and ends with the table of results."""
-    import jax
-
     from actjax import training
 
     log.info("this run lives in %s", workdir)
     _save_description(config, workdir)
     dataset = experiment.open_dataset()
     log.info("%d videos to train on, %d to validate on", len(dataset.train), len(dataset.val))
-    shapes = jax.eval_shape(experiment.task.init, jax.random.key(0))["params"]
-    log.info("parameter groups\n%s", training.param_groups(shapes, experiment.rules))
+    log.info("parameter groups\n%s", experiment.groups)
     data = experiment.loop_data(dataset, workdir)
     metrics = training.train(experiment.task, data, experiment.optimizer, experiment.settings, workdir)
     _finish("results", metrics, dataset, experiment, workdir, started)
@@ -151,6 +150,7 @@ def _set_up_logging(workdir: pathlib.Path) -> None:
         if not isinstance(handler, RichHandler):
             handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         log.addHandler(handler)
+    absl_logging.set_verbosity(absl_logging.WARNING)  # of the libraries
     log.setLevel(logging.INFO if jax.process_index() == 0 else logging.WARNING)
     log.propagate = False
 
@@ -185,6 +185,7 @@ def _finish(name: str, metrics: dict, dataset, experiment, workdir: pathlib.Path
     import rich
     from rich.table import Table
 
+    gc.collect()  # jax gives the last batch's shared memory back only now; at exit it would count as leaked
     matrix = metrics.pop("confusion_matrix")
     header = ",".join(["real \\ predicted", *dataset.class_names])
     rows = [",".join([real, *map(str, row)]) for real, row in zip(dataset.class_names, matrix, strict=True)]

@@ -16,27 +16,27 @@ class Dataset(NamedTuple):
 
 
 def videos(
-    *, train: str, val: str, num_classes: int, data_prefix: str | None = None, class_names: str | None = None
+    *, train: str, val: str, num_classes: int, data_prefix: str = "", class_names: str = ""
 ) -> Dataset:
     """A user's own video files.
 
     Args:
       train, val: annotation files with lines `file label`.
       num_classes: labels are below this.
-      data_prefix: folder that relative file names start from; default each annotation file's own.
-      class_names: file with one name per line; default the numbers themselves.
+      data_prefix: folder that relative file names start from; "" for each annotation file's own.
+      class_names: file with one name per line; "" for the numbers themselves.
 
     Raises:
       FileNotFoundError: a file is missing. ValueError: a line does not parse, a label or the number of names is off.
     """
     splits = []
     for path in (train, val):
-        records = load_annotations("videos", path, data_prefix=data_prefix)
+        records = load_annotations("videos", path, data_prefix=data_prefix or None)
         for record in records:
             if record.label >= num_classes:
                 raise ValueError(f"{path}: label {record.label} of {record.path} needs model.num_classes > {num_classes}")
         splits.append(records)
-    names = [str(k) for k in range(num_classes)] if class_names is None else load_class_names(class_names)
+    names = [str(k) for k in range(num_classes)] if not class_names else load_class_names(class_names)
     if len(names) != num_classes:
         raise ValueError(f"{class_names} holds {len(names)} names; model.num_classes is {num_classes}")
     return Dataset(*splits, names)

@@ -10,9 +10,11 @@ import functools
 import itertools
 import json
 import logging
+import multiprocessing
 import os
 import pathlib
 import sys
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -173,6 +175,8 @@ def _batches(load, positions: range, size: int, *, num_workers: int, quarantine:
     if num_workers:
         options = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
         dataset = dataset.mp_prefetch(options, worker_init_fn=_start_worker)
+        small = grain.experimental.DatasetOptions(min_shm_size=2**16)  # labels and the like travel in the message itself
+        dataset = grain.experimental.WithOptionsIterDataset(dataset, small)
     with contextlib.closing(iter(dataset)) as batches:
         for batch in batches:
             for path, reason in batch.pop("broken"):
@@ -191,12 +195,12 @@ def _start_worker(index: int, count: int) -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    if sys.platform == "linux":
-        import ctypes
-        import signal
 
-        PR_SET_PDEATHSIG = 1
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    def follow_parent():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=follow_parent, daemon=True).start()
 
 
 def _local_size(batch_size: int, shard: Shard) -> int:

@@ -71,7 +71,7 @@ def make_shapes(
     return folder
 
 
-def draw_clip(motion: int, rng: np.random.Generator) -> np.ndarray:
+def draw_clip(motion: int, *, rng: np.random.Generator) -> np.ndarray:
     """One clip of `CLASSES[2 * motion]` -> uint8 [t, 48, 64, 3] in RGB; backwards it is `CLASSES[2 * motion + 1]`."""
     import cv2
 
@@ -162,7 +162,7 @@ def _write_set(folder: pathlib.Path, splits: dict[str, int], *, seed: int, proce
 def _write_twins(job: tuple) -> list[str]:
     folder, split, clip, seeds = job
     motion = clip % 4
-    frames = draw_clip(motion, np.random.default_rng(seeds))
+    frames = draw_clip(motion, rng=np.random.default_rng(seeds))
     rows = []
     for label, ordered in ((2 * motion, frames), (2 * motion + 1, frames[::-1])):
         name = f"videos/{split}_{clip:05d}_{CLASSES[label].replace(' ', '_')}.mp4"

@@ -23,6 +23,13 @@ DEPTHS = {
 }
 
 
+def stages_of(depth: int) -> tuple[bool, tuple[int, ...]]:
+    """(bottleneck blocks?, blocks per stage) of a ResNet. ValueError: there is none of that depth."""
+    if depth not in DEPTHS:
+        raise ValueError(f"ResNet: depth={depth}; choose from {sorted(DEPTHS)}")
+    return DEPTHS[depth]
+
+
 def identity(x, stage: int, block: int):
     """No shift."""
     return x
@@ -76,9 +83,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x, *, train: bool):
-        if self.depth not in DEPTHS:
-            raise ValueError(f"ResNet: depth={self.depth}; choose from {sorted(DEPTHS)}")
-        bottleneck, stages = DEPTHS[self.depth]
+        bottleneck, stages = stages_of(self.depth)
         if self.small_input:
             x = ConvBN(self.width, 3, 2, dtype=self.dtype, name="stem")(x, train=train)
         else:

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from actjax.models.pixels import IMAGENET_MEAN, IMAGENET_STD, normalize
-from actjax.models.resnet import DEPTHS, ResNet, identity
+from actjax.models.resnet import ResNet, identity, stages_of
 
 SHIFT_PLACES = ("blockres", "block")
 
@@ -102,7 +102,7 @@ class TSM(_Recognizer):
     def __call__(self, video, *, train: bool = False):
         if self.shift_place not in SHIFT_PLACES:
             raise ValueError(f"TSM: shift_place={self.shift_place!r}; choose from {SHIFT_PLACES}")
-        every = 2 if self.shift_place == "blockres" and DEPTHS[self.depth][1][2] >= 23 else 1
+        every = 2 if self.shift_place == "blockres" and stages_of(self.depth)[1][2] >= 23 else 1
         num_segments = self.num_segments or video.shape[1]
 
         def shift(x, stage, block):

@@ -2,6 +2,6 @@
 
 from actjax.training.evaluating import evaluate
 from actjax.training.loop import Data, Settings, restore_variables, train
-from actjax.training.optimizers import param_groups, sgd, tsm_optimizer, tsm_rules
+from actjax.training.optimizers import ParamGroups, param_groups, sgd, tsm_optimizer, tsm_rules
 
-__all__ = ["Data", "Settings", "evaluate", "param_groups", "restore_variables", "sgd", "train", "tsm_optimizer", "tsm_rules"]
+__all__ = ["Data", "ParamGroups", "Settings", "evaluate", "param_groups", "restore_variables", "sgd", "train", "tsm_optimizer", "tsm_rules"]

@@ -1,5 +1,6 @@
 """Checkpoints: the latest few and the best one, written in the background, complete or absent."""
 
+import logging
 import pathlib
 from collections.abc import Callable
 
@@ -45,6 +46,10 @@ def open_checkpoints(folder: pathlib.Path, *, keep: int, best: str, read_only: b
         create=not read_only,
     )
     return ocp.CheckpointManager(folder.absolute(), options=options)
+
+
+# A checkpoint between two evaluations has no metrics; orbax warns of each one.
+logging.getLogger("absl").addFilter(lambda record: "tracked_metric" not in record.getMessage())
 
 
 def save(manager: ocp.CheckpointManager, step: int, state: State, metrics: dict[str, float] | None = None) -> None:

@@ -1,0 +1,37 @@
+"""Eight CPU devices for every test, set before jax starts."""
+
+import os
+
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import pathlib
+
+import pytest
+
+TESTS = pathlib.Path(__file__).parent
+GOLDEN, MEDIA, ROOT = TESTS / "golden", TESTS / "media", TESTS.parent
+
+
+@pytest.fixture(scope="session")
+def golden() -> pathlib.Path:
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def media() -> pathlib.Path:
+    return MEDIA
+
+
+@pytest.fixture(scope="session")
+def root() -> pathlib.Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory) -> pathlib.Path:
+    """A small sample set: 64 training and 40 validation videos."""
+    from actjax.data.shapes import make_shapes
+
+    return make_shapes(tmp_path_factory.mktemp("data") / "shapes", num_train=64, num_val=40, processes=2)

@@ -1,0 +1,59 @@
+"""Imports point down, never up or sideways."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+# Who may import whom, inside actjax. A module without an entry imports nothing of ours.
+ALLOWED = {
+    "main": {"experiment", "predicting", "training"},
+    "experiment": {"config", "data", "tasks", "training"},
+    "predicting": {"data", "video"},
+    "tasks": {"models", "losses", "localization", "metrics"},
+    "data": {"video", "localization", "segments"},
+    "localization": {"segments"},
+    "metrics": {"segments"},
+}
+WITHOUT_JAX = ("metrics", "video", "data", "config")
+
+
+def test_import_directions(root):
+    package = root / "actjax"
+    for file in package.rglob("*.py"):
+        layer = file.relative_to(package).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(file.read_text())):
+            modules = [node.module] if isinstance(node, ast.ImportFrom) else []
+            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for module in modules:
+                if module == "actjax":  # from actjax import layer
+                    targets = {alias.name for alias in node.names}
+                elif module and module.startswith("actjax."):
+                    targets = {module.split(".")[1]}
+                else:
+                    continue
+                assert targets <= ALLOWED.get(layer, set()) | {layer}, f"{file} imports {targets}"
+
+
+@pytest.mark.parametrize("layer", WITHOUT_JAX)
+def test_layer_does_not_import_jax(layer):
+    code = f"""
+import importlib, pkgutil, sys, actjax.{layer} as top
+for info in pkgutil.walk_packages(getattr(top, "__path__", []), top.__name__ + "."):
+    importlib.import_module(info.name)
+heavy = {{"jax", "flax", "decord", "cv2", "grain", "optax"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_metrics_import_costs_nothing_beyond_numpy():
+    # Counted by -X importtime in the module's own process: microseconds of everything but numpy.
+    run = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import numpy; import actjax.metrics"],
+        check=True, timeout=60, capture_output=True, text=True,
+    )  # fmt: skip
+    rows = [line.split("|") for line in run.stderr.splitlines() if "actjax" in line]
+    cumulative = {row[2].strip(): int(row[1]) for row in rows}
+    assert cumulative["actjax.metrics"] < 200_000
