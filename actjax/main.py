@@ -4,6 +4,7 @@ Numbers of the config are overridden on the command line: `--config.run.epochs=2
 may be left out: the run's own, saved in its workdir, is used.
 """
 
+import contextlib
 import datetime
 import gc
 import importlib.metadata
@@ -34,18 +35,16 @@ def main(argv: list[str]) -> None:
     """Reads the flags, checks the config, and does what `--mode` says."""
     started = time.perf_counter()
     if len(argv) > 1:
-        raise app.UsageError(f"unknown arguments {argv[1:]}")
+        raise SystemExit(f"error: unknown arguments {argv[1:]}")
     if _MODE.value == "predict" and not _VIDEO.value:
-        raise app.UsageError("--mode=predict needs --video=FILE, or a folder of files")
+        raise SystemExit("error: --mode=predict needs --video=FILE, or a folder of files")
     workdir = _workdir()
     config = _config(workdir)
 
     from actjax.experiment import build
 
-    try:
+    with _clear_errors():
         experiment = build(config)
-    except ValueError as error:
-        raise app.UsageError(str(error)) from error
     _set_up_logging(workdir)
     MODES[_MODE.value](experiment, config, workdir, started)
 
@@ -56,7 +55,8 @@ def train(experiment, config, workdir: pathlib.Path, started: float) -> None:
 
     log.info("this run lives in %s", workdir)
     _save_description(config, workdir)
-    dataset = experiment.open_dataset()
+    with _clear_errors():
+        dataset = experiment.open_dataset()
     log.info("%d videos to train on, %d to validate on", len(dataset.train), len(dataset.val))
     log.info("parameter groups\n%s", experiment.groups)
     data = experiment.loop_data(dataset, workdir)
@@ -71,7 +71,8 @@ def evaluate(experiment, config, workdir: pathlib.Path, started: float) -> None:
     from actjax import training
 
     variables, step = _restore(experiment, workdir)
-    dataset = experiment.open_dataset()
+    with _clear_errors():
+        dataset = experiment.open_dataset()
     passes = experiment.loop_data(dataset, workdir).evaluate()
     metrics = training.evaluate(jax.jit(experiment.task.predict), experiment.task.score, variables, next(passes))
     passes.close()
@@ -90,7 +91,7 @@ def predict(experiment, config, workdir: pathlib.Path, started: float) -> None:
     names = json.loads((workdir / "class_names.json").read_text())
     table = Table("video", "class", "score")
     path = workdir / "predictions.jsonl"
-    with path.open("w") as file:
+    with _clear_errors(), path.open("w") as file:
         for row in predict_files(_VIDEO.value, experiment.protocol, jax.jit(experiment.task.predict), variables, names):
             file.write(json.dumps(row) + "\n")
             if "error" in row:
@@ -104,11 +105,31 @@ def predict(experiment, config, workdir: pathlib.Path, started: float) -> None:
 MODES = {"train": train, "eval": evaluate, "predict": predict}
 
 
+@contextlib.contextmanager
+def _clear_errors():
+    """What the user can mend ends the program with its message alone, without a traceback."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    """The flags as absl parses them; ml_collections raises these for a config file or an override that is wrong."""
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, KeyError, AttributeError, ValueError, TypeError, OSError) as error:
+        text = str(error).strip()
+        if "Traceback" in text:  # of the config file, quoted in the message
+            text = text.splitlines()[-1]
+        raise SystemExit(f"error: {text}") from error
+
+
 def _workdir() -> pathlib.Path:
     if _WORKDIR.value:
         return pathlib.Path(_WORKDIR.value)
     if _MODE.value != "train":
-        raise app.UsageError(f"--mode={_MODE.value} needs --workdir, the folder of a trained run")
+        raise SystemExit(f"error: --mode={_MODE.value} needs --workdir, the folder of a trained run")
     flag = flags.FLAGS["config"]
     name = pathlib.Path(flag.config_filename).stem if flag.present else "run"
     return pathlib.Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
@@ -120,19 +141,17 @@ def _config(workdir: pathlib.Path) -> config_dict.ConfigDict:
         return _CONFIG.value
     saved = workdir / "config.json"
     if _MODE.value == "train" or not saved.exists():
-        raise app.UsageError("--config=FILE is missing" if _MODE.value == "train" else f"no --config, and no {saved}")
+        raise SystemExit("error: --config=FILE is missing" if _MODE.value == "train" else f"error: no --config, and no {saved}")
     return config_dict.ConfigDict(json.loads(saved.read_text()))
 
 
 def _restore(experiment, workdir: pathlib.Path) -> tuple[dict, int]:
     from actjax import training
 
-    try:
+    with _clear_errors():
         return training.restore_variables(
             experiment.task, experiment.optimizer, experiment.settings, workdir, _CHECKPOINT.value
         )
-    except FileNotFoundError as error:
-        raise app.UsageError(str(error)) from error
 
 
 def _set_up_logging(workdir: pathlib.Path) -> None:
@@ -208,4 +227,4 @@ def _finish(name: str, metrics: dict, dataset, experiment, workdir: pathlib.Path
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=_parse_flags)

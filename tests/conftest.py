@@ -8,6 +8,10 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import pathlib
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("machine", deadline=None)  # machines are slow at times; that is no fault
+settings.load_profile("machine")
 
 TESTS = pathlib.Path(__file__).parent
 GOLDEN, MEDIA, ROOT = TESTS / "golden", TESTS / "media", TESTS.parent

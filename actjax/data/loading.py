@@ -79,7 +79,7 @@ class Quarantine:
         if len(self.files) > self._allowed:
             raise RuntimeError(
                 f"{len(self.files)} of {self._num_records} videos cannot be decoded, more than "
-                f"data.max_broken={self._max_share:g} allows; see {self.path}"
+                f"loader.max_broken={self._max_share:g} allows; see {self.path}"
             )
 
 

@@ -48,8 +48,9 @@ def open_checkpoints(folder: pathlib.Path, *, keep: int, best: str, read_only: b
     return ocp.CheckpointManager(folder.absolute(), options=options)
 
 
-# A checkpoint between two evaluations has no metrics; orbax warns of each one.
-logging.getLogger("absl").addFilter(lambda record: "tracked_metric" not in record.getMessage())
+# orbax warns of every checkpoint between two evaluations, and of every manager that only reads.
+_EXPECTED = ("tracked_metric", "read_only=True", "directory is read only")
+logging.getLogger("absl").addFilter(lambda record: not any(words in record.getMessage() for words in _EXPECTED))
 
 
 def save(manager: ocp.CheckpointManager, step: int, state: State, metrics: dict[str, float] | None = None) -> None:

@@ -8,9 +8,10 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 DATA = "data"  # the mesh axis over which batches are split
 
 
-def make_mesh() -> Mesh:
-    """All devices of all hosts along one axis."""
-    return jax.make_mesh((jax.device_count(),), (DATA,), axis_types=(AxisType.Auto,))
+def make_mesh(num_devices: int | None = None) -> Mesh:
+    """The first `num_devices` devices of all hosts, by default all of them, along one axis."""
+    devices = jax.devices()[:num_devices]
+    return jax.make_mesh((len(devices),), (DATA,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def split(mesh: Mesh) -> NamedSharding:

@@ -102,8 +102,9 @@ def train(task, data: Data, optimizer: Callable, settings: Settings, workdir: pa
         feeder = stack.enter_context(closing(Feeder(data.train(first, steps), put)))
         stack.enter_context(jax.transfer_guard("disallow"))
 
-        batch, waited = feeder.next(), 0.0
-        report.resume_clock()
+        with report.not_training():
+            batch = feeder.next()
+        waited = feeder.waited
         for n in range(first + 1, steps + 1):
             state, numbers = update(state, batch)
             if n < steps:
@@ -113,12 +114,12 @@ def train(task, data: Data, optimizer: Callable, settings: Settings, workdir: pa
                 report.train(n, epoch_of(n), numbers, waited=feeder.waited - waited)
                 waited = feeder.waited
             metrics = None
-            if eval_due(n):
-                metrics = evaluate(predict, task.score, state.variables, next(passes), put=put)
-                report.evaluation(n, epoch_of(n), scalars(metrics))
-            if metrics or n % settings.save_every == 0:
-                checkpoints.save(manager, n, state, scalars(metrics) if metrics else None)
-                report.resume_clock()
+            with report.not_training():
+                if eval_due(n):
+                    metrics = evaluate(predict, task.score, state.variables, next(passes), put=put)
+                    report.evaluation(n, epoch_of(n), scalars(metrics))
+                if metrics or n % settings.save_every == 0:
+                    checkpoints.save(manager, n, state, scalars(metrics) if metrics else None)
     return metrics
 
 

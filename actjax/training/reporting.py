@@ -1,5 +1,6 @@
 """What a run tells: a progress line, metrics.jsonl, TensorBoard events. Only process 0 speaks."""
 
+import contextlib
 import json
 import logging
 import math
@@ -64,9 +65,12 @@ class Report:
         if self._on:
             log.info("epoch %.2f  validation  %s", epoch, "  ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
 
-    def resume_clock(self) -> None:
-        """Training goes on: the time since the last report was spent elsewhere (evaluation, a checkpoint)."""
-        self._clock = time.perf_counter()
+    @contextlib.contextmanager
+    def not_training(self):
+        """Time spent in here (evaluation, a checkpoint) does not count as training."""
+        start = time.perf_counter()
+        yield
+        self._clock += time.perf_counter() - start
 
     def close(self) -> None:
         if self._on:

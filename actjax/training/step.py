@@ -73,5 +73,5 @@ def update(state: State, batch: dict, *, loss: Callable, tx: Callable, mesh: Mes
     (value, (updated, extra)), gradients = gradient(params, others, batch, key)
     updates, opt_state = tx(params).update(gradients, state.opt_state, params)
     variables = {"params": optax.apply_updates(params, updates), **updated}
-    numbers = {"loss": value, "grad_norm": optax.global_norm(gradients), **extra}
+    numbers = {"loss": value, "grad_norm": optax.tree.norm(gradients), **extra}
     return State(state.step + 1, variables, opt_state, state.key), numbers

@@ -93,7 +93,7 @@ def test_gradients_and_optimizer_steps(name):
         variables, opt_state, (value, logits, gradients) = step(variables, opt_state, inputs["imgs"], inputs["labels"])
         np.testing.assert_allclose(value, expected["losses"]["loss"], rtol=1e-4)
         close(logits, g.arrays(name)["train_logits" + ("_step2" if number else "")], of_max=1e-4)
-        np.testing.assert_allclose(optax.global_norm(gradients), expected["grad_total_norm"], rtol=1e-3)
+        np.testing.assert_allclose(optax.tree.norm(gradients), expected["grad_total_norm"], rtol=1e-3)
         check_gradients(gradients, expected["grads"])
         check_parameters(before, variables, expected["after"])
 
@@ -115,7 +115,8 @@ def check_parameters(before, after, expected):
         delta = value.astype(np.float64) - g.leaf(before[where[0]], where[1])
         scale = max(delta_l2, 1e-4 * largest)
         np.testing.assert_allclose(np.linalg.norm(value), l2, rtol=1e-5, err_msg=key)
-        np.testing.assert_allclose(g.probe(key, value), dot, rtol=0, atol=1e-5 * l2, err_msg=key)
+        # What a sign flip at a ReLU moves the step by, the parameter moves by too.
+        np.testing.assert_allclose(g.probe(key, value), dot, rtol=0, atol=1e-5 * l2 + 5e-2 * scale, err_msg=key)
         np.testing.assert_allclose(np.linalg.norm(delta), delta_l2, rtol=0, atol=1e-2 * scale, err_msg=key)
         np.testing.assert_allclose(g.probe(key, delta), delta_dot, rtol=0, atol=5e-2 * scale, err_msg=key)
 

@@ -1,0 +1,131 @@
+"""The command line, from an empty folder to predictions."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from cli import SMALL, run
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, cache):
+    workdir = tmp_path_factory.mktemp("runs") / "small"
+    return workdir, run(*SMALL, f"--workdir={workdir}", cache=cache)
+
+
+def test_run_leaves_what_it_promises(trained):
+    workdir, output = trained
+    results = json.loads((workdir / "results.json").read_text())
+    assert {"top1_acc", "top5_acc", "mean_class_accuracy", "num_videos", "num_broken", "bn", "seconds"} <= results.keys()
+    assert results["num_videos"] == 40 and results["num_broken"] == 0
+    matrix = [line.split(",") for line in (workdir / "confusion_matrix.csv").read_text().splitlines()]
+    counts = np.array([row[1:] for row in matrix[1:]], int)
+    assert counts.sum() == 40 and matrix[0][1] == "moving right"
+    assert np.trace(counts) / 40 == pytest.approx(results["top1_acc"])
+    config = json.loads((workdir / "config.json").read_text())
+    assert config["run"]["batch_size"] == 8 and config["train"]["view"]["scales"] == [1.0, 0.875]
+    environment = json.loads((workdir / "environment.json").read_text())
+    assert environment["packages"]["jax"] and environment["devices"] == ["cpu"]
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if row["split"] == "train"] == list(range(1, 17))
+    assert list(workdir.glob("events.out.tfevents.*"))
+    for words in ("parameter groups", "clips/s", "eta", "data wait", "top1_acc", "checkpoints", "train.log"):
+        assert words in output
+    assert "Warning" not in output and "Traceback" not in output
+    assert "step 16/16" in (workdir / "train.log").read_text()
+
+
+def test_eval_of_the_checkpoint_repeats_the_numbers(trained, cache):
+    workdir, _ = trained
+    output = run("--mode=eval", f"--workdir={workdir}", "--checkpoint=latest", cache=cache)  # the config is the run's own
+    trained_results, results = (json.loads((workdir / f"{name}.json").read_text()) for name in ("results", "results_eval"))
+    for name in ("top1_acc", "top5_acc", "mean_class_accuracy", "num_videos"):
+        assert results[name] == trained_results[name]
+    assert results["step"] == 16 and "top1_acc" in output
+
+
+def test_predict_a_folder_with_a_broken_file(trained, cache, media, tmp_path):
+    workdir, _ = trained
+    for name in ("test.mp4", "test.avi"):
+        shutil.copy(media / name, tmp_path)
+    (tmp_path / "broken.mp4").write_text("no video")
+    output = run("--mode=predict", f"--workdir={workdir}", f"--video={tmp_path}", cache=cache)
+    rows = [json.loads(line) for line in (workdir / "predictions.jsonl").read_text().splitlines()]
+    assert [row["video"].rpartition("/")[2] for row in rows] == ["broken.mp4", "test.avi", "test.mp4"]
+    assert "error" in rows[0] and "cannot be decoded" in output
+    for row in rows[1:]:
+        scores = [best["score"] for best in row["predictions"]]
+        assert len(scores) == 5 and scores == sorted(scores, reverse=True) and 0 < sum(scores) <= 1.0001
+        assert row["predictions"][0]["class"] in output
+
+
+def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
+    """The same protocol: a file predicted alone scores as it does inside an evaluation."""
+    import jax
+
+    from actjax.data.annotations import load_annotations
+    from actjax.data.loading import Quarantine, eval_batches
+    from actjax.experiment import build
+    from actjax.predicting import predict_files
+    from actjax.training import restore_variables
+
+    workdir, _ = trained
+    experiment = build(json.loads((workdir / "config.json").read_text()))
+    variables, _ = restore_variables(experiment.task, experiment.optimizer, experiment.settings, workdir, "latest")
+    predict = jax.jit(experiment.task.predict)
+    records = load_annotations("videos", shapes / "val.txt")[:8]
+    quarantine = Quarantine(workdir / "none.jsonl", num_records=8)
+    passes = eval_batches(records, experiment.protocol, batch_size=8, quarantine=quarantine, num_workers=0)
+    scores = np.asarray(predict(variables, next(next(passes)))["scores"])
+    passes.close()
+    for record, row in zip(records, scores, strict=True):
+        (answer,) = predict_files(record.path, experiment.protocol, predict, variables, [str(k) for k in range(8)])
+        for best in answer["predictions"]:
+            assert best["score"] == pytest.approx(float(row[best["label"]]), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--mode=train"], "--config=FILE is missing"),
+        (["--mode=eval"], "needs --workdir"),
+        (["--mode=eval", "--workdir=nowhere"], "no --config, and no nowhere/config.json"),
+        (["--mode=predict", "--workdir=nowhere"], "needs --video"),
+        (["--mode=eval", "--config=configs/tsm_shapes.py", "--workdir=nowhere"], "train first"),
+        (["--config=configs/tsm_shapes.py", "--config.train.view.siz=3"], 'Did you mean "size"'),
+        (["--config=configs/tsm_shapes.py:tms"], "'tms' is unknown; did you mean 'tsn'"),
+        (["--config=configs/tsm_shapes.py", "--config.model.name=TMS"], "model.name='TMS' is unknown; did you mean"),
+        (["--config=configs/tsm_r50_video_1x1x8_50e_kinetics400_rgb.py"], "kinetics400_train_list_videos.txt does not exist"),
+        (["--config=configs/tsm_shapes.py", "stray"], "unknown arguments"),
+    ],
+)
+def test_wrong_calls_end_at_once_with_one_clear_message(arguments, message, cache, tmp_path):
+    workdir = [] if any("workdir" in a or a.startswith("--mode") for a in arguments) else [f"--workdir={tmp_path}/run"]
+    output = run(*arguments, *workdir, cache=cache, status=1, timeout=60)
+    assert re.search(message, output), output
+    assert "Traceback" not in output
+
+
+def test_help(cache):
+    output = run("--help", cache=cache, status=1, timeout=60)  # absl's way
+    for flag in ("--config", "--workdir", "--mode", "--video", "--checkpoint"):
+        assert flag in output
+
+
+def test_a_run_without_workdir_gets_a_readable_name(cache, tmp_path, monkeypatch):
+    import os
+    import subprocess
+
+    from cli import ROOT, command, environment
+
+    arguments = [a.replace("configs/", f"{ROOT}/configs/") for a in SMALL]
+    subprocess.run(command(*arguments, "--config.run.epochs=0.125"), cwd=tmp_path, env=environment(cache), timeout=300, check=True, stdout=subprocess.DEVNULL)
+    (name,) = os.listdir(tmp_path / "runs")
+    assert name.startswith("tsm_shapes-20")

@@ -1,0 +1,117 @@
+"""What actjax promises, as a user would see it. Minutes each."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from cli import ROOT, SMALL, command, environment, run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def test_tsm_learns_motion(cache, tmp_path):
+    run("--config=configs/tsm_shapes.py", f"--workdir={tmp_path}", cache=cache, timeout=900)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["num_videos"] == 320 and results["top1_acc"] >= 0.95
+
+
+def test_tsn_is_blind_to_it(cache, tmp_path):
+    run("--config=configs/tsm_shapes.py:tsn", f"--workdir={tmp_path}", cache=cache, timeout=900)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["num_videos"] == 320 and 0.3 < results["top1_acc"] <= 0.55
+
+
+def final_arrays(workdir) -> list[np.ndarray]:
+    """All of the last checkpoint, read back by a manager of its own."""
+    import jax
+    import orbax.checkpoint as ocp
+
+    with ocp.CheckpointManager(workdir / "checkpoints") as manager:
+        state = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore())
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+
+
+def last_step(workdir) -> int:
+    path = workdir / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    steps = [json.loads(line)["step"] for line in lines if line.endswith("}")]
+    return max(steps, default=0)
+
+
+def test_killed_at_any_step_it_ends_bit_identical(cache, tmp_path):
+    """SIGKILL at four points, each restart with another number of workers; against a run left alone."""
+    arguments = (*SMALL, "--config.run.save_every=3")
+    run(*arguments, f"--workdir={tmp_path / 'whole'}", cache=cache)
+    workdir = tmp_path / "killed"
+    for at, workers in ((1, 2), (5, 1), (8, 0), (14, 2)):
+        with subprocess.Popen(
+            command(*arguments, f"--workdir={workdir}", f"--config.loader.num_workers={workers}"),
+            cwd=ROOT, env=environment(cache), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        ) as process:  # fmt: skip
+            deadline = time.monotonic() + 200
+            while last_step(workdir) < at and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert process.poll() is None and last_step(workdir) >= at, process.stdout.read()
+            process.kill()
+    run(*arguments, f"--workdir={workdir}", cache=cache)
+    whole, killed = final_arrays(tmp_path / "whole"), final_arrays(workdir)
+    assert len(whole) == len(killed) > 50
+    for a, b in zip(whole, killed, strict=True):
+        np.testing.assert_array_equal(a, b)
+    results = [json.loads((w / "results.json").read_text()) for w in (tmp_path / "whole", workdir)]
+    assert results[0]["top1_acc"] == results[1]["top1_acc"]
+    steps = [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines() if '"train"' in line]
+    assert steps == list(range(1, 17))
+
+
+def test_workers_die_with_a_killed_trainer(cache, tmp_path):
+    arguments = (*SMALL, "--config.run.epochs=50.0", f"--workdir={tmp_path}")
+    process = subprocess.Popen(
+        command(*arguments), cwd=ROOT, env=environment(cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 200
+    while last_step(tmp_path) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    group = os.getpgid(process.pid)
+    process.kill()
+    process.wait(timeout=30)
+    try:
+        for _ in range(100):
+            os.killpg(group, 0)  # somebody is still there
+            time.sleep(0.2)
+        pytest.fail("loader processes outlived the trainer")
+    except ProcessLookupError:
+        pass
+    finally:
+        try:
+            os.killpg(group, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def test_kinetics_config_trains_on_real_files(cache, media, tmp_path):
+    (tmp_path / "list.txt").write_text("test.mp4 0\npart_0.mp4 1\ntest.avi 399\n")
+    run(
+        "--config=configs/tsm_r50_video_1x1x8_50e_kinetics400_rgb.py",
+        f"--config.data.train={tmp_path}/list.txt", f"--config.data.val={tmp_path}/list.txt",
+        f"--config.data.data_prefix={media}", "--config.loader.num_workers=1",
+        "--config.run.batch_size=2", "--config.run.epochs=2.0", "--config.run.log_every=1",
+        "--config.train.view.short_side=128", "--config.train.view.size=112",
+        "--config.eval.view.short_side=128", "--config.eval.view.size=112",
+        f"--workdir={tmp_path / 'run'}", cache=cache, timeout=600,
+    )  # fmt: skip
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if row["split"] == "train"]
+    assert len(losses) == 3 and losses[0] == pytest.approx(np.log(400), rel=0.05)
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["num_videos"] == 3 and results["bn"] == "device"

@@ -1,0 +1,174 @@
+"""Checkpoints, evaluation, feeding and reports of the loop, on a task that costs nothing."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from actjax.tasks import Task
+from actjax.training import Data, Settings, checkpoints, evaluate, restore_variables, sgd, train
+from actjax.training.feeding import Feeder
+from actjax.training.reporting import Report
+
+RECORDS = 20
+
+
+def line_task() -> Task:
+    """Fits y = w x."""
+
+    def loss(variables, batch, key):
+        return (variables["params"]["w"] * batch["x"] - batch["y"]) ** 2, {}, {}
+
+    def score(outputs, targets):
+        error = float(np.abs(outputs["y"] - targets["y"]).mean())
+        return {"loss": error, "rows": len(targets["y"]), "matrix": np.eye(2)}
+
+    return Task(lambda key: {"params": {"w": jnp.zeros(())}}, loss, lambda v, b: {"y": v["params"]["w"] * b["x"]}, score)
+
+
+def line_data(log=None) -> Data:
+    def train_steps(first, last):
+        for n in range(first, last):
+            if log is not None:
+                log.append(n)
+            x = np.random.default_rng(n).normal(size=8).astype(np.float32)
+            yield {"x": x, "y": 3 * x}
+
+    def passes():
+        x = np.arange(24, dtype=np.float32).reshape(3, 8)
+        while True:
+            yield ({"x": row, "y": 3 * row, "mask": row < RECORDS} for row in x)
+
+    return Data(RECORDS, train_steps, passes)
+
+
+def optimizer(params, steps_per_epoch):
+    return sgd(params, lambda n: 0.02)
+
+
+SETTINGS = Settings(epochs=4, batch_size=8, log_every=2, eval_every=1, save_every=3, keep=2, best="loss")
+
+
+def rows(workdir, split):
+    every = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [row for row in every if row["split"] == split]
+
+
+def test_run_leaves_what_it_promises(tmp_path):
+    metrics = train(line_task(), line_data(), optimizer, SETTINGS, tmp_path)
+    assert metrics["rows"] == metrics["num_videos"] == RECORDS and metrics["matrix"].shape == (2, 2)
+    assert [row["step"] for row in rows(tmp_path, "val")] == [3, 5, 8, 10]  # epochs end inside batches 3 and 8
+    train_rows = rows(tmp_path, "train")
+    assert [row["step"] for row in train_rows] == [2, 4, 6, 8, 10]
+    assert {"loss", "grad_norm", "clips_per_s", "data_wait", "epoch"} <= train_rows[0].keys()
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+    steps = {int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdecimal()}
+    best = min(rows(tmp_path, "val"), key=lambda row: row["loss"])["step"]
+    assert steps == {9, 10, best}
+
+
+def test_best_stays_and_can_be_named(tmp_path):
+    def rising(outputs, targets):
+        rising.calls += 1
+        return {"top1_acc": [0.2, 0.9, 0.5, 0.4][rising.calls - 1]}
+
+    rising.calls = 0
+    settings = SETTINGS._replace(best="top1_acc", keep=1)
+    task = line_task()._replace(score=rising)
+    train(task, line_data(), optimizer, settings, tmp_path)
+    for which, step in (("best", 5), ("latest", 10), ("5", 5)):
+        variables, found = restore_variables(task, optimizer, settings, tmp_path, which)
+        assert found == step and variables["params"]["w"] > 0
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint '7' .* latest, best, \[5, 10\]"):
+        restore_variables(task, optimizer, settings, tmp_path, "7")
+    with pytest.raises(FileNotFoundError, match="train first"):
+        restore_variables(task, optimizer, settings, tmp_path / "elsewhere", "best")
+
+
+def test_resume_continues_and_forgets_what_it_repeats(tmp_path):
+    class Killed(Exception):
+        pass
+
+    def dying(first, last):
+        for batch, n in zip(line_data().train(first, last), range(first, last), strict=True):
+            if n == 7:
+                raise Killed
+            yield batch
+
+    with pytest.raises(Killed):
+        train(line_task(), line_data()._replace(train=dying), optimizer, SETTINGS._replace(log_every=1), tmp_path)
+    asked = []
+    resumed = train(line_task(), line_data(asked), optimizer, SETTINGS._replace(log_every=1), tmp_path)
+    whole = train(line_task(), line_data(), optimizer, SETTINGS._replace(log_every=1), tmp_path / "whole")
+    assert asked[0] == 6  # the checkpoint after step 6, made by save_every=3
+    assert resumed["loss"] == whole["loss"]
+    assert [row["step"] for row in rows(tmp_path, "train")] == list(range(1, 11))
+    finished = train(line_task(), line_data(), optimizer, SETTINGS, tmp_path)  # a third start only evaluates
+    assert finished["loss"] == whole["loss"]
+
+
+def test_a_number_that_is_not_finite_stops_the_run(tmp_path):
+    task = line_task()
+    exploding = task._replace(loss=lambda v, b, k: (task.loss(v, b, k)[0] / 0.0, {}, {}))
+    with pytest.raises(FloatingPointError, match="is (inf|nan) at step 2"):
+        train(exploding, line_data(), optimizer, SETTINGS, tmp_path)
+
+
+def test_evaluation_without_a_readable_row():
+    nothing = [{"x": np.zeros(8, np.float32), "y": np.zeros(8, np.float32), "mask": np.zeros(8, bool)}]
+    with pytest.raises(RuntimeError, match="not one video"):
+        evaluate(lambda v, b: {"y": b["x"]}, line_task().score, {}, nothing)
+
+
+def test_rule_follows_from_the_metric():
+    for name in ("top1_acc", "mean_class_accuracy", "AR@100", "auc", "mAP@0.5"):
+        assert checkpoints.higher_is_better(name)
+    assert not checkpoints.higher_is_better("val_loss")
+    with pytest.raises(ValueError, match="does not follow from the name"):
+        checkpoints.higher_is_better("joy")
+
+
+def test_feeder_hands_over_errors_and_counts_the_wait():
+    import time
+
+    def slow():
+        for n in range(3):
+            time.sleep(0.2)
+            yield n
+        raise OSError("disk gone")
+
+    feeder = Feeder(slow(), lambda batch: batch * 10)
+    assert [feeder.next() for _ in range(3)] == [0, 10, 20]
+    assert feeder.waited > 0.3
+    with pytest.raises(OSError, match="disk gone"):
+        feeder.next()
+    feeder.close()
+
+
+def test_feeder_closes_its_source_early():
+    closed = []
+
+    def endless():
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.append(True)
+
+    feeder = Feeder(endless(), lambda batch: batch)
+    assert feeder.next() == 1
+    feeder.close()
+    assert closed == [True]
+
+
+def test_report_survives_a_half_written_line(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "split": "train"}\n{"step": 2, "sp')
+    Report(tmp_path, first_step=1, steps=4, batch_size=8).close()
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1, "split": "train"}\n'
+
+
+def test_settings_refuse():
+    for field in ("epochs", "batch_size", "keep"):
+        with pytest.raises(ValueError, match=f"{field}=0"):
+            SETTINGS._replace(**{field: 0}).check()

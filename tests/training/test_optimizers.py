@@ -1,0 +1,90 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actjax.training import param_groups, sgd
+from actjax.training.optimizers import by_epoch, constant_schedule, cosine_schedule, step_schedule
+
+PARAMS = {"backbone": {"stem": {"conv": {"kernel": jnp.ones(3)}, "bn": {"scale": jnp.ones(2), "bias": jnp.ones(2)}}},
+          "fc_cls": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}}  # fmt: skip
+
+
+def test_sgd_is_torchs():
+    """Against the update rule written out: g += wd p; buf = m buf + g; p -= lr buf."""
+    rng = np.random.default_rng(0)
+    p = {"w": rng.normal(size=4)}
+    optimizer = sgd(p, lambda step: 0.1, momentum=0.9, weight_decay=0.01)
+    state, mine, buffer = optimizer.init(p), jax.tree.map(jnp.asarray, p), 0.0
+    reference = p["w"].copy()
+    for _ in range(4):
+        gradient = rng.normal(size=4)
+        updates, state = optimizer.update({"w": jnp.asarray(gradient)}, state, mine)
+        mine = optax.apply_updates(mine, updates)
+        buffer = 0.9 * buffer + gradient + 0.01 * reference
+        reference = reference - 0.1 * buffer
+    np.testing.assert_allclose(mine["w"], reference, rtol=1e-5)
+
+
+def test_sgd_equals_torch_itself():
+    torch = pytest.importorskip("torch", reason="torch is the other side of this comparison")
+    rng = np.random.default_rng(1)
+    start = rng.normal(size=(3, 4)).astype(np.float32)
+    theirs = torch.nn.Parameter(torch.tensor(start))
+    optimizer = torch.optim.SGD([theirs], lr=0.05, momentum=0.9, weight_decay=5e-4)
+    mine = {"w": jnp.asarray(start)}
+    ours = sgd(mine, lambda step: 0.05, momentum=0.9, weight_decay=5e-4, clip_norm=1.0)
+    state = ours.init(mine)
+    for _ in range(5):
+        gradient = rng.normal(size=(3, 4)).astype(np.float32)
+        theirs.grad = torch.tensor(gradient)
+        torch.nn.utils.clip_grad_norm_([theirs], 1.0)
+        optimizer.step()
+        updates, state = ours.update({"w": jnp.asarray(gradient)}, state, mine)
+        mine = optax.apply_updates(mine, updates)
+    np.testing.assert_allclose(mine["w"], theirs.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_multipliers_scale_learning_rate_and_decay():
+    zero = jax.tree.map(jnp.zeros_like, PARAMS)
+    rules = [("five", r"fc_cls/kernel", 5, 1), ("ten", r"fc_cls/bias", 10, 0), ("rest", ".*", 1, 1)]
+    optimizer = sgd(PARAMS, lambda step: 0.1, momentum=0.0, weight_decay=0.01, rules=rules)
+    updates, _ = optimizer.update(zero, optimizer.init(PARAMS), PARAMS)
+    np.testing.assert_allclose(updates["fc_cls"]["kernel"], -0.1 * 5 * 0.01, rtol=1e-6)
+    np.testing.assert_allclose(updates["fc_cls"]["bias"], 0.0)
+    np.testing.assert_allclose(updates["backbone"]["stem"]["conv"]["kernel"], -0.1 * 0.01, rtol=1e-6)
+
+
+def test_param_groups_print_the_table():
+    table = str(param_groups(PARAMS))
+    assert [line.split()[0] for line in table.splitlines()] == [
+        "group", "first_conv_weight", "first_conv_bias", "lr5_weight", "lr10_bias", "bn", "normal_weight", "normal_bias",
+    ]  # fmt: skip
+    assert table.splitlines()[3].split() == ["lr5_weight", "5", "1", "1", "4"]
+
+
+def test_param_groups_refuse():
+    with pytest.raises(ValueError, match="no rule matches 'backbone/stem/bn/bias'"):
+        param_groups(PARAMS, [("weights", r".*(kernel|scale)", 1, 1)])
+    with pytest.raises(ValueError, match="group names must differ"):
+        param_groups(PARAMS, [("a", "x", 1, 1), ("a", ".*", 1, 1)])
+
+
+def test_schedules():
+    step = by_epoch(lambda e: step_schedule(e, epochs=50, milestones=(20, 40)), lr=0.02, steps_per_epoch=10.0)
+    np.testing.assert_allclose([step(0), step(199), step(200), step(400)], [0.02, 0.02, 0.002, 0.0002], rtol=1e-6)
+    cosine = by_epoch(lambda e: cosine_schedule(e, epochs=4), lr=1.0, steps_per_epoch=10.0)
+    np.testing.assert_allclose([cosine(0), cosine(20), cosine(40)], [1.0, 0.5, 0.0], atol=1e-6)
+    warm = by_epoch(lambda e: constant_schedule(jnp.asarray(e), epochs=4), lr=1.0, steps_per_epoch=10.0, warmup_epochs=1.0)
+    np.testing.assert_allclose([warm(0), warm(5), warm(10), warm(11)], [0.1, 0.55, 1.0, 1.0], rtol=1e-6)
+
+
+@given(st.floats(0.1, 10), st.integers(0, 2**32 - 1))
+def test_clipping_bounds_the_step(limit, seed):
+    gradient = {"w": jnp.asarray(np.random.default_rng(seed).normal(size=5) * 10, jnp.float32)}
+    optimizer = sgd(gradient, lambda step: 1.0, momentum=0.0, clip_norm=limit)
+    updates, _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
+    assert optax.tree.norm(updates) <= limit * 1.001
