@@ -19,8 +19,10 @@ from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES, by_epoch
 
 
 class Experiment(NamedTuple):
-    """A task, how its videos are read for evaluation and prediction, and how it is trained.
+    """A task, and all that it takes to train, evaluate and use it.
 
+    train_protocol: how a video becomes a clip to train on.
+    protocol: the same, for validation, test and prediction alike.
     open_dataset: () -> Dataset; may take a while the first time.
     loop_data: (Dataset, workdir) -> what the training loop asks of the data.
     optimizer: (params, steps_per_epoch) -> optax transformation.
@@ -28,6 +30,7 @@ class Experiment(NamedTuple):
     """
 
     task: Task
+    train_protocol: Protocol
     protocol: Protocol
     settings: training.Settings
     open_dataset: Callable[[], Dataset]
@@ -61,6 +64,7 @@ def recognition_experiment(*, data, loader, model, train, eval, optim, run) -> E
     task = recognition(network, average_clips=protocol.average_clips)
     return Experiment(
         task=task,
+        train_protocol=train_clips,
         protocol=protocol,
         settings=settings,
         open_dataset=functools.partial(open_dataset, num_classes=network.num_classes),

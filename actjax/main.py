@@ -141,7 +141,9 @@ def _config(workdir: pathlib.Path) -> config_dict.ConfigDict:
         return _CONFIG.value
     saved = workdir / "config.json"
     if _MODE.value == "train" or not saved.exists():
-        raise SystemExit("error: --config=FILE is missing" if _MODE.value == "train" else f"error: no --config, and no {saved}")
+        raise SystemExit(
+            "error: --config=FILE is missing" if _MODE.value == "train" else f"error: no --config, and no {saved}"
+        )
     return config_dict.ConfigDict(json.loads(saved.read_text()))
 
 
@@ -184,8 +186,20 @@ def _save_description(config, workdir: pathlib.Path) -> None:
         log.warning("this run goes on with another config than it began with; the old one is in %s.old", path)
         path.rename(f"{path}.old")
     path.write_text(text)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=pathlib.Path(__file__).parent)
-    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "decord", "opencv-python-headless")
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=pathlib.Path(__file__).parent
+    )
+    packages = (
+        "jax",
+        "jaxlib",
+        "flax",
+        "optax",
+        "orbax-checkpoint",
+        "grain",
+        "numpy",
+        "decord",
+        "opencv-python-headless",
+    )
     environment = {
         "command": sys.argv,
         "python": platform.python_version(),

@@ -24,7 +24,9 @@ def get_config() -> ml_collections.ConfigDict:
                 class_names="",
             ),
             loader=dict(num_workers=8, max_broken=0.05),
-            model=dict(name="TSM", num_classes=400, depth=50, shift_div=8, dropout=0.5, init_std=0.001, dtype="float32"),
+            model=dict(
+                name="TSM", num_classes=400, depth=50, shift_div=8, dropout=0.5, init_std=0.001, dtype="float32"
+            ),
             train=dict(
                 sample=sample,
                 view=dict(

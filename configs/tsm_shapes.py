@@ -44,6 +44,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
                 schedule=dict(name="cosine"),
                 warmup_epochs=1.0,
             ),
-            run=dict(epochs=8.0, batch_size=16, bn="global", log_every=20, eval_every=2.0, save_every=200, best="top1_acc"),
+            run=dict(
+                epochs=8.0, batch_size=16, bn="global", log_every=20, eval_every=2.0, save_every=200, best="top1_acc"
+            ),
         )
     )

@@ -16,7 +16,12 @@ def test_parse_arg():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("frmes=3", "did you mean 'frames'"), ("frames=many", "of type int"), ("frames", "frames=VALUE"), ("tsn=1", "true or false")],
+    [
+        ("frmes=3", "did you mean 'frames'"),
+        ("frames=many", "of type int"),
+        ("frames", "frames=VALUE"),
+        ("tsn=1", "true or false"),
+    ],
 )
 def test_parse_arg_refuses(text, message):
     with pytest.raises(ValueError, match=message):

@@ -23,7 +23,15 @@ def trained(tmp_path_factory, cache):
 def test_run_leaves_what_it_promises(trained):
     workdir, output = trained
     results = json.loads((workdir / "results.json").read_text())
-    assert {"top1_acc", "top5_acc", "mean_class_accuracy", "num_videos", "num_broken", "bn", "seconds"} <= results.keys()
+    assert {
+        "top1_acc",
+        "top5_acc",
+        "mean_class_accuracy",
+        "num_videos",
+        "num_broken",
+        "bn",
+        "seconds",
+    } <= results.keys()
     assert results["num_videos"] == 40 and results["num_broken"] == 0
     matrix = [line.split(",") for line in (workdir / "confusion_matrix.csv").read_text().splitlines()]
     counts = np.array([row[1:] for row in matrix[1:]], int)
@@ -44,8 +52,12 @@ def test_run_leaves_what_it_promises(trained):
 
 def test_eval_of_the_checkpoint_repeats_the_numbers(trained, cache):
     workdir, _ = trained
-    output = run("--mode=eval", f"--workdir={workdir}", "--checkpoint=latest", cache=cache)  # the config is the run's own
-    trained_results, results = (json.loads((workdir / f"{name}.json").read_text()) for name in ("results", "results_eval"))
+    output = run(
+        "--mode=eval", f"--workdir={workdir}", "--checkpoint=latest", cache=cache
+    )  # the config is the run's own
+    trained_results, results = (
+        json.loads((workdir / f"{name}.json").read_text()) for name in ("results", "results_eval")
+    )
     for name in ("top1_acc", "top5_acc", "mean_class_accuracy", "num_videos"):
         assert results[name] == trained_results[name]
     assert results["step"] == 16 and "top1_acc" in output
@@ -102,7 +114,10 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
         (["--config=configs/tsm_shapes.py", "--config.train.view.siz=3"], 'Did you mean "size"'),
         (["--config=configs/tsm_shapes.py:tms"], "'tms' is unknown; did you mean 'tsn'"),
         (["--config=configs/tsm_shapes.py", "--config.model.name=TMS"], "model.name='TMS' is unknown; did you mean"),
-        (["--config=configs/tsm_r50_video_1x1x8_50e_kinetics400_rgb.py"], "kinetics400_train_list_videos.txt does not exist"),
+        (
+            ["--config=configs/tsm_r50_video_1x1x8_50e_kinetics400_rgb.py"],
+            "kinetics400_train_list_videos.txt does not exist",
+        ),
         (["--config=configs/tsm_shapes.py", "stray"], "unknown arguments"),
     ],
 )
@@ -126,6 +141,13 @@ def test_a_run_without_workdir_gets_a_readable_name(cache, tmp_path, monkeypatch
     from cli import ROOT, command, environment
 
     arguments = [a.replace("configs/", f"{ROOT}/configs/") for a in SMALL]
-    subprocess.run(command(*arguments, "--config.run.epochs=0.125"), cwd=tmp_path, env=environment(cache), timeout=300, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        command(*arguments, "--config.run.epochs=0.125"),
+        cwd=tmp_path,
+        env=environment(cache),
+        timeout=300,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     (name,) = os.listdir(tmp_path / "runs")
     assert name.startswith("tsm_shapes-20")

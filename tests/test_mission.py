@@ -1,5 +1,6 @@
 """What actjax promises, as a user would see it. Minutes each."""
 
+import contextlib
 import json
 import os
 import signal
@@ -69,7 +70,9 @@ def test_killed_at_any_step_it_ends_bit_identical(cache, tmp_path):
         np.testing.assert_array_equal(a, b)
     results = [json.loads((w / "results.json").read_text()) for w in (tmp_path / "whole", workdir)]
     assert results[0]["top1_acc"] == results[1]["top1_acc"]
-    steps = [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines() if '"train"' in line]
+    steps = [
+        json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines() if '"train"' in line
+    ]
     assert steps == list(range(1, 17))
 
 
@@ -93,10 +96,8 @@ def test_workers_die_with_a_killed_trainer(cache, tmp_path):
     except ProcessLookupError:
         pass
     finally:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 def test_kinetics_config_trains_on_real_files(cache, media, tmp_path):

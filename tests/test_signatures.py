@@ -8,7 +8,21 @@ from actjax import losses, metrics, models, tasks, training
 from actjax.data import annotations, loading, shapes
 from actjax.video import decoding, draws, rendering, sampling, views
 
-MODULES = (annotations, decoding, draws, loading, losses, metrics, models, rendering, sampling, shapes, tasks, training, views)
+MODULES = (
+    annotations,
+    decoding,
+    draws,
+    loading,
+    losses,
+    metrics,
+    models,
+    rendering,
+    sampling,
+    shapes,
+    tasks,
+    training,
+    views,
+)
 # Arguments that the API reference passes by position although they have a default.
 POSITIONAL = {"axis", "topk", "normalize", "width", "folder", "rules"}
 
@@ -23,8 +37,10 @@ def public_functions():
 @pytest.mark.parametrize("function", list(public_functions()))
 def test_options_are_keyword_only(function):
     for p in inspect.signature(function).parameters.values():
-        if p.name in ("u", "key", "rng", "jitter") and function is not draws.below or (
-            p.default is not p.empty and p.name not in POSITIONAL
+        if (
+            p.name in ("u", "key", "rng", "jitter")
+            and function is not draws.below
+            or (p.default is not p.empty and p.name not in POSITIONAL)
         ):
             assert p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD), f"{function.__name__}: write `*, {p.name}`"
 

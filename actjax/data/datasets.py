@@ -15,9 +15,7 @@ class Dataset(NamedTuple):
     class_names: list[str]
 
 
-def videos(
-    *, train: str, val: str, num_classes: int, data_prefix: str = "", class_names: str = ""
-) -> Dataset:
+def videos(*, train: str, val: str, num_classes: int, data_prefix: str = "", class_names: str = "") -> Dataset:
     """A user's own video files.
 
     Args:
@@ -34,7 +32,9 @@ def videos(
         records = load_annotations("videos", path, data_prefix=data_prefix or None)
         for record in records:
             if record.label >= num_classes:
-                raise ValueError(f"{path}: label {record.label} of {record.path} needs model.num_classes > {num_classes}")
+                raise ValueError(
+                    f"{path}: label {record.label} of {record.path} needs model.num_classes > {num_classes}"
+                )
         splits.append(records)
     names = [str(k) for k in range(num_classes)] if not class_names else load_class_names(class_names)
     if len(names) != num_classes:

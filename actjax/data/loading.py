@@ -175,7 +175,9 @@ def _batches(load, positions: range, size: int, *, num_workers: int, quarantine:
     if num_workers:
         options = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
         dataset = dataset.mp_prefetch(options, worker_init_fn=_start_worker)
-        small = grain.experimental.DatasetOptions(min_shm_size=2**16)  # labels and the like travel in the message itself
+        small = grain.experimental.DatasetOptions(
+            min_shm_size=2**16
+        )  # labels and the like travel in the message itself
         dataset = grain.experimental.WithOptionsIterDataset(dataset, small)
     with contextlib.closing(iter(dataset)) as batches:
         for batch in batches:
@@ -187,7 +189,9 @@ def _batches(load, positions: range, size: int, *, num_workers: int, quarantine:
 def _collate(items: list[dict]) -> dict:
     kinds = dict(video=np.uint8, label=np.int32, record=np.int32, mask=bool)
     broken = [pair for item in items for pair in item.pop("broken")]
-    return {name: np.stack([i[name] for i in items]).astype(kinds[name], copy=False) for name in items[0]} | dict(broken=broken)
+    return {name: np.stack([i[name] for i in items]).astype(kinds[name], copy=False) for name in items[0]} | dict(
+        broken=broken
+    )
 
 
 def _start_worker(index: int, count: int) -> None:

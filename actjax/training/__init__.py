@@ -4,4 +4,15 @@ from actjax.training.evaluating import evaluate
 from actjax.training.loop import Data, Settings, restore_variables, train
 from actjax.training.optimizers import ParamGroups, param_groups, sgd, tsm_optimizer, tsm_rules
 
-__all__ = ["Data", "ParamGroups", "Settings", "evaluate", "param_groups", "restore_variables", "sgd", "train", "tsm_optimizer", "tsm_rules"]
+__all__ = [
+    "Data",
+    "ParamGroups",
+    "Settings",
+    "evaluate",
+    "param_groups",
+    "restore_variables",
+    "sgd",
+    "train",
+    "tsm_optimizer",
+    "tsm_rules",
+]

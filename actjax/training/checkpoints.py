@@ -24,7 +24,9 @@ def higher_is_better(metric: str) -> bool:
     for parts, answer in ((_DOWN, False), (_UP, True)):
         if any(part in name for part in parts):
             return answer
-    raise ValueError(f"best={metric!r}: whether more is better does not follow from the name; it holds none of {_UP + _DOWN}")
+    raise ValueError(
+        f"best={metric!r}: whether more is better does not follow from the name; it holds none of {_UP + _DOWN}"
+    )
 
 
 def open_checkpoints(folder: pathlib.Path, *, keep: int, best: str, read_only: bool = False) -> ocp.CheckpointManager:
@@ -65,7 +67,7 @@ def restore(manager: ocp.CheckpointManager, abstract: State, *, step: int) -> St
 
 
 def find(manager: ocp.CheckpointManager, which: str) -> int:
-    """"latest", "best" or a step number -> step.
+    """ "latest", "best" or a step number -> step.
 
     Raises:
       FileNotFoundError: there is no such checkpoint; says which there are.
@@ -74,5 +76,7 @@ def find(manager: ocp.CheckpointManager, which: str) -> int:
     named: dict[str, Callable] = {"latest": manager.latest_step, "best": manager.best_step}
     step = named[which]() if which in named else int(which) if which.isdecimal() else None
     if step not in steps:
-        raise FileNotFoundError(f"no checkpoint {which!r} in {manager.directory}; there are: latest, best, {sorted(steps)}")
+        raise FileNotFoundError(
+            f"no checkpoint {which!r} in {manager.directory}; there are: latest, best, {sorted(steps)}"
+        )
     return step

@@ -8,7 +8,9 @@ import numpy as np
 from actjax.training import devices
 
 
-def evaluate(predict: Callable, score: Callable, variables, batches: Iterable[dict], *, put: Callable | None = None) -> dict:
+def evaluate(
+    predict: Callable, score: Callable, variables, batches: Iterable[dict], *, put: Callable | None = None
+) -> dict:
     """`score` of the predictions for all rows whose `mask` is True -> its floats and arrays, and `num_videos`.
 
     Args:
@@ -24,11 +26,15 @@ def evaluate(predict: Callable, score: Callable, variables, batches: Iterable[di
     outputs, targets = [], []
     for batch in batches:
         on_device = put(batch)
-        rows, batch = devices.gather((predict(variables, on_device), {k: v for k, v in on_device.items() if k != "video"}))
+        rows, batch = devices.gather(
+            (predict(variables, on_device), {k: v for k, v in on_device.items() if k != "video"})
+        )
         mask = batch.pop("mask")
         outputs.append({name: values[mask] for name, values in rows.items()})
         targets.append({name: values[mask] for name, values in batch.items()})
-    joined = [{name: np.concatenate([part[name] for part in parts]) for name in parts[0]} for parts in (outputs, targets)]
+    joined = [
+        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} for parts in (outputs, targets)
+    ]
     num_videos = len(next(iter(joined[1].values())))
     if not num_videos:
         raise RuntimeError("evaluation: not one video of the validation set could be read")

@@ -92,7 +92,9 @@ def train(task, data: Data, optimizer: Callable, settings: Settings, workdir: pa
             checkpoints.open_checkpoints(workdir / "checkpoints", keep=settings.keep, best=settings.best)
         )
         first = manager.latest_step() or 0
-        state = checkpoints.restore(manager, shapes, step=first) if first else jax.jit(create, out_shardings=everywhere)()
+        state = (
+            checkpoints.restore(manager, shapes, step=first) if first else jax.jit(create, out_shardings=everywhere)()
+        )
         log.info("steps %d to %d on %d devices", first + 1, steps, jax.device_count())
         passes = stack.enter_context(closing(data.evaluate()))
         if first == steps:
@@ -123,7 +125,9 @@ def train(task, data: Data, optimizer: Callable, settings: Settings, workdir: pa
     return metrics
 
 
-def restore_variables(task, optimizer: Callable, settings: Settings, workdir: pathlib.Path, which: str) -> tuple[dict, int]:
+def restore_variables(
+    task, optimizer: Callable, settings: Settings, workdir: pathlib.Path, which: str
+) -> tuple[dict, int]:
     """The variables of a checkpoint ("best", "latest" or a step) on this host's devices, and its step.
 
     Raises:

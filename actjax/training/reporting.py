@@ -45,7 +45,9 @@ class Report:
         """
         for name, value in numbers.items():
             if not math.isfinite(value):
-                raise FloatingPointError(f"{name} is {value} at step {step}; a lower optim.lr or a lower clip_norm may help")
+                raise FloatingPointError(
+                    f"{name} is {value} at step {step}; a lower optim.lr or a lower clip_norm may help"
+                )
         now = time.perf_counter()
         seconds, steps = now - self._clock, step - self._done
         self._clock, self._done = now, step

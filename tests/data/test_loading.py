@@ -70,7 +70,13 @@ def test_hosts_share_the_global_batch(records, quarantine):
 def test_seed_changes_order_and_draws():
     assert (epoch_order(0, 0, 50) != epoch_order(1, 0, 50)).any()
     assert train_record(60, seed=0, num_records=50) == (1, epoch_order(0, 1, 50)[10])
-    draws = {record_rngs(seed, epoch, record)(stage).random() for seed in (0, 1) for epoch in (0, 1) for record in (0, 1) for stage in ("a", "b")}
+    draws = {
+        record_rngs(seed, epoch, record)(stage).random()
+        for seed in (0, 1)
+        for epoch in (0, 1)
+        for record in (0, 1)
+        for stage in ("a", "b")
+    }
     assert len(draws) == 16
 
 
@@ -103,7 +109,18 @@ def test_a_fault_in_the_code_is_not_a_broken_video(records, quarantine):
         raise ZeroDivisionError("a fault")
 
     with pytest.raises(ZeroDivisionError, match="a fault"):
-        list(train_batches(records, TRAIN._replace(sample=fault), seed=0, batch_size=8, first_step=0, num_steps=1, quarantine=quarantine, num_workers=0))
+        list(
+            train_batches(
+                records,
+                TRAIN._replace(sample=fault),
+                seed=0,
+                batch_size=8,
+                first_step=0,
+                num_steps=1,
+                quarantine=quarantine,
+                num_workers=0,
+            )
+        )
 
 
 @pytest.mark.parametrize(("num_workers", "hosts"), [(0, 1), (2, 1), (0, 2)])

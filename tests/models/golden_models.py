@@ -72,7 +72,10 @@ def arrays(name: str) -> dict:
 
 def clips(inputs: dict) -> dict:
     """The inputs of a case; videos from [b, t, c, h, w] to [b, t, h, w, c]."""
-    made = {name: fillrule.fill(fillrule.default_salt(), e["name"], tuple(e["shape"]), e["dtype"], e["fill"]) for name, e in inputs.items()}
+    made = {
+        name: fillrule.fill(fillrule.default_salt(), e["name"], tuple(e["shape"]), e["dtype"], e["fill"])
+        for name, e in inputs.items()
+    }
     return {name: value.transpose(0, 1, 3, 4, 2) if value.ndim == 5 else value for name, value in made.items()}
 
 

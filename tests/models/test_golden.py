@@ -32,7 +32,15 @@ def close(actual, expected, *, of_max):
 
 
 @pytest.mark.parametrize(
-    "name", ["tsm_r18_eval", "tsm_r50_eval", "tsm_r50_block_eval", "tsm_r50_16f_backbone8_eval", "tsm_r101_eval", "tsn_r50_eval"]
+    "name",
+    [
+        "tsm_r18_eval",
+        "tsm_r50_eval",
+        "tsm_r50_block_eval",
+        "tsm_r50_16f_backbone8_eval",
+        "tsm_r101_eval",
+        "tsn_r50_eval",
+    ],
 )
 def test_eval_logits_and_stages(name):
     case = g.case(name)
@@ -131,7 +139,9 @@ def test_trajectory_of_twenty_steps():
     losses = []
     for number in range(20):
         batch = number % 4
-        variables, opt_state, (value, _, _) = step(variables, opt_state, inputs[f"imgs{batch}"], inputs[f"labels{batch}"])
+        variables, opt_state, (value, _, _) = step(
+            variables, opt_state, inputs[f"imgs{batch}"], inputs[f"labels{batch}"]
+        )
         losses.append(float(value))
     np.testing.assert_allclose(losses, g.arrays("tsm_r18_trajectory")["losses"], rtol=1e-3)
     logits = MODELS["tsm_r18"].apply(variables, inputs["imgs0"])

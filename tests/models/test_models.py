@@ -23,7 +23,13 @@ def test_conv_is_lax_convolution(kernel, stride):
         return lax.conv_general_dilated(x, variables["params"]["kernel"], (stride,) * 2, pad, dimension_numbers=dims)
 
     weights = jax.random.normal(jax.random.key(2), reference(variables, x).shape)
-    for a, b in zip(*(jax.tree.leaves(jax.value_and_grad(lambda v, x, f=f: (f(v, x) * weights).sum(), (0, 1))(variables, x)) for f in (conv.apply, reference)), strict=True):
+    for a, b in zip(
+        *(
+            jax.tree.leaves(jax.value_and_grad(lambda v, x, f=f: (f(v, x) * weights).sum(), (0, 1))(variables, x))
+            for f in (conv.apply, reference)
+        ),
+        strict=True,
+    ):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
@@ -83,7 +89,9 @@ def test_dropout_is_per_frame_and_off_in_evaluation():
     video = np.zeros((1, 2, 32, 32, 3), np.uint8)
     model = TSM(**SMALL | dict(dropout=0.5))
     variables = model.init(jax.random.key(0), video)
-    apply = lambda seed: model.apply(variables, video, train=True, mutable=["batch_stats"], rngs={"dropout": jax.random.key(seed)})[0]
+    apply = lambda seed: model.apply(
+        variables, video, train=True, mutable=["batch_stats"], rngs={"dropout": jax.random.key(seed)}
+    )[0]
     np.testing.assert_array_equal(apply(0), apply(0))
     assert np.abs(apply(0) - apply(1)).max() > 0
     np.testing.assert_array_equal(model.apply(variables, video), model.apply(variables, video))

@@ -24,7 +24,9 @@ def line_task() -> Task:
         error = float(np.abs(outputs["y"] - targets["y"]).mean())
         return {"loss": error, "rows": len(targets["y"]), "matrix": np.eye(2)}
 
-    return Task(lambda key: {"params": {"w": jnp.zeros(())}}, loss, lambda v, b: {"y": v["params"]["w"] * b["x"]}, score)
+    return Task(
+        lambda key: {"params": {"w": jnp.zeros(())}}, loss, lambda v, b: {"y": v["params"]["w"] * b["x"]}, score
+    )
 
 
 def line_data(log=None) -> Data:

@@ -25,7 +25,9 @@ def run(num_devices, *, bn="global", steps=5, task=TASK):
     everywhere = devices.replicate(mesh)
     create = functools.partial(step.create_state, seed=0, init=task.init, tx=optimizer)
     state = jax.jit(create, out_shardings=everywhere)()
-    update = jax.jit(functools.partial(step.update, loss=task.loss, tx=optimizer, mesh=mesh, bn=bn), out_shardings=everywhere)
+    update = jax.jit(
+        functools.partial(step.update, loss=task.loss, tx=optimizer, mesh=mesh, bn=bn), out_shardings=everywhere
+    )
     losses = []
     for number in range(steps):
         state, numbers = update(state, devices.put(batch_of(number), devices.split(mesh)))

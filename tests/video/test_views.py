@@ -124,7 +124,11 @@ def test_render_several_views_one_after_the_other():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: views.center_crop(10, 10, crop_size=11), ValueError, "crop 11x11 does not fit into 10x10; resize first"),
+        (
+            lambda: views.center_crop(10, 10, crop_size=11),
+            ValueError,
+            "crop 11x11 does not fit into 10x10; resize first",
+        ),
         (lambda: views.center_crop(10, 10, crop_size=2.5), TypeError, "whole number"),
         (lambda: views.center_crop(10, 10, crop_size=0), ValueError, "at least 1"),
         (lambda: views.center_crop(10, crop_size=3), TypeError, "height and a width"),
@@ -137,7 +141,11 @@ def test_render_several_views_one_after_the_other():
         (lambda: views.multi_scale_crop(9, 9, input_size=8, u=np.zeros(3), scales=(2,)), ValueError, "in \\(0, 1\\]"),
         (lambda: views.multi_scale_crop(9, 9, input_size=8, u=np.zeros(3), num_fixed_crops=7), ValueError, "5, 13"),
         (lambda: render(np.zeros((1, 4, 4, 3), np.uint8), []), ValueError, "views of one size"),
-        (lambda: render(np.zeros((1, 4, 4, 3), np.uint8), views.whole(4, 4), interpolation="linear"), ValueError, "choose from"),
+        (
+            lambda: render(np.zeros((1, 4, 4, 3), np.uint8), views.whole(4, 4), interpolation="linear"),
+            ValueError,
+            "choose from",
+        ),
     ],
 )
 def test_bad_input(call, error, message):
