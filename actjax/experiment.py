@@ -96,7 +96,7 @@ def _protocol(*, sample, view, views, backend: str = "decord", fused: bool = Tru
         backend,
         fused,
     )
-    protocol.clip_shape  # makes the clip of a made-up video: a crop that does not fit fails here
+    _ = protocol.clip_shape  # makes the clip of a made-up video: a crop that does not fit fails here
     return protocol
 
 

@@ -98,7 +98,7 @@ def train_batches(
     """The batches of steps `first_step` .. `num_steps - 1`.
 
     Each: `video` uint8 [b, v, t, h, w, c], `label` int32 [b], `record` int32 [b], b = batch_size / shard.count. A file
-    that cannot be decoded goes to the quarantine, and another record, drawn from (seed, epoch, record), is read in its place.
+    that cannot be decoded goes to the quarantine; another record, drawn from (seed, epoch, record), takes its place.
 
     Raises:
       ValueError: batch_size does not divide by the hosts. RuntimeError: too many broken files.

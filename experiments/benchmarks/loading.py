@@ -60,9 +60,8 @@ def main() -> None:
     cores = os.cpu_count()
     workers = args.workers or [0, *(2**k for k in range(cores.bit_length()) if 2**k <= cores)]
     v, t, h, w, _ = experiment.train_protocol.clip_shape
-    print(
-        f"{len(dataset)} videos, clips of {v}x{t}x{h}x{w}, batches of {args.batch}, {cores} cores, {time.strftime('%Y-%m-%d')}"
-    )
+    print(f"{len(dataset)} videos, clips of {v}x{t}x{h}x{w}, batches of {args.batch}, {cores} cores", end=", ")
+    print(time.strftime("%Y-%m-%d"))
     print(f"{'workers':>8}{'clips/s':>10}{'ratio':>8}")
     base = None
     for number in workers:
