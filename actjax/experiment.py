@@ -25,7 +25,6 @@ class Experiment(NamedTuple):
     protocol: the same, for validation, test and prediction alike.
     open_dataset: () -> Dataset; may take a while the first time.
     loop_data: (Dataset, workdir) -> what the training loop asks of the data.
-    optimizer: (params, steps_per_epoch) -> optax transformation.
     groups: which parameter takes which multiple of the learning rate and the decay.
     """
 
@@ -35,7 +34,7 @@ class Experiment(NamedTuple):
     settings: training.Settings
     open_dataset: Callable[[], Dataset]
     loop_data: Callable[[Dataset, pathlib.Path], training.Data]
-    optimizer: Callable
+    optimizer: training.Optimizer
     groups: training.ParamGroups
 
 
@@ -139,7 +138,7 @@ def _optimizer(
     warmup_epochs: float = 0.0,
     warmup_ratio: float = 0.1,
     **options,
-) -> tuple[Callable, tuple]:
+) -> tuple[training.Optimizer, tuple]:
     """Optimizer and parameter rules; `lr` is meant for `lr_batch_size` clips and scales with the batch."""
     rules = pick(RULES, rules, "optim.rules")()
     factor = pick(SCHEDULES, schedule, "optim.schedule", given=("epoch", "epochs"))
@@ -152,4 +151,4 @@ def _optimizer(
         warmup_epochs=warmup_epochs,
         warmup_ratio=warmup_ratio,
     )
-    return lambda params, steps_per_epoch: make(params, scheduled(steps_per_epoch=steps_per_epoch)), rules
+    return training.Optimizer(lambda steps: scheduled(steps_per_epoch=steps), make), rules

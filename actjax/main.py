@@ -34,6 +34,7 @@ log = logging.getLogger("actjax")
 def main(argv: list[str]) -> None:
     """Reads the flags, checks the config, and does what `--mode` says."""
     started = time.perf_counter()
+    absl_logging.set_verbosity(absl_logging.WARNING)  # the libraries speak through absl, actjax does not
     if len(argv) > 1:
         raise SystemExit(f"error: unknown arguments {argv[1:]}")
     if _MODE.value == "predict" and not _VIDEO.value:
@@ -163,7 +164,11 @@ def _set_up_logging(workdir: pathlib.Path) -> None:
     from rich.logging import RichHandler
 
     live = rich.get_console().is_terminal
-    handlers = [RichHandler(show_path=False, show_level=False) if live else logging.StreamHandler(sys.stdout)]
+    handlers = [
+        RichHandler(show_path=False, show_level=False, log_time_format="%X")
+        if live
+        else logging.StreamHandler(sys.stdout)
+    ]
     if _MODE.value != "predict":
         workdir.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(workdir / "train.log"))
@@ -171,7 +176,6 @@ def _set_up_logging(workdir: pathlib.Path) -> None:
         if not isinstance(handler, RichHandler):
             handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         log.addHandler(handler)
-    absl_logging.set_verbosity(absl_logging.WARNING)  # of the libraries
     log.setLevel(logging.INFO if jax.process_index() == 0 else logging.WARNING)
     log.propagate = False
 

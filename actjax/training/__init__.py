@@ -2,10 +2,11 @@
 
 from actjax.training.evaluating import evaluate
 from actjax.training.loop import Data, Settings, restore_variables, train
-from actjax.training.optimizers import ParamGroups, param_groups, sgd, tsm_optimizer, tsm_rules
+from actjax.training.optimizers import Optimizer, ParamGroups, param_groups, sgd, tsm_optimizer, tsm_rules
 
 __all__ = [
     "Data",
+    "Optimizer",
     "ParamGroups",
     "Settings",
     "evaluate",

@@ -13,6 +13,7 @@ import jax
 from actjax.training import checkpoints, devices, step
 from actjax.training.evaluating import evaluate
 from actjax.training.feeding import Feeder
+from actjax.training.optimizers import Optimizer
 from actjax.training.reporting import Report, scalars
 
 log = logging.getLogger(__name__)
@@ -55,12 +56,11 @@ class Settings(NamedTuple):
         return self
 
 
-def train(task, data: Data, optimizer: Callable, settings: Settings, workdir: pathlib.Path) -> dict:
+def train(task, data: Data, optimizer: Optimizer, settings: Settings, workdir: pathlib.Path) -> dict:
     """Trains from the latest checkpoint in `workdir`, or from the start, to the last epoch -> the final metrics.
 
     Args:
       task: `init`, `loss`, `predict`, `score`.
-      optimizer: (params, steps_per_epoch) -> optax transformation.
     """
     # Devices: one mesh, two shardings.
     mesh = devices.make_mesh()
@@ -75,13 +75,14 @@ def train(task, data: Data, optimizer: Callable, settings: Settings, workdir: pa
     eval_due = lambda n: n == steps or epoch_of(n) // settings.eval_every > epoch_of(n - 1) // settings.eval_every
 
     # State: shapes first, then arrays born where they belong.
-    tx = functools.partial(optimizer, steps_per_epoch=steps_per_epoch)
+    schedule = optimizer.schedule(steps_per_epoch)
+    tx = functools.partial(optimizer.transform, schedule=schedule)
     create = functools.partial(step.create_state, seed=settings.seed, init=task.init, tx=tx)
     shapes = step.shapes_of(create, everywhere)
 
     # The two compiled functions.
     update = jax.jit(
-        functools.partial(step.update, loss=task.loss, tx=tx, mesh=mesh, bn=settings.bn),
+        functools.partial(step.update, loss=task.loss, tx=tx, schedule=schedule, mesh=mesh, bn=settings.bn),
         donate_argnums=0,
         out_shardings=everywhere,
     )
@@ -109,6 +110,7 @@ def train(task, data: Data, optimizer: Callable, settings: Settings, workdir: pa
         waited = feeder.waited
         for n in range(first + 1, steps + 1):
             state, numbers = update(state, batch)
+            report.advance(n)
             if n < steps:
                 batch = feeder.next(running=numbers)
             if n % settings.log_every == 0 or n == steps:
@@ -126,14 +128,15 @@ def train(task, data: Data, optimizer: Callable, settings: Settings, workdir: pa
 
 
 def restore_variables(
-    task, optimizer: Callable, settings: Settings, workdir: pathlib.Path, which: str
+    task, optimizer: Optimizer, settings: Settings, workdir: pathlib.Path, which: str
 ) -> tuple[dict, int]:
     """The variables of a checkpoint ("best", "latest" or a step) on this host's devices, and its step.
 
     Raises:
       FileNotFoundError: there is no such checkpoint.
     """
-    tx = functools.partial(optimizer, steps_per_epoch=1.0)  # only the shape of its state matters here
+    # Only the shape of the optimizer's state matters here.
+    tx = functools.partial(optimizer.transform, schedule=optimizer.schedule(1.0))
     create = functools.partial(step.create_state, seed=settings.seed, init=task.init, tx=tx)
     shapes = step.shapes_of(create, devices.replicate(devices.make_mesh()))
     folder = workdir / "checkpoints"

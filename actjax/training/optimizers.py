@@ -8,7 +8,18 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-Schedule = Callable[[Any], Any]
+Schedule = Callable[[Any], Any]  # step -> learning rate
+
+
+class Optimizer(NamedTuple):
+    """What the loop needs to know of an optimizer.
+
+    schedule: steps per epoch -> Schedule.
+    transform: (params, schedule) -> optax transformation.
+    """
+
+    schedule: Callable[[float], Schedule]
+    transform: Callable[[Any, Schedule], optax.GradientTransformation]
 
 
 class Rule(NamedTuple):

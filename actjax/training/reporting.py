@@ -37,6 +37,11 @@ class Report:
         self._bar = self._progress.add_task("training", total=steps, completed=first_step, numbers="")
         self._progress.start()
 
+    def advance(self, step: int) -> None:
+        """Moves the progress bar."""
+        if self._on:
+            self._progress.update(self._bar, completed=step)
+
     def train(self, step: int, epoch: float, numbers: dict[str, float], *, waited: float) -> None:
         """Numbers of the training step just done; `waited`: seconds since the last report without data.
 
@@ -56,7 +61,7 @@ class Report:
         self._write(step, epoch, "train", numbers)
         if self._on:
             line = f"loss {numbers['loss']:.3f}  {rate:.1f} clips/s  data wait {numbers['data_wait']:.0%}"
-            self._progress.update(self._bar, completed=step, numbers=line)
+            self._progress.update(self._bar, numbers=line)
             if not self._live:
                 eta = (self._steps - step) * seconds / steps
                 log.info("step %d/%d  epoch %.2f  %s  eta %s", step, self._steps, epoch, line, _clock(eta))

@@ -42,11 +42,15 @@ def named_key(key, name: str):
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
-def update(state: State, batch: dict, *, loss: Callable, tx: Callable, mesh: Mesh, bn: str) -> tuple[State, dict]:
+def update(
+    state: State, batch: dict, *, loss: Callable, tx: Callable, schedule: Callable, mesh: Mesh, bn: str
+) -> tuple[State, dict]:
     """One step of gradient descent on the mean loss of the batch -> the next state and numbers to report.
 
     Args:
-      loss: a task's loss. tx: parameters -> optimizer.
+      loss: a task's loss.
+      tx: parameters -> optimizer.
+      schedule: step -> learning rate, to report it.
       bn: "global": batch statistics run over the whole batch, on however many devices. "device": every device
         normalises with its own share's, as multi-GPU training without synchronisation does and the published results
         were made; the running statistics are the mean of the devices'.
@@ -73,5 +77,5 @@ def update(state: State, batch: dict, *, loss: Callable, tx: Callable, mesh: Mes
     (value, (updated, extra)), gradients = gradient(params, others, batch, key)
     updates, opt_state = tx(params).update(gradients, state.opt_state, params)
     variables = {"params": optax.apply_updates(params, updates), **updated}
-    numbers = {"loss": value, "grad_norm": optax.tree.norm(gradients), **extra}
+    numbers = {"loss": value, "grad_norm": optax.tree.norm(gradients), "lr": schedule(state.step), **extra}
     return State(state.step + 1, variables, opt_state, state.key), numbers

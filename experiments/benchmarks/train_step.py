@@ -53,10 +53,14 @@ def run_actjax(batch: int, dtype: str, repeats: int) -> dict:
     from actjax.training import devices, step, tsm_optimizer
 
     task = recognition(TSM(num_classes=400, depth=50, dtype=dtype), average_clips="prob")
-    tx = functools.partial(tsm_optimizer, schedule=lambda n: 0.01)
+    schedule = lambda n: 0.01
+    tx = functools.partial(tsm_optimizer, schedule=schedule)
     mesh = devices.make_mesh(1)
     state = jax.jit(functools.partial(step.create_state, seed=0, init=task.init, tx=tx))()
-    update = jax.jit(functools.partial(step.update, loss=task.loss, tx=tx, mesh=mesh, bn="global"), donate_argnums=0)
+    update = jax.jit(
+        functools.partial(step.update, loss=task.loss, tx=tx, schedule=schedule, mesh=mesh, bn="global"),
+        donate_argnums=0,
+    )
     predict = jax.jit(task.predict)
     rng = np.random.default_rng(0)
     clips = rng.integers(0, 256, (batch, 1, *CLIP), dtype=np.uint8)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from actjax.tasks import Task
-from actjax.training import Data, Settings, checkpoints, evaluate, restore_variables, sgd, train
+from actjax.training import Data, Optimizer, Settings, checkpoints, evaluate, restore_variables, sgd, train
 from actjax.training.feeding import Feeder
 from actjax.training.reporting import Report
 
@@ -45,8 +45,7 @@ def line_data(log=None) -> Data:
     return Data(RECORDS, train_steps, passes)
 
 
-def optimizer(params, steps_per_epoch):
-    return sgd(params, lambda n: 0.02)
+optimizer = Optimizer(lambda steps_per_epoch: lambda n: 0.02, sgd)
 
 
 SETTINGS = Settings(epochs=4, batch_size=8, log_every=2, eval_every=1, save_every=3, keep=2, best="loss")
@@ -63,7 +62,7 @@ def test_run_leaves_what_it_promises(tmp_path):
     assert [row["step"] for row in rows(tmp_path, "val")] == [3, 5, 8, 10]  # epochs end inside batches 3 and 8
     train_rows = rows(tmp_path, "train")
     assert [row["step"] for row in train_rows] == [2, 4, 6, 8, 10]
-    assert {"loss", "grad_norm", "clips_per_s", "data_wait", "epoch"} <= train_rows[0].keys()
+    assert {"loss", "lr", "grad_norm", "clips_per_s", "data_wait", "epoch"} <= train_rows[0].keys()
     assert list(tmp_path.glob("events.out.tfevents.*"))
     steps = {int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdecimal()}
     best = min(rows(tmp_path, "val"), key=lambda row: row["loss"])["step"]

@@ -11,7 +11,8 @@ from actjax.tasks import recognition
 from actjax.training import devices, sgd, step
 
 TASK = recognition(TSM(num_classes=4, depth=10, width=8, small_input=True, dropout=0.5), average_clips="prob")
-optimizer = functools.partial(sgd, schedule=lambda n: 0.05, weight_decay=1e-4, clip_norm=20.0)
+schedule = lambda n: 0.05
+optimizer = functools.partial(sgd, schedule=schedule, weight_decay=1e-4, clip_norm=20.0)
 
 
 def batch_of(number, size=8):
@@ -26,7 +27,8 @@ def run(num_devices, *, bn="global", steps=5, task=TASK):
     create = functools.partial(step.create_state, seed=0, init=task.init, tx=optimizer)
     state = jax.jit(create, out_shardings=everywhere)()
     update = jax.jit(
-        functools.partial(step.update, loss=task.loss, tx=optimizer, mesh=mesh, bn=bn), out_shardings=everywhere
+        functools.partial(step.update, loss=task.loss, tx=optimizer, schedule=schedule, mesh=mesh, bn=bn),
+        out_shardings=everywhere,
     )
     losses = []
     for number in range(steps):
