@@ -11,7 +11,6 @@ On disk the set looks exactly like a user's own data: `videos/*.mp4`, `train.txt
 
 import concurrent.futures
 import hashlib
-import inspect
 import multiprocessing
 import os
 import pathlib
@@ -50,9 +49,8 @@ def make_shapes(
             raise ValueError(f"make_shapes: {name}={number}; must be a multiple of 8 (eight classes, in pairs)")
     if folder is None:
         cache = os.environ.get("ACTJAX_CACHE", "~/.cache/actjax")
-        # The drawing code is part of the name: change it, and an old set is not taken for the new one.
-        code = inspect.getsource(draw_clip) + inspect.getsource(_path) + inspect.getsource(_sprite)
-        digest = hashlib.sha256(code.encode()).hexdigest()[:8]
+        # This file is part of the name: change it, and an old set is not taken for the new one.
+        digest = hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()[:8]
         folder = pathlib.Path(cache).expanduser() / f"shapes-{num_train}-{num_val}-{seed}-{digest}"
     folder = pathlib.Path(folder)
     if (folder / "classes.txt").exists():

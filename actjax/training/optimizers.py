@@ -105,6 +105,7 @@ def sgd(
     schedule: Schedule,
     *,
     momentum: float = 0.9,
+    nesterov: bool = False,
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
     rules: Sequence[Rule] = UNIFORM_RULES,
@@ -127,7 +128,7 @@ def sgd(
     return optax.chain(
         optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm),
         optax.stateless(decay),
-        optax.trace(momentum),
+        optax.trace(momentum, nesterov=nesterov),
         optax.stateless(lambda updates, _: jax.tree.map(lambda u, mult: u * mult, updates, groups.lr_mult)),
         optax.scale_by_learning_rate(schedule),
     )

@@ -29,14 +29,15 @@ def test_sgd_is_torchs():
     np.testing.assert_allclose(mine["w"], reference, rtol=1e-5)
 
 
-def test_sgd_equals_torch_itself():
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_sgd_equals_torch_itself(nesterov):
     torch = pytest.importorskip("torch", reason="torch is the other side of this comparison")
     rng = np.random.default_rng(1)
     start = rng.normal(size=(3, 4)).astype(np.float32)
     theirs = torch.nn.Parameter(torch.tensor(start))
-    optimizer = torch.optim.SGD([theirs], lr=0.05, momentum=0.9, weight_decay=5e-4)
+    optimizer = torch.optim.SGD([theirs], lr=0.05, momentum=0.9, weight_decay=5e-4, nesterov=nesterov)
     mine = {"w": jnp.asarray(start)}
-    ours = sgd(mine, lambda step: 0.05, momentum=0.9, weight_decay=5e-4, clip_norm=1.0)
+    ours = sgd(mine, lambda step: 0.05, momentum=0.9, nesterov=nesterov, weight_decay=5e-4, clip_norm=1.0)
     state = ours.init(mine)
     for _ in range(5):
         gradient = rng.normal(size=(3, 4)).astype(np.float32)
