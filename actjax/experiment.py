@@ -16,6 +16,7 @@ from actjax.data.stages import AVERAGE_CLIPS, EVAL_VIEWS, SAMPLERS, TRAIN_VIEWS,
 from actjax.tasks import Task, recognition
 from actjax.tasks.recognition import MODELS
 from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES, by_epoch
+from actjax.video.decoding import BACKENDS
 
 
 class Experiment(NamedTuple):
@@ -55,19 +56,19 @@ def recognition_experiment(*, data, loader, model, train, eval, optim, run) -> E
     """One label per video: TSN, TSM."""
     settings = bind(training.Settings, run, "run")().check()
     network = pick(MODELS, model, "model", given=("parent",))()
-    train_clips = bind(_protocol, train, "train", given=("views",))(views=TRAIN_VIEWS)
-    protocol = bind(_evaluation, eval, "eval")()
+    train_protocol = bind(_train_protocol, train, "train")()
+    protocol = bind(_eval_protocol, eval, "eval")()
     optimizer, rules = bind(_optimizer, optim, "optim", given=("settings",))(settings=settings)
     open_dataset = pick(DATASETS, data, "data", given=("num_classes",))
     load = bind(_loop_data, loader, "loader", given=("dataset", "workdir", "settings", "train", "eval"))
     task = recognition(network, average_clips=protocol.average_clips)
     return Experiment(
         task=task,
-        train_protocol=train_clips,
+        train_protocol=train_protocol,
         protocol=protocol,
         settings=settings,
         open_dataset=functools.partial(open_dataset, num_classes=network.num_classes),
-        loop_data=functools.partial(load, settings=settings, train=train_clips, eval=protocol),
+        loop_data=functools.partial(load, settings=settings, train=train_protocol, eval=protocol),
         optimizer=optimizer,
         groups=training.param_groups(_parameter_shapes(task), rules),
     )
@@ -86,24 +87,26 @@ def _parameter_shapes(task: Task):
         raise ValueError(f"model: {error}") from error
 
 
-def _protocol(*, sample, view, views, backend: str = "decord", fused: bool = True) -> Protocol:
+def _train_protocol(*, sample, view, backend: str = "decord", fused: bool = True) -> Protocol:
+    return _checked(Protocol(*_stages("train", sample, view, TRAIN_VIEWS), backend, fused))
+
+
+def _eval_protocol(*, sample, view, average_clips: str, backend: str = "decord", fused: bool = True) -> Protocol:
+    return _checked(Protocol(*_stages("eval", sample, view, EVAL_VIEWS), backend, fused, average_clips))
+
+
+def _stages(where: str, sample, view, views) -> tuple[Callable, Callable]:
     given = ("num_frames", "height", "width", "rng")
-    where = "train" if views is TRAIN_VIEWS else "eval"
-    protocol = Protocol(
-        pick(SAMPLERS, sample, f"{where}.sample", given=given),
-        pick(views, view, f"{where}.view", given=given),
-        backend,
-        fused,
-    )
-    _ = protocol.clip_shape  # makes the clip of a made-up video: a crop that does not fit fails here
+    return pick(SAMPLERS, sample, f"{where}.sample", given=given), pick(views, view, f"{where}.view", given=given)
+
+
+def _checked(protocol: Protocol) -> Protocol:
+    """Itself, after it made the clip of a made-up video: a crop that does not fit fails here, not in a worker."""
+    for value, known in ((protocol.backend, BACKENDS), (protocol.average_clips, AVERAGE_CLIPS)):
+        if value not in known:
+            raise ValueError(f"config: {unknown(value, known)}")
+    _ = protocol.clip_shape
     return protocol
-
-
-def _evaluation(*, sample, view, average_clips: str = "prob", backend: str = "decord", fused: bool = True) -> Protocol:
-    if average_clips not in AVERAGE_CLIPS:
-        raise ValueError(f"eval.average_clips={unknown(average_clips, AVERAGE_CLIPS)}")
-    protocol = _protocol(sample=sample, view=view, views=EVAL_VIEWS, backend=backend, fused=fused)
-    return protocol._replace(average_clips=average_clips)
 
 
 def _loop_data(

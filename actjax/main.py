@@ -7,13 +7,9 @@ may be left out: the run's own, saved in its workdir, is used.
 import contextlib
 import datetime
 import gc
-import importlib.metadata
 import json
 import logging
 import pathlib
-import platform
-import subprocess
-import sys
 import time
 
 from absl import app, flags
@@ -43,21 +39,23 @@ def main(argv: list[str]) -> None:
     config = _config(workdir)
 
     from actjax.experiment import build
+    from actjax.workdir import set_up_logging
 
     with _clear_errors():
         experiment = build(config)
-    _set_up_logging(workdir)
+    set_up_logging(None if _MODE.value == "predict" else workdir / "train.log")
     MODES[_MODE.value](experiment, config, workdir, started)
 
 
 def train(experiment, config, workdir: pathlib.Path, started: float) -> None:
     """Trains, or goes on where a killed run stopped, and ends with the table of results."""
     from actjax import training
+    from actjax.workdir import save_description
 
     log.info("this run lives in %s", workdir)
-    _save_description(config, workdir)
     with _clear_errors():
         dataset = experiment.open_dataset()
+    save_description(workdir, config, dataset.class_names)
     log.info("%d videos to train on, %d to validate on", len(dataset.train), len(dataset.val))
     log.info("parameter groups\n%s", experiment.groups)
     data = experiment.loop_data(dataset, workdir)
@@ -127,10 +125,12 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 
 def _workdir() -> pathlib.Path:
+    if _MODE.value != "train" and not (_WORKDIR.value and pathlib.Path(_WORKDIR.value).is_dir()):
+        raise SystemExit(
+            f"error: --mode={_MODE.value} needs --workdir, the folder of a trained run; got {_WORKDIR.value}"
+        )
     if _WORKDIR.value:
         return pathlib.Path(_WORKDIR.value)
-    if _MODE.value != "train":
-        raise SystemExit(f"error: --mode={_MODE.value} needs --workdir, the folder of a trained run")
     flag = flags.FLAGS["config"]
     name = pathlib.Path(flag.config_filename).stem if flag.present else "run"
     return pathlib.Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
@@ -141,10 +141,10 @@ def _config(workdir: pathlib.Path) -> config_dict.ConfigDict:
     if _CONFIG.value is not None:
         return _CONFIG.value
     saved = workdir / "config.json"
-    if _MODE.value == "train" or not saved.exists():
-        raise SystemExit(
-            "error: --config=FILE is missing" if _MODE.value == "train" else f"error: no --config, and no {saved}"
-        )
+    if _MODE.value == "train":
+        raise SystemExit("error: --config=FILE is missing")
+    if not saved.exists():
+        raise SystemExit(f"error: no --config, and no {saved}")
     return config_dict.ConfigDict(json.loads(saved.read_text()))
 
 
@@ -157,91 +157,17 @@ def _restore(experiment, workdir: pathlib.Path) -> tuple[dict, int]:
         )
 
 
-def _set_up_logging(workdir: pathlib.Path) -> None:
-    """One logger for the package: the terminal, and the run's train.log."""
-    import jax
-    import rich
-    from rich.logging import RichHandler
-
-    live = rich.get_console().is_terminal
-    handlers = [
-        RichHandler(show_path=False, show_level=False, log_time_format="%X")
-        if live
-        else logging.StreamHandler(sys.stdout)
-    ]
-    if _MODE.value != "predict":
-        workdir.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(workdir / "train.log"))
-    for handler in handlers:
-        if not isinstance(handler, RichHandler):
-            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-        log.addHandler(handler)
-    log.setLevel(logging.INFO if jax.process_index() == 0 else logging.WARNING)
-    log.propagate = False
-
-
-def _save_description(config, workdir: pathlib.Path) -> None:
-    """Writes config.json and environment.json; a resumed run hears which numbers changed."""
-    import jax
-
-    path = workdir / "config.json"
-    text = config.to_json_best_effort(indent=2)
-    if path.exists() and json.loads(path.read_text()) != json.loads(text):
-        log.warning("this run goes on with another config than it began with; the old one is in %s.old", path)
-        path.rename(f"{path}.old")
-    path.write_text(text)
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=pathlib.Path(__file__).parent
-    )
-    packages = (
-        "jax",
-        "jaxlib",
-        "flax",
-        "optax",
-        "orbax-checkpoint",
-        "grain",
-        "numpy",
-        "decord",
-        "opencv-python-headless",
-    )
-    environment = {
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: importlib.metadata.version(name) for name in ("actjax", *packages)},
-        "devices": [device.device_kind for device in jax.devices()],
-        "processes": jax.process_count(),
-        "commit": commit.stdout.strip() or None,
-    }
-    (workdir / "environment.json").write_text(json.dumps(environment, indent=2))
-
-
 def _finish(name: str, metrics: dict, dataset, experiment, workdir: pathlib.Path, started: float) -> None:
-    """Writes the metrics and shows them."""
-    import numpy as np
-    import rich
-    from rich.table import Table
+    from actjax.workdir import save_results
 
     gc.collect()  # jax gives the last batch's shared memory back only now; at exit it would count as leaked
-    matrix = metrics.pop("confusion_matrix")
-    header = ",".join(["real \\ predicted", *dataset.class_names])
-    rows = [",".join([real, *map(str, row)]) for real, row in zip(dataset.class_names, matrix, strict=True)]
-    (workdir / "confusion_matrix.csv").write_text("\n".join([header, *rows]) + "\n")
-    (workdir / "class_names.json").write_text(json.dumps(dataset.class_names))
-    settings = experiment.settings
-    metrics |= {
+    about = {
         "num_broken": len(dataset.val) - metrics["num_videos"],
-        "bn": settings.bn,
-        "batch_size": settings.batch_size,
+        "bn": experiment.settings.bn,
+        "batch_size": experiment.settings.batch_size,
         "seconds": time.perf_counter() - started,
     }
-    (workdir / f"{name}.json").write_text(json.dumps(metrics, indent=2, default=float))
-    table = Table("metric", "value", title=f"validation, {metrics['num_videos']} videos")
-    for key, value in metrics.items():
-        table.add_row(key, f"{value:.4f}" if isinstance(value, (float, np.floating)) else str(value))
-    rich.print(table)
-    for what, where in (("results", f"{name}.json"), ("checkpoints", "checkpoints"), ("log", "train.log")):
-        rich.print(f"{what:12} {workdir / where}")
+    save_results(workdir, name, metrics | about, dataset.class_names)
 
 
 if __name__ == "__main__":

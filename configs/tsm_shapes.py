@@ -16,7 +16,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(
         dict(
             task="recognition",
-            data=dict(name="shapes", num_train=1280, num_val=320),
+            data=dict(name="shapes", folder="", num_train=1280, num_val=320, seed=0),
             loader=dict(num_workers=2, max_broken=0.05),
             model=dict(
                 name="TSN" if arg.tsn else "TSM",
@@ -31,6 +31,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
                 sample=sample,
                 # No flip: mirrored, right is left.
                 view=dict(name="multi_scale", short_side=45, size=40, scales=(1.0, 0.875), flip_ratio=0.0),
+                backend="decord",
             ),
             eval=dict(sample=sample, view=dict(name="center", short_side=45, size=40), average_clips="prob"),
             optim=dict(

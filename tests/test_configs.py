@@ -59,7 +59,8 @@ def test_unread_key_is_an_error(root, section, key, message):
         ("train.view.name", "multiscale", "did you mean 'multi_scale'"),
         ("eval.view.name", "multi_scale", "eval.view.name='multi_scale' is unknown"),  # draws: not a test view
         ("eval.view.size", 60, "does not fit"),
-        ("eval.average_clips", "mean", "eval.average_clips"),
+        ("eval.average_clips", "mean", "'mean' is unknown; choose from"),
+        ("train.backend", "decrod", "did you mean 'decord'"),
         ("run.bn", "sync", "config.bn"),
         ("run.best", "fun", "whether more is better"),
         ("run.epochs", 0, "must be positive"),

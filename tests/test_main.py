@@ -108,9 +108,9 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
     [
         (["--mode=train"], "--config=FILE is missing"),
         (["--mode=eval"], "needs --workdir"),
-        (["--mode=eval", "--workdir=nowhere"], "no --config, and no nowhere/config.json"),
+        (["--mode=eval", "--workdir=nowhere"], "needs --workdir, the folder of a trained run; got nowhere"),
+        (["--mode=eval", "--workdir=docs"], "no --config, and no docs/config.json"),
         (["--mode=predict", "--workdir=nowhere"], "needs --video"),
-        (["--mode=eval", "--config=configs/tsm_shapes.py", "--workdir=nowhere"], "train first"),
         (["--config=configs/tsm_shapes.py", "--config.train.view.siz=3"], 'Did you mean "size"'),
         (["--config=configs/tsm_shapes.py:tms"], "'tms' is unknown; did you mean 'tsn'"),
         (["--config=configs/tsm_shapes.py", "--config.model.name=TMS"], "model.name='TMS' is unknown; did you mean"),

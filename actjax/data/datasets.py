@@ -42,11 +42,9 @@ def videos(*, train: str, val: str, num_classes: int, data_prefix: str = "", cla
     return Dataset(*splits, names)
 
 
-def shapes(
-    *, num_classes: int, folder: str | None = None, num_train: int = 1280, num_val: int = 320, seed: int = 0
-) -> Dataset:
-    """The sample set; see `make_shapes`, which writes it on first use."""
-    root = make_shapes(folder, num_train=num_train, num_val=num_val, seed=seed)
+def shapes(*, num_classes: int, folder: str = "", num_train: int = 1280, num_val: int = 320, seed: int = 0) -> Dataset:
+    """The sample set; see `make_shapes`, which writes it on first use. `folder`: where, "" for the cache."""
+    root = make_shapes(folder or None, num_train=num_train, num_val=num_val, seed=seed)
     lists = {split: os.path.join(root, f"{split}.txt") for split in ("train", "val")}
     return videos(**lists, num_classes=num_classes, class_names=os.path.join(root, "classes.txt"))
 

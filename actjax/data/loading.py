@@ -54,6 +54,13 @@ def record_rngs(seed: int, epoch: int, record: int) -> Callable[[str], np.random
     return lambda stage: _generator(seed, stage, epoch, record)
 
 
+def _candidates(seed: int, epoch: int, record: int, num_records: int) -> Iterator[int]:
+    """The record, then, should it be broken, all others in an order drawn for it."""
+    yield record
+    for other in record_rngs(seed, epoch, record)("substitute").permutation(num_records):
+        yield int(other)
+
+
 def _generator(seed: int, name: str, *place: int) -> np.random.Generator:
     counter = [0, 0, *(0,) * (2 - len(place)), *place]  # the low words count the draws
     return np.random.Generator(np.random.Philox(key=[seed, zlib.crc32(name.encode())], counter=counter))
@@ -73,7 +80,7 @@ class Quarantine:
         if path in self.files:
             return
         self.files.add(path)
-        log.warning("cannot decode %s (%s); another record takes its place", path, reason)
+        log.warning("cannot decode %s: %s", path, reason)
         with self.path.open("a") as file:
             file.write(json.dumps({"path": path, "reason": reason}) + "\n")
         if len(self.files) > self._allowed:
@@ -109,11 +116,10 @@ def train_batches(
         step, slot = divmod(position, local)
         place = step * batch_size + shard.index * local + slot
         epoch, record = train_record(place, seed=seed, num_records=len(records))
-        substitutes = record_rngs(seed, epoch, record)("substitute").permutation(len(records))
         broken = []
-        for candidate in itertools.chain([record], substitutes):
+        for candidate in _candidates(seed, epoch, record, len(records)):
             try:
-                video = read_clip(records[candidate].path, protocol, rngs=record_rngs(seed, epoch, int(candidate)))
+                video = read_clip(records[candidate].path, protocol, rngs=record_rngs(seed, epoch, candidate))
             except VideoError as error:
                 broken.append((error.path, error.reason))
                 continue
@@ -175,10 +181,9 @@ def _batches(load, positions: range, size: int, *, num_workers: int, quarantine:
     if num_workers:
         options = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
         dataset = dataset.mp_prefetch(options, worker_init_fn=_start_worker)
-        small = grain.experimental.DatasetOptions(
-            min_shm_size=2**16
-        )  # labels and the like travel in the message itself
-        dataset = grain.experimental.WithOptionsIterDataset(dataset, small)
+        # Clips go through shared memory; labels and the like travel in the message itself.
+        messages = grain.experimental.DatasetOptions(min_shm_size=2**16)
+        dataset = grain.experimental.WithOptionsIterDataset(dataset, messages)
     with contextlib.closing(iter(dataset)) as batches:
         for batch in batches:
             for path, reason in batch.pop("broken"):
@@ -188,10 +193,9 @@ def _batches(load, positions: range, size: int, *, num_workers: int, quarantine:
 
 def _collate(items: list[dict]) -> dict:
     kinds = dict(video=np.uint8, label=np.int32, record=np.int32, mask=bool)
-    broken = [pair for item in items for pair in item.pop("broken")]
-    return {name: np.stack([i[name] for i in items]).astype(kinds[name], copy=False) for name in items[0]} | dict(
-        broken=broken
-    )
+    stack = lambda name: np.stack([item[name] for item in items]).astype(kinds[name], copy=False)
+    batch = {name: stack(name) for name in items[0] if name != "broken"}
+    return batch | dict(broken=[pair for item in items for pair in item["broken"]])
 
 
 def _start_worker(index: int, count: int) -> None:

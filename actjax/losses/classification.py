@@ -1,6 +1,7 @@
 """Losses of classification. Shapes: b examples, k classes."""
 
 import jax
+import jax.numpy as jnp
 
 
 def cross_entropy(scores, labels):
@@ -9,5 +10,5 @@ def cross_entropy(scores, labels):
     Args:
       scores: [b, k], before the softmax. labels: int [b].
     """
-    log_probabilities = jax.nn.log_softmax(scores.astype("float32"))
-    return -log_probabilities[jax.numpy.arange(len(labels)), labels]
+    log_probabilities = jax.nn.log_softmax(scores.astype(jnp.float32))
+    return -log_probabilities[jnp.arange(len(labels)), labels]

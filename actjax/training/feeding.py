@@ -36,13 +36,11 @@ class Feeder:
         return item
 
     def close(self) -> None:
+        """Ends the thread and its source; a source that hangs is left to die with the process."""
         self._stop.set()
-        while self._thread.is_alive():
-            try:
-                self._queue.get_nowait()
-            except queue.Empty:
-                self._thread.join(0.05)
-        self._batches.close()
+        self._thread.join(timeout=30)
+        if not self._thread.is_alive():
+            self._batches.close()
 
     def _transfer(self):
         try:

@@ -1,0 +1,81 @@
+"""What a run leaves behind beside its metrics and checkpoints. Process 0 writes; the others keep silent."""
+
+import importlib.metadata
+import json
+import logging
+import pathlib
+import platform
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import rich
+from rich.logging import RichHandler
+from rich.table import Table
+
+log = logging.getLogger("actjax")
+
+_PACKAGES = "actjax jax jaxlib flax optax orbax-checkpoint grain numpy decord opencv-python-headless"
+
+
+def set_up_logging(file: pathlib.Path | None) -> None:
+    """One logger for the package, to the terminal and to `file`."""
+    live = rich.get_console().is_terminal
+    terminal = logging.StreamHandler(sys.stdout)
+    handlers = [RichHandler(show_path=False, show_level=False, log_time_format="%X") if live else terminal]
+    if file is not None and jax.process_index() == 0:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(file))
+    for handler in handlers:
+        if not isinstance(handler, RichHandler):
+            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO if jax.process_index() == 0 else logging.WARNING)
+    log.propagate = False
+
+
+def save_description(workdir: pathlib.Path, config, class_names: list[str]) -> None:
+    """Writes config.json, environment.json, class_names.json; warns if a resumed run goes on with another config."""
+    if jax.process_index():
+        return
+    path = workdir / "config.json"
+    text = config.to_json_best_effort(indent=2)
+    if path.exists() and json.loads(path.read_text()) != json.loads(text):
+        path.rename(f"{path}.old")
+        log.warning("this run goes on with another config than it began with; the old one is in %s.old", path)
+    path.write_text(text)
+    here = pathlib.Path(__file__).parent
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=here)
+    environment = {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES.split()},
+        "devices": [device.device_kind for device in jax.devices()],
+        "processes": jax.process_count(),
+        "commit": commit.stdout.strip() or None,
+    }
+    (workdir / "environment.json").write_text(json.dumps(environment, indent=2))
+    (workdir / "class_names.json").write_text(json.dumps(class_names))
+
+
+def save_results(workdir: pathlib.Path, name: str, metrics: dict, class_names: list[str]) -> None:
+    """Writes the numbers to NAME.json, every class-by-class matrix to a CSV file of its own, and shows the numbers."""
+    if jax.process_index():
+        return
+    matrices = {key: value for key, value in metrics.items() if np.ndim(value) == 2}
+    numbers = {key: value for key, value in metrics.items() if key not in matrices}
+    (workdir / f"{name}.json").write_text(json.dumps(numbers, indent=2, default=float))
+    for key, matrix in matrices.items():
+        lines = [
+            ["real \\ predicted", *class_names],
+            *([row, *cells] for row, cells in zip(class_names, matrix, strict=True)),
+        ]
+        (workdir / f"{key}.csv").write_text("".join(",".join(map(str, line)) + "\n" for line in lines))
+    table = Table("metric", "value", title=name)
+    for key, value in numbers.items():
+        table.add_row(key, f"{value:.4f}" if isinstance(value, float) else str(value))
+    rich.print(table)
+    for what, file in ((name, f"{name}.json"), ("checkpoints", "checkpoints"), ("log", "train.log")):
+        rich.print(f"{what:12} {workdir / file}")
