@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from actjax.models.layers import ConvBN
+from actjax.models.layers import ConvBN, max_pool
 
 # depth: (bottleneck blocks?, blocks per stage). 10 is the smallest net of the family, for small pictures and tests.
 DEPTHS = {
@@ -88,7 +88,7 @@ class ResNet(nn.Module):
             x = ConvBN(self.width, 3, 2, dtype=self.dtype, name="stem")(x, train=train)
         else:
             x = ConvBN(self.width, 7, 2, dtype=self.dtype, name="stem")(x, train=train)
-            x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+            x = max_pool(x)
         for stage, blocks in enumerate(stages):
             for block in range(blocks):
                 x = Block(

@@ -1,3 +1,4 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from jax import lax
 
 from actjax.models import TSM, TSN, ResNet, normalize, temporal_shift
-from actjax.models.layers import BatchNorm, Conv
+from actjax.models.layers import BatchNorm, Conv, max_pool
 
 SMALL = dict(num_classes=5, depth=10, width=8, small_input=True, dropout=0.0)
 
@@ -31,6 +32,18 @@ def test_conv_is_lax_convolution(kernel, stride):
         strict=True,
     ):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 9, 12, 5), (1, 8, 7, 3)])
+def test_max_pool_is_the_window_reduction(shape):
+    x = jax.random.normal(jax.random.key(0), shape)
+    reference = lambda x: nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    weights = jax.random.normal(jax.random.key(1), reference(x).shape)
+    for f, g in (
+        (max_pool, reference),
+        (jax.grad(lambda x: (max_pool(x) * weights).sum()), jax.grad(lambda x: (reference(x) * weights).sum())),
+    ):
+        np.testing.assert_allclose(f(x), g(x), rtol=1e-6)
 
 
 def test_batch_norm_remembers_the_unbiased_variance():

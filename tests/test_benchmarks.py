@@ -1,0 +1,29 @@
+"""The benchmarks run and print what they promise; no time is asserted."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from cli import ROOT, environment
+
+pytestmark = pytest.mark.slow
+
+
+def run(script, *arguments, cache):
+    command = [sys.executable, str(ROOT / "experiments" / "benchmarks" / script), *arguments]
+    return subprocess.run(
+        command, env=environment(cache), timeout=600, check=True, text=True, stdout=subprocess.PIPE
+    ).stdout
+
+
+def test_loading(tmp_path):
+    output = run("loading.py", "--seconds=0.5", "--workers", "0", "1", cache=tmp_path)
+    assert re.search(r"1280 videos, clips of 1x8x40x40", output)
+    assert len(re.findall(r"^ +[01] +\d+\.\d +\d\.\d\d$", output, re.M)) == 2
+
+
+def test_train_step(tmp_path):
+    pytest.importorskip("torch", reason="torch is the other side of this benchmark")
+    output = run("train_step.py", "--batch=1", "--repeats=1", cache=tmp_path)
+    assert len(re.findall(r"ratio   torch / actjax = \d", output)) == 2 and "peak" in output
