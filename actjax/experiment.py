@@ -8,6 +8,8 @@ import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from actjax import training
 from actjax.config import bind, pick, plain, unknown
 from actjax.data.datasets import DATASETS, Dataset
@@ -62,6 +64,9 @@ def recognition_experiment(*, data, loader, model, train, eval, optim, run) -> E
     open_dataset = pick(DATASETS, data, "data", given=("num_classes",))
     load = bind(_loop_data, loader, "loader", given=("dataset", "workdir", "settings", "train", "eval"))
     task = recognition(network, average_clips=protocol.average_clips)
+    metrics = task.score({"scores": np.zeros((1, network.num_classes))}, {"label": np.zeros(1)})
+    if settings.best not in metrics:
+        raise ValueError(f"run.best={unknown(settings.best, [name for name, v in metrics.items() if np.ndim(v) == 0])}")
     return Experiment(
         task=task,
         train_protocol=train_protocol,

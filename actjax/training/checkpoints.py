@@ -67,7 +67,7 @@ def restore(manager: ocp.CheckpointManager, abstract: State, *, step: int) -> St
 
 
 def find(manager: ocp.CheckpointManager, which: str) -> int:
-    """ "latest", "best" or a step number -> step.
+    """The step that `which` means: "latest", "best" or a number.
 
     Raises:
       FileNotFoundError: there is no such checkpoint; says which there are.

@@ -26,16 +26,18 @@ def evaluate(
     outputs, targets = [], []
     for batch in batches:
         on_device = put(batch)
-        rows, batch = devices.gather(
-            (predict(variables, on_device), {k: v for k, v in on_device.items() if k != "video"})
-        )
-        mask = batch.pop("mask")
-        outputs.append({name: values[mask] for name, values in rows.items()})
-        targets.append({name: values[mask] for name, values in batch.items()})
-    joined = [
-        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} for parts in (outputs, targets)
-    ]
-    num_videos = len(next(iter(joined[1].values())))
+        predicted = predict(variables, on_device)
+        given = {name: values for name, values in on_device.items() if name != "video"}
+        predicted, given = devices.gather((predicted, given))  # the rows of all hosts, on every host
+        mask = given.pop("mask")
+        outputs.append({name: values[mask] for name, values in predicted.items()})
+        targets.append({name: values[mask] for name, values in given.items()})
+    outputs, targets = _join(outputs), _join(targets)
+    num_videos = len(next(iter(targets.values())))
     if not num_videos:
         raise RuntimeError("evaluation: not one video of the validation set could be read")
-    return score(*joined) | {"num_videos": num_videos}
+    return score(outputs, targets) | {"num_videos": num_videos}
+
+
+def _join(batches: list[dict]) -> dict:
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

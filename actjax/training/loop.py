@@ -14,7 +14,7 @@ from actjax.training import checkpoints, devices, step
 from actjax.training.evaluating import evaluate
 from actjax.training.feeding import Feeder
 from actjax.training.optimizers import Optimizer
-from actjax.training.reporting import Report, scalars
+from actjax.training.reporting import Report, check_finite, scalars
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +49,9 @@ class Settings(NamedTuple):
         """Itself. Raises ValueError for a number or name out of range."""
         for name in ("epochs", "batch_size", "log_every", "eval_every", "save_every", "keep"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"config.{name}={getattr(self, name)}; must be positive")
+                raise ValueError(f"run.{name}={getattr(self, name)}; must be positive")
         if self.bn not in step.BN:
-            raise ValueError(f"config.bn={self.bn!r}; choose from {step.BN}")
+            raise ValueError(f"run.bn={self.bn!r}; choose from {step.BN}")
         checkpoints.higher_is_better(self.best)
         return self
 
@@ -60,7 +60,11 @@ def train(task, data: Data, optimizer: Optimizer, settings: Settings, workdir: p
     """Trains from the latest checkpoint in `workdir`, or from the start, to the last epoch -> the final metrics.
 
     Args:
-      task: `init`, `loss`, `predict`, `score`.
+      task: `init`, `loss`, `predict`, `score`; see `actjax.tasks.Task`.
+
+    Raises:
+      ValueError: the batch does not divide by the devices.
+      FloatingPointError: the loss or another reported number is not finite; nothing of that step is saved.
     """
     # Devices: one mesh, two shardings.
     mesh = devices.make_mesh()
@@ -71,8 +75,8 @@ def train(task, data: Data, optimizer: Optimizer, settings: Settings, workdir: p
     # Time: epochs are passes over the records, whatever the batch size; a batch may span two.
     steps_per_epoch = data.num_records / settings.batch_size
     steps = math.ceil(settings.epochs * steps_per_epoch)
-    epoch_of = lambda n: n / steps_per_epoch
-    eval_due = lambda n: n == steps or epoch_of(n) // settings.eval_every > epoch_of(n - 1) // settings.eval_every
+    epoch_of = lambda n: n * settings.batch_size / data.num_records
+    passed = lambda n, epochs: epoch_of(n) // epochs > epoch_of(n - 1) // epochs
 
     # State: shapes first, then arrays born where they belong.
     schedule = optimizer.schedule(steps_per_epoch)
@@ -93,12 +97,11 @@ def train(task, data: Data, optimizer: Optimizer, settings: Settings, workdir: p
             checkpoints.open_checkpoints(workdir / "checkpoints", keep=settings.keep, best=settings.best)
         )
         first = manager.latest_step() or 0
-        state = (
-            checkpoints.restore(manager, shapes, step=first) if first else jax.jit(create, out_shardings=everywhere)()
-        )
+        begin = jax.jit(create, out_shardings=everywhere)
+        state = checkpoints.restore(manager, shapes, step=first) if first else begin()
         log.info("steps %d to %d on %d devices", first + 1, steps, jax.device_count())
         passes = stack.enter_context(closing(data.evaluate()))
-        if first == steps:
+        if first >= steps:
             return evaluate(predict, task.score, state.variables, next(passes), put=put)
         report = Report(workdir, first_step=first, steps=steps, batch_size=settings.batch_size)
         stack.callback(report.close)
@@ -113,16 +116,21 @@ def train(task, data: Data, optimizer: Optimizer, settings: Settings, workdir: p
             report.advance(n)
             if n < steps:
                 batch = feeder.next(running=numbers)
-            if n % settings.log_every == 0 or n == steps:
+            log_due = n == steps or n % settings.log_every == 0
+            eval_due = n == steps or passed(n, settings.eval_every)
+            save_due = eval_due or n % settings.save_every == 0
+            if log_due or save_due:
                 numbers = scalars(devices.gather(numbers))
+                check_finite(n, numbers)  # before a broken state can be saved
+            if log_due:
                 report.train(n, epoch_of(n), numbers, waited=feeder.waited - waited)
                 waited = feeder.waited
             metrics = None
             with report.not_training():
-                if eval_due(n):
+                if eval_due:
                     metrics = evaluate(predict, task.score, state.variables, next(passes), put=put)
                     report.evaluation(n, epoch_of(n), scalars(metrics))
-                if metrics or n % settings.save_every == 0:
+                if save_due:
                     checkpoints.save(manager, n, state, scalars(metrics) if metrics else None)
     return metrics
 

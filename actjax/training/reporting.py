@@ -43,16 +43,7 @@ class Report:
             self._progress.update(self._bar, completed=step)
 
     def train(self, step: int, epoch: float, numbers: dict[str, float], *, waited: float) -> None:
-        """Numbers of the training step just done; `waited`: seconds since the last report without data.
-
-        Raises:
-          FloatingPointError: one of them is not finite.
-        """
-        for name, value in numbers.items():
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"{name} is {value} at step {step}; a lower optim.lr or a lower clip_norm may help"
-                )
+        """Numbers of the training step just done; `waited`: seconds since the last report without data."""
         now = time.perf_counter()
         seconds, steps = now - self._clock, step - self._done
         self._clock, self._done = now, step
@@ -103,6 +94,13 @@ class Report:
 def scalars(metrics: dict) -> dict[str, float]:
     """The metrics that are single numbers."""
     return {name: float(value) for name, value in metrics.items() if np.ndim(value) == 0}
+
+
+def check_finite(step: int, numbers: dict[str, float]) -> None:
+    """FloatingPointError if one of the numbers is not finite."""
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(f"{name} is {value} at step {step}; a lower optim.lr or clip_norm may help")
 
 
 def _step_of(line: str) -> float:

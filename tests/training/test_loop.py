@@ -106,14 +106,17 @@ def test_resume_continues_and_forgets_what_it_repeats(tmp_path):
     assert resumed["loss"] == whole["loss"]
     assert [row["step"] for row in rows(tmp_path, "train")] == list(range(1, 11))
     finished = train(line_task(), line_data(), optimizer, SETTINGS, tmp_path)  # a third start only evaluates
+    shorter = train(line_task(), line_data(), optimizer, SETTINGS._replace(epochs=1), tmp_path)
+    assert shorter["loss"] == whole["loss"]
     assert finished["loss"] == whole["loss"]
 
 
 def test_a_number_that_is_not_finite_stops_the_run(tmp_path):
     task = line_task()
     exploding = task._replace(loss=lambda v, b, k: (task.loss(v, b, k)[0] / 0.0, {}, {}))
-    with pytest.raises(FloatingPointError, match="is (inf|nan) at step 2"):
-        train(exploding, line_data(), optimizer, SETTINGS, tmp_path)
+    with pytest.raises(FloatingPointError, match="is (inf|nan) at step 1"):
+        train(exploding, line_data(), optimizer, SETTINGS._replace(log_every=9, save_every=1), tmp_path)
+    assert not [path for path in (tmp_path / "checkpoints").iterdir() if path.name.isdecimal()]
 
 
 def test_evaluation_without_a_readable_row():

@@ -1,0 +1,51 @@
+"""The recognition task: views averaged, losses per video, metrics of rows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from actjax.losses import cross_entropy
+from actjax.models import TSM
+from actjax.tasks import recognition
+
+MODEL = TSM(num_classes=5, depth=10, width=8, small_input=True, dropout=0.0)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    rng = np.random.default_rng(0)
+    return {"video": rng.integers(0, 256, (3, 2, 4, 32, 32, 3), dtype=np.uint8), "label": np.array([0, 4, 2], np.int32)}
+
+
+@pytest.mark.parametrize("average_clips", ["prob", "score"])
+def test_views_are_averaged_as_asked(batch, average_clips):
+    task = recognition(MODEL, average_clips=average_clips)
+    variables = task.init(jax.random.key(0))
+    scores = task.predict(variables, batch)["scores"]
+    each = jnp.stack([MODEL.apply(variables, batch["video"][:, view]) for view in range(2)])
+    expected = (jax.nn.softmax(each) if average_clips == "prob" else each).mean(0)
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_loss_is_one_number_per_video(batch):
+    task = recognition(MODEL, average_clips="prob")
+    losses, updated, extra = task.loss(task.init(jax.random.key(0)), batch, jax.random.key(1))
+    assert losses.shape == extra["top1_acc"].shape == (3,)
+    assert set(updated) == {"batch_stats"}
+
+
+def test_cross_entropy_by_hand():
+    scores, labels = jnp.array([[0.0, 0.0], [2.0, -1.0]]), jnp.array([1, 0])
+    np.testing.assert_allclose(cross_entropy(scores, labels), [np.log(2), np.log1p(np.exp(-3))], rtol=1e-6)
+
+
+def test_score_counts_every_class():
+    task = recognition(MODEL, average_clips="prob")
+    scores = np.eye(5)[[0, 0, 2, 4]]
+    metrics = task.score({"scores": scores}, {"label": np.array([0, 1, 2, 4], np.int32)})
+    assert metrics["top1_acc"] == 0.75 and metrics["top5_acc"] == 1.0
+    assert metrics["mean_class_accuracy"] == 0.75
+    expected = np.diag([1, 0, 1, 0, 1])
+    expected[1, 0] = 1
+    np.testing.assert_array_equal(metrics["confusion_matrix"], expected)
