@@ -17,7 +17,6 @@ setup(
     description="Video action recognition and temporal action localization in JAX",
     long_description=pathlib.Path(__file__).with_name("README.md").read_text(),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["actjax", "actjax.*"]),
     install_requires=[
