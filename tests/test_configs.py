@@ -63,7 +63,7 @@ def test_unread_key_is_an_error(root, section, key, message):
         ("train.backend", "decrod", "did you mean 'decord'"),
         ("run.bn", "sync", "run.bn"),
         ("run.best", "fun", "whether more is better"),
-        ("run.best", "top1_ac", "did you mean 'top1_acc'"),
+        ("run.best", "mean_class_acc", "did you mean 'mean_class_accuracy'"),
         ("run.epochs", 0, "must be positive"),
         ("optim.name", "adm", "optim.name='adm' is unknown"),
         ("model.depth", 20, "depth=20; choose from"),
