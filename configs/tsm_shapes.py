@@ -2,7 +2,7 @@ r"""TSM on the sample set: eight classes of motion in real video files, made on 
 
 python -m actjax.main --config=configs/tsm_shapes.py --workdir=runs/tsm_shapes
 
-`configs/tsm_shapes.py:tsn` is the same network without the temporal shift: blind to order, it cannot pass 50 %.
+`configs/tsm_shapes.py:tsn` is the same network without the temporal shift: blind to order, its bound is 50 %.
 """
 
 import ml_collections

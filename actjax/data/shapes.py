@@ -1,9 +1,10 @@
 """The sample set: short video files whose classes differ by motion alone.
 
 Eight classes in four time-reversed pairs. Every clip is written twice, forwards and backwards, and the two files
-carry the two labels of a pair. The frames of a clip therefore say nothing about which of the two it is: a model
-blind to the order of frames gives both the same answer and cannot pass 50 %, whatever it learns about shapes,
-colours, textures and codec.
+carry the two labels of a pair. The frames of a clip, before the codec, therefore say nothing about which of the two
+it is: a model blind to the order of frames has nothing to tell them by, and 50 % is its bound, whatever it learns
+about shapes, colours and textures. (Test positions of eight frames are symmetric in time but for lengths of 16 and
+32, where they are one frame off; the codec's loss depends a little on the direction.)
 
 On disk the set looks exactly like a user's own data: `videos/*.mp4`, `train.txt` and `val.txt` with lines
 `file label`, and `classes.txt` with one class name per line.
