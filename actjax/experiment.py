@@ -93,11 +93,11 @@ def _parameter_shapes(task: Task):
 
 
 def _train_protocol(*, sample, view, backend: str = "decord", fused: bool = True) -> Protocol:
-    return _checked(Protocol(*_stages("train", sample, view, TRAIN_VIEWS), backend, fused))
+    return _checked("train", Protocol(*_stages("train", sample, view, TRAIN_VIEWS), backend, fused))
 
 
 def _eval_protocol(*, sample, view, average_clips: str, backend: str = "decord", fused: bool = True) -> Protocol:
-    return _checked(Protocol(*_stages("eval", sample, view, EVAL_VIEWS), backend, fused, average_clips))
+    return _checked("eval", Protocol(*_stages("eval", sample, view, EVAL_VIEWS), backend, fused, average_clips))
 
 
 def _stages(where: str, sample, view, views) -> tuple[Callable, Callable]:
@@ -105,11 +105,11 @@ def _stages(where: str, sample, view, views) -> tuple[Callable, Callable]:
     return pick(SAMPLERS, sample, f"{where}.sample", given=given), pick(views, view, f"{where}.view", given=given)
 
 
-def _checked(protocol: Protocol) -> Protocol:
+def _checked(where: str, protocol: Protocol) -> Protocol:
     """Itself, after it made the clip of a made-up video: a crop that does not fit fails here, not in a worker."""
-    for value, known in ((protocol.backend, BACKENDS), (protocol.average_clips, AVERAGE_CLIPS)):
-        if value not in known:
-            raise ValueError(f"config: {unknown(value, known)}")
+    for key, known in (("backend", BACKENDS), ("average_clips", AVERAGE_CLIPS)):
+        if getattr(protocol, key) not in known:
+            raise ValueError(f"{where}.{key}={unknown(getattr(protocol, key), known)}")
     _ = protocol.clip_shape
     return protocol
 

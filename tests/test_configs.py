@@ -1,6 +1,6 @@
 """Every config builds, and a wrong key in any section stops it before data is opened."""
 
-import importlib.util
+import runpy
 
 import pytest
 
@@ -10,10 +10,8 @@ VARIANTS = {"tsm_shapes": (None, "tsn"), "tsm_r50_video_1x1x8_50e_kinetics400_rg
 
 
 def load(root, name, arg=None):
-    spec = importlib.util.spec_from_file_location(name, root / "configs" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config() if arg is None else module.get_config(arg)
+    get_config = runpy.run_path(str(root / "configs" / f"{name}.py"))["get_config"]
+    return get_config() if arg is None else get_config(arg)
 
 
 def test_every_config_is_tested(root):
@@ -59,8 +57,8 @@ def test_unread_key_is_an_error(root, section, key, message):
         ("train.view.name", "multiscale", "did you mean 'multi_scale'"),
         ("eval.view.name", "multi_scale", "eval.view.name='multi_scale' is unknown"),  # draws: not a test view
         ("eval.view.size", 60, "does not fit"),
-        ("eval.average_clips", "mean", "'mean' is unknown; choose from"),
-        ("train.backend", "decrod", "did you mean 'decord'"),
+        ("eval.average_clips", "mean", "eval.average_clips='mean' is unknown; choose from"),
+        ("train.backend", "decrod", "train.backend='decrod' is unknown; did you mean 'decord'"),
         ("run.bn", "sync", "run.bn"),
         ("run.best", "fun", "whether more is better"),
         ("run.best", "mean_class_acc", "did you mean 'mean_class_accuracy'"),

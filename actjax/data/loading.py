@@ -147,16 +147,18 @@ def eval_batches(
     local = _local_size(batch_size, shard)
     batches_per_pass = -(-len(records) // batch_size)
 
+    def nothing(broken: list) -> dict:
+        return dict(video=np.zeros(protocol.clip_shape, np.uint8), label=0, record=-1, mask=False, broken=broken)
+
     def load(position: int) -> dict:
         step, slot = divmod(position % (batches_per_pass * local), local)
         record = step * batch_size + shard.index * local + slot
-        nothing = dict(video=np.zeros(protocol.clip_shape, np.uint8), label=0, record=-1, mask=False, broken=[])
         if record >= len(records):
-            return nothing
+            return nothing(broken=[])
         try:
             video = read_clip(records[record].path, protocol, rngs=lambda stage: None)
         except VideoError as error:
-            return nothing | dict(broken=[(error.path, error.reason)])
+            return nothing(broken=[(error.path, error.reason)])
         return dict(video=video, label=records[record].label, record=record, mask=True, broken=[])
 
     positions = range(0, sys.maxsize // local * local)

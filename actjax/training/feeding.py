@@ -27,13 +27,13 @@ class Feeder:
         if self._queue.empty():
             jax.block_until_ready(running)  # as long as a step runs, nobody waits for data
             start = time.perf_counter()
-            kind, item = self._queue.get()
+            batch, error = self._queue.get()
             self.waited += time.perf_counter() - start
         else:
-            kind, item = self._queue.get()
-        if kind is BaseException:
-            raise item
-        return item
+            batch, error = self._queue.get()
+        if error is not None:
+            raise error
+        return batch
 
     def close(self) -> None:
         """Ends the thread and its source; a source that hangs is left to die with the process."""
@@ -45,16 +45,17 @@ class Feeder:
     def _transfer(self):
         try:
             for batch in self._batches:
-                if not self._offer((None, self._put(batch))):
+                if not self._offer(batch=self._put(batch)):
                     return
-            self._offer((BaseException, RuntimeError("the loader ran out of batches before the last step")))
+            raise RuntimeError("the loader ran out of batches before the last step")
         except BaseException as error:  # whatever it is, the training loop raises it
-            self._offer((BaseException, error))
+            self._offer(error=error)
 
-    def _offer(self, item) -> bool:
+    def _offer(self, *, batch=None, error: BaseException | None = None) -> bool:
+        """Waits for room; False if the feeder was closed meanwhile."""
         while not self._stop.is_set():
             try:
-                self._queue.put(item, timeout=0.1)
+                self._queue.put((batch, error), timeout=0.1)
                 return True
             except queue.Full:
                 continue

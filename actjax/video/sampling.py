@@ -47,8 +47,8 @@ def sample_frames(
     Source: the API entry SampleFrames. Kept from the reference: the last `num_frames - span + 1 mod num_clips` starts
     are never drawn. Fixed: `twice_sample` gives twice the clips for short videos too.
     """
-    _at_least_one("sample_frames", num_frames=num_frames, clip_len=clip_len)
-    _at_least_one("sample_frames", frame_interval=frame_interval, num_clips=num_clips)
+    counts = dict(num_frames=num_frames, clip_len=clip_len, frame_interval=frame_interval, num_clips=num_clips)
+    _at_least_one("sample_frames", **counts)
     if out_of_bound_opt not in OUT_OF_BOUND_OPTS:
         raise ValueError(f"sample_frames: out_of_bound_opt={out_of_bound_opt!r}; choose from {OUT_OF_BOUND_OPTS}")
     span = clip_len * frame_interval

@@ -8,9 +8,9 @@ Reads the training clips that a config asks for and throws them away; workers ar
 """
 
 import argparse
-import importlib.util
 import os
 import pathlib
+import runpy
 import tempfile
 import time
 
@@ -50,10 +50,7 @@ def main() -> None:
     from actjax.data.annotations import load_annotations
     from actjax.experiment import build
 
-    spec = importlib.util.spec_from_file_location("config", args.config)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    experiment = build(module.get_config())
+    experiment = build(runpy.run_path(args.config)["get_config"]())
     dataset = (
         load_annotations("videos", args.list, data_prefix=args.prefix) if args.list else experiment.open_dataset().train
     )
