@@ -1,5 +1,71 @@
-"""Scores -> numbers. NumPy and nothing else: importable on its own."""
+"""Scores or segments -> numbers. NumPy and nothing else: importable on its own.
 
-from actjax.metrics.recognition import confusion_matrix, mean_class_accuracy, softmax, top_k_accuracy
+`python -m actjax.metrics --help` scores result files.
+"""
 
-__all__ = ["confusion_matrix", "mean_class_accuracy", "softmax", "top_k_accuracy"]
+from actjax.metrics.average_precision import (
+    Instances,
+    average_precision_at_temporal_iou,
+    average_precisions,
+    eval_ap,
+)
+from actjax.metrics.average_recall import AverageRecall, average_recall_at_avg_proposals
+from actjax.metrics.evaluation import (
+    DetectionScore,
+    evaluate_activitynet,
+    evaluate_detections,
+    evaluate_proposals,
+    evaluate_recognition,
+)
+from actjax.metrics.files import (
+    GroundTruth,
+    Predictions,
+    dump_results,
+    load_activitynet,
+    load_results,
+    load_thumos14,
+    proposals2json,
+)
+from actjax.metrics.multilabel import (
+    class_mean_average_precision,
+    mean_average_precision,
+    sample_mean_average_precision,
+)
+from actjax.metrics.overlap import pairwise_temporal_iou
+from actjax.metrics.recognition import (
+    confusion_matrix,
+    get_weighted_score,
+    mean_class_accuracy,
+    softmax,
+    top_k_accuracy,
+)
+
+__all__ = [
+    "AverageRecall",
+    "DetectionScore",
+    "GroundTruth",
+    "Instances",
+    "Predictions",
+    "average_precision_at_temporal_iou",
+    "average_precisions",
+    "average_recall_at_avg_proposals",
+    "class_mean_average_precision",
+    "confusion_matrix",
+    "dump_results",
+    "eval_ap",
+    "evaluate_activitynet",
+    "evaluate_detections",
+    "evaluate_proposals",
+    "evaluate_recognition",
+    "get_weighted_score",
+    "load_activitynet",
+    "load_results",
+    "load_thumos14",
+    "mean_average_precision",
+    "mean_class_accuracy",
+    "pairwise_temporal_iou",
+    "proposals2json",
+    "sample_mean_average_precision",
+    "softmax",
+    "top_k_accuracy",
+]

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from actjax.errors import ShapeError
+
 NORMALIZATIONS = ("true", "pred", "all", None)
 
 
@@ -39,9 +41,24 @@ def top_k_accuracy(scores, labels, topk=(1,)) -> list[float]:
         raise ValueError(f"top_k_accuracy: {len(labels)} labels for {len(scores)} rows of scores")
     if not len(scores):
         return [float("nan")] * len(topk)
-    ranked = np.argsort(scores, axis=1, kind="stable")[:, ::-1]
-    hits = ranked == labels[:, None]
-    return [float(hits[:, : k if k > 0 else hits.shape[1] + k].any(axis=1).mean()) for k in topk]
+    rank = _rank(scores, np.broadcast_to(labels, len(scores)))
+    return [float((rank < (k if k > 0 else scores.shape[1] + k)).mean()) for k in topk]
+
+
+def _rank(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How many classes of each row rank before its label -> int64 [n]; k where the label is no class.
+
+    Counting takes one pass over the scores; sorting, as the reference does, takes many.
+    """
+    k = scores.shape[1]
+    known = np.isin(labels, np.arange(k))
+    column = np.where(known, labels, 0).astype(np.int64)[:, None]
+    own = np.take_along_axis(scores, column, axis=1)
+    above, level = scores > own, scores == own
+    if (missing := np.isnan(scores)).any():
+        above, level = above | missing & ~np.isnan(own), level | missing & np.isnan(own)
+    rank = np.count_nonzero(above, axis=1) + np.count_nonzero(level & (np.arange(k) > column), axis=1)
+    return np.where(known, rank, k)
 
 
 def confusion_matrix(y_pred, y_real, normalize=None) -> np.ndarray:
@@ -85,6 +102,29 @@ def mean_class_accuracy(scores, labels) -> float:
         return float("nan")
     matrix = confusion_matrix(np.argmax(np.asarray(scores), axis=1), labels, normalize="true")
     return float(np.diag(matrix).mean())
+
+
+def get_weighted_score(score_list, coeff_list) -> list[np.ndarray]:
+    """Scores of several models fused: sum of coefficient x score -> n arrays [k]; not divided by the coefficients.
+
+    Args:
+      score_list: per model the scores of n videos, [n, k] or a list of [k].
+      coeff_list: one number per model.
+
+    Raises:
+      ShapeError: no model, other numbers of coefficients, videos or classes.
+
+    Source: the API entry get_weighted_score.
+    """
+    if not len(score_list) or len(score_list) != len(coeff_list):
+        raise ShapeError(f"get_weighted_score: {len(score_list)} models with {len(coeff_list)} coefficients")
+    models = [[np.asarray(row) for row in scores] for scores in score_list]
+    shapes = [{row.shape for row in rows} for rows in models]
+    if len({len(rows) for rows in models}) != 1 or len(set.union(*shapes)) > 1:
+        counts = [f"{len(rows)} videos {sorted(shape)}" for rows, shape in zip(models, shapes, strict=True)]
+        raise ShapeError(f"get_weighted_score: the models differ: {'; '.join(counts)}")
+    weighted = [np.stack(rows) * np.asarray(coeff) for rows, coeff in zip(models, coeff_list, strict=True) if rows]
+    return list(sum(weighted[1:], weighted[0])) if weighted else []
 
 
 def _labels(name: str, labels) -> np.ndarray:

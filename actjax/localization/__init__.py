@@ -1,0 +1,38 @@
+"""Network outputs -> segments, in NumPy. `actjax.localization.batched` has the jittable forms of what loops."""
+
+from actjax.localization.bsn import generate_bsp_feature, generate_candidate_proposals
+from actjax.localization.nms import grouped_nms, post_processing, soft_nms, temporal_nms
+from actjax.localization.proposals import bsp_feature, candidate_proposals, match
+from actjax.localization.ssn import (
+    evaluate_ssn,
+    ground_truth_by_class,
+    load_localize_proposal_file,
+    perform_regression,
+    results_to_detections,
+    score_proposals,
+    ssn_detections,
+)
+from actjax.metrics import eval_ap
+from actjax.segments import temporal_iop, temporal_iou
+
+__all__ = [
+    "bsp_feature",
+    "candidate_proposals",
+    "eval_ap",
+    "evaluate_ssn",
+    "generate_bsp_feature",
+    "generate_candidate_proposals",
+    "ground_truth_by_class",
+    "grouped_nms",
+    "load_localize_proposal_file",
+    "match",
+    "perform_regression",
+    "post_processing",
+    "results_to_detections",
+    "score_proposals",
+    "soft_nms",
+    "ssn_detections",
+    "temporal_iop",
+    "temporal_iou",
+    "temporal_nms",
+]

@@ -1,0 +1,115 @@
+"""Jittable forms of the localization functions: many videos at once, fixed sizes, masks for what is padding.
+
+They agree with the NumPy forms of `nms.py` and `proposals.py` up to the precision of the input, so the way from
+boundary curves to decayed proposals stays on the accelerator. Importing this module imports jax.
+Shapes: b videos, s time steps, k proposals, m ground truths.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from actjax.errors import ShapeError
+from actjax.localization import proposals as pgm
+from actjax.localization.nms import take_best
+from actjax.segments import temporal_iop, temporal_iou
+
+
+def soft_nms(proposals, mask, alpha: float, low_threshold: float, high_threshold: float, top_k: int):
+    """`actjax.localization.soft_nms` of many videos -> [b, r, 3], bool [b, r], with r = min(k, top_k + 1).
+
+    Args:
+      proposals: [b, k, 3 or more]: start, end, ..., score, in any order; finite.
+      mask: bool [b, k], False where a row is padding.
+      alpha, low_threshold, high_threshold, top_k: as there; `top_k` is static.
+
+    Rows where the second result is False are zeros.
+    """
+    _check("proposals", proposals, 3, mask)
+    k = proposals.shape[1]
+    # Descending, among equal scores the later row first: reverse, then a stable sort.
+    score = jnp.where(mask, proposals[:, :, -1], -jnp.inf)[:, ::-1]
+    order = jnp.argsort(score, axis=1, stable=True, descending=True)
+    start, end, score = (
+        jnp.take_along_axis(column, order, axis=1) for column in (proposals[:, ::-1, 0], proposals[:, ::-1, 1], score)
+    )
+    taken = min(k, max(top_k + 1, 0))
+
+    def round(score, _):
+        row, score = take_best(start, end, score, alpha, low_threshold, high_threshold)
+        return score, row
+
+    _, rows = jax.lax.scan(round, score, length=taken)
+    valid = jnp.arange(taken) < mask.sum(axis=1)[:, None]
+    return jnp.where(valid[:, :, None], rows.transpose(1, 0, 2).reshape(-1, taken, 3), 0), valid
+
+
+def candidate_proposals(start_scores, end_scores, *, peak_threshold: float, max_proposals: int):
+    """`actjax.localization.candidate_proposals` of many videos -> [b, max_proposals, 5], bool [b, max_proposals].
+
+    Args:
+      start_scores, end_scores: [b, s]; finite.
+      peak_threshold: as there.
+      max_proposals: static; the best are kept. s x (s - 1) / 2 holds all there can be.
+
+    Rows where the second result is False are zeros.
+    """
+    b, s = start_scores.shape
+    time = jnp.asarray(pgm.step_times(s), start_scores.dtype)
+    starts, ends = (pgm.is_candidate(curve, peak_threshold) for curve in (start_scores, end_scores))
+    score = start_scores[:, None, :] * end_scores[:, :, None]  # [b, end, start]
+    valid = ends[:, :, None] & starts[:, None, :] & (time < time[:, None])
+    # Among equal scores the later pair comes first, top_k takes the earlier: hence reversed.
+    flat = jnp.where(valid, score, -jnp.inf).reshape(b, s * s)[:, ::-1]
+    best, place = jax.lax.top_k(flat, min(max_proposals, s * s))
+    end, start = jnp.divmod(s * s - 1 - place, s)
+    scores = (jnp.take_along_axis(start_scores, start, axis=1), jnp.take_along_axis(end_scores, end, axis=1))
+    rows = jnp.stack([time[start], time[end], *scores, best], axis=2)
+    found = best > -jnp.inf
+    surplus = max(max_proposals - s * s, 0)
+    rows = jnp.pad(jnp.where(found[:, :, None], rows, 0), ((0, 0), (0, surplus), (0, 0)))
+    return rows, jnp.pad(found, ((0, 0), (0, surplus)))
+
+
+def match(proposals, segments, mask):
+    """`actjax.localization.match` of many videos -> [b, k, 2]: best IoU and best IoP; zeros without ground truth.
+
+    Args:
+      proposals: [b, k, 2 or more].
+      segments: [b, m, 2], in the same unit.
+      mask: bool [b, m], False where a ground truth is padding.
+    """
+    _check("segments", segments, 2, mask)
+    pairs = (proposals[:, :, None, 0], proposals[:, :, None, 1], segments[:, None, :, 0], segments[:, None, :, 1])
+    best = [jnp.where(mask[:, None], f(*pairs), 0).max(axis=2, initial=0) for f in (temporal_iou, temporal_iop)]
+    return jnp.stack(best, axis=2)
+
+
+def bsp_feature(
+    actionness,
+    proposals,
+    *,
+    bsp_boundary_ratio: float = 0.2,
+    num_sample_start: int = 8,
+    num_sample_end: int = 8,
+    num_sample_action: int = 16,
+    num_sample_interp: int = 3,
+):
+    """`actjax.localization.bsp_feature` of many videos whose steps fill the time from 0 to 1 -> [b, k, 32].
+
+    Args:
+      actionness: [b, s]. proposals: [b, k, 2 or more]; a row of padding gives a row that means nothing.
+      Others as there, all static.
+    """
+    counts = (num_sample_action, num_sample_start, num_sample_end)
+    pgm.check_samples(counts, num_sample_interp)
+    times, padded = pgm.padded_curve(actionness, 1 / actionness.shape[1], 1.0)
+    points = pgm.sample_times(proposals[:, :, :2], counts, num_sample_interp, bsp_boundary_ratio)
+    curve = jax.vmap(lambda t, values: jnp.interp(t, jnp.asarray(times, t.dtype), values))
+    return jnp.concatenate([pgm.mean_of_runs(curve(t, padded), num_sample_interp) for t in points], axis=2)
+
+
+def _check(name: str, rows, columns: int, mask) -> None:
+    if rows.ndim != 3 or rows.shape[2] < columns or mask.shape != rows.shape[:2]:
+        raise ShapeError(
+            f"{name} have shape {rows.shape}, mask {mask.shape}; expected [b, k, {columns} or more], [b, k]"
+        )

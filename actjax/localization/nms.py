@@ -1,0 +1,136 @@
+"""Non-maximum suppression of segments. Shapes: b videos, k proposals; the score is the last column unless named."""
+
+import numpy as np
+
+from actjax.errors import ShapeError
+from actjax.segments import best_first, namespace, ranges, temporal_iou
+
+
+def soft_nms(proposals, alpha: float, low_threshold: float, high_threshold: float, top_k: int) -> np.ndarray:
+    """The best `top_k + 1` proposals, each after decay by the better ones it overlaps -> [r, 3]: start, end, score.
+
+    Args:
+      proposals: [k, 3 or more], start, end, ..., score; start and end as fractions of the video. Any order.
+      alpha: width of the decay: a score is multiplied by exp(-IoU^2 / alpha).
+      low_threshold, high_threshold: overlap that is free of decay: low + (high - low) x width of the better proposal,
+        so wide proposals tolerate more. Above width 1, as with seconds, the sum may pass 1: no decay.
+      top_k: how many are taken, and one more (kept from the reference).
+
+    Raises:
+      TypeError: no array. ShapeError: not [k, 3 or more]. ValueError: NaN or inf, naming the row.
+
+    The highest score is taken first, among equal ones the later row; rows come in the order they were taken and in the
+    dtype of the input. A negative score rises towards 0 (kept). Two segments without length do not decay. Source: the
+    API entry soft_nms; Bodla et al. 2017 with the thresholds of BSN (Lin et al. 2018).
+    """
+    proposals = _rows("soft_nms: proposals", proposals, columns=3)
+    order = best_first(proposals[:, -1])
+    start, end, score = proposals[order][:, [0, 1, -1]].T
+    taken = min(len(proposals), max(top_k + 1, 0))
+    rows = soft_nms_rows(start[None], end[None], score[None], alpha, low_threshold, high_threshold, taken)
+    return rows[0]
+
+
+def soft_nms_rows(start, end, score, alpha, low_threshold, high_threshold, taken: int) -> np.ndarray:
+    """`soft_nms` of many videos at once: sorted columns [b, k], -inf scores for rows to skip -> [b, taken, 3]."""
+    out = np.empty((len(score), taken, 3), score.dtype)
+    numbers = float(alpha), float(low_threshold), float(high_threshold)  # Python's keep float32 what it is
+    with np.errstate(invalid="ignore"):
+        for i in range(taken):
+            out[:, i], score = take_best(start, end, score, *numbers)
+    return out
+
+
+def take_best(start, end, score, alpha, low_threshold, high_threshold):
+    """One round of soft-NMS on [b, k] -> the best row of each video [b, 3], and the scores it leaves behind [b, k].
+
+    The one taken is left at -inf. Array-API operations only: the same under `jax.jit`.
+    """
+    xp = namespace(score)
+    best = xp.argmax(score, axis=1)[:, None]
+    s, e, highest = (xp.take_along_axis(column, best, axis=1) for column in (start, end, score))
+    iou = temporal_iou(s, e, start, end)
+    tolerated = low_threshold + (high_threshold - low_threshold) * (e - s)
+    decays = (iou > tolerated) & (score > -xp.inf)
+    score = xp.where(decays, score * xp.exp(-(iou**2) / alpha), score)
+    score = xp.where(xp.arange(score.shape[1]) == best, -xp.inf, score)
+    return xp.concat([s, e, highest], axis=1), score
+
+
+def temporal_nms(detections, threshold: float) -> np.ndarray:
+    """Detections that no better kept one overlaps by more than `threshold` -> rows [r, columns], best first.
+
+    Args:
+      detections: [k, 3 or more], start, end, score, ...
+      threshold: IoU; an equal one is kept, the IoU of two segments without length (NaN) is not.
+
+    Among equal scores the later row comes first. Source: temporal_nms of the reference's localization package.
+    """
+    detections = _rows("temporal_nms: detections", detections, columns=3)
+    keep = grouped_nms(detections[:, :2], detections[:, 2], np.zeros(len(detections), np.int64), threshold)
+    return detections[keep]
+
+
+def grouped_nms(segments, score, group, threshold: float) -> np.ndarray:
+    """Greedy NMS inside every group (a class of a video) -> int64 indices of what is kept, by group, best first.
+
+    Args:
+      segments: [k, 2]. score: [k]. group: int [k].
+      threshold: as in `temporal_nms`.
+
+    Rounds instead of a loop over detections: each keeps what no kept better one suppresses, until nothing changes. The
+    i-th best of a group is settled after i rounds at the latest, so the end is what the greedy loop gives.
+    """
+    order = np.lexsort((score, -group))[::-1]  # groups ascending, each best first
+    segments, group = segments[order], group[order]
+    better, worse = ranges(np.arange(1, len(group) + 1), np.searchsorted(group, group, side="right"))
+    suppressed = ~(temporal_iou(*segments[better].T, *segments[worse].T) <= threshold)
+    better, worse = better[suppressed], worse[suppressed]
+    keep, before = np.ones(len(group), bool), None
+    while before is None or (keep != before).any():
+        before, keep = keep, np.ones(len(group), bool)
+        keep[worse[before[better]]] = False
+    return order[keep]
+
+
+def post_processing(
+    result,
+    video_info: dict,
+    soft_nms_alpha: float,
+    soft_nms_low_threshold: float,
+    soft_nms_high_threshold: float,
+    post_process_top_k: int,
+    feature_extraction_interval: int = 16,
+) -> list[dict]:
+    """Proposals of BSN or BMN as an entry of a result file -> [{"score": x, "segment": [start, end]}] in seconds.
+
+    Args:
+      result: [k, 3 or more], fractions of the part that features cover, score last.
+      video_info: `duration_frame` and `duration_second`.
+      soft_nms_alpha, soft_nms_low_threshold, soft_nms_high_threshold: as in `soft_nms`, which a single row skips.
+      post_process_top_k: how many are kept.
+      feature_extraction_interval: frames per feature; features cover a whole number of them.
+
+    Source: the method post_processing of the reference's BSN and BMN.
+    """
+    if len(result) > 1:
+        result = soft_nms(result, soft_nms_alpha, soft_nms_low_threshold, soft_nms_high_threshold, post_process_top_k)
+    result = result[best_first(result[:, -1])][:post_process_top_k]
+    frames = video_info["duration_frame"]
+    covered = frames // feature_extraction_interval * feature_extraction_interval / frames
+    seconds = covered * video_info["duration_second"]
+    segments = np.stack([np.maximum(result[:, 0], 0), np.minimum(result[:, 1], 1)], axis=1).astype(np.float64)
+    scores = result[:, -1].tolist()
+    return [{"score": x, "segment": s} for x, s in zip(scores, (segments * seconds).tolist(), strict=True)]
+
+
+def _rows(name: str, rows, *, columns: int) -> np.ndarray:
+    if not isinstance(rows, np.ndarray):
+        raise TypeError(f"{name} is a {type(rows).__name__}; expected an array [k, {columns} or more]")
+    if rows.ndim != 2 or rows.shape[1] < columns:
+        raise ShapeError(f"{name} has shape {rows.shape}; expected [k, {columns} or more]")
+    rows = rows if rows.dtype.kind == "f" else rows.astype(np.float64)
+    if not np.isfinite(rows[:, [0, 1, 2, -1]]).all():
+        bad = int(np.argmin(np.isfinite(rows[:, [0, 1, 2, -1]]).all(1)))
+        raise ValueError(f"{name}: row {bad} is {rows[bad].tolist()}; expected finite numbers")
+    return rows

@@ -1,0 +1,161 @@
+"""BSN: boundary curves -> candidate proposals -> features of proposals, on arrays.
+
+Shapes: s time steps, k proposals, m ground truths. Time is a fraction of the part of the video that features cover.
+"""
+
+import numpy as np
+
+from actjax.errors import ShapeError
+from actjax.segments import best_first, namespace, temporal_iop, temporal_iou
+
+COLUMNS = ("tmin", "tmax", "tmin_score", "tmax_score", "score")
+
+
+def candidate_proposals(start_scores, end_scores, *, peak_threshold: float, temporal_scale: int | None = None):
+    """Every pair of a candidate start with a later candidate end -> float64 [k, 5], the highest score first.
+
+    Args:
+      start_scores, end_scores: [s], probability that an action starts, or ends, at each step.
+      peak_threshold: a step is a candidate as a strict local peak, above this share of the curve's maximum, and at
+        both ends of the curve.
+      temporal_scale: steps to use; None: all s.
+
+    Columns: start, end, their two scores, the product. Step i stands for the time (i + 1/2) / temporal_scale. No valid
+    pair: [0, 5]. Kept from the reference: with a smaller `temporal_scale` the last steps are not used, and the last one
+    that is used is no candidate.
+
+    Raises:
+      ShapeError: curves of other shapes, or shorter than `temporal_scale`. ValueError: NaN.
+
+    Source: generate_candidate_proposals of the API reference; Lin et al. 2018, section 3.3.
+    """
+    curves = np.stack([_curve("start_scores", start_scores), _curve("end_scores", end_scores)])
+    scale = curves.shape[1] if temporal_scale is None else temporal_scale
+    if not 1 <= scale <= curves.shape[1]:
+        raise ShapeError(f"candidate_proposals: temporal_scale={scale} for curves of {curves.shape[1]} steps")
+    starts, ends = is_candidate(curves, peak_threshold)[:, :scale]
+    if scale < curves.shape[1]:
+        starts[-1] = ends[-1] = False
+    time = step_times(scale)
+    end, start = np.nonzero(ends[:, None] & starts & (time < time[:, None]))
+    scores = curves[0, start], curves[1, end]
+    rows = np.stack([time[start], time[end], *scores, scores[0] * scores[1]], axis=1)
+    return rows[best_first(rows[:, 4])]
+
+
+def is_candidate(curves, peak_threshold: float):
+    """Candidate boundaries of each curve [..., s] -> bool [..., s]. The same under `jax.jit`."""
+    xp = namespace(curves)
+    inner, before, after = curves[..., 1:-1], curves[..., :-2], curves[..., 2:]
+    high = inner > peak_threshold * xp.max(curves, axis=-1, keepdims=True)
+    edge = xp.ones_like(curves[..., :1], dtype=bool)
+    inside = (inner > before) & (inner > after) | high
+    return xp.concat([edge, inside, edge[..., : curves.shape[-1] - 1]], axis=-1)
+
+
+def step_times(temporal_scale: int) -> np.ndarray:
+    """The middle of each step -> float64 [s]."""
+    gap = 1.0 / temporal_scale
+    return gap / 2 + gap * np.arange(temporal_scale)
+
+
+def match(proposals, segments) -> np.ndarray:
+    """Best overlap of each proposal with any ground truth -> [k, 2]: IoU, and intersection over the proposal (IoP).
+
+    Args:
+      proposals: [k, 2 or more]. segments: [m, 2], in the same unit. No ground truth: zeros.
+    """
+    if not len(segments):
+        return np.zeros((len(proposals), 2))
+    pairs = (proposals[:, None, 0], proposals[:, None, 1], segments[:, 0], segments[:, 1])
+    return np.stack([temporal_iou(*pairs).max(1), temporal_iop(*pairs).max(1)], axis=1)
+
+
+def bsp_feature(
+    actionness,
+    proposals,
+    *,
+    step: float | None = None,
+    end: float | None = None,
+    bsp_boundary_ratio: float = 0.2,
+    num_sample_start: int = 8,
+    num_sample_end: int = 8,
+    num_sample_action: int = 16,
+    num_sample_interp: int = 3,
+) -> np.ndarray:
+    """Boundary-sensitive features: actionness inside, around the start and around the end -> float64 [k, 32].
+
+    Args:
+      actionness: [s], probability of an action at each step.
+      proposals: [k, 2 or more], start and end; reversed ones and ones beyond the video are computed as they stand.
+      step, end: length of a step and end of the last one. None: 1 / s and 1.
+      bsp_boundary_ratio: reach of the two boundary regions, as a share of the proposal, to either side.
+      num_sample_start, num_sample_end, num_sample_action: samples of each region, 2 or more.
+      num_sample_interp: each sample is the mean of this number of points, and one.
+
+    Columns: action | start | end. Beyond the video actionness is 0.
+
+    Raises:
+      ShapeError: actionness that is not [s], proposals that are not [k, 2 or more]. ValueError: NaN; a region of one
+        sample, which divides by 0 in the reference.
+
+    Source: generate_bsp_feature of the API reference; Lin et al. 2018, section 3.4.
+    """
+    actionness = _curve("actionness", actionness)
+    proposals = np.asarray(proposals, np.float64)
+    if proposals.ndim != 2 or proposals.shape[1] < 2:
+        raise ShapeError(f"bsp_feature: proposals have shape {proposals.shape}; expected [k, 2 or more]")
+    counts = (num_sample_action, num_sample_start, num_sample_end)
+    check_samples(counts, num_sample_interp)
+    gap = 1 / len(actionness) if step is None else step
+    times, padded = padded_curve(actionness, gap, 1.0 if end is None else end)
+    points = sample_times(proposals[:, :2], counts, num_sample_interp, bsp_boundary_ratio)
+    return np.concatenate([mean_of_runs(np.interp(t, times, padded), num_sample_interp) for t in points], axis=1)
+
+
+def check_samples(counts: tuple[int, ...], num_sample_interp: int) -> None:
+    """ValueError unless every region of `bsp_feature` has two samples and every sample a point."""
+    if min(counts) < 2 or num_sample_interp < 1:
+        raise ValueError(f"bsp_feature: (action, start, end) samples {counts}, {num_sample_interp} points each; "
+                         "expected 2 or more samples and 1 or more points")  # fmt: skip
+
+
+def padded_curve(actionness, step, end):
+    """A curve [..., s] with zeros on both sides, and the time of each point -> [p], [..., p]. The same under jit."""
+    xp = namespace(actionness)
+    s = actionness.shape[-1]
+    pad = int(s / 4 + 10)
+    outside = np.arange(pad)
+    before, after = -step / 2 - outside[::-1] * step, end + step / 2 + outside * step
+    zeros = xp.zeros_like(actionness, shape=(*actionness.shape[:-1], pad))
+    times = np.concatenate([before, step / 2 + np.arange(s) * step, after])
+    return times, xp.concat([zeros, actionness, zeros], axis=-1)
+
+
+def sample_times(proposals, counts, num_sample_interp: int, bsp_boundary_ratio: float) -> list:
+    """Points of the three regions of proposals [..., k, 2] -> three [..., k, n x interp + 1]. The same under jit."""
+    start, end = proposals[..., 0, None], proposals[..., 1, None]
+    reach = (end - start) * bsp_boundary_ratio
+    regions = ((start, end), (start - reach, start + reach), (end - reach, end + reach))
+    times = []
+    for (low, high), n in zip(regions, counts, strict=True):
+        gap = (high - low) / (n - 1)
+        times.append(low - gap / 2 + gap / num_sample_interp * np.arange(n * num_sample_interp + 1))
+    return times
+
+
+def mean_of_runs(values, length: int):
+    """Mean of each run of `length + 1` values, neighbours sharing one: [..., n x length + 1] -> [..., n]."""
+    xp = namespace(values)
+    runs = values[..., :-1].reshape(*values.shape[:-1], (values.shape[-1] - 1) // length, length)
+    last = values[..., length::length]
+    return (xp.sum(runs, axis=-1) + last) / (length + 1)
+
+
+def _curve(name: str, scores) -> np.ndarray:
+    scores = np.asarray(scores, np.float64)
+    if scores.ndim != 1 or not len(scores):
+        raise ShapeError(f"{name} has shape {scores.shape}; expected [s], one number per time step")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"{name}: step {int(np.argmin(np.isfinite(scores)))} is {scores[~np.isfinite(scores)][0]}")
+    return scores

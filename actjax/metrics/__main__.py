@@ -1,0 +1,154 @@
+"""Scores a result file: `python -m actjax.metrics TASK --ground-truth PATH --predictions PATH`."""
+
+import argparse
+import json
+import sys
+
+import numpy as np
+
+from actjax.metrics import evaluation, files
+from actjax.metrics.average_recall import THRESHOLDS
+from actjax.metrics.recognition import get_weighted_score
+
+THUMOS14_THRESHOLDS = np.arange(1, 10) / 10
+
+
+def main(arguments=None) -> None:
+    options = _parser().parse_args(arguments)
+    try:
+        report = options.run(options)
+    except (ValueError, TypeError, KeyError, OSError, ImportError) as error:
+        sys.exit(f"error: {error.args[0] if isinstance(error, KeyError) else error}")
+    if options.json:
+        print(json.dumps(report, indent=1))
+    else:
+        _print(report)
+
+
+def proposals(options) -> dict:
+    """AR@AN of proposals on ActivityNet."""
+    truth = _activitynet(options)
+    found = files.load_results(options.predictions)
+    score = evaluation.evaluate_proposals(truth, found, unknown_videos=options.unknown_videos)
+    if options.plot:
+        from actjax.metrics.plots import plot_average_recall
+
+        plot_average_recall(options.plot, score, THRESHOLDS)
+    recalls = {f"recall@100, tIoU {t:.2f}": float(r) for t, r in zip(THRESHOLDS, score.recall[:, -1], strict=True)}
+    return _report(truth, found, evaluation.proposal_numbers(score) | recalls)
+
+
+def activitynet_detection(options) -> dict:
+    """Mean average precision of detections on ActivityNet."""
+    return _detection(options, _activitynet(options), THRESHOLDS)
+
+
+def thumos14(options) -> dict:
+    """Mean average precision of detections on THUMOS14."""
+    truth = files.load_thumos14(
+        options.ground_truth,
+        ambiguous=options.ambiguous,
+        cliff_diving=options.cliff_diving,
+        block_list=options.block_list,
+        subset=options.subset,
+    )
+    return _detection(options, truth, THUMOS14_THRESHOLDS)
+
+
+def accuracy(options) -> dict:
+    """Accuracy of recognition, or mean average precision with several labels; scores of several models are fused."""
+    names, labels = files.load_labels(options.ground_truth, multi_label=options.multi_label)
+    scores = [files.load_scores(path, names) for path in options.predictions]
+    fused = np.array(get_weighted_score(scores, options.coefficients or [1.0] * len(scores)))
+    numbers = evaluation.evaluate_recognition(fused, labels)
+    return {
+        "ground_truth": f"{options.ground_truth}: {len(names)} videos",
+        "predictions": options.predictions,
+    } | numbers
+
+
+def _detection(options, truth: files.GroundTruth, thresholds) -> dict:
+    found = files.load_results(options.predictions)
+    score = evaluation.evaluate_detections(truth, found, thresholds=thresholds, unknown_videos=options.unknown_videos)
+    if options.plot:
+        from actjax.metrics.plots import plot_average_precision
+
+        plot_average_precision(options.plot, score, thresholds, truth.labels)
+    numbers = {"average_mAP": score.average_mAP}
+    numbers |= {f"mAP@{t:.2f}": float(x) for t, x in zip(thresholds, score.mAP, strict=True)}
+    per_class = dict(zip(truth.labels, score.average_precision.mean(axis=1).tolist(), strict=True))
+    return _report(truth, found, numbers) | ({"average_AP_per_class": per_class} if options.per_class else {})
+
+
+def _activitynet(options) -> files.GroundTruth:
+    return files.load_activitynet(
+        options.ground_truth, subset=options.subset, video_info=options.video_info, block_list=options.block_list
+    )
+
+
+def _report(truth: files.GroundTruth, found: files.Predictions, numbers: dict) -> dict:
+    videos = len(np.unique(found.video))
+    return {"ground_truth": truth.name, "predictions": f"{found.name}: {len(found.score)} in {videos} videos"} | numbers
+
+
+def _print(report: dict) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    tables, console = {"": report} | {k: v for k, v in report.items() if isinstance(v, dict)}, Console()
+    for title, numbers in tables.items():
+        table = Table("metric", "value", title=title or None)
+        for name, value in numbers.items():
+            if isinstance(value, float):
+                table.add_row(name, f"{value:.4f}")
+            elif not isinstance(value, dict):
+                console.print(f"{name.replace('_', ' ')}: {value}", highlight=False, soft_wrap=True)
+        console.print(table)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m actjax.metrics", description="Scores a result file.")
+    tasks = parser.add_subparsers(title="tasks", required=True, metavar="TASK")
+
+    def task(name: str, run, ground_truth: str, predictions: str, **nargs) -> argparse.ArgumentParser:
+        sub = tasks.add_parser(name, help=run.__doc__, description=run.__doc__)
+        sub.set_defaults(run=run, plot=None)
+        sub.add_argument("--ground-truth", required=True, metavar="PATH", help=ground_truth)
+        sub.add_argument("--predictions", required=True, metavar="PATH", help=predictions, **nargs)
+        sub.add_argument("--json", action="store_true", help="print JSON instead of a table")
+        return sub
+
+    results = 'JSON: {"results": {video: [{"segment": [s, e], "score": x, "label": name}]}}'
+    annotations = "the official JSON, or an annotation file of MMAction2; may be in gzip"
+    for sub in (
+        task("activitynet-proposals", proposals, annotations, results.replace(', "label": name', "")),
+        task("activitynet-detection", activitynet_detection, annotations, results),
+    ):
+        sub.add_argument("--subset", help="score this subset only, for example validation")
+        sub.add_argument("--video-info", metavar="CSV", help="columns video,subset, for a file that does not say it")
+        _segment_options(sub)
+    sub = task("thumos14", thumos14, "folder of <class>_test.txt, lines `video start end`", results)
+    sub.add_argument("--subset", choices=("test", "val"), default="test")
+    sub.add_argument("--ambiguous", choices=files.AMBIGUOUS, default="drop", help="rows of the file Ambiguous: leave "
+                     "out; do not count detections that touch them as false; a class of their own")  # fmt: skip
+    sub.add_argument("--cliff-diving", choices=files.CLIFF_DIVING, default="both",
+                     help="every CliffDiving row is also a Diving row: keep both, or only one")  # fmt: skip
+    _segment_options(sub)
+    sub = task("accuracy", accuracy, "list with lines `file label`",
+               "scores [n, k]: .npy, or .json as rows or {file: row}; several are fused", nargs="+")  # fmt: skip
+    sub.add_argument("--coefficients", type=float, nargs="+", help="one for each file of scores; default 1")
+    sub.add_argument("--multi-label", action="store_true", help="lines are `file label label ...`")
+    return parser
+
+
+def _segment_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--block-list", metavar="PATH", help="video ids to leave out: a JSON list, or one a line")
+    sub.add_argument("--unknown-videos", choices=evaluation.UNKNOWN_VIDEOS, default="error",
+                     help="predictions for videos that are not scored; the official toolkit counts them")  # fmt: skip
+    sub.add_argument("--plot", metavar="PNG", help="write the curves to this picture")
+    if sub.prog.endswith(("detection", "thumos14")):
+        sub.add_argument("--per-class", action="store_true", help="also the average precision of each class")
+
+
+if __name__ == "__main__":
+    main()

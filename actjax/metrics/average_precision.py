@@ -1,0 +1,180 @@
+"""Average precision of temporal detections. Shapes: n detections, m ground truths, k classes, t thresholds."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.errors import ShapeError
+from actjax.metrics.average_recall import THRESHOLDS, check_thresholds
+from actjax.segments import check_columns, check_segments, ranges, temporal_iou
+
+
+class Instances(NamedTuple):
+    """Labelled segments of many videos: the ground truth, or detections with their scores."""
+
+    video: np.ndarray  # int64 [n], numbers that both sides share
+    label: np.ndarray  # int64 [n], 0 .. k - 1
+    segments: np.ndarray  # float64 [n, 2], start and end in any unit
+    score: np.ndarray | None = None  # float64 [n]
+
+
+def average_precisions(
+    ground_truth: Instances, detections: Instances, *, num_classes: int, thresholds=THRESHOLDS, neutral=None
+) -> np.ndarray:
+    """Interpolated average precision of each class at each IoU threshold -> float64 [k, t].
+
+    Detections claim ground truth of their video and class, the best score first (among equal ones the later row), each
+    the unclaimed one that it overlaps most, if the IoU reaches the threshold; all others are false. Precision is
+    interpolated as in Pascal VOC 2011: the highest at any later recall.
+
+    Args:
+      neutral: bool [n], detections that do not count as false when they claim nothing. None: there are none.
+
+    A class without detections: 0. One with detections but without ground truth: NaN. Two segments without length have
+    no IoU, which counts as a match, as in the official ActivityNet toolkit: perfect detections score exactly 1.
+    """
+    thresholds = check_thresholds("thresholds", thresholds)
+    order = np.lexsort((detections.score, -detections.label))[::-1]  # classes ascending, each best first
+    labels = detections.label[order]
+    hits = _claims(ground_truth, Instances(*(column[order] for column in detections)), thresholds)  # [t, n]
+    counted = np.ones_like(hits) if neutral is None else hits | ~neutral[order]
+
+    positives = np.bincount(ground_truth.label, minlength=num_classes)
+    result = np.zeros((num_classes, len(thresholds)))
+    for k, (a, b) in enumerate(zip(*_runs(labels, num_classes), strict=True)):
+        if b > a:
+            result[k] = _interpolated(hits[:, a:b], counted[:, a:b], positives[k])
+    return result
+
+
+def average_precision_at_temporal_iou(ground_truth, prediction, temporal_iou_thresholds=THRESHOLDS) -> np.ndarray:
+    """Average precision of one class of detections at each threshold -> float32 [t].
+
+    Args:
+      ground_truth: {video: [m, 2]}, start and end.
+      prediction: rows [video, class, start, end, score] in any order; the class is not looked at. A video that is not
+        in `ground_truth` makes its detections false.
+
+    Raises:
+      ShapeError: a row without score. ValueError, TypeError: as `check_segments`.
+
+    No prediction: 0. No ground truth: NaN. Source: the API entry average_precision_at_temporal_iou. Fixed: the
+    reference sees the first ground truth of each video only, compares in float32, and fails on an empty one. The
+    rules are those of `average_precisions`.
+    """
+    truth = {0: ground_truth}
+    return eval_ap({0: prediction}, truth, temporal_iou_thresholds)[0].astype(np.float32)
+
+
+def eval_ap(detections, gt_by_cls, iou_range) -> np.ndarray:
+    """Average precision of every class at every IoU -> float64 [k, t].
+
+    Args:
+      detections: {class: rows [video, class, start, end, score]} for the classes 0 .. k - 1, or a list of k.
+      gt_by_cls: {class: {video: [m, 2]}}; classes beyond k are left out.
+      iou_range: IoU thresholds in (0, 1].
+
+    Raises:
+      KeyError: a class is missing on either side. Others as `average_precision_at_temporal_iou`.
+
+    Source: the API entry eval_ap; the rules are those of `average_precisions`.
+    """
+    num_classes = len(detections)
+    if isinstance(detections, dict):
+        _each_class("detections", detections, num_classes)
+    _each_class("gt_by_cls", gt_by_cls, num_classes)
+    videos: dict = {}
+    truth = [_truth(k, gt_by_cls[k], videos) for k in range(num_classes)]
+    found = [_detections(k, detections[k], videos) for k in range(num_classes)]
+    return average_precisions(join(truth), join(found), num_classes=num_classes, thresholds=iou_range)
+
+
+def check_scores(name: str, score: np.ndarray) -> None:
+    """ValueError that names the row of a score [n] that is NaN: it has no place in an order."""
+    if np.isnan(score).any():
+        raise ValueError(f"{name}: the score of row {int(np.argmax(np.isnan(score)))} is NaN")
+
+
+def join(parts: list[Instances]) -> Instances:
+    """One table out of several; a score that one lacks is None."""
+    return Instances(*(None if any(c is None for c in column) else np.concatenate(column)
+                       for column in zip(*[EMPTY, *parts], strict=True)))  # fmt: skip
+
+
+EMPTY = Instances(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 2)), np.zeros(0))
+
+
+def _each_class(name: str, table, num_classes: int) -> None:
+    missing = [k for k in range(num_classes) if k not in table]
+    if missing:
+        raise KeyError(f"{name}: no class {missing[0]}; expected the classes 0 to {num_classes - 1}")
+
+
+def _truth(label: int, by_video, videos: dict) -> Instances:
+    """Ground truth of one class; `videos` gives every name its number."""
+    segments = [check_segments(f"ground truth of class {label}, video {v!r}", rows) for v, rows in by_video.items()]
+    numbers = [videos.setdefault(video, len(videos)) for video in by_video]
+    video = np.repeat(np.array(numbers, np.int64), [len(rows) for rows in segments])
+    return Instances(video, np.full(len(video), label), np.concatenate([np.zeros((0, 2)), *segments]))
+
+
+def _detections(label: int, rows, videos: dict) -> Instances:
+    table = np.empty((len(rows), 5), object) if not len(rows) else np.array(rows, dtype=object)
+    if table.ndim != 2 or table.shape[1] < 5:
+        raise ShapeError(f"detections of class {label}: expected rows [video, class, start, end, score]")
+    video = np.array([videos.setdefault(name, len(videos)) for name in table[:, 0]], np.int64)
+    name = f"detections of class {label}"
+    score = check_columns(name, table[:, 4:], columns=1)[:, 0]
+    check_scores(name, score)
+    return Instances(video, np.full(len(video), label), check_segments(name, table[:, 2:]), score)
+
+
+def _runs(labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """First and last + 1 row of every class among ascending labels."""
+    classes = np.arange(num_classes)
+    return np.searchsorted(labels, classes), np.searchsorted(labels, classes, side="right")
+
+
+def _claims(truth: Instances, found: Instances, thresholds: np.ndarray) -> np.ndarray:
+    """Which detections, best first, claim a ground truth -> bool [t, n]."""
+    num_videos = 1 + int(np.concatenate([[0], truth.video, found.video]).max())
+    group, wanted = truth.label * num_videos + truth.video, found.label * num_videos + found.video
+    order = np.argsort(group, kind="stable")
+    i, j = ranges(np.searchsorted(group[order], wanted), np.searchsorted(group[order], wanted, side="right"))
+    j = order[j]
+    iou = temporal_iou(*truth.segments[j].T, *found.segments[i].T)
+    close = ~(iou < thresholds.min())
+    i, j, iou = i[close], j[close], iou[close]
+    ranking = np.lexsort((iou, -i))[::-1]  # each detection's ground truths, most overlap first, NaN before all
+    i, j, iou = i[ranking], j[ranking], iou[ranking]
+    first = np.searchsorted(i, np.arange(len(wanted)))
+    reached = [np.bincount(i[~(iou < threshold)], minlength=len(wanted)) for threshold in thresholds]
+    return np.array([_settle(j, first, first + count, len(group)) for count in reached])
+
+
+def _settle(choices: np.ndarray, first: np.ndarray, last: np.ndarray, num_truths: int) -> np.ndarray:
+    """Which detections end with a ground truth -> bool [n].
+
+    Detection i wants choices[first[i]:last[i]] in that order, and a smaller i goes first. Rounds of deferred acceptance
+    (Gale and Shapley 1962) give what going through the detections one by one gives: each asks for its next choice, the
+    smallest i that asks for a ground truth holds it, all others move on.
+    """
+    at, asking = first.copy(), np.flatnonzero(first < last)
+    while len(asking):
+        wanted = choices[at[asking]]
+        holder = np.full(num_truths, len(first))
+        np.minimum.at(holder, wanted, asking)
+        refused = asking[holder[wanted] != asking]
+        if not len(refused):
+            break
+        at[refused] += 1
+        asking = asking[at[asking] < last[asking]]
+    return at < last
+
+
+def _interpolated(hits: np.ndarray, counted: np.ndarray, positives: int) -> np.ndarray:
+    """Average precision from hits in descending score order [t, n] -> float64 [t]."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = np.nan_to_num(np.cumsum(hits, axis=1) / np.cumsum(counted, axis=1))
+        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        return np.where(hits, envelope, 0).sum(axis=1) / np.float64(positives)

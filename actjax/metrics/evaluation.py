@@ -1,0 +1,194 @@
+"""Evaluation of whole sets: results against ground truth -> named numbers."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.errors import ShapeError
+from actjax.metrics.average_precision import Instances, average_precisions
+from actjax.metrics.average_recall import THRESHOLDS, AverageRecall, average_recall_at_avg_proposals
+from actjax.metrics.files import GroundTruth, Predictions, proposals2json, video_id
+from actjax.metrics.multilabel import class_mean_average_precision, sample_mean_average_precision
+from actjax.metrics.recognition import mean_class_accuracy, top_k_accuracy
+from actjax.segments import intersection, ranges
+
+UNKNOWN_VIDEOS = ("error", "count", "drop")
+
+
+class DetectionScore(NamedTuple):
+    """Average precision [k, t] by class and IoU threshold, its mean over classes [t], and the mean of that."""
+
+    average_precision: np.ndarray
+    mAP: np.ndarray
+    average_mAP: float
+
+
+def evaluate_proposals(
+    ground_truth: GroundTruth, predictions: Predictions, *, max_avg_proposals=100, unknown_videos: str = "error"
+) -> AverageRecall:
+    """AR@AN of a result file as the official ActivityNet toolkit computes it, thresholds 0.5, 0.55, ..., 0.95.
+
+    Args:
+      max_avg_proposals: as in `average_recall_at_avg_proposals`.
+      unknown_videos: predictions for videos that are not evaluated: an "error"; or "count" them in the number of
+        proposals, which is what the toolkit does; or "drop" them. Those of left-out videos are dropped in any case.
+
+    As in the toolkit a video without ground truth does not count as a video, its proposals do count.
+
+    Raises:
+      KeyError: an unknown video. EmptyError: no proposal.
+    """
+    predictions = _known(ground_truth, predictions, unknown_videos)
+    truth, number = ground_truth.instances, {video: i for i, video in enumerate(ground_truth.videos)}
+    annotated = np.unique(truth.video)
+    segments = _split(truth.segments, truth.video, len(number))
+    rows = np.concatenate([predictions.segments, predictions.score[:, None]], axis=1)
+    owner = np.array([number.get(video, len(number)) for video in predictions.video], np.int64)
+    proposals = _split(rows, owner, len(number) + 1)
+    videos = {ground_truth.videos[i]: i for i in annotated}
+    return average_recall_at_avg_proposals(
+        {video: segments[i] for video, i in videos.items()},
+        {video: proposals[i] for video, i in videos.items()},
+        len(rows),
+        max_avg_proposals,
+    )
+
+
+def evaluate_detections(
+    ground_truth: GroundTruth, predictions: Predictions, *, thresholds=THRESHOLDS, unknown_videos: str = "error"
+) -> DetectionScore:
+    """Mean average precision of a result file as the official ActivityNet toolkit computes it.
+
+    Args:
+      thresholds: temporal IoU, [t].
+      unknown_videos: as in `evaluate_proposals`; "count": as false detections, which is what the toolkit does.
+
+    Raises:
+      KeyError: an unknown video or class. ValueError: predictions without labels.
+    """
+    predictions = _known(ground_truth, predictions, unknown_videos)
+    if predictions.label is None and len(predictions.score):
+        raise ValueError(f"{predictions.name}: an entry has no 'label'; detections need one, proposals do not")
+    names = predictions.label if predictions.label is not None else []
+    classes = {label: i for i, label in enumerate(ground_truth.labels)}
+    strange = [label for label in names if label not in classes]
+    if strange:
+        raise KeyError(f"{predictions.name}: class {str(strange[0])!r} is not in the ground truth, which has "
+                       f"{ground_truth.labels[:3]}...")  # fmt: skip
+    number = {video: i for i, video in enumerate(ground_truth.videos)}
+    video = np.array([number.get(v, len(number)) for v in predictions.video], np.int64)
+    found = Instances(video, np.array([classes[n] for n in names], np.int64), predictions.segments, predictions.score)
+    neutral = None if ground_truth.ambiguous is None else _touches(found, ground_truth.ambiguous)
+    precision = average_precisions(
+        ground_truth.instances, found, num_classes=len(classes), thresholds=thresholds, neutral=neutral
+    )
+    return DetectionScore(precision, precision.mean(axis=0), float(precision.mean(axis=0).mean()))
+
+
+def evaluate_recognition(scores, labels: list[list[int]], *, topk: tuple[int, ...] = (1, 5)) -> dict[str, float]:
+    """Accuracies of scores [n, k], one label each; for several labels both meanings of mean average precision.
+
+    Raises:
+      ValueError: a label that is no class.
+    """
+    highest = max(max(row) for row in labels)
+    if highest >= scores.shape[1]:
+        raise ValueError(f"label {highest} for scores of {scores.shape[1]} classes; labels count from 0")
+    if all(len(row) == 1 for row in labels):
+        single = np.array(labels)[:, 0]
+        accuracies = zip(topk, top_k_accuracy(scores, single, topk), strict=True)
+        return {f"top{k}_acc": x for k, x in accuracies} | {"mean_class_accuracy": mean_class_accuracy(scores, single)}
+    hot = np.zeros(scores.shape, np.int64)
+    for row, positives in zip(hot, labels, strict=True):
+        row[positives] = 1
+    return {
+        "mAP_over_classes": class_mean_average_precision(list(scores), list(hot)),
+        "mAP_over_samples": sample_mean_average_precision(list(scores), list(hot)),
+    }
+
+
+def evaluate_activitynet(
+    results,
+    annotations: dict[str, dict],
+    *,
+    metrics="AR@AN",
+    max_avg_proposals=100,
+    temporal_iou_thresholds=THRESHOLDS,
+) -> dict[str, float]:
+    """AR@AN of results in memory -> {"auc", "AR@1", "AR@5", "AR@10", "AR@100"}.
+
+    Args:
+      results: a list, [{"video_name", "proposal_list": [{"segment", "score"}]}] in any order.
+      annotations: the content of an annotation file, {"v_id": {"annotations": [{"segment"}]}}.
+      metrics: "AR@AN", or a list of it; [] gives {}.
+
+    Raises:
+      TypeError: results are no list. ShapeError: another number of results than videos. KeyError: another metric, a
+      video without a result. Others as in `average_recall_at_avg_proposals`.
+
+    Kept from the reference: the names do not depend on `max_avg_proposals`: with 30, AR@100 is at 30 proposals. Fixed:
+    videos without proposals or annotations count. Source: the method ActivityNetDataset.evaluate.
+    """
+    if not check_results(results, len(annotations), metrics, allowed=("AR@AN",)):
+        return {}
+    ground_truth = {
+        video_id(name): np.array([a["segment"] for a in entry["annotations"]], np.float64).reshape(-1, 2)
+        for name, entry in annotations.items()
+    }
+    proposals = {
+        video: np.array([[*p["segment"], p["score"]] for p in rows], np.float64).reshape(-1, 3)
+        for video, rows in proposals2json(results).items()
+    }
+    total = sum(map(len, proposals.values()))
+    score = average_recall_at_avg_proposals(ground_truth, proposals, total, max_avg_proposals, temporal_iou_thresholds)
+    return proposal_numbers(score)
+
+
+def proposal_numbers(score: AverageRecall) -> dict[str, float]:
+    """The numbers that papers report, area first: its percent, then recalls at 1, 5, 10 and 100 of the 100 budgets."""
+    return {"auc": score.auc} | {f"AR@{k}": float(score.avg_recall[k - 1]) for k in (1, 5, 10, 100)}
+
+
+def check_results(results, count: int, metrics, *, allowed: tuple[str, ...]) -> list[str]:
+    """The metrics asked for, after the checks of every `evaluate` of the reference's data sets."""
+    if not isinstance(results, list):
+        raise TypeError(f"results are a {type(results).__name__}; expected a list")
+    if len(results) != count:
+        raise ShapeError(f"{len(results)} results for {count} videos")
+    metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+    unknown = [metric for metric in metrics if metric not in allowed]
+    if unknown:
+        raise KeyError(f"metric {unknown[0]!r}; choose from {allowed}")
+    return metrics
+
+
+def _known(ground_truth: GroundTruth, predictions: Predictions, unknown_videos: str) -> Predictions:
+    """Predictions without those of left-out videos; unknown ones as `unknown_videos` says."""
+    if unknown_videos not in UNKNOWN_VIDEOS:
+        raise ValueError(f"unknown_videos={unknown_videos!r}; choose from {UNKNOWN_VIDEOS}")
+    keep = ~np.isin(predictions.video, np.array(list(ground_truth.left_out), str))
+    unknown = keep & ~np.isin(predictions.video, np.array(ground_truth.videos, str))
+    if unknown_videos == "error" and unknown.any():
+        names = np.unique(predictions.video[unknown])
+        raise KeyError(
+            f"{predictions.name}: {len(names)} videos, {str(names[0])!r} the first, are not in the ground truth "
+            f"({ground_truth.name}); choose another subset, or say whether to count or drop unknown videos"
+        )
+    keep &= ~unknown | (unknown_videos == "count")
+    _, *columns = predictions
+    return Predictions(predictions.name, *(None if column is None else column[keep] for column in columns))
+
+
+def _split(rows: np.ndarray, owner: np.ndarray, count: int) -> list[np.ndarray]:
+    """Rows of each owner 0 .. count - 1, in their order."""
+    order = np.argsort(owner, kind="stable")
+    return np.split(rows[order], np.searchsorted(owner[order], np.arange(1, count)))
+
+
+def _touches(found: Instances, ambiguous: Instances) -> np.ndarray:
+    """Which detections overlap an ambiguous segment of their video -> bool [n]."""
+    order = np.argsort(ambiguous.video, kind="stable")
+    videos, segments = ambiguous.video[order], ambiguous.segments[order]
+    i, j = ranges(np.searchsorted(videos, found.video), np.searchsorted(videos, found.video, side="right"))
+    common = intersection(*found.segments[i].T, *segments[j].T) > 0
+    return np.bincount(i[common], minlength=len(found.video)) > 0

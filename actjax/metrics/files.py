@@ -1,0 +1,274 @@
+"""Ground truth and result files -> tables. Formats of ActivityNet 1.3 and THUMOS14, and lists of labels."""
+
+import csv
+import gzip
+import json
+import pathlib
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.errors import EmptyError, ShapeError
+from actjax.metrics.average_precision import Instances, check_scores
+from actjax.segments import check_columns, check_segments
+
+AMBIGUOUS = ("drop", "ignore", "class")
+CLIFF_DIVING = ("both", "diving", "cliff_diving")
+
+
+class GroundTruth(NamedTuple):
+    """What detections and proposals are scored against; seconds."""
+
+    name: str  # the file, the subset and every choice that moves a score
+    videos: list[str]  # that are evaluated, also those without an instance
+    labels: list[str]  # class names, in the order of `instances.label`
+    instances: Instances  # `video` and `label` are positions in the two lists
+    left_out: frozenset[str] = frozenset()  # videos on the block list: their predictions are dropped
+    ambiguous: Instances | None = None  # detections that touch them do not count as false
+
+
+class Predictions(NamedTuple):
+    """Segments of a result file, row by row; seconds."""
+
+    name: str
+    video: np.ndarray  # str [n]
+    segments: np.ndarray  # float64 [n, 2]
+    score: np.ndarray  # float64 [n]
+    label: np.ndarray | None  # str [n]; None: proposals
+
+
+def load_activitynet(path, *, subset: str | None = None, video_info=None, block_list=None) -> GroundTruth:
+    """ActivityNet ground truth.
+
+    Args:
+      path: JSON, or JSON in gzip, in either form: the official one, {"database": {id: {"subset", "annotations"}}}, or
+        an annotation file of the reference, {"v_id": {"annotations"}}; annotations are [{"segment", "label"}].
+      subset: "training", "validation", "testing"; None: all.
+      video_info: CSV with the columns `video` and `subset`, for an annotation file, which does not say it.
+      block_list: JSON list or text file of video ids to leave out. The official toolkit fetches one (4,926 -> 4,710
+        validation videos in 2019); papers report 4,728. It is part of the name.
+
+    Raises:
+      ValueError, KeyError: a file that is neither, an unknown subset, a segment that is reversed or no number.
+      EmptyError: no instance is left. All name the file.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f'{path}: holds a {type(content).__name__}; expected {{"database": ...}} or {{"v_id": ...}}')
+    entries = {video_id(v): e for v, e in content.items()} if "database" not in content else content["database"]
+    subsets = _subsets(path, entries, video_info) if subset else {}
+    if subset and subset not in subsets.values():
+        raise KeyError(f"{path}: no video of subset {subset!r}; there are {sorted(set(subsets.values()))}")
+    left_out = frozenset(map(video_id, read_names(block_list))) if block_list else frozenset()
+    videos = [v for v in entries if (not subset or subsets.get(v) == subset) and v not in left_out]
+    try:
+        rows = [(v, a["label"], *a["segment"]) for v in videos for a in entries[v]["annotations"]]
+    except (KeyError, TypeError) as error:
+        raise KeyError(
+            f"{path}: a video lacks {error}; expected annotations [{{'segment': [s, e], 'label': x}}]"
+        ) from None
+    name = f"{pathlib.Path(path).name}, {subset or 'all subsets'}, block list {_shown(block_list, left_out)}"
+    return _ground_truth(path, name, videos, rows, left_out)
+
+
+def load_thumos14(
+    folder, *, ambiguous: str = "drop", cliff_diving: str = "both", block_list=None, subset: str = "test"
+) -> GroundTruth:
+    """THUMOS14 ground truth, of a variant that has to be chosen: published numbers differ in it.
+
+    Args:
+      folder: of `<class>_<subset>.txt` with lines `video start end`, in seconds; "val" files may be given too.
+      ambiguous: what the rows of the file Ambiguous become. "drop": nothing (test: 3,358 instances in 212 videos).
+        "ignore": detections that touch them do not count as false, as in the official kit. "class": a class of their
+        own (3,457 in 213 videos).
+      cliff_diving: every CliffDiving row is in the file Diving too. "both": as in the files, 20 classes. "diving":
+        only as Diving. "cliff_diving": only as CliffDiving.
+      block_list: text file of videos to leave out (its first column; the published lists name the class as well, and
+        the whole video is left out).
+      subset: "test" or "val".
+
+    Raises:
+      FileNotFoundError, ValueError: naming file and line.
+    """
+    for option, value, allowed in (("ambiguous", ambiguous, AMBIGUOUS), ("cliff_diving", cliff_diving, CLIFF_DIVING)):
+        if value not in allowed:
+            raise ValueError(f"load_thumos14: {option}={value!r}; choose from {allowed}")
+    files = sorted(pathlib.Path(folder).glob(f"*_{subset}.txt"))
+    if not files:
+        raise FileNotFoundError(f"{folder}: no file <class>_{subset}.txt; expected THUMOS14's temporal annotations")
+    left_out = frozenset(read_names(block_list)) if block_list else frozenset()
+    rows = [row for file in files for row in _thumos14_rows(file, subset) if row[0] not in left_out]
+    cliffs = {(v, s, e) for v, label, s, e in rows if label == "CliffDiving"}
+    if cliff_diving == "diving":
+        rows = [row for row in rows if row[1] != "CliffDiving"]
+    elif cliff_diving == "cliff_diving":
+        rows = [row for row in rows if row[1] != "Diving" or (row[0], *row[2:]) not in cliffs]
+    counted = [row for row in rows if row[1] != "Ambiguous" or ambiguous == "class"]
+    name = (f"THUMOS14 {subset}, ambiguous rows: {ambiguous}, CliffDiving rows: {cliff_diving}, "
+            f"block list {_shown(block_list, left_out)}")  # fmt: skip
+    videos = list(dict.fromkeys(row[0] for row in counted))
+    truth = _ground_truth(folder, name, videos, counted, left_out)
+    if ambiguous != "ignore":
+        return truth
+    unclear = [row for row in rows if row[1] == "Ambiguous" and row[0] in set(videos)]
+    return truth._replace(ambiguous=_instances(folder, unclear, videos, ["Ambiguous"]))
+
+
+def load_results(path) -> Predictions:
+    """A result file, {"results": {video: [{"segment": [start, end], "score": x, "label": name}]}}; label if detections.
+
+    Raises:
+      KeyError: a field is missing. ValueError, TypeError: a value is no number, NaN, or a segment is reversed. All name
+        the file and the place.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
+        raise KeyError(f'{path}: no "results"; expected {{"version": ..., "results": {{video: [...]}}, ...}}')
+    rows = [(video, row) for video, rows in content["results"].items() for row in rows]
+    for field in ("segment", "score"):
+        lacking = [video for video, row in rows if field not in row]
+        if lacking:
+            raise KeyError(f"{path}: an entry of video {lacking[0]!r} has no {field!r}")
+    segments = check_segments(f"{path}: results", [row["segment"] for _, row in rows])
+    score = check_columns(f"{path}: results", [[row["score"]] for _, row in rows], columns=1)[:, 0]
+    check_scores(f"{path}: results", score)
+    labels = [row.get("label") for _, row in rows]
+    label = None if None in labels or not labels else np.array(labels, str)
+    return Predictions(pathlib.Path(path).name, np.array([video for video, _ in rows], str), segments, score, label)
+
+
+def proposals2json(results) -> dict[str, list[dict]]:
+    """[{"video_name": "v_id", "proposal_list": [...]}] -> {id: proposal_list}, the same objects in the same order.
+
+    Source: the method ActivityNetDataset.proposals2json; it cut two characters off any name, here only "v_".
+    """
+    return {video_id(result["video_name"]): result["proposal_list"] for result in results}
+
+
+def dump_results(results, out, output_format: str, version: str = "VERSION 1.3") -> None:
+    """Writes results as a file that `load_results` and the official toolkit read, or as tables.
+
+    Args:
+      results: for "json" as `proposals2json` takes them; for "csv" pairs (video name, [s, 5]).
+      out: the JSON file, or the folder of `<video name>.csv` with the columns action, start, end, tmin, tmax.
+      output_format: "json" or "csv".
+      version: written into the JSON file.
+
+    Raises:
+      ValueError: another format. Source: the method ActivityNetDataset.dump_results.
+    """
+    if output_format == "json":
+        content = {"version": version, "results": proposals2json(results), "external_data": {}}
+        pathlib.Path(out).write_text(json.dumps(content))
+    elif output_format == "csv":
+        pathlib.Path(out).mkdir(parents=True, exist_ok=True)
+        for name, table in results:
+            header = "action,start,end,tmin,tmax"
+            np.savetxt(pathlib.Path(out, f"{name}.csv"), table, header=header, delimiter=",", comments="")
+    else:
+        raise ValueError(f"dump_results: output_format={output_format!r}; choose from ('json', 'csv')")
+
+
+def load_labels(path, *, multi_label: bool = False) -> tuple[list[str], list[list[int]]]:
+    """A list with lines `file label` -> names, labels: the last field, or with `multi_label` all but the first."""
+    names, labels = [], []
+    for number, line in enumerate(pathlib.Path(path).read_text().splitlines(), 1):
+        if not line.strip():
+            continue
+        name, *rest = line.split() if multi_label else line.rsplit(maxsplit=1)
+        if not rest or not all(field.isdecimal() for field in rest):
+            raise ValueError(f"{path}:{number}: got {line!r}; expected a file and its label, a whole number from 0")
+        names.append(name)
+        labels.append([int(field) for field in rest])
+    if not names:
+        raise EmptyError(f"{path}: no line")
+    return names, labels
+
+
+def load_scores(path, names: list[str]) -> np.ndarray:
+    """Scores of the videos `names` -> [n, k], from .npy or .json: rows in the order of the names, or {name: row}."""
+    content = np.load(path, allow_pickle=False) if pathlib.Path(path).suffix == ".npy" else read_json(path)
+    if isinstance(content, dict):
+        missing = [name for name in names if name not in content]
+        if missing:
+            raise KeyError(f"{path}: no scores for {len(missing)} of {len(names)} videos, {missing[0]!r} the first")
+        content = [content[name] for name in names]
+    if len(content) != len(names):
+        raise ShapeError(f"{path}: {len(content)} rows of scores for {len(names)} videos")
+    scores = check_columns(str(path), content, columns=1) if not len(content) else np.array(content, np.float64)
+    if scores.ndim != 2:
+        raise ShapeError(f"{path}: scores have shape {scores.shape}; expected [n, k]")
+    if np.isnan(scores).any():
+        raise ValueError(f"{path}: the scores of row {int(np.argmax(np.isnan(scores).any(1)))} hold NaN")
+    return scores
+
+
+def read_json(path):
+    """Content of a JSON file, in gzip if its name ends in .gz; ValueError that names it where it does not parse."""
+    try:
+        with gzip.open(path, "rt") if str(path).endswith(".gz") else open(path) as file:
+            return json.load(file)
+    except (json.JSONDecodeError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: is no JSON: {error}") from error
+
+
+def read_names(path) -> list[str]:
+    """Video names: a JSON list, or the first column of a text file."""
+    if str(path).endswith(".json"):
+        return [str(name) for name in read_json(path)]
+    return [line.split()[0] for line in pathlib.Path(path).read_text().splitlines() if line.strip()]
+
+
+def video_id(name: str) -> str:
+    """The id of an ActivityNet video: its name without "v_"."""
+    return name.removeprefix("v_")
+
+
+def _shown(block_list, left_out: Collection) -> str:
+    return f"{pathlib.Path(block_list).name} ({len(left_out)} videos)" if block_list else "none"
+
+
+def _subsets(path, entries: dict, video_info) -> dict[str, str]:
+    if video_info is None:
+        found = {v: entry["subset"] for v, entry in entries.items() if "subset" in entry}
+        if not found:
+            raise KeyError(
+                f"{path}: does not say the subset of a video; name a CSV with columns video,subset as video_info"
+            )
+        return found
+    with open(video_info, newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not {"video", "subset"} <= set(rows[0]):
+        raise KeyError(
+            f"{video_info}: expected a CSV with the columns video and subset, got {list(rows[0] if rows else [])}"
+        )
+    return {video_id(row["video"]): row["subset"] for row in rows}
+
+
+def _ground_truth(path, name: str, videos: list[str], rows: list[tuple], left_out: frozenset) -> GroundTruth:
+    if not rows:
+        raise EmptyError(f"{path}: {name}: no instance to score against")
+    labels = sorted({row[1] for row in rows})
+    instances = _instances(path, rows, videos, labels)
+    name = f"{name}: {len(videos)} videos, {len(rows)} instances, {len(labels)} classes"
+    return GroundTruth(name, videos, labels, instances, left_out)
+
+
+def _instances(path, rows: Iterable[tuple], videos: list[str], labels: list[str]) -> Instances:
+    video, label = ({name: i for i, name in enumerate(names)} for names in (videos, labels))
+    numbers = np.array([(video[row[0]], label[row[1]]) for row in rows], np.int64).reshape(-1, 2)
+    return Instances(numbers[:, 0], numbers[:, 1], check_segments(f"{path}: ground truth", [row[2:] for row in rows]))
+
+
+def _thumos14_rows(file: pathlib.Path, subset: str) -> list[tuple[str, str, float, float]]:
+    label, rows = file.name.removesuffix(f"_{subset}.txt"), []
+    for number, line in enumerate(file.read_text().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            video, start, end = line.split()
+            rows.append((video, label, float(start), float(end)))
+        except ValueError:
+            raise ValueError(f"{file}:{number}: got {line!r}; expected `video start end`") from None
+    return rows

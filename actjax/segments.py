@@ -1,0 +1,106 @@
+"""Intervals of time: overlap of segments [n, 2] with columns start, end, in any one unit.
+
+The element-wise functions use array-API operations only: the same on NumPy and under `jax.jit`. Segments are not
+checked there, as in the reference: `end < start` gives numbers that mean nothing. `check_segments` is for the border.
+"""
+
+import numpy as np
+
+from actjax.errors import ShapeError
+
+
+def intersection(start, end, other_start, other_end):
+    """Length of the common part, at least 0; broadcasts."""
+    xp = namespace(start, end, other_start, other_end)
+    return xp.maximum(xp.minimum(end, other_end) - xp.maximum(start, other_start), 0)
+
+
+def temporal_iou(proposal_min, proposal_max, gt_min, gt_max):
+    """Intersection over union, element by element with broadcasting -> floats; integers become float64.
+
+    Args:
+      proposal_min, proposal_max, gt_min, gt_max: starts and ends, numbers, lists or arrays.
+
+    Two segments without length give NaN (0 / 0); one gives 0. Source: the API entry temporal_iou; lists, which fail
+    there, are accepted.
+    """
+    xp, (start, end, other_start, other_end) = _arrays(proposal_min, proposal_max, gt_min, gt_max)
+    common = intersection(start, end, other_start, other_end)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return common / ((other_end - other_start) + (end - start) - common)
+
+
+def temporal_iop(proposal_min, proposal_max, gt_min, gt_max):
+    """Intersection over the proposal's own length, element by element with broadcasting -> floats.
+
+    Arguments as in `temporal_iou`. A proposal without length gives NaN. Source: the API entry temporal_iop.
+    """
+    xp, (start, end, other_start, other_end) = _arrays(proposal_min, proposal_max, gt_min, gt_max)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return intersection(start, end, other_start, other_end) / (end - start)
+
+
+def pairwise_iou(segments, others):
+    """IoU of every segment with every other one: [..., n, 2+], [..., m, 2+] -> [..., n, m]."""
+    return temporal_iou(segments[..., :, None, 0], segments[..., :, None, 1], others[..., None, :, 0],
+                        others[..., None, :, 1])  # fmt: skip
+
+
+def ranges(first, last) -> tuple[np.ndarray, np.ndarray]:
+    """Every pair (i, j) with first[i] <= j < last[i], in that order -> two int64 [pairs]."""
+    counts = np.maximum(last - first, 0)
+    i = np.repeat(np.arange(len(counts)), counts)
+    before = np.cumsum(counts) - counts
+    return i, np.arange(len(i)) + (first - before)[i]
+
+
+def best_first(scores) -> np.ndarray:
+    """Order of descending scores [n] -> int64 [n]. Among equal ones the later comes first; NaN before all."""
+    return np.argsort(scores, kind="stable")[::-1]
+
+
+def check_segments(name: str, segments, *, columns: int = 2) -> np.ndarray:
+    """The first columns of `segments` as float64 [n, columns]: start and end are finite, none is reversed.
+
+    No rows may come as shape (0,).
+
+    Raises:
+      TypeError: values that are no numbers. ShapeError: other shapes, fewer columns. ValueError: NaN, inf, an end
+        before its start. All name the row.
+    """
+    segments = check_columns(name, segments, columns=columns)
+    if not np.isfinite(segments[:, :2]).all():
+        row = int(np.argmin(np.isfinite(segments[:, :2]).all(1)))
+        raise ValueError(f"{name}: row {row} is {segments[row].tolist()}; start and end have to be finite numbers")
+    if (segments[:, 1] < segments[:, 0]).any():
+        row = int(np.argmax(segments[:, 1] < segments[:, 0]))
+        raise ValueError(f"{name}: row {row} is {segments[row].tolist()}; its end is before its start")
+    return segments
+
+
+def check_columns(name: str, rows, *, columns: int) -> np.ndarray:
+    """The first columns of `rows` as float64 [n, columns]; errors as in `check_segments`, but any number will do."""
+    rows = np.asarray(rows)
+    if rows.shape == (0,):
+        return np.zeros((0, columns))
+    if rows.ndim != 2 or rows.shape[1] < columns:
+        raise ShapeError(f"{name} has shape {rows.shape}; expected [n, {columns} or more columns]")
+    try:
+        return rows[:, :columns].astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected numbers, got {_shown(rows[:, :columns].tolist())}") from error
+
+
+def namespace(*values):
+    """The array module of the first array among `values`; NumPy for lists and numbers."""
+    return next((v.__array_namespace__() for v in values if hasattr(v, "__array_namespace__")), np)
+
+
+def _arrays(*values):
+    xp = namespace(*values)
+    return xp, [xp.asarray(v) for v in values]
+
+
+def _shown(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
