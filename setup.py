@@ -8,7 +8,7 @@ EXTRAS = {
     "gpu": ["jax[cuda13]"],
     "plots": ["matplotlib>=3.9"],
     "torch": ["torch>=2.6"],  # the other side of benchmarks and trajectory tests
-    "test": ["hypothesis>=6.100", "pytest>=8", "ruff>=0.12"],
+    "test": ["hypothesis>=6.100", "matplotlib>=3.9", "pytest>=8", "ruff>=0.12"],
 }
 
 setup(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from actjax.errors import ShapeError
 from actjax.localization import proposals as pgm
-from actjax.localization.nms import take_best
+from actjax.localization.nms import decay
 from actjax.segments import temporal_iop, temporal_iou
 
 
@@ -32,15 +32,19 @@ def soft_nms(proposals, mask, alpha: float, low_threshold: float, high_threshold
     start, end, score = (
         jnp.take_along_axis(column, order, axis=1) for column in (proposals[:, ::-1, 0], proposals[:, ::-1, 1], score)
     )
-    taken = min(k, max(top_k + 1, 0))
+    taken, place = min(k, max(top_k + 1, 0)), jnp.arange(k)
 
-    def round(score, _):
-        row, score = take_best(start, end, score, alpha, low_threshold, high_threshold)
-        return score, row
+    def take_best(score, _):
+        # A maximum and a minimum: XLA makes faster code of them than of argmax.
+        highest = score.max(axis=1, keepdims=True)
+        best = jnp.where(score == highest, place, k).min(axis=1, keepdims=True)
+        s, e = (jnp.take_along_axis(column, best, axis=1) for column in (start, end))
+        score = score * decay(s, e, start, end, alpha, low_threshold, high_threshold)
+        return jnp.where(place == best, -jnp.inf, score), jnp.concat([s, e, highest], axis=1)
 
-    _, rows = jax.lax.scan(round, score, length=taken)
+    _, rows = jax.lax.scan(take_best, score, length=taken)
     valid = jnp.arange(taken) < mask.sum(axis=1)[:, None]
-    return jnp.where(valid[:, :, None], rows.transpose(1, 0, 2).reshape(-1, taken, 3), 0), valid
+    return jnp.where(valid[:, :, None], rows.transpose(1, 0, 2), 0), valid
 
 
 def candidate_proposals(start_scores, end_scores, *, peak_threshold: float, max_proposals: int):

@@ -5,6 +5,8 @@ import numpy as np
 from actjax.errors import ShapeError
 from actjax.segments import best_first, namespace, ranges, temporal_iou
 
+SMALL = 1024  # proposals up to which soft_nms computes all overlaps at once, [k, k], instead of one row a round
+
 
 def soft_nms(proposals, alpha: float, low_threshold: float, high_threshold: float, top_k: int) -> np.ndarray:
     """The best `top_k + 1` proposals, each after decay by the better ones it overlaps -> [r, 3]: start, end, score.
@@ -24,37 +26,31 @@ def soft_nms(proposals, alpha: float, low_threshold: float, high_threshold: floa
     API entry soft_nms; Bodla et al. 2017 with the thresholds of BSN (Lin et al. 2018).
     """
     proposals = _rows("soft_nms: proposals", proposals, columns=3)
-    order = best_first(proposals[:, -1])
-    start, end, score = proposals[order][:, [0, 1, -1]].T
-    taken = min(len(proposals), max(top_k + 1, 0))
-    rows = soft_nms_rows(start[None], end[None], score[None], alpha, low_threshold, high_threshold, taken)
-    return rows[0]
-
-
-def soft_nms_rows(start, end, score, alpha, low_threshold, high_threshold, taken: int) -> np.ndarray:
-    """`soft_nms` of many videos at once: sorted columns [b, k], -inf scores for rows to skip -> [b, taken, 3]."""
-    out = np.empty((len(score), taken, 3), score.dtype)
+    if not alpha > 0:
+        raise ValueError(f"soft_nms: alpha={alpha}; expected a number above 0")
+    start, end, score = proposals[best_first(proposals[:, -1])][:, [0, 1, -1]].T
     numbers = float(alpha), float(low_threshold), float(high_threshold)  # Python's keep float32 what it is
-    with np.errstate(invalid="ignore"):
-        for i in range(taken):
-            out[:, i], score = take_best(start, end, score, *numbers)
-    return out
+    small = len(score) <= SMALL
+    factors = decay(start[:, None], end[:, None], start, end, *numbers) if small else None
+    best = np.empty(min(len(score), max(top_k + 1, 0)), np.int64)
+    decayed = np.empty(len(best), score.dtype)
+    score = score.copy()
+    for i in range(len(best)):
+        best[i] = j = score.argmax()
+        decayed[i] = score[j]
+        score *= factors[j] if small else decay(start[j], end[j], start, end, *numbers)
+        score[j] = -np.inf
+    return np.stack([start[best], end[best], decayed], axis=1)
 
 
-def take_best(start, end, score, alpha, low_threshold, high_threshold):
-    """One round of soft-NMS on [b, k] -> the best row of each video [b, 3], and the scores it leaves behind [b, k].
-
-    The one taken is left at -inf. Array-API operations only: the same under `jax.jit`.
-    """
-    xp = namespace(score)
-    best = xp.argmax(score, axis=1)[:, None]
-    s, e, highest = (xp.take_along_axis(column, best, axis=1) for column in (start, end, score))
-    iou = temporal_iou(s, e, start, end)
-    tolerated = low_threshold + (high_threshold - low_threshold) * (e - s)
-    decays = (iou > tolerated) & (score > -xp.inf)
-    score = xp.where(decays, score * xp.exp(-(iou**2) / alpha), score)
-    score = xp.where(xp.arange(score.shape[1]) == best, -xp.inf, score)
-    return xp.concat([s, e, highest], axis=1), score
+def decay(start, end, others_start, others_end, alpha: float, low_threshold: float, high_threshold: float):
+    """What a proposal that is taken multiplies the scores of others by, in (0, 1]; broadcasts. The same under jit."""
+    xp = namespace(others_start)
+    iou = temporal_iou(start, end, others_start, others_end)
+    tolerated = low_threshold + (high_threshold - low_threshold) * (end - start)
+    # Never 0, which would turn the -inf of what has been taken into NaN.
+    factor = xp.maximum(xp.exp(-(iou**2) / alpha), xp.finfo(iou.dtype).tiny)
+    return xp.where(iou > tolerated, factor, 1)
 
 
 def temporal_nms(detections, threshold: float) -> np.ndarray:

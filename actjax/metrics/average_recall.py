@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from actjax.errors import EmptyError
-from actjax.segments import best_first, check_columns, check_segments, pairwise_iou
+from actjax.segments import check_columns, check_segments, temporal_iou
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
+BLOCK = 2**18  # pairs of ground truth and proposal that are compared at once
 
 
 class AverageRecall(NamedTuple):
@@ -51,19 +52,19 @@ def average_recall_at_avg_proposals(
     if missing:
         raise KeyError(f"proposals: no entry for {len(missing)} videos of the ground truth, {missing[0]!r} the first")
 
-    budget = max_avg_proposals * len(videos) if max_avg_proposals else total_num_proposals
-    segments = [check_segments(f"ground truth of {video!r}", ground_truth[video]) for video in videos]
-    ranked = [_ranked(video, proposals[video]) for video in videos]
-    if not any(map(len, ranked)):
+    truth, sizes = _stack("ground truth", ground_truth, videos, columns=2)
+    rows, counts = _stack("proposals", proposals, videos, columns=3)
+    if not len(rows):
         raise EmptyError("average recall: no video of the ground truth has a proposal")
-    kept = np.array([min(int(len(rows) * (budget / total_num_proposals)), len(rows)) for rows in ranked])
-    first = np.concatenate([_first_hits(*pair, thresholds) for pair in zip(segments, ranked, strict=True)])
+    budget = max_avg_proposals * len(videos) if max_avg_proposals else total_num_proposals
+    kept = np.minimum((counts * (budget / total_num_proposals)).astype(np.int64), counts)
+    first = _first_hits(truth, np.repeat(np.arange(len(videos)), sizes), rows, counts, kept, thresholds)
 
     retrieved = kept.sum()
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.arange(1, 101) / 100.0 * (budget / retrieved if retrieved else np.inf)
         columns = np.minimum(kept[:, None] * share, kept[:, None]) if retrieved else np.zeros((len(videos), 100))
-        limits = np.repeat(columns.astype(np.int64), [len(rows) for rows in segments], axis=0)  # [g, 100]
+        limits = np.repeat(columns.astype(np.int64), sizes, axis=0)  # [g, 100]
         found = np.array([np.count_nonzero(first[:, [t]] < limits, axis=0) for t in range(len(thresholds))])
         recall = found / np.float64(len(first))
         proposals_per_video = share * (retrieved / len(videos))
@@ -80,14 +81,32 @@ def check_thresholds(name: str, thresholds) -> np.ndarray:
     return thresholds
 
 
-def _ranked(video, proposals) -> np.ndarray:
-    """Proposals of a video [n, 3], best first."""
-    name = f"proposals of {video!r}"
-    scores = check_columns(name, proposals, columns=3)[:, 2]
-    return check_segments(name, proposals)[best_first(scores)]
+def _stack(name: str, tables, videos: list, *, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """The tables of all videos under each other, and their numbers of rows; errors name the video."""
+    parts = [check_columns(f"{name} of {video!r}", tables[video], columns=columns) for video in videos]
+    rows = np.concatenate(parts)
+    if not (np.isfinite(rows[:, :2]).all() and (rows[:, 0] <= rows[:, 1]).all()):
+        for video, part in zip(videos, parts, strict=True):
+            check_segments(f"{name} of {video!r}", part)
+    return rows, np.array([len(part) for part in parts])
 
 
-def _first_hits(segments: np.ndarray, ranked: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Rank of the first proposal that reaches each threshold; n if none does -> int64 [g, t]."""
-    best = np.fmax.accumulate(pairwise_iou(segments, ranked), axis=1)  # [g, n], never falls; NaN is no match
-    return np.count_nonzero(~(best[:, None, :] >= thresholds[:, None]), axis=2)
+def _first_hits(truth, owner, proposals, counts, kept, thresholds) -> np.ndarray:
+    """Rank of the first of its video's `kept` best proposals that reaches each threshold -> int64 [g, t].
+
+    Ground truths are taken in blocks whose videos keep about as many proposals, so little is padding and memory is
+    bounded. A rank of `kept` or more: none does.
+    """
+    video = np.repeat(np.arange(len(counts)), counts)
+    ranked = proposals[np.lexsort((proposals[:, 2], -video))[::-1]]  # videos ascending, each best first
+    start = np.cumsum(counts) - counts
+    first = np.empty((len(truth), len(thresholds)), np.int64)
+    order = np.argsort(kept[owner], kind="stable")
+    for block in np.array_split(order, 1 + int(kept[owner].sum() // BLOCK)):
+        rank = np.arange(kept[owner[block]].max(initial=0))
+        exists = rank < kept[owner[block], None]
+        s, e = ranked[np.where(exists, start[owner[block], None] + rank, 0), :2].transpose(2, 0, 1)
+        iou = np.where(exists, temporal_iou(s, e, *truth[block].T[:, :, None]), np.nan)
+        best = np.fmax.accumulate(iou, axis=1)  # never falls; NaN is no match
+        first[block] = np.count_nonzero(~(best[:, None] >= thresholds[:, None]), axis=2)
+    return first

@@ -49,15 +49,16 @@ mean_average_precision = sample_mean_average_precision  # the name of the API re
 def average_precision(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
     """Average precision of each row [r, c] -> float64 [r]; NaN for a row without a positive."""
     order = np.argsort(scores, axis=1)[:, ::-1]
-    ranked = np.take_along_axis(scores, order, axis=1)
-    hits = np.cumsum(np.take_along_axis(positive, order, axis=1), axis=1)  # [r, c]
-    # A threshold lies behind the last of equal scores; inside a run of them nothing is counted.
-    last = np.ones(ranked.shape, bool)
-    last[:, :-1] = (ranked[:, :-1] != ranked[:, 1:]) & ~(np.isnan(ranked[:, :-1]) & np.isnan(ranked[:, 1:]))
-    seen = np.where(last, hits, 0)
-    gain = np.diff(np.maximum.accumulate(seen, axis=1), axis=1, prepend=0) * last
+    ranked, hits = np.take_along_axis(scores, order, axis=1), np.take_along_axis(positive, order, axis=1)
+    place = np.arange(scores.shape[1])
+    row, at = np.nonzero(hits)
+    tied = ranked[:, 1:] == ranked[:, :-1]
+    if tied.any():  # a threshold lies behind the last of equal scores
+        last = np.where(np.pad(~tied, ((0, 0), (0, 1)), constant_values=True), place, len(place))
+        at = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1][row, at]
+    precision = np.cumsum(hits, axis=1)[row, at] / (at + 1)
     with np.errstate(invalid="ignore"):
-        return (gain * (hits / np.arange(1, ranked.shape[1] + 1))).sum(axis=1) / hits[:, -1]
+        return np.bincount(row, precision, minlength=len(hits)) / np.count_nonzero(hits, axis=1)
 
 
 def _mean(values: np.ndarray) -> float:

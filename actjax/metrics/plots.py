@@ -27,7 +27,7 @@ def _axes(x: str, y: str):
         from matplotlib.figure import Figure  # no pyplot: no window system, no global state
     except ImportError as error:
         raise ImportError("plots need matplotlib: pip install 'actjax[plots]'") from error
-    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.set(xlabel=x, ylabel=y, ylim=(0, 1), yticks=np.arange(0, 1.01, 0.1))
     axes.grid(alpha=0.3)
@@ -35,5 +35,5 @@ def _axes(x: str, y: str):
 
 
 def _save(figure, axes, path) -> None:
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=150)

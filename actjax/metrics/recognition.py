@@ -98,6 +98,7 @@ def mean_class_accuracy(scores, labels) -> float:
     A class that is predicted but never real counts as 0, as in the reference; one that is neither is left out.
     No rows: NaN. Errors as in `confusion_matrix`. Source: the API entry mean_class_accuracy.
     """
+    labels = _labels("labels", labels)
     if not len(scores):
         return float("nan")
     matrix = confusion_matrix(np.argmax(np.asarray(scores), axis=1), labels, normalize="true")
@@ -132,5 +133,5 @@ def _labels(name: str, labels) -> np.ndarray:
         labels = np.array(labels)
     if not isinstance(labels, np.ndarray) or labels.dtype not in (np.int64, np.int32):
         kind = labels.dtype if isinstance(labels, np.ndarray) else type(labels).__name__
-        raise TypeError(f"confusion_matrix: {name} is {kind}; expected a list or array of int64")
+        raise TypeError(f"{name} is {kind}; expected a list or array of int64")
     return labels.reshape(-1)
