@@ -10,7 +10,8 @@ A video's way from file to number:
     clips             data.loading       -> batches, each a pure function of (seed, step)
     batch             models             -> scores
     scores, targets   losses             -> one number per clip
-    scores, targets   metrics            -> top-k accuracy, ...
+    scores            localization       -> segments: proposals, detections
+    either, targets   metrics            -> top-k accuracy, AR@AN, mAP, ...
 
 `tasks` ties a model to its loss and its metric, `training` drives any task on any devices, and
 `python -m actjax.main` runs it all from one config file. This package imports nothing by itself.

@@ -80,7 +80,10 @@ def check_segments(name: str, segments, *, columns: int = 2) -> np.ndarray:
 
 def check_columns(name: str, rows, *, columns: int) -> np.ndarray:
     """The first columns of `rows` as float64 [n, columns]; errors as in `check_segments`, but any number will do."""
-    rows = np.asarray(rows)
+    try:
+        rows = np.asarray(rows)
+    except ValueError as error:
+        raise ShapeError(f"{name}: rows differ in length; expected {columns} or more columns") from error
     if rows.shape == (0,):
         return np.zeros((0, columns))
     if rows.ndim != 2 or rows.shape[1] < columns:

@@ -23,6 +23,12 @@ def test_loading(tmp_path):
     assert len(re.findall(r"^ +[01] +\d+\.\d +\d\.\d\d$", output, re.M)) == 2
 
 
+def test_metrics_needs_its_peer(tmp_path):
+    script = str(ROOT / "experiments" / "benchmarks" / "metrics.py")
+    done = subprocess.run([sys.executable, script, f"--peer={tmp_path}"], timeout=120, capture_output=True, text=True)
+    assert done.returncode == 1 and "name a checkout of MMAction2 v0.6.0" in done.stderr
+
+
 def test_train_step(tmp_path):
     pytest.importorskip("torch", reason="torch is the other side of this benchmark")
     output = run("train_step.py", "--batch=1", "--repeats=1", cache=tmp_path)

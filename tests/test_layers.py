@@ -8,15 +8,17 @@ import pytest
 
 # Who may import whom, inside actjax. A module without an entry imports nothing of ours.
 ALLOWED = {
+    "segments": {"errors"},
     "main": {"experiment", "predicting", "training", "workdir"},
     "experiment": {"config", "data", "tasks", "training", "video"},
     "predicting": {"data", "video"},
     "tasks": {"models", "losses", "localization", "metrics"},
     "data": {"video", "localization", "segments"},
-    "localization": {"segments"},
-    "metrics": {"segments"},
+    "localization": {"errors", "metrics", "segments"},
+    "metrics": {"errors", "segments"},
 }
-WITHOUT_JAX = ("metrics", "video", "data", "config")
+WITHOUT_JAX = ("segments", "metrics", "localization", "video", "data", "config")
+WITH_JAX = "actjax.localization.batched"  # the jittable forms, for those who have jax loaded
 
 
 def test_import_directions(root):
@@ -41,9 +43,23 @@ def test_layer_does_not_import_jax(layer):
     code = f"""
 import importlib, pkgutil, sys, actjax.{layer} as top
 for info in pkgutil.walk_packages(getattr(top, "__path__", []), top.__name__ + "."):
-    importlib.import_module(info.name)
-heavy = {{"jax", "flax", "decord", "cv2", "grain", "optax"}} & set(sys.modules)
+    if info.name != {WITH_JAX!r}:
+        importlib.import_module(info.name)
+heavy = {{"jax", "flax", "decord", "cv2", "grain", "optax", "rich", "matplotlib"}} & set(sys.modules)
 assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("layer", ["segments", "metrics", "localization"])
+def test_arrays_in_numbers_out_needs_numpy_alone(layer):
+    """NumPy and the standard library: whatever else comes from site-packages is a fault."""
+    code = f"""
+import numpy, sys
+before = set(sys.modules)
+import actjax.{layer}
+new = {{name.partition(".")[0] for name in set(sys.modules) - before}}
+assert new <= {{"actjax", "numpy"}} | sys.stdlib_module_names, new
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 

@@ -4,27 +4,33 @@ import inspect
 
 import pytest
 
-from actjax import losses, metrics, models, tasks, training
+from actjax import localization, losses, metrics, models, segments, tasks, training
 from actjax.data import annotations, loading, shapes
+from actjax.localization import batched
 from actjax.video import decoding, draws, rendering, sampling, views
 
 MODULES = (
     annotations,
+    batched,
     decoding,
     draws,
     loading,
+    localization,
     losses,
     metrics,
     models,
     rendering,
     sampling,
+    segments,
     shapes,
     tasks,
     training,
     views,
 )
 # Arguments that the API reference passes by position although they have a default.
-POSITIONAL = {"axis", "topk", "normalize", "width", "folder", "rules"}
+POSITIONAL = {"axis", "topk", "normalize", "width", "folder", "rules", "temporal_iou_thresholds", "max_avg_proposals"}
+POSITIONAL |= {"version", "result_dict", "tem_results_ext", "pgm_proposal_ext", "top_k", "bsp_boundary_ratio"}
+POSITIONAL |= {"num_sample_start", "num_sample_end", "num_sample_action", "num_sample_interp"}
 
 
 def public_functions():

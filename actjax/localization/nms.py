@@ -5,6 +5,7 @@ import numpy as np
 from actjax.errors import ShapeError
 from actjax.segments import best_first, namespace, ranges, temporal_iou
 
+BLOCK = 2**20  # pairs of segments that are compared at once
 SMALL = 1024  # proposals up to which soft_nms computes all overlaps at once, [k, k], instead of one row a round
 
 
@@ -78,15 +79,25 @@ def grouped_nms(segments, score, group, threshold: float) -> np.ndarray:
     i-th best of a group is settled after i rounds at the latest, so the end is what the greedy loop gives.
     """
     order = np.lexsort((score, -group))[::-1]  # groups ascending, each best first
-    segments, group = segments[order], group[order]
-    better, worse = ranges(np.arange(1, len(group) + 1), np.searchsorted(group, group, side="right"))
-    suppressed = ~(temporal_iou(*segments[better].T, *segments[worse].T) <= threshold)
-    better, worse = better[suppressed], worse[suppressed]
-    keep, before = np.ones(len(group), bool), None
+    better, worse = _suppressions(segments[order], group[order], threshold)
+    keep, before = np.ones(len(order), bool), None
     while before is None or (keep != before).any():
-        before, keep = keep, np.ones(len(group), bool)
+        before, keep = keep, np.ones(len(order), bool)
         keep[worse[before[better]]] = False
     return order[keep]
+
+
+def _suppressions(segments, group, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (i, j), i < j, of one group that overlap by more than `threshold`, found block by block."""
+    first, last = np.arange(1, len(group) + 1), np.searchsorted(group, group, side="right")
+    found = []
+    for block in np.array_split(np.arange(len(group)), 1 + (last - first).sum() // BLOCK):
+        i, j = ranges(first[block], last[block])
+        i = block[i]
+        close = ~(temporal_iou(*segments[i].T, *segments[j].T) <= threshold)
+        found.append((i[close], j[close]))
+    better, worse = zip(*found, strict=True)
+    return np.concatenate(better), np.concatenate(worse)
 
 
 def post_processing(
@@ -96,6 +107,7 @@ def post_processing(
     soft_nms_low_threshold: float,
     soft_nms_high_threshold: float,
     post_process_top_k: int,
+    *,
     feature_extraction_interval: int = 16,
 ) -> list[dict]:
     """Proposals of BSN or BMN as an entry of a result file -> [{"score": x, "segment": [start, end]}] in seconds.

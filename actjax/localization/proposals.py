@@ -29,7 +29,10 @@ def candidate_proposals(start_scores, end_scores, *, peak_threshold: float, temp
 
     Source: generate_candidate_proposals of the API reference; Lin et al. 2018, section 3.3.
     """
-    curves = np.stack([_curve("start_scores", start_scores), _curve("end_scores", end_scores)])
+    curves = [_curve("start_scores", start_scores), _curve("end_scores", end_scores)]
+    if len(curves[0]) != len(curves[1]):
+        raise ShapeError(f"candidate_proposals: {len(curves[0])} start scores, {len(curves[1])} end scores")
+    curves = np.stack(curves)
     scale = curves.shape[1] if temporal_scale is None else temporal_scale
     if not 1 <= scale <= curves.shape[1]:
         raise ShapeError(f"candidate_proposals: temporal_scale={scale} for curves of {curves.shape[1]} steps")

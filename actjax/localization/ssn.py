@@ -79,7 +79,7 @@ def results_to_detections(results, video_ids: Sequence[str], *, top_k: int = 200
 
 
 def score_proposals(
-    relative_proposal_list, activity_scores, completeness_scores, bbox_preds=None, *, top_k: int = 2000, name: str = ""
+    relative_proposal_list, activity_scores, completeness_scores, bbox_preds, *, top_k: int = 2000, name: str = ""
 ) -> tuple[np.ndarray, np.ndarray]:
     """Network outputs of one video -> class of each detection [d], rows [d, 5]: start, end, score, shift, log factor.
 

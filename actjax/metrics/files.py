@@ -62,12 +62,14 @@ def load_activitynet(path, *, subset: str | None = None, video_info=None, block_
         raise KeyError(f"{path}: no video of subset {subset!r}; there are {sorted(set(subsets.values()))}")
     left_out = frozenset(map(video_id, read_names(block_list))) if block_list else frozenset()
     videos = [v for v in entries if (not subset or subsets.get(v) == subset) and v not in left_out]
-    try:
-        rows = [(v, a["label"], *a["segment"]) for v in videos for a in entries[v]["annotations"]]
-    except (KeyError, TypeError) as error:
-        raise KeyError(
-            f"{path}: a video lacks {error}; expected annotations [{{'segment': [s, e], 'label': x}}]"
-        ) from None
+    rows = []
+    for v in videos:
+        try:
+            rows += [(v, a["label"], *a["segment"]) for a in entries[v]["annotations"]]
+        except (KeyError, TypeError) as error:
+            raise KeyError(
+                f"{path}: video {v!r}: {error!r}; expected annotations [{{'segment': [s, e], 'label': x}}]"
+            ) from None
     name = f"{pathlib.Path(path).name}, {subset or 'all subsets'}, block list {_shown(block_list, left_out)}"
     return _ground_truth(path, name, videos, rows, left_out)
 

@@ -20,7 +20,9 @@ def sample_mean_average_precision(scores, labels) -> float:
     is NaN. Source: the API entry mean_average_precision of release 0.6, called mmit_mean_average_precision since.
     """
     scores, labels = _items(scores, labels)
-    if len({row.shape for row in scores}) <= 1:
+    if not scores:
+        return float("nan")
+    if len({row.shape for row in scores}) == 1:
         return _mean(average_precision(np.array(scores), np.array(labels) == 1))
     return _mean(
         np.concatenate([average_precision(s[None], y[None] == 1) for s, y in zip(scores, labels, strict=True)])

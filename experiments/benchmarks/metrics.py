@@ -122,7 +122,8 @@ def proposals(peer, rng, n: int, folder: pathlib.Path):
     pgm.mkdir()
     infos = []
     for i in range(n):
-        curves = np.convolve(rng.random(304), np.ones(3) / 3, "same")[2:302].reshape(100, 3)
+        # Distinct scores in float32: the peer leaves the order of equal ones open.
+        curves = np.stack([rng.permutation(100) for _ in range(3)], 1) / 100 + rng.random((100, 3)) * 0.009
         steps = np.arange(100)[:, None] / 100
         table = np.concatenate([curves, steps, steps + 0.01], 1)
         np.savetxt(tem / f"v_{i}.csv", table, delimiter=",", comments="", header="action,start,end,tmin,tmax")

@@ -1,0 +1,84 @@
+"""`python -m actjax.metrics` as a user types it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import TESTS
+
+from actjax.metrics.__main__ import main
+
+ACTIVITYNET, THUMOS14 = TESTS / "annotations" / "activitynet_validation.json.gz", TESTS / "annotations" / "thumos14"
+TRUTH = {"v_a": {"annotations": [{"segment": [0, 10], "label": "x"}, {"segment": [20, 30], "label": "y"}]}}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Ground truth, and a result file with one perfect and one late detection."""
+    rows = [{"segment": [0, 10], "score": 0.9, "label": "x"}, {"segment": [22, 32], "score": 0.8, "label": "y"}]
+    (tmp_path / "gt.json").write_text(json.dumps(TRUTH))
+    (tmp_path / "pred.json").write_text(json.dumps({"version": "VERSION 1.3", "results": {"a": rows}}))
+    return ["--ground-truth", str(tmp_path / "gt.json"), "--predictions", str(tmp_path / "pred.json")]
+
+
+def report(capsys, *arguments) -> dict:
+    main([*arguments, "--json"])
+    return json.loads(capsys.readouterr().out)
+
+
+def test_activitynet_detection(files, capsys, tmp_path):
+    numbers = report(capsys, "activitynet-detection", *files, "--plot", str(tmp_path / "ap.png"), "--per-class")
+    assert numbers["mAP@0.50"] == 1.0 and numbers["mAP@0.95"] == 0.5  # IoU of the late one: 8 / 12
+    assert numbers["average_mAP"] == pytest.approx((4 * 1 + 6 * 0.5) / 10)
+    assert numbers["average_AP_per_class"] == pytest.approx({"x": 1.0, "y": 0.4})
+    assert numbers["ground_truth"] == "gt.json, all subsets, block list none: 1 videos, 2 instances, 2 classes"
+    assert (tmp_path / "ap.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_activitynet_proposals(files, capsys, tmp_path):
+    numbers = report(capsys, "activitynet-proposals", *files, "--plot", str(tmp_path / "ar.png"))
+    assert numbers["AR@100"] == pytest.approx(0.7) and numbers["recall@100, tIoU 0.50"] == 1.0
+    assert (tmp_path / "ar.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_thumos14_names_its_variant(capsys, tmp_path):
+    lines = (THUMOS14 / "Billiards_test.txt").read_text().splitlines()
+    results = {}
+    for line in lines:
+        video, start, end = line.split()
+        entry = {"segment": [float(start), float(end)], "score": 1.0, "label": "Billiards"}
+        results.setdefault(video, []).append(entry)
+    (tmp_path / "pred.json").write_text(json.dumps({"results": results}))
+    arguments = ["thumos14", "--ground-truth", str(THUMOS14), "--predictions", str(tmp_path / "pred.json")]
+    numbers = report(capsys, *arguments, "--cliff-diving", "diving", "--ambiguous", "ignore", "--per-class")
+    assert "ambiguous rows: ignore, CliffDiving rows: diving" in numbers["ground_truth"]
+    assert numbers["average_AP_per_class"]["Billiards"] == 1.0
+    assert numbers["mAP@0.10"] == numbers["mAP@0.90"] == pytest.approx(1 / 19)
+
+
+def test_accuracy_fuses_models(capsys, tmp_path):
+    (tmp_path / "list.txt").write_text("a 0\nb 1\n")
+    np.save(tmp_path / "rgb.npy", [[0.6, 0.4], [0.6, 0.4]])
+    np.save(tmp_path / "flow.npy", [[0.5, 0.5], [0.1, 0.9]])
+    scores = [str(tmp_path / "rgb.npy"), str(tmp_path / "flow.npy")]
+    arguments = ["accuracy", "--ground-truth", str(tmp_path / "list.txt"), "--predictions"]
+    assert report(capsys, *arguments, scores[0])["top1_acc"] == 0.5
+    assert report(capsys, *arguments, *scores, "--coefficients", "1", "1.5")["top1_acc"] == 1.0
+
+
+def test_table_and_error_of_the_program(files, tmp_path):
+    command = [sys.executable, "-m", "actjax.metrics", "activitynet-detection", *files]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "average_mAP" in done.stdout and "0.7000" in done.stdout
+    (tmp_path / "pred.json").write_text('{"results": {"b": [{"segment": [0, 1], "score": 1, "label": "x"}]}}')
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.startswith("error: pred.json: 1 videos, 'b' the first, are not in the ground truth")
+
+
+def test_missing_matplotlib_says_what_to_install(files, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(SystemExit, match=r"pip install 'actjax\[plots\]'"):
+        main(["activitynet-detection", *files, "--plot", str(tmp_path / "x.png")])

@@ -1,0 +1,352 @@
+"""Result files against ground truth: golden values, real annotations, errors."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+from conftest import TESTS
+from golden_cases import FOLDER, cases, read_json
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actjax.metrics import (
+    Predictions,
+    dump_results,
+    evaluate_activitynet,
+    evaluate_detections,
+    evaluate_proposals,
+    load_activitynet,
+    load_results,
+    load_thumos14,
+    proposals2json,
+)
+from actjax.metrics.evaluation import evaluate_recognition
+from actjax.metrics.files import load_labels, load_scores
+
+SMALL = read_json("ActivityNetDataset_small.json")
+ANNOTATIONS = read_json("anet_small_ann.json")
+ACTIVITYNET, THUMOS14 = TESTS / "annotations" / "activitynet_validation.json.gz", TESTS / "annotations" / "thumos14"
+
+
+def perfect(truth) -> Predictions:
+    """The ground truth itself as detections, with scores in some order."""
+    video = np.array(truth.videos)[truth.instances.video]
+    score = np.random.default_rng(0).random(len(video))
+    return Predictions("perfect", video, truth.instances.segments, score, np.array(truth.labels)[truth.instances.label])
+
+
+# In memory, as the reference's data sets do it.
+
+
+def test_activitynet_matches_golden():
+    annotations, common = read_json("anet_val_subset_ann.json"), {}
+    for case, arrays, kwargs in cases("ActivityNetDataset_evaluate"):
+        common = common or arrays
+        names, offsets, rows = (common[k] for k in ("video_names", "prop_offsets", "prop"))
+        results = [
+            {"video_name": str(v), "proposal_list": [{"segment": [s, e], "score": x} for s, e, x in rows[a:b].tolist()]}
+            for v, a, b in zip(names, offsets, offsets[1:], strict=False)
+        ]
+        if "temporal_iou_thresholds" in arrays:
+            kwargs["temporal_iou_thresholds"] = arrays["temporal_iou_thresholds"]
+        out = evaluate_activitynet(results, annotations, **kwargs)
+        assert set(out) == {"auc", "AR@1", "AR@5", "AR@10", "AR@100"}
+        for name, value in out.items():
+            np.testing.assert_allclose(value, arrays[f"out/{name}"], rtol=1e-10, err_msg=f"{case} {name}")
+
+
+def test_small_set_matches_golden(tmp_path):
+    assert proposals2json(SMALL["results"]) == SMALL["proposals2json"]
+    out = evaluate_activitynet(SMALL["results"], ANNOTATIONS)
+    assert out == pytest.approx(SMALL["evaluate"]["default"], rel=1e-10)
+    out = evaluate_activitynet(SMALL["results"], ANNOTATIONS, max_avg_proposals=2)
+    assert out == pytest.approx(SMALL["evaluate"]["max_avg_proposals=2"], rel=1e-10)
+    assert evaluate_activitynet(SMALL["results"], ANNOTATIONS, metrics=[]) == {}
+    thresholds = evaluate_activitynet(SMALL["results"], ANNOTATIONS, temporal_iou_thresholds=[0.5, 0.7])
+    assert 0 < thresholds["auc"] < 100  # anet_thr_list
+
+
+def test_dumped_files_match_golden(tmp_path):
+    dump_results(SMALL["results"], tmp_path / "out.json", "json")
+    assert json.loads((tmp_path / "out.json").read_text()) == SMALL["dump_results_json"]
+    dump_results(SMALL["results"], tmp_path / "out.json", "json", version="VERSION 9")
+    assert json.loads((tmp_path / "out.json").read_text()) == SMALL["dump_results_json_version_arg"]
+    tables = SMALL["dump_results_csv"]
+    dump_results([(name, np.array(rows)) for name, rows in tables["results"]], tmp_path / "csv", "csv")
+    assert (tmp_path / "csv" / tables["file_name"]).read_text() == tables["file_text"]
+    with pytest.raises(ValueError, match="choose from"):  # anet_dump_format
+        dump_results(SMALL["results"], tmp_path / "out.xml", "xml")
+
+
+def test_results_may_be_in_any_order():
+    out = evaluate_activitynet(SMALL["results"][::-1], ANNOTATIONS)
+    assert out == pytest.approx(SMALL["evaluate"]["default"], rel=1e-10)
+
+
+def test_videos_without_proposals_or_annotations_count():
+    nothing = [{**SMALL["results"][0], "proposal_list": []}, *SMALL["results"][1:]]
+    assert np.isfinite(evaluate_activitynet(nothing, ANNOTATIONS)["auc"])  # anet_empty_proposals
+    first = next(iter(ANNOTATIONS))
+    unannotated = ANNOTATIONS | {first: {**ANNOTATIONS[first], "annotations": []}}
+    assert np.isfinite(evaluate_activitynet(SMALL["results"], unannotated)["auc"])  # anet_video_without_annotation
+
+
+@pytest.mark.parametrize(
+    ("results", "metrics", "error", "message"),
+    [
+        (tuple(SMALL["results"]), "AR@AN", TypeError, "results are a tuple"),  # anet_tuple
+        (SMALL["results"][:-1], "AR@AN", AssertionError, "3 results for 4 videos"),  # anet_len
+        (SMALL["results"], "mAP", KeyError, "choose from"),  # anet_metric
+        (SMALL["results"], ["AR@AN", "x"], KeyError, "'x'"),  # anet_metric_list
+        ([SMALL["results"][1], *SMALL["results"][1:]], "AR@AN", KeyError, "no entry for 1"),  # anet_dup_video
+    ],
+)
+def test_bad_results_are_named(results, metrics, error, message):
+    with pytest.raises(error, match=message):
+        evaluate_activitynet(results, ANNOTATIONS, metrics=metrics)
+
+
+# Files, as the official toolkit does it.
+
+
+@pytest.fixture(scope="module")
+def activitynet():
+    return load_activitynet(ACTIVITYNET, subset="validation")
+
+
+def test_real_ground_truth_is_counted(activitynet):
+    assert (len(activitynet.videos), len(activitynet.instances.video), len(activitynet.labels)) == (4728, 7293, 200)
+    assert activitynet.name.endswith("validation, block list none: 4728 videos, 7293 instances, 200 classes")
+
+
+def test_perfect_detections_score_exactly_one_on_real_ground_truth(activitynet):
+    score = evaluate_detections(activitynet, perfect(activitynet))
+    assert (score.average_precision == 1.0).all() and score.average_mAP == 1.0
+    for options in ({}, dict(ambiguous="class"), dict(ambiguous="ignore"), dict(cliff_diving="diving")):
+        truth = load_thumos14(THUMOS14, **options)
+        assert (evaluate_detections(truth, perfect(truth)).average_precision == 1.0).all()
+
+
+def test_perfect_proposals_find_all_but_segments_without_length(activitynet):
+    # Such a segment has no overlap with anything (0 / 0), which is no match in AR@AN: the official rule.
+    lasting = np.diff(activitynet.instances.segments, axis=1)[:, 0] > 0
+    for budget in (None, 100):
+        score = evaluate_proposals(activitynet, perfect(activitynet), max_avg_proposals=budget)
+        assert (score.recall[:, -1] == lasting.mean()).all() and lasting.sum() == 7290
+    some = activitynet.instances.video[~lasting]
+    keep = ~np.isin(activitynet.instances.video, some)
+    instances = activitynet.instances._replace(
+        video=activitynet.instances.video[keep],
+        label=activitynet.instances.label[keep],
+        segments=activitynet.instances.segments[keep],
+    )
+    truth = activitynet._replace(instances=instances)
+    score = evaluate_proposals(truth, perfect(truth))
+    assert (score.recall[:, -1] == 1.0).all() and score.avg_recall[-1] == 1.0
+
+
+def test_block_list_is_applied_and_named(activitynet, tmp_path):
+    (tmp_path / "blocked.json").write_text(json.dumps(activitynet.videos[:18]))
+    truth = load_activitynet(ACTIVITYNET, subset="validation", block_list=tmp_path / "blocked.json")
+    assert len(truth.videos) == 4710 and "block list blocked.json (18 videos): 4710 videos" in truth.name
+    # Predictions for blocked videos are dropped, not unknown.
+    assert evaluate_detections(truth, perfect(activitynet)).average_mAP == 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "instances", "videos", "classes"),
+    [
+        ({}, 3358, 212, 20),
+        (dict(ambiguous="class"), 3457, 213, 21),
+        (dict(ambiguous="ignore"), 3358, 212, 20),
+        (dict(cliff_diving="diving"), 3141, 212, 19),
+        (dict(cliff_diving="cliff_diving"), 3141, 212, 20),
+    ],
+)
+def test_thumos14_variants(options, instances, videos, classes):
+    truth = load_thumos14(THUMOS14, **options)
+    assert truth.name.endswith(f"{videos} videos, {instances} instances, {classes} classes")
+    assert all(f"{value}" in truth.name for value in options.values())
+
+
+def test_thumos14_block_list(tmp_path):
+    # 3,311 instances: the published variant without two videos whose annotations are wrong.
+    (tmp_path / "two.txt").write_text("video_test_0000270 HammerThrow\nvideo_test_0001496 CricketShot\n")
+    truth = load_thumos14(THUMOS14, block_list=tmp_path / "two.txt")
+    assert len(truth.instances.video) == 3311 and "block list two.txt (2 videos)" in truth.name
+
+
+def test_ambiguous_segments_excuse_detections_that_hit_nothing():
+    truth = load_thumos14(THUMOS14, ambiguous="ignore")
+    unclear, found = truth.ambiguous, perfect(truth)
+    video = np.array(truth.videos)[unclear.video]
+    label = np.array(["Billiards"] * len(video))
+    spoiled = Predictions(
+        "spoiled",
+        np.concatenate([found.video, video]),
+        np.concatenate([found.segments, unclear.segments]),
+        np.concatenate([found.score, np.full(len(video), 2.0)]),
+        np.concatenate([found.label, label]),
+    )
+    assert evaluate_detections(truth, spoiled).average_mAP == 1.0
+    assert evaluate_detections(load_thumos14(THUMOS14), spoiled).average_mAP < 1.0
+
+
+def test_unknown_videos_are_an_error_unless_told(activitynet):
+    found = perfect(activitynet)
+    strange = Predictions("p", *(np.concatenate([c, c[:50]]) for c in found[1:]))
+    strange.video[:50] = "elsewhere"
+    for evaluate in (evaluate_detections, evaluate_proposals):
+        with pytest.raises(KeyError, match="1 videos, 'elsewhere' the first, are not in the ground truth"):
+            evaluate(activitynet, strange)
+    dropped = evaluate_detections(activitynet, strange, unknown_videos="drop").average_mAP
+    counted = evaluate_detections(activitynet, strange, unknown_videos="count").average_mAP
+    assert counted < dropped == 1.0
+    with pytest.raises(ValueError, match="choose from"):
+        evaluate_detections(activitynet, strange, unknown_videos="ignore")
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_order_of_predictions_does_not_matter(seed):
+    truth = load_thumos14(THUMOS14)
+    found, order = perfect(truth), np.random.default_rng(seed).permutation(len(truth.instances.video))
+    moved = found._replace(segments=found.segments + 1.5)
+    shuffled = Predictions("shuffled", *(column[order] for column in moved[1:]))
+    expected = evaluate_detections(truth, moved, thresholds=(0.3, 0.5))
+    score = evaluate_detections(truth, shuffled, thresholds=(0.3, 0.5))
+    np.testing.assert_array_equal(score.average_precision, expected.average_precision)
+
+
+def test_both_forms_of_ground_truth_agree(tmp_path):
+    database = json.loads(gzip.decompress(ACTIVITYNET.read_bytes()))["database"]
+    (tmp_path / "ann.json").write_text(json.dumps({f"v_{v}": entry for v, entry in database.items()}))
+    lines = ["video,numFrame,subset", *(f"v_{v},1,{entry['subset']}" for v, entry in database.items())]
+    (tmp_path / "info.csv").write_text("\n".join(lines))
+    official = load_activitynet(ACTIVITYNET, subset="validation")
+    other = load_activitynet(tmp_path / "ann.json", subset="validation", video_info=tmp_path / "info.csv")
+    assert other.videos == official.videos and other.labels == official.labels
+    np.testing.assert_array_equal(other.instances.segments, official.instances.segments)
+    assert len(load_activitynet(ACTIVITYNET).videos) == 4748
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ("[", ValueError, "gt.json: is no JSON"),
+        ("[]", ValueError, "gt.json: holds a list"),
+        ('{"v_a": {"annotations": [{"segment": [1, 2]}]}}', KeyError, "gt.json: video .*a.*: KeyError.*label"),
+        ('{"v_a": {}}', KeyError, "gt.json: video .*a.*: KeyError.*annotations"),
+        ('{"v_a": {"annotations": [1]}}', KeyError, "gt.json: video .*a.*: TypeError"),
+        ('{"v_a": {"annotations": []}}', ValueError, "gt.json.*no instance"),
+        ('{"v_a": {"annotations": [{"segment": [3, 2], "label": "x"}]}}', ValueError, "gt.json: ground truth: row 0"),
+    ],
+)
+def test_bad_ground_truth_is_named(content, error, message, tmp_path):
+    (tmp_path / "gt.json").write_text(content)
+    with pytest.raises(error, match=message):
+        load_activitynet(tmp_path / "gt.json")
+
+
+def test_unknown_subset_is_named(tmp_path):
+    with pytest.raises(KeyError, match="no video of subset 'val'; there are .*'validation'"):
+        load_activitynet(ACTIVITYNET, subset="val")
+    (tmp_path / "gt.json").write_text('{"v_a": {"annotations": []}}')
+    with pytest.raises(KeyError, match="does not say the subset"):
+        load_activitynet(tmp_path / "gt.json", subset="validation")
+    (tmp_path / "info.csv").write_text("name,split\na,b\n")
+    with pytest.raises(KeyError, match="info.csv: expected a CSV with the columns video and subset"):
+        load_activitynet(tmp_path / "gt.json", subset="validation", video_info=tmp_path / "info.csv")
+
+
+@pytest.mark.parametrize(
+    ("entry", "error", "message"),
+    [
+        ({"score": 1}, KeyError, "'a' has no 'segment'"),
+        ({"segment": [0, 1]}, KeyError, "'a' has no 'score'"),
+        ({"segment": [2, 1], "score": 1}, ValueError, "row 0 .* its end is before its start"),
+        ({"segment": [0, 1, 2], "score": float("nan")}, ValueError, "score of row 0 is NaN"),
+        ({"segment": [0], "score": 1}, ValueError, "has shape"),
+        ({"segment": ["x", "y"], "score": 1}, TypeError, "expected numbers"),
+    ],
+)
+def test_bad_results_file_is_named(entry, error, message, tmp_path):
+    (tmp_path / "p.json").write_text(json.dumps({"results": {"a": [entry]}}))
+    with pytest.raises(error, match=f"p.json.*{message}"):
+        load_results(tmp_path / "p.json")
+
+
+def test_results_file_without_results_or_labels(tmp_path, activitynet):
+    (tmp_path / "p.json").write_text("{}")
+    with pytest.raises(KeyError, match='p.json: no \\\\?"results'):
+        load_results(tmp_path / "p.json")
+    video = activitynet.videos[0]
+    (tmp_path / "p.json").write_text(json.dumps({"results": {video: [{"segment": [0, 1], "score": 1}]}}))
+    with pytest.raises(ValueError, match="no 'label'; detections need one"):
+        evaluate_detections(activitynet, load_results(tmp_path / "p.json"))
+    entry = {"segment": [0, 1], "score": 1, "label": "Tapdancing"}
+    (tmp_path / "p.json").write_text(json.dumps({"results": {video: [entry]}}))
+    with pytest.raises(KeyError, match="class 'Tapdancing' is not in the ground truth"):
+        evaluate_detections(activitynet, load_results(tmp_path / "p.json"))
+
+
+def test_bad_thumos14_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected THUMOS14"):
+        load_thumos14(tmp_path)
+    (tmp_path / "Diving_test.txt").write_text("video_test_1 3.0\n")
+    with pytest.raises(ValueError, match="Diving_test.txt:1: got 'video_test_1 3.0'"):
+        load_thumos14(tmp_path)
+    with pytest.raises(ValueError, match="ambiguous='keep'; choose from"):
+        load_thumos14(THUMOS14, ambiguous="keep")
+
+
+# Recognition.
+
+
+def test_scores_come_from_rows_or_names(tmp_path):
+    (tmp_path / "list.txt").write_text("a b.mp4 1\nc.mp4 0\n\n")
+    names, labels = load_labels(tmp_path / "list.txt")
+    assert names == ["a b.mp4", "c.mp4"] and labels == [[1], [0]]
+    scores = [[0.2, 0.8], [0.3, 0.7]]
+    (tmp_path / "rows.json").write_text(json.dumps(scores))
+    (tmp_path / "names.json").write_text(json.dumps({"c.mp4": scores[1], "a b.mp4": scores[0]}))
+    np.save(tmp_path / "rows.npy", np.array(scores))
+    for file in ("rows.json", "names.json", "rows.npy"):
+        assert load_scores(tmp_path / file, names).tolist() == scores
+    out = evaluate_recognition(np.array(scores), labels, topk=(1, 2))
+    assert out == {"top1_acc": 0.5, "top2_acc": 1.0, "mean_class_accuracy": 0.5}
+
+
+def test_several_labels_give_both_means(tmp_path):
+    (tmp_path / "list.txt").write_text("a 0 2\nb 1\n")
+    _, labels = load_labels(tmp_path / "list.txt", multi_label=True)
+    out = evaluate_recognition(np.array([[0.9, 0.1, 0.8], [0.7, 0.6, 0.1]]), labels)
+    assert out == {"mAP_over_classes": 1.0, "mAP_over_samples": 0.75}
+
+
+@pytest.mark.parametrize(
+    ("scores", "error", "message"),
+    [
+        ([[1.0]], ValueError, "1 rows of scores for 2 videos"),
+        ({"a": [1.0]}, KeyError, "no scores for 1 of 2 videos, 'b'"),
+        ([[float("nan")], [1.0]], ValueError, "row 0 hold NaN"),
+        ([1.0, 2.0], ValueError, "expected \\[n, k\\]"),
+    ],
+)
+def test_bad_scores_are_named(scores, error, message, tmp_path):
+    (tmp_path / "s.json").write_text(json.dumps(scores))
+    with pytest.raises(error, match=f"s.json.*{message}"):
+        load_scores(tmp_path / "s.json", ["a", "b"])
+
+
+def test_bad_labels_are_named(tmp_path):
+    (tmp_path / "list.txt").write_text("a 1\nb one\n")
+    with pytest.raises(ValueError, match="list.txt:2: got 'b one'"):
+        load_labels(tmp_path / "list.txt")
+    with pytest.raises(ValueError, match="label 7 for scores of 2 classes"):
+        evaluate_recognition(np.zeros((1, 2)), [[7]])
+
+
+def test_golden_annotation_file_is_read():
+    truth = load_activitynet(FOLDER / "anet_val_subset_ann.json")
+    assert len(truth.videos) == 320
