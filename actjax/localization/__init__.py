@@ -2,11 +2,10 @@
 
 from actjax.localization.bsn import generate_bsp_feature, generate_candidate_proposals
 from actjax.localization.nms import grouped_nms, post_processing, soft_nms, temporal_nms
+from actjax.localization.proposal_file import ground_truth_by_class, load_localize_proposal_file
 from actjax.localization.proposals import bsp_feature, candidate_proposals, match
 from actjax.localization.ssn import (
     evaluate_ssn,
-    ground_truth_by_class,
-    load_localize_proposal_file,
     perform_regression,
     results_to_detections,
     score_proposals,

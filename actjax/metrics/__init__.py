@@ -17,15 +17,7 @@ from actjax.metrics.evaluation import (
     evaluate_proposals,
     evaluate_recognition,
 )
-from actjax.metrics.files import (
-    GroundTruth,
-    Predictions,
-    dump_results,
-    load_activitynet,
-    load_results,
-    load_thumos14,
-    proposals2json,
-)
+from actjax.metrics.ground_truth import GroundTruth, load_activitynet, load_thumos14
 from actjax.metrics.multilabel import (
     class_mean_average_precision,
     mean_average_precision,
@@ -39,6 +31,7 @@ from actjax.metrics.recognition import (
     softmax,
     top_k_accuracy,
 )
+from actjax.metrics.results import Predictions, dump_results, load_results, proposals2json
 
 __all__ = [
     "AverageRecall",

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from actjax.metrics import evaluation, files
+from actjax.metrics import evaluation, ground_truth, results
 from actjax.metrics.average_recall import THRESHOLDS
 from actjax.metrics.recognition import get_weighted_score
 
@@ -28,14 +28,14 @@ def main(arguments=None) -> None:
 def proposals(options) -> dict:
     """AR@AN of proposals on ActivityNet."""
     truth = _activitynet(options)
-    found = files.load_results(options.predictions)
+    found = results.load_results(options.predictions)
     score = evaluation.evaluate_proposals(truth, found, unknown_videos=options.unknown_videos)
     if options.plot:
         from actjax.metrics.plots import plot_average_recall
 
         plot_average_recall(options.plot, score, THRESHOLDS)
     recalls = {f"recall@100, tIoU {t:.2f}": float(r) for t, r in zip(THRESHOLDS, score.recall[:, -1], strict=True)}
-    return _report(truth, found, evaluation.proposal_numbers(score) | recalls)
+    return _report(options, truth, found, evaluation.proposal_numbers(score) | recalls)
 
 
 def activitynet_detection(options) -> dict:
@@ -45,7 +45,7 @@ def activitynet_detection(options) -> dict:
 
 def thumos14(options) -> dict:
     """Mean average precision of detections on THUMOS14."""
-    truth = files.load_thumos14(
+    truth = ground_truth.load_thumos14(
         options.ground_truth,
         ambiguous=options.ambiguous,
         cliff_diving=options.cliff_diving,
@@ -57,18 +57,18 @@ def thumos14(options) -> dict:
 
 def accuracy(options) -> dict:
     """Accuracy of recognition, or mean average precision with several labels; scores of several models are fused."""
-    names, labels = files.load_labels(options.ground_truth, multi_label=options.multi_label)
-    scores = [files.load_scores(path, names) for path in options.predictions]
+    names, labels = results.load_labels(options.ground_truth, multi_label=options.multi_label)
+    scores = [results.load_scores(path, names) for path in options.predictions]
     fused = np.array(get_weighted_score(scores, options.coefficients or [1.0] * len(scores)))
     numbers = evaluation.evaluate_recognition(fused, labels)
     return {
         "ground_truth": f"{options.ground_truth}: {len(names)} videos",
-        "predictions": options.predictions,
+        "predictions": ", ".join(options.predictions),
     } | numbers
 
 
-def _detection(options, truth: files.GroundTruth, thresholds) -> dict:
-    found = files.load_results(options.predictions)
+def _detection(options, truth: ground_truth.GroundTruth, thresholds) -> dict:
+    found = results.load_results(options.predictions)
     score = evaluation.evaluate_detections(truth, found, thresholds=thresholds, unknown_videos=options.unknown_videos)
     if options.plot:
         from actjax.metrics.plots import plot_average_precision
@@ -77,18 +77,18 @@ def _detection(options, truth: files.GroundTruth, thresholds) -> dict:
     numbers = {"average_mAP": score.average_mAP}
     numbers |= {f"mAP@{t:.2f}": float(x) for t, x in zip(thresholds, score.mAP, strict=True)}
     per_class = dict(zip(truth.labels, score.average_precision.mean(axis=1).tolist(), strict=True))
-    return _report(truth, found, numbers) | ({"average_AP_per_class": per_class} if options.per_class else {})
+    return _report(options, truth, found, numbers) | ({"average_AP_per_class": per_class} if options.per_class else {})
 
 
-def _activitynet(options) -> files.GroundTruth:
-    return files.load_activitynet(
+def _activitynet(options) -> ground_truth.GroundTruth:
+    return ground_truth.load_activitynet(
         options.ground_truth, subset=options.subset, video_info=options.video_info, block_list=options.block_list
     )
 
 
-def _report(truth: files.GroundTruth, found: files.Predictions, numbers: dict) -> dict:
-    videos = len(np.unique(found.video))
-    return {"ground_truth": truth.name, "predictions": f"{found.name}: {len(found.score)} in {videos} videos"} | numbers
+def _report(options, truth: ground_truth.GroundTruth, found: results.Predictions, numbers: dict) -> dict:
+    extent = f"{len(found.score)} in {len(np.unique(found.video))} videos, unknown videos: {options.unknown_videos}"
+    return {"ground_truth": truth.name, "predictions": f"{found.name}: {extent}"} | numbers
 
 
 def _print(report: dict) -> None:
@@ -110,28 +110,28 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m actjax.metrics", description="Scores a result file.")
     tasks = parser.add_subparsers(title="tasks", required=True, metavar="TASK")
 
-    def task(name: str, run, ground_truth: str, predictions: str, **nargs) -> argparse.ArgumentParser:
+    def task(name: str, run, truth: str, found: str, **nargs) -> argparse.ArgumentParser:
         sub = tasks.add_parser(name, help=run.__doc__, description=run.__doc__)
         sub.set_defaults(run=run, plot=None)
-        sub.add_argument("--ground-truth", required=True, metavar="PATH", help=ground_truth)
-        sub.add_argument("--predictions", required=True, metavar="PATH", help=predictions, **nargs)
+        sub.add_argument("--ground-truth", required=True, metavar="PATH", help=truth)
+        sub.add_argument("--predictions", required=True, metavar="PATH", help=found, **nargs)
         sub.add_argument("--json", action="store_true", help="print JSON instead of a table")
         return sub
 
-    results = 'JSON: {"results": {video: [{"segment": [s, e], "score": x, "label": name}]}}'
+    entries = 'JSON: {"results": {video: [{"segment": [s, e], "score": x, "label": name}]}}'
     annotations = "the official JSON, or an annotation file of MMAction2; may be in gzip"
     for sub in (
-        task("activitynet-proposals", proposals, annotations, results.replace(', "label": name', "")),
-        task("activitynet-detection", activitynet_detection, annotations, results),
+        task("activitynet-proposals", proposals, annotations, entries.replace(', "label": name', "")),
+        task("activitynet-detection", activitynet_detection, annotations, entries),
     ):
         sub.add_argument("--subset", help="score this subset only, for example validation")
         sub.add_argument("--video-info", metavar="CSV", help="columns video,subset, for a file that does not say it")
         _segment_options(sub)
-    sub = task("thumos14", thumos14, "folder of <class>_test.txt, lines `video start end`", results)
+    sub = task("thumos14", thumos14, "folder of <class>_test.txt, lines `video start end`", entries)
     sub.add_argument("--subset", choices=("test", "val"), default="test")
-    sub.add_argument("--ambiguous", choices=files.AMBIGUOUS, default="drop", help="rows of the file Ambiguous: leave "
-                     "out; do not count detections that touch them as false; a class of their own")  # fmt: skip
-    sub.add_argument("--cliff-diving", choices=files.CLIFF_DIVING, default="both",
+    sub.add_argument("--ambiguous", choices=ground_truth.AMBIGUOUS, default="drop", help="rows of the file "
+                     "Ambiguous: leave out; excuse false detections that touch them; a class of their own")  # fmt: skip
+    sub.add_argument("--cliff-diving", choices=ground_truth.CLIFF_DIVING, default="both",
                      help="every CliffDiving row is also a Diving row: keep both, or only one")  # fmt: skip
     _segment_options(sub)
     sub = task("accuracy", accuracy, "list with lines `file label`",

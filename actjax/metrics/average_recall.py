@@ -102,7 +102,8 @@ def _first_hits(truth, owner, proposals, counts, kept, thresholds) -> np.ndarray
     start = np.cumsum(counts) - counts
     first = np.empty((len(truth), len(thresholds)), np.int64)
     order = np.argsort(kept[owner], kind="stable")
-    for block in np.array_split(order, 1 + int(kept[owner].sum() // BLOCK)):
+    pairs = np.cumsum(kept[owner[order]])
+    for block in np.split(order, np.searchsorted(pairs, np.arange(BLOCK, pairs.max(initial=0), BLOCK))):
         rank = np.arange(kept[owner[block]].max(initial=0))
         exists = rank < kept[owner[block], None]
         s, e = ranked[np.where(exists, start[owner[block], None] + rank, 0), :2].transpose(2, 0, 1)

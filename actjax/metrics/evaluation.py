@@ -7,9 +7,10 @@ import numpy as np
 from actjax.errors import ShapeError
 from actjax.metrics.average_precision import Instances, average_precisions
 from actjax.metrics.average_recall import THRESHOLDS, AverageRecall, average_recall_at_avg_proposals
-from actjax.metrics.files import GroundTruth, Predictions, proposals2json, video_id
+from actjax.metrics.ground_truth import GroundTruth
 from actjax.metrics.multilabel import class_mean_average_precision, sample_mean_average_precision
 from actjax.metrics.recognition import mean_class_accuracy, top_k_accuracy
+from actjax.metrics.results import Predictions, proposals2json, video_id
 from actjax.segments import intersection, ranges
 
 UNKNOWN_VIDEOS = ("error", "count", "drop")

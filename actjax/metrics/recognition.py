@@ -11,8 +11,15 @@ def softmax(x, axis: int = 1) -> np.ndarray:
     """Exponentials normalised along `axis` -> as `x`; integers become float64. Source: the API entry softmax.
 
     A slice that holds NaN or +inf, or nothing but -inf, becomes NaN.
+
+    Raises:
+      AxisError: `x` has no such axis. ShapeError: it has length 0.
     """
     x = np.asarray(x)
+    if not -x.ndim <= axis < x.ndim:
+        raise np.exceptions.AxisError(f"softmax: axis={axis} for an array of shape {x.shape}")
+    if x.size == 0 and x.shape[axis] == 0:
+        raise ShapeError(f"softmax: an array of shape {x.shape} has nothing along axis {axis}")
     with np.errstate(invalid="ignore"):
         exponentials = np.exp(x - x.max(axis=axis, keepdims=True))
         return exponentials / exponentials.sum(axis=axis, keepdims=True)
@@ -34,9 +41,7 @@ def top_k_accuracy(scores, labels, topk=(1,)) -> list[float]:
     """
     if isinstance(topk, (int, np.integer)):
         raise TypeError(f"top_k_accuracy: topk={topk}; expected a tuple, as (1, 5)")
-    scores, labels = np.asarray(scores), np.asarray(labels).reshape(-1)
-    if scores.ndim != 2:
-        raise np.exceptions.AxisError(f"top_k_accuracy: scores have shape {scores.shape}; expected [n, k]")
+    scores, labels = _rows("top_k_accuracy", scores), np.asarray(labels).reshape(-1)
     if len(labels) not in (len(scores), 1):
         raise ValueError(f"top_k_accuracy: {len(labels)} labels for {len(scores)} rows of scores")
     if not len(scores):
@@ -98,10 +103,10 @@ def mean_class_accuracy(scores, labels) -> float:
     A class that is predicted but never real counts as 0, as in the reference; one that is neither is left out.
     No rows: NaN. Errors as in `confusion_matrix`. Source: the API entry mean_class_accuracy.
     """
-    labels = _labels("labels", labels)
+    scores, labels = _rows("mean_class_accuracy", scores), _labels("labels", labels)
     if not len(scores):
         return float("nan")
-    matrix = confusion_matrix(np.argmax(np.asarray(scores), axis=1), labels, normalize="true")
+    matrix = confusion_matrix(np.argmax(scores, axis=1), labels, normalize="true")
     return float(np.diag(matrix).mean())
 
 
@@ -126,6 +131,13 @@ def get_weighted_score(score_list, coeff_list) -> list[np.ndarray]:
         raise ShapeError(f"get_weighted_score: the models differ: {'; '.join(counts)}")
     weighted = [np.stack(rows) * np.asarray(coeff) for rows, coeff in zip(models, coeff_list, strict=True) if rows]
     return list(sum(weighted[1:], weighted[0])) if weighted else []
+
+
+def _rows(function: str, scores) -> np.ndarray:
+    scores = np.asarray(scores)
+    if scores.ndim != 2:
+        raise np.exceptions.AxisError(f"{function}: scores have shape {scores.shape}; expected [n, k]")
+    return scores
 
 
 def _labels(name: str, labels) -> np.ndarray:

@@ -22,7 +22,7 @@ from actjax.metrics import (
     proposals2json,
 )
 from actjax.metrics.evaluation import evaluate_recognition
-from actjax.metrics.files import load_labels, load_scores
+from actjax.metrics.results import load_labels, load_scores
 
 SMALL = read_json("ActivityNetDataset_small.json")
 ANNOTATIONS = read_json("anet_small_ann.json")

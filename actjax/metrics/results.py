@@ -1,0 +1,125 @@
+"""Result files: segments in the form of ActivityNet 1.3, scores and labels of recognition."""
+
+import gzip
+import json
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.errors import EmptyError, ShapeError
+from actjax.metrics.average_precision import check_scores
+from actjax.segments import check_columns, check_segments
+
+
+class Predictions(NamedTuple):
+    """Segments of a result file, row by row; seconds."""
+
+    name: str
+    video: np.ndarray  # str [n]
+    segments: np.ndarray  # float64 [n, 2]
+    score: np.ndarray  # float64 [n]
+    label: np.ndarray | None  # str [n]; None: proposals
+
+
+def load_results(path) -> Predictions:
+    """A result file, {"results": {video: [{"segment": [start, end], "score": x, "label": name}]}}; label if detections.
+
+    Raises:
+      KeyError: a field is missing. ValueError, TypeError: a value is no number, NaN, or a segment is reversed. All name
+        the file and the place.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
+        raise KeyError(f'{path}: no "results"; expected {{"version": ..., "results": {{video: [...]}}, ...}}')
+    rows = [(video, row) for video, rows in content["results"].items() for row in rows]
+    for field in ("segment", "score"):
+        lacking = [video for video, row in rows if field not in row]
+        if lacking:
+            raise KeyError(f"{path}: an entry of video {lacking[0]!r} has no {field!r}")
+    segments = check_segments(f"{path}: results", [row["segment"] for _, row in rows])
+    score = check_columns(f"{path}: results", [[row["score"]] for _, row in rows], columns=1)[:, 0]
+    check_scores(f"{path}: results", score)
+    labels = [row.get("label") for _, row in rows]
+    label = None if None in labels or not labels else np.array(labels, str)
+    return Predictions(pathlib.Path(path).name, np.array([video for video, _ in rows], str), segments, score, label)
+
+
+def proposals2json(results) -> dict[str, list[dict]]:
+    """[{"video_name": "v_id", "proposal_list": [...]}] -> {id: proposal_list}, the same objects in the same order.
+
+    Source: the method ActivityNetDataset.proposals2json; it cut two characters off any name, here only "v_".
+    """
+    return {video_id(result["video_name"]): result["proposal_list"] for result in results}
+
+
+def dump_results(results, out, output_format: str, version: str = "VERSION 1.3") -> None:
+    """Writes results as a file that `load_results` and the official toolkit read, or as tables.
+
+    Args:
+      results: for "json" as `proposals2json` takes them; for "csv" pairs (video name, [s, 5]).
+      out: the JSON file, or the folder of `<video name>.csv` with the columns action, start, end, tmin, tmax.
+      output_format: "json" or "csv".
+      version: written into the JSON file.
+
+    Raises:
+      ValueError: another format. Source: the method ActivityNetDataset.dump_results.
+    """
+    if output_format == "json":
+        content = {"version": version, "results": proposals2json(results), "external_data": {}}
+        pathlib.Path(out).write_text(json.dumps(content))
+    elif output_format == "csv":
+        pathlib.Path(out).mkdir(parents=True, exist_ok=True)
+        for name, table in results:
+            header = "action,start,end,tmin,tmax"
+            np.savetxt(pathlib.Path(out, f"{name}.csv"), table, header=header, delimiter=",", comments="")
+    else:
+        raise ValueError(f"dump_results: output_format={output_format!r}; choose from ('json', 'csv')")
+
+
+def load_labels(path, *, multi_label: bool = False) -> tuple[list[str], list[list[int]]]:
+    """A list with lines `file label` -> names, labels: the last field, or with `multi_label` all but the first."""
+    names, labels = [], []
+    for number, line in enumerate(pathlib.Path(path).read_text().splitlines(), 1):
+        if not line.strip():
+            continue
+        name, *rest = line.split() if multi_label else line.rsplit(maxsplit=1)
+        if not rest or not all(field.isdecimal() for field in rest):
+            raise ValueError(f"{path}:{number}: got {line!r}; expected a file and its label, a whole number from 0")
+        names.append(name)
+        labels.append([int(field) for field in rest])
+    if not names:
+        raise EmptyError(f"{path}: no line")
+    return names, labels
+
+
+def load_scores(path, names: list[str]) -> np.ndarray:
+    """Scores of the videos `names` -> [n, k], from .npy or .json: rows in the order of the names, or {name: row}."""
+    content = np.load(path, allow_pickle=False) if pathlib.Path(path).suffix == ".npy" else read_json(path)
+    if isinstance(content, dict):
+        missing = [name for name in names if name not in content]
+        if missing:
+            raise KeyError(f"{path}: no scores for {len(missing)} of {len(names)} videos, {missing[0]!r} the first")
+        content = [content[name] for name in names]
+    if len(content) != len(names):
+        raise ShapeError(f"{path}: {len(content)} rows of scores for {len(names)} videos")
+    scores = check_columns(str(path), content, columns=1) if not len(content) else np.array(content, np.float64)
+    if scores.ndim != 2:
+        raise ShapeError(f"{path}: scores have shape {scores.shape}; expected [n, k]")
+    if np.isnan(scores).any():
+        raise ValueError(f"{path}: the scores of row {int(np.argmax(np.isnan(scores).any(1)))} hold NaN")
+    return scores
+
+
+def read_json(path):
+    """Content of a JSON file, in gzip if its name ends in .gz; ValueError that names it where it does not parse."""
+    try:
+        with gzip.open(path, "rt") if str(path).endswith(".gz") else open(path) as file:
+            return json.load(file)
+    except (json.JSONDecodeError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: is no JSON: {error}") from error
+
+
+def video_id(name: str) -> str:
+    """The id of an ActivityNet video: its name without "v_"."""
+    return name.removeprefix("v_")
