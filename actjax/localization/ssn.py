@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from actjax.errors import ShapeError
+from actjax.errors import EmptyError, ShapeError
 from actjax.localization.nms import grouped_nms
 from actjax.localization.proposal_file import ground_truth_by_class
 from actjax.metrics import Instances, average_precisions, softmax
@@ -51,6 +51,8 @@ def results_to_detections(results, video_ids: Sequence[str], *, top_k: int = 200
 
     Source: the method SSNDataset.results_to_detections; its `softmax_before_filter` and `cls_top_k` had no effect.
     """
+    if len(results) != len(video_ids):
+        raise ShapeError(f"results_to_detections: {len(results)} results for {len(video_ids)} videos")
     parts = [
         score_proposals(*_arrays(result), top_k=top_k, name=v) for v, result in zip(video_ids, results, strict=True)
     ]
@@ -77,8 +79,13 @@ def score_proposals(
     Raises:
       ShapeError: shapes that do not belong together. ValueError: NaN.
     """
+    if np.ndim(completeness_scores) != 2:
+        shape = np.shape(completeness_scores)
+        raise ShapeError(f"SSN result of video {name!r}: completeness scores have shape {shape}; expected [n, k]")
     n, k = np.shape(completeness_scores)
-    bbox_preds = np.zeros((n, k, 2), np.float32) if bbox_preds is None else np.reshape(bbox_preds, (n, -1, 2))
+    bbox_preds = np.zeros((n, k, 2), np.float32) if bbox_preds is None else np.asarray(bbox_preds)
+    if bbox_preds.shape == (n, 2 * k):
+        bbox_preds = bbox_preds.reshape(n, k, 2)
     shapes = [np.shape(a) for a in (relative_proposal_list, activity_scores, bbox_preds)]
     if shapes != [(n, 2), (n, k + 1), (n, k, 2)]:
         raise ShapeError(
@@ -127,12 +134,16 @@ def evaluate_ssn(
 
     Raises:
       TypeError: results are no list. ShapeError: another number of results than videos. KeyError: another metric.
+      EmptyError: no ground truth.
 
     Each is the mean over all classes of the network. Kept from the reference: one class with detections but without
     ground truth makes it NaN. Source: the method SSNDataset.evaluate with `eval_dataset="thumos14"`.
     """
     ids, by_class = ground_truth_by_class(videos, filter_gt=filter_gt)
-    check_results(results, len(ids), metrics, allowed=("mAP",))
+    if not by_class:
+        raise EmptyError(f"evaluate_ssn: none of {len(videos)} videos has ground truth")
+    if not check_results(results, len(ids), metrics, allowed=("mAP",)):
+        return {}
     number = {video: i for i, video in enumerate(ids)}
     rows = [
         (number[v], k, *segment) for k, of in by_class.items() for v, segments in of.items() for segment in segments
@@ -147,8 +158,11 @@ def evaluate_ssn(
 
 
 def _arrays(result) -> tuple:
-    return tuple(result.get(key) for key in RESULT_KEYS) if isinstance(result, dict) else tuple(result)
+    """The four arrays; a dict may lack the last."""
+    if isinstance(result, dict):
+        return (*(result[key] for key in RESULT_KEYS[:3]), result.get(RESULT_KEYS[3]))
+    return tuple(result)
 
 
 def _num_classes(results) -> int:
-    return np.shape(_arrays(results[0])[2])[1] if len(results) else 0
+    return np.shape(_arrays(results[0])[2])[-1] if len(results) else 0

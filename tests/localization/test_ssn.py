@@ -94,9 +94,23 @@ def test_videos_without_ground_truth_can_be_kept(videos):
     assert len(ids) == len(videos) == len(ground_truth_by_class(videos)[0]) + 1
 
 
+def test_nothing_to_evaluate(videos):
+    assert evaluate_ssn(small_results(), videos, metrics=[]) == {}
+    with pytest.raises(ValueError, match="none of 1 videos has ground truth"):
+        evaluate_ssn([], [("v", 10, [], [])])
+    with pytest.raises(ValueError, match="3 results for 1 videos"):
+        results_to_detections(small_results(), ["v"])
+    none = tuple(np.zeros(shape, np.float32) for shape in ((0, 2), (0, 3), (0, 2), (0, 2, 2)))
+    ids, _ = ground_truth_by_class(videos)
+    assert results_to_detections([none] * 3, ids) == [{}, {}]
+    assert set(evaluate_ssn([none] * 3, videos).values()) == {0.0}
+
+
 @pytest.mark.parametrize(
     ("change", "metrics", "error", "message"),
     [
+        (lambda results: [(*r[:2], r[2][0], r[3]) for r in results], "mAP", ValueError, "video '0': completeness"),
+        (lambda results: [{"activity_scores": r[1]} for r in results], "mAP", KeyError, "relative_proposal_list"),
         (tuple, "mAP", TypeError, "results are a tuple"),  # ssn_tuple
         (lambda results: results[1:], "mAP", AssertionError, "2 results for 3 videos"),  # ssn_len
         (list, "AR@AN", KeyError, "choose from"),  # ssn_metric
