@@ -51,12 +51,15 @@ mean_average_precision = sample_mean_average_precision  # the name of the API re
 def average_precision(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
     """Average precision of each row [r, c] -> float64 [r]; NaN for a row without a positive."""
     order = np.argsort(scores, axis=1)[:, ::-1]
-    ranked, hits = np.take_along_axis(scores, order, axis=1), np.take_along_axis(positive, order, axis=1)
-    place = np.arange(scores.shape[1])
+    hits = np.take_along_axis(positive, order, axis=1)
     row, at = np.nonzero(hits)
-    tied = ranked[:, 1:] == ranked[:, :-1]
-    if tied.any():  # a threshold lies behind the last of equal scores
-        last = np.where(np.pad(~tied, ((0, 0), (0, 1)), constant_values=True), place, len(place))
+    place = np.arange(scores.shape[1])
+    below = np.minimum(at + 1, place[-1])
+    if ((at < below) & (scores[row, order[row, at]] == scores[row, order[row, below]])).any():
+        # A threshold lies behind the last of equal scores.
+        ranked = np.take_along_axis(scores, order, axis=1)
+        ends = np.pad(ranked[:, 1:] != ranked[:, :-1], ((0, 0), (0, 1)), constant_values=True)
+        last = np.where(ends, place, len(place))
         at = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1][row, at]
     precision = np.cumsum(hits, axis=1)[row, at] / (at + 1)
     with np.errstate(invalid="ignore"):
