@@ -38,6 +38,11 @@ def generated(seed, k, grid=12):
 @given(st.integers(0, 2**32 - 1), st.integers(0, 30), st.integers(-1, 40), st.booleans())
 def test_soft_nms_is_what_plain_loops_give(seed, k, top_k, row_by_row):
     rows = generated(seed, k)
+    # Ends on no grid: there, different decays meet in the same score up to its last digit, which NumPy's exponential
+    # and Python's may round differently. Ties in score, some twice, some without length stay.
+    rows[:, :2] = np.sort(np.random.default_rng(seed).random((k, 2)), axis=1)
+    rows[1::5, :2] = rows[: len(rows[1::5]), :2]
+    rows[2::7, 1] = rows[2::7, 0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nms, "SMALL", 0 if row_by_row else 1024)
         out = soft_nms(rows, 0.4, 0.3, 0.8, top_k)
