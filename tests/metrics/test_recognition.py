@@ -1,37 +1,28 @@
-import json
-
 import numpy as np
 import pytest
+from golden_cases import TOLERANCE, cases
 
-from actjax.metrics import confusion_matrix, mean_class_accuracy, softmax, top_k_accuracy
-
-
-def cases(golden, name):
-    arrays = np.load(golden / "metrics" / f"{name}.npz")
-    for case in map(str, arrays["cases"]):
-        found = {k[len(case) + 1 :]: arrays[k] for k in arrays.files if k.startswith(case + "/")}
-        found.pop("warns")
-        yield case, found, json.loads(str(found.pop("kwargs")))
+from actjax.metrics import confusion_matrix, get_weighted_score, mean_class_accuracy, softmax, top_k_accuracy
 
 
-def test_softmax_matches_golden(golden):
-    for case, arrays, kwargs in cases(golden, "softmax"):
+def test_softmax_matches_golden():
+    for case, arrays, kwargs in cases("softmax"):
         out, expected = softmax(arrays["x"], axis=kwargs.get("dim", 1)), arrays["out"]
-        rtol = {np.float64: 1e-12, np.float32: 1e-6, np.float16: 2e-3}[expected.dtype.type]
+        rtol = TOLERANCE[expected.dtype.type]
         assert out.dtype == expected.dtype, case
         np.testing.assert_allclose(out, expected, rtol=rtol, atol=1e-300, err_msg=case)
 
 
-def test_top_k_accuracy_matches_golden(golden):
-    for case, arrays, kwargs in cases(golden, "top_k_accuracy"):
+def test_top_k_accuracy_matches_golden():
+    for case, arrays, kwargs in cases("top_k_accuracy"):
         topk = tuple(kwargs.get("topk", (1,)))
         out = top_k_accuracy(arrays["scores"], arrays["labels"], topk)
         assert isinstance(out, list) and len(out) == len(topk)
         np.testing.assert_allclose(out, arrays["out"], rtol=1e-12, err_msg=case)
 
 
-def test_confusion_matrix_matches_golden(golden):
-    for case, arrays, kwargs in cases(golden, "confusion_matrix"):
+def test_confusion_matrix_matches_golden():
+    for case, arrays, kwargs in cases("confusion_matrix"):
         if "length_mismatch" in case:
             with pytest.raises(ValueError, match="predictions for"):
                 confusion_matrix(arrays["y_pred"], arrays["y_real"], **kwargs)
@@ -41,14 +32,21 @@ def test_confusion_matrix_matches_golden(golden):
         np.testing.assert_allclose(out, arrays["out"], rtol=1e-12, err_msg=case)
 
 
-def test_mean_class_accuracy_matches_golden(golden):
-    for case, arrays, _ in cases(golden, "mean_class_accuracy"):
+def test_mean_class_accuracy_matches_golden():
+    for case, arrays, _ in cases("mean_class_accuracy"):
         if "length_mismatch" in case:
             with pytest.raises(ValueError, match="predictions for"):
                 mean_class_accuracy(arrays["scores"], arrays["labels"])
             continue
         out = mean_class_accuracy(arrays["scores"], arrays["labels"])
         np.testing.assert_allclose(out, arrays["out"], rtol=1e-12, err_msg=case)
+
+
+def test_get_weighted_score_matches_golden():
+    for case, arrays, _ in cases("get_weighted_score"):
+        out = get_weighted_score([list(scores) for scores in arrays["score_list"]], arrays["coeff_list"].tolist())
+        assert isinstance(out, list) and {row.dtype for row in out} == {arrays["out"].dtype}, case
+        np.testing.assert_allclose(out, arrays["out"], rtol=1e-12, atol=1e-12, err_msg=case)
 
 
 def test_order_of_videos_does_not_matter():
