@@ -40,10 +40,9 @@ def temporal_iop(proposal_min, proposal_max, gt_min, gt_max):
         return intersection(start, end, other_start, other_end) / (end - start)
 
 
-def pairwise_iou(segments, others):
-    """IoU of every segment with every other one: [..., n, 2+], [..., m, 2+] -> [..., n, m]."""
-    return temporal_iou(segments[..., :, None, 0], segments[..., :, None, 1], others[..., None, :, 0],
-                        others[..., None, :, 1])  # fmt: skip
+def pairs(segments, others) -> tuple:
+    """Arguments that make the functions above compare every segment [..., n, 2] with every other one [..., m, 2]."""
+    return segments[..., :, None, 0], segments[..., :, None, 1], others[..., None, :, 0], others[..., None, :, 1]
 
 
 def ranges(first, last) -> tuple[np.ndarray, np.ndarray]:
@@ -54,9 +53,19 @@ def ranges(first, last) -> tuple[np.ndarray, np.ndarray]:
     return i, np.arange(len(i)) + (first - before)[i]
 
 
-def best_first(scores) -> np.ndarray:
-    """Order of descending scores [n] -> int64 [n]. Among equal ones the later comes first; NaN before all."""
-    return np.argsort(scores, kind="stable")[::-1]
+def equal_pairs(keys, others) -> tuple[np.ndarray, np.ndarray]:
+    """Every pair (i, j) with keys[i] == others[j], by i, then by j -> two int64 [pairs]."""
+    order = np.argsort(others, kind="stable")
+    i, j = ranges(np.searchsorted(others[order], keys), np.searchsorted(others[order], keys, side="right"))
+    return i, order[j]
+
+
+def best_first(scores, *, group=None) -> np.ndarray:
+    """Order of descending scores [n] -> int64 [n]. Among equal ones the later comes first; NaN before all.
+
+    With whole numbers `group` [n]: ascending groups, and that order inside each.
+    """
+    return np.lexsort((scores,) if group is None else (scores, -group))[::-1]
 
 
 def check_segments(name: str, segments, *, columns: int = 2) -> np.ndarray:
@@ -76,6 +85,22 @@ def check_segments(name: str, segments, *, columns: int = 2) -> np.ndarray:
         row = int(np.argmax(segments[:, 1] < segments[:, 0]))
         raise ValueError(f"{name}: row {row} is {segments[row].tolist()}; its end is before its start")
     return segments
+
+
+def check_scores(name: str, scores) -> np.ndarray:
+    """`scores` as float64 [n]; TypeError for what is no number, ValueError for NaN, which has no place in an order."""
+    scores = check_columns(name, [[score] for score in scores], columns=1)[:, 0]
+    if np.isnan(scores).any():
+        raise ValueError(f"{name}: the score of row {int(np.argmax(np.isnan(scores)))} is NaN")
+    return scores
+
+
+def check_array(name: str, rows, *, columns: int) -> None:
+    """TypeError unless `rows` is a NumPy array, ShapeError unless [n, columns or more]; the values are free."""
+    if not isinstance(rows, np.ndarray):
+        raise TypeError(f"{name} is a {type(rows).__name__}; expected an array [n, {columns} or more]")
+    if rows.ndim != 2 or rows.shape[1] < columns:
+        raise ShapeError(f"{name} has shape {rows.shape}; expected [n, {columns} or more]")
 
 
 def check_columns(name: str, rows, *, columns: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from actjax.errors import ShapeError
 from actjax.localization import proposals as pgm
 from actjax.localization.nms import decay
-from actjax.segments import temporal_iop, temporal_iou
+from actjax.segments import pairs, temporal_iop, temporal_iou
 
 
 def soft_nms(proposals, mask, alpha: float, low_threshold: float, high_threshold: float, top_k: int):
@@ -83,9 +83,8 @@ def match(proposals, segments, mask):
       mask: bool [b, m], False where a ground truth is padding.
     """
     _check("segments", segments, 2, mask)
-    pairs = (proposals[:, :, None, 0], proposals[:, :, None, 1], segments[:, None, :, 0], segments[:, None, :, 1])
-    best = [jnp.where(mask[:, None], f(*pairs), 0).max(axis=2, initial=0) for f in (temporal_iou, temporal_iop)]
-    return jnp.stack(best, axis=2)
+    overlaps = (overlap(*pairs(proposals, segments)) for overlap in (temporal_iou, temporal_iop))
+    return jnp.stack([jnp.where(mask[:, None], x, 0).max(axis=2, initial=0) for x in overlaps], axis=2)
 
 
 def bsp_feature(

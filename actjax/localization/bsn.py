@@ -7,8 +7,6 @@ import numpy as np
 from actjax.errors import ShapeError
 from actjax.localization.proposals import bsp_feature, candidate_proposals, match
 
-TEM_COLUMNS = ("action", "start", "end", "tmin", "tmax")
-
 
 def generate_candidate_proposals(
     video_list,

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from actjax.errors import ShapeError
-from actjax.segments import best_first, namespace, ranges, temporal_iou
+from actjax.segments import best_first, check_array, namespace, ranges, temporal_iou
 
 BLOCK = 2**20  # pairs of segments that are compared at once
 SMALL = 1024  # proposals up to which soft_nms computes all overlaps at once, [k, k], instead of one row a round
@@ -78,13 +77,15 @@ def grouped_nms(segments, score, group, threshold: float) -> np.ndarray:
     Rounds instead of a loop over detections: each keeps what no kept better one suppresses, until nothing changes. The
     i-th best of a group is settled after i rounds at the latest, so the end is what the greedy loop gives.
     """
-    order = np.lexsort((score, -group))[::-1]  # groups ascending, each best first
+    order = best_first(score, group=group)
     better, worse = _suppressions(segments[order], group[order], threshold)
-    keep, before = np.ones(len(order), bool), None
-    while before is None or (keep != before).any():
-        before, keep = keep, np.ones(len(order), bool)
-        keep[worse[before[better]]] = False
-    return order[keep]
+    keep = np.ones(len(order), bool)
+    while True:
+        settled = np.ones(len(order), bool)
+        settled[worse[keep[better]]] = False
+        if (settled == keep).all():
+            return order[keep]
+        keep = settled
 
 
 def _suppressions(segments, group, threshold: float) -> tuple[np.ndarray, np.ndarray]:
@@ -133,12 +134,10 @@ def post_processing(
 
 
 def _rows(name: str, rows, *, columns: int) -> np.ndarray:
-    if not isinstance(rows, np.ndarray):
-        raise TypeError(f"{name} is a {type(rows).__name__}; expected an array [k, {columns} or more]")
-    if rows.ndim != 2 or rows.shape[1] < columns:
-        raise ShapeError(f"{name} has shape {rows.shape}; expected [k, {columns} or more]")
+    check_array(name, rows, columns=columns)
     rows = rows if rows.dtype.kind == "f" else rows.astype(np.float64)
-    if not np.isfinite(rows[:, [0, 1, 2, -1]]).all():
-        bad = int(np.argmin(np.isfinite(rows[:, [0, 1, 2, -1]]).all(1)))
+    finite = np.isfinite(rows[:, [0, 1, 2, -1]]).all(1)
+    if not finite.all():
+        bad = int(np.argmin(finite))
         raise ValueError(f"{name}: row {bad} is {rows[bad].tolist()}; expected finite numbers")
     return rows

@@ -6,9 +6,7 @@ Shapes: s time steps, k proposals, m ground truths. Time is a fraction of the pa
 import numpy as np
 
 from actjax.errors import ShapeError
-from actjax.segments import best_first, namespace, temporal_iop, temporal_iou
-
-COLUMNS = ("tmin", "tmax", "tmin_score", "tmax_score", "score")
+from actjax.segments import best_first, namespace, pairs, temporal_iop, temporal_iou
 
 
 def candidate_proposals(start_scores, end_scores, *, peak_threshold: float, temporal_scale: int | None = None):
@@ -70,8 +68,7 @@ def match(proposals, segments) -> np.ndarray:
     """
     if not len(segments):
         return np.zeros((len(proposals), 2))
-    pairs = (proposals[:, None, 0], proposals[:, None, 1], segments[:, 0], segments[:, 1])
-    return np.stack([temporal_iou(*pairs).max(1), temporal_iop(*pairs).max(1)], axis=1)
+    return np.stack([overlap(*pairs(proposals, segments)).max(1) for overlap in (temporal_iou, temporal_iop)], axis=1)
 
 
 def bsp_feature(

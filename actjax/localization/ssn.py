@@ -8,8 +8,9 @@ from actjax.errors import EmptyError, ShapeError
 from actjax.localization.nms import grouped_nms
 from actjax.localization.proposal_file import ground_truth_by_class
 from actjax.metrics import Instances, average_precisions, softmax
-from actjax.metrics.average_precision import join
+from actjax.metrics.average_precision import join, truth_of_class
 from actjax.metrics.evaluation import check_results
+from actjax.segments import check_array
 
 RESULT_KEYS = ("relative_proposal_list", "activity_scores", "completeness_scores", "bbox_preds")
 
@@ -26,10 +27,7 @@ def perform_regression(detections) -> np.ndarray:
 
     Too large a factor gives the whole video. Source: the API entry perform_regression.
     """
-    if not isinstance(detections, np.ndarray):
-        raise TypeError(f"perform_regression: detections are a {type(detections).__name__}; expected an array [n, 5]")
-    if detections.ndim != 2 or detections.shape[1] < 5:
-        raise ShapeError(f"perform_regression: detections have shape {detections.shape}; expected [n, 5 or more]")
+    check_array("perform_regression: detections", detections, columns=5)
     start, end, _, shift, stretch = detections.T[:5]
     with np.errstate(over="ignore", invalid="ignore"):
         centre, length = (start + end) / 2 + (end - start) * shift, (end - start) * np.exp(stretch)
@@ -144,14 +142,8 @@ def evaluate_ssn(
         raise EmptyError(f"evaluate_ssn: none of {len(videos)} videos has ground truth")
     if not check_results(results, len(ids), metrics, allowed=("mAP",)):
         return {}
-    number = {video: i for i, video in enumerate(ids)}
-    rows = [
-        (number[v], k, *segment) for k, of in by_class.items() for v, segments in of.items() for segment in segments
-    ]
-    table = np.array(rows, np.float64).reshape(-1, 4)
-    num_classes = _num_classes(results)
-    table = table[table[:, 1] < num_classes]
-    truth = Instances(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2:])
+    number, num_classes = {video: i for i, video in enumerate(ids)}, _num_classes(results)
+    truth = join([truth_of_class(k, by_class.get(k, {}), number) for k in range(num_classes)])
     found = ssn_detections(results, top_k=top_k, nms=nms, use_regression=use_regression)
     precisions = average_precisions(truth, found, num_classes=num_classes, thresholds=iou_thresholds)
     return {f"mAP@{t:.2f}": float(x) for t, x in zip(iou_thresholds, precisions.mean(axis=0), strict=True)}

@@ -8,6 +8,7 @@ import numpy as np
 
 from actjax.metrics import evaluation, ground_truth, results
 from actjax.metrics.average_recall import THRESHOLDS
+from actjax.metrics.plots import plot_average_precision, plot_average_recall
 from actjax.metrics.recognition import get_weighted_score
 
 THUMOS14_THRESHOLDS = np.arange(1, 10) / 10
@@ -31,8 +32,6 @@ def proposals(options) -> dict:
     found = results.load_results(options.predictions)
     score = evaluation.evaluate_proposals(truth, found, unknown_videos=options.unknown_videos)
     if options.plot:
-        from actjax.metrics.plots import plot_average_recall
-
         plot_average_recall(options.plot, score, THRESHOLDS)
     recalls = {f"recall@100, tIoU {t:.2f}": float(r) for t, r in zip(THRESHOLDS, score.recall[:, -1], strict=True)}
     return _report(options, truth, found, evaluation.proposal_numbers(score) | recalls)
@@ -71,8 +70,6 @@ def _detection(options, truth: ground_truth.GroundTruth, thresholds) -> dict:
     found = results.load_results(options.predictions)
     score = evaluation.evaluate_detections(truth, found, thresholds=thresholds, unknown_videos=options.unknown_videos)
     if options.plot:
-        from actjax.metrics.plots import plot_average_precision
-
         plot_average_precision(options.plot, score, thresholds, truth.labels)
     numbers = {"average_mAP": score.average_mAP}
     numbers |= {f"mAP@{t:.2f}": float(x) for t, x in zip(thresholds, score.mAP, strict=True)}
@@ -120,20 +117,21 @@ def _parser() -> argparse.ArgumentParser:
 
     entries = 'JSON: {"results": {video: [{"segment": [s, e], "score": x, "label": name}]}}'
     annotations = "the official JSON, or an annotation file of MMAction2; may be in gzip"
-    for sub in (
-        task("activitynet-proposals", proposals, annotations, entries.replace(', "label": name', "")),
-        task("activitynet-detection", activitynet_detection, annotations, entries),
-    ):
+    proposal = task("activitynet-proposals", proposals, annotations, entries.replace(', "label": name', ""))
+    detection = task("activitynet-detection", activitynet_detection, annotations, entries)
+    for sub in (proposal, detection):
         sub.add_argument("--subset", help="score this subset only, for example validation")
         sub.add_argument("--video-info", metavar="CSV", help="columns video,subset, for a file that does not say it")
-        _segment_options(sub)
-    sub = task("thumos14", thumos14, "folder of <class>_test.txt, lines `video start end`", entries)
+    sub = thumos = task("thumos14", thumos14, "folder of <class>_test.txt, lines `video start end`", entries)
     sub.add_argument("--subset", choices=("test", "val"), default="test")
     sub.add_argument("--ambiguous", choices=ground_truth.AMBIGUOUS, default="drop", help="rows of the file "
                      "Ambiguous: leave out; excuse false detections that touch them; a class of their own")  # fmt: skip
     sub.add_argument("--cliff-diving", choices=ground_truth.CLIFF_DIVING, default="both",
                      help="every CliffDiving row is also a Diving row: keep both, or only one")  # fmt: skip
-    _segment_options(sub)
+    for sub in (proposal, detection, thumos):
+        _segment_options(sub)
+    for sub in (detection, thumos):
+        sub.add_argument("--per-class", action="store_true", help="also the average precision of each class")
     sub = task("accuracy", accuracy, "list with lines `file label`",
                "scores [n, k]: .npy, or .json as rows or {file: row}; several are fused", nargs="+")  # fmt: skip
     sub.add_argument("--coefficients", type=float, nargs="+", help="one for each file of scores; default 1")
@@ -146,8 +144,6 @@ def _segment_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--unknown-videos", choices=evaluation.UNKNOWN_VIDEOS, default="error",
                      help="predictions for videos that are not scored; the official toolkit counts them")  # fmt: skip
     sub.add_argument("--plot", metavar="PNG", help="write the curves to this picture")
-    if sub.prog.endswith(("detection", "thumos14")):
-        sub.add_argument("--per-class", action="store_true", help="also the average precision of each class")
 
 
 if __name__ == "__main__":

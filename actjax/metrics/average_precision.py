@@ -6,7 +6,7 @@ import numpy as np
 
 from actjax.errors import ShapeError
 from actjax.metrics.average_recall import THRESHOLDS, check_thresholds
-from actjax.segments import check_columns, check_segments, ranges, temporal_iou
+from actjax.segments import best_first, check_scores, check_segments, equal_pairs, temporal_iou
 
 
 class Instances(NamedTuple):
@@ -34,7 +34,7 @@ def average_precisions(
     no IoU, which counts as a match, as in the official ActivityNet toolkit: perfect detections score exactly 1.
     """
     thresholds = check_thresholds("thresholds", thresholds)
-    order = np.lexsort((detections.score, -detections.label))[::-1]  # classes ascending, each best first
+    order = best_first(detections.score, group=detections.label)
     labels = detections.label[order]
     hits = _claims(ground_truth, Instances(*(column[order] for column in detections)), thresholds)  # [t, n]
     counted = np.ones_like(hits) if neutral is None else hits | ~neutral[order]
@@ -62,8 +62,7 @@ def average_precision_at_temporal_iou(ground_truth, prediction, temporal_iou_thr
     reference sees the first ground truth of each video only, compares in float32, and fails on an empty one. The
     rules are those of `average_precisions`.
     """
-    truth = {0: ground_truth}
-    return eval_ap({0: prediction}, truth, temporal_iou_thresholds)[0].astype(np.float32)
+    return eval_ap({0: prediction}, {0: ground_truth}, temporal_iou_thresholds)[0].astype(np.float32)
 
 
 def eval_ap(detections, gt_by_cls, iou_range) -> np.ndarray:
@@ -84,15 +83,9 @@ def eval_ap(detections, gt_by_cls, iou_range) -> np.ndarray:
         _each_class("detections", detections, num_classes)
     _each_class("gt_by_cls", gt_by_cls, num_classes)
     videos: dict = {}
-    truth = [_truth(k, gt_by_cls[k], videos) for k in range(num_classes)]
+    truth = [truth_of_class(k, gt_by_cls[k], videos) for k in range(num_classes)]
     found = [_detections(k, detections[k], videos) for k in range(num_classes)]
     return average_precisions(join(truth), join(found), num_classes=num_classes, thresholds=iou_range)
-
-
-def check_scores(name: str, score: np.ndarray) -> None:
-    """ValueError that names the row of a score [n] that is NaN: it has no place in an order."""
-    if np.isnan(score).any():
-        raise ValueError(f"{name}: the score of row {int(np.argmax(np.isnan(score)))} is NaN")
 
 
 def join(parts: list[Instances]) -> Instances:
@@ -110,8 +103,8 @@ def _each_class(name: str, table, num_classes: int) -> None:
         raise KeyError(f"{name}: no class {missing[0]}; expected the classes 0 to {num_classes - 1}")
 
 
-def _truth(label: int, by_video, videos: dict) -> Instances:
-    """Ground truth of one class; `videos` gives every name its number."""
+def truth_of_class(label: int, by_video, videos: dict) -> Instances:
+    """Ground truth {video: [m, 2]} of one class; `videos` gives every name its number, and takes new ones."""
     segments = [check_segments(f"ground truth of class {label}, video {v!r}", rows) for v, rows in by_video.items()]
     numbers = [videos.setdefault(video, len(videos)) for video in by_video]
     video = np.repeat(np.array(numbers, np.int64), [len(rows) for rows in segments])
@@ -124,9 +117,8 @@ def _detections(label: int, rows, videos: dict) -> Instances:
         raise ShapeError(f"detections of class {label}: expected rows [video, class, start, end, score]")
     video = np.array([videos.setdefault(name, len(videos)) for name in table[:, 0]], np.int64)
     name = f"detections of class {label}"
-    score = check_columns(name, table[:, 4:], columns=1)[:, 0]
-    check_scores(name, score)
-    return Instances(video, np.full(len(video), label), check_segments(name, table[:, 2:]), score)
+    segments, score = check_segments(name, table[:, 2:]), check_scores(name, table[:, 4])
+    return Instances(video, np.full(len(video), label), segments, score)
 
 
 def _runs(labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -139,13 +131,11 @@ def _claims(truth: Instances, found: Instances, thresholds: np.ndarray) -> np.nd
     """Which detections, best first, claim a ground truth -> bool [t, n]."""
     num_videos = 1 + int(np.concatenate([[0], truth.video, found.video]).max())
     group, wanted = truth.label * num_videos + truth.video, found.label * num_videos + found.video
-    order = np.argsort(group, kind="stable")
-    i, j = ranges(np.searchsorted(group[order], wanted), np.searchsorted(group[order], wanted, side="right"))
-    j = order[j]
+    i, j = equal_pairs(wanted, group)
     iou = temporal_iou(*truth.segments[j].T, *found.segments[i].T)
     close = ~(iou < thresholds.min())
     i, j, iou = i[close], j[close], iou[close]
-    ranking = np.lexsort((iou, -i))[::-1]  # each detection's ground truths, most overlap first, NaN before all
+    ranking = best_first(iou, group=i)  # each detection's ground truths, most overlap first, NaN before all
     i, j, iou = i[ranking], j[ranking], iou[ranking]
     first = np.searchsorted(i, np.arange(len(wanted)))
     reached = [np.bincount(i[~(iou < threshold)], minlength=len(wanted)) for threshold in thresholds]

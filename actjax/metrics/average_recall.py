@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from actjax.errors import EmptyError
-from actjax.segments import check_columns, check_segments, temporal_iou
+from actjax.segments import best_first, check_columns, check_segments, temporal_iou
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 BLOCK = 2**18  # pairs of ground truth and proposal that are compared at once
@@ -62,8 +62,8 @@ def average_recall_at_avg_proposals(
 
     retrieved = kept.sum()
     with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.arange(1, 101) / 100.0 * (budget / retrieved if retrieved else np.inf)
-        columns = np.minimum(kept[:, None] * share, kept[:, None]) if retrieved else np.zeros((len(videos), 100))
+        share = np.arange(1, 101) / 100.0 * (budget / retrieved)
+        columns = np.fmin(kept[:, None] * share, kept[:, None])  # where nothing is kept, 0 x inf, this is 0
         limits = np.repeat(columns.astype(np.int64), sizes, axis=0)  # [g, 100]
         found = np.array([np.count_nonzero(first[:, [t]] < limits, axis=0) for t in range(len(thresholds))])
         recall = found / np.float64(len(first))
@@ -98,7 +98,7 @@ def _first_hits(truth, owner, proposals, counts, kept, thresholds) -> np.ndarray
     bounded. A rank of `kept` or more: none does.
     """
     video = np.repeat(np.arange(len(counts)), counts)
-    ranked = proposals[np.lexsort((proposals[:, 2], -video))[::-1]]  # videos ascending, each best first
+    ranked = proposals[best_first(proposals[:, 2], group=video)]
     start = np.cumsum(counts) - counts
     first = np.empty((len(truth), len(thresholds)), np.int64)
     order = np.argsort(kept[owner], kind="stable")

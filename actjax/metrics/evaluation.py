@@ -11,7 +11,7 @@ from actjax.metrics.ground_truth import GroundTruth
 from actjax.metrics.multilabel import class_mean_average_precision, sample_mean_average_precision
 from actjax.metrics.recognition import mean_class_accuracy, top_k_accuracy
 from actjax.metrics.results import Predictions, proposals2json, video_id
-from actjax.segments import intersection, ranges
+from actjax.segments import equal_pairs, intersection
 
 UNKNOWN_VIDEOS = ("error", "count", "drop")
 
@@ -39,13 +39,12 @@ def evaluate_proposals(
     Raises:
       KeyError: an unknown video. EmptyError: no proposal.
     """
-    predictions = _known(ground_truth, predictions, unknown_videos)
-    truth, number = ground_truth.instances, {video: i for i, video in enumerate(ground_truth.videos)}
+    predictions, owner = _known(ground_truth, predictions, unknown_videos)
+    truth, count = ground_truth.instances, len(ground_truth.videos)
     annotated = np.unique(truth.video)
-    segments = _split(truth.segments, truth.video, len(number))
+    segments = _split(truth.segments, truth.video, count)
     rows = np.concatenate([predictions.segments, predictions.score[:, None]], axis=1)
-    owner = np.array([number.get(video, len(number)) for video in predictions.video], np.int64)
-    proposals = _split(rows, owner, len(number) + 1)
+    proposals = _split(rows, owner, count + 1)
     videos = {ground_truth.videos[i]: i for i in annotated}
     return average_recall_at_avg_proposals(
         {video: segments[i] for video, i in videos.items()},
@@ -67,23 +66,22 @@ def evaluate_detections(
     Raises:
       KeyError: an unknown video or class. ValueError: predictions without labels.
     """
-    predictions = _known(ground_truth, predictions, unknown_videos)
+    predictions, video = _known(ground_truth, predictions, unknown_videos)
     if predictions.label is None and len(predictions.score):
         raise ValueError(f"{predictions.name}: an entry has no 'label'; detections need one, proposals do not")
-    names = predictions.label if predictions.label is not None else []
-    classes = {label: i for i, label in enumerate(ground_truth.labels)}
-    strange = [label for label in names if label not in classes]
-    if strange:
-        raise KeyError(f"{predictions.name}: class {str(strange[0])!r} is not in the ground truth, which has "
+    num_classes = len(ground_truth.labels)
+    label = _positions(predictions.label if predictions.label is not None else [], ground_truth.labels)
+    if (label == num_classes).any():
+        strange = str(predictions.label[np.argmax(label == num_classes)])
+        raise KeyError(f"{predictions.name}: class {strange!r} is not in the ground truth, which has "
                        f"{ground_truth.labels[:3]}...")  # fmt: skip
-    number = {video: i for i, video in enumerate(ground_truth.videos)}
-    video = np.array([number.get(v, len(number)) for v in predictions.video], np.int64)
-    found = Instances(video, np.array([classes[n] for n in names], np.int64), predictions.segments, predictions.score)
+    found = Instances(video, label, predictions.segments, predictions.score)
     neutral = None if ground_truth.ambiguous is None else _touches(found, ground_truth.ambiguous)
     precision = average_precisions(
-        ground_truth.instances, found, num_classes=len(classes), thresholds=thresholds, neutral=neutral
+        ground_truth.instances, found, num_classes=num_classes, thresholds=thresholds, neutral=neutral
     )
-    return DetectionScore(precision, precision.mean(axis=0), float(precision.mean(axis=0).mean()))
+    means = precision.mean(axis=0)
+    return DetectionScore(precision, means, float(means.mean()))
 
 
 def evaluate_recognition(scores, labels: list[list[int]], *, topk: tuple[int, ...] = (1, 5)) -> dict[str, float]:
@@ -132,14 +130,8 @@ def evaluate_activitynet(
     """
     if not check_results(results, len(annotations), metrics, allowed=("AR@AN",)):
         return {}
-    ground_truth = {
-        video_id(name): np.array([a["segment"] for a in entry["annotations"]], np.float64).reshape(-1, 2)
-        for name, entry in annotations.items()
-    }
-    proposals = {
-        video: np.array([[*p["segment"], p["score"]] for p in rows], np.float64).reshape(-1, 3)
-        for video, rows in proposals2json(results).items()
-    }
+    ground_truth = {video_id(name): [a["segment"] for a in entry["annotations"]] for name, entry in annotations.items()}
+    proposals = {video: [[*p["segment"], p["score"]] for p in rows] for video, rows in proposals2json(results).items()}
     total = sum(map(len, proposals.values()))
     score = average_recall_at_avg_proposals(ground_truth, proposals, total, max_avg_proposals, temporal_iou_thresholds)
     return proposal_numbers(score)
@@ -163,21 +155,32 @@ def check_results(results, count: int, metrics, *, allowed: tuple[str, ...]) -> 
     return metrics
 
 
-def _known(ground_truth: GroundTruth, predictions: Predictions, unknown_videos: str) -> Predictions:
-    """Predictions without those of left-out videos; unknown ones as `unknown_videos` says."""
+def _known(ground_truth: GroundTruth, predictions: Predictions, unknown_videos: str) -> tuple[Predictions, np.ndarray]:
+    """Predictions without those of left-out videos, unknown ones as `unknown_videos` says; and their video's number,
+    which is the number of videos for an unknown one."""
     if unknown_videos not in UNKNOWN_VIDEOS:
         raise ValueError(f"unknown_videos={unknown_videos!r}; choose from {UNKNOWN_VIDEOS}")
-    keep = ~np.isin(predictions.video, np.array(list(ground_truth.left_out), str))
-    unknown = keep & ~np.isin(predictions.video, np.array(ground_truth.videos, str))
-    if unknown_videos == "error" and unknown.any():
+    number = _positions(predictions.video, ground_truth.videos)
+    elsewhere = np.flatnonzero(number == len(ground_truth.videos))
+    unknown = [i for i in elsewhere if predictions.video[i] not in ground_truth.left_out]
+    if unknown_videos == "error" and unknown:
         names = np.unique(predictions.video[unknown])
         raise KeyError(
             f"{predictions.name}: {len(names)} videos, {str(names[0])!r} the first, are not in the ground truth "
             f"({ground_truth.name}); choose another subset, or say whether to count or drop unknown videos"
         )
-    keep &= ~unknown | (unknown_videos == "count")
+    keep = number < len(ground_truth.videos)
+    if unknown_videos == "count":
+        keep[unknown] = True
     _, *columns = predictions
-    return Predictions(predictions.name, *(None if column is None else column[keep] for column in columns))
+    kept = Predictions(predictions.name, *(None if column is None else column[keep] for column in columns))
+    return kept, number[keep]
+
+
+def _positions(names, known: list[str]) -> np.ndarray:
+    """Where each name stands among the known ones, their number if it does not -> int64 [n]."""
+    position = {name: i for i, name in enumerate(known)}
+    return np.array([position.get(name, len(known)) for name in names], np.int64)
 
 
 def _split(rows: np.ndarray, owner: np.ndarray, count: int) -> list[np.ndarray]:
@@ -188,8 +191,6 @@ def _split(rows: np.ndarray, owner: np.ndarray, count: int) -> list[np.ndarray]:
 
 def _touches(found: Instances, ambiguous: Instances) -> np.ndarray:
     """Which detections overlap an ambiguous segment of their video -> bool [n]."""
-    order = np.argsort(ambiguous.video, kind="stable")
-    videos, segments = ambiguous.video[order], ambiguous.segments[order]
-    i, j = ranges(np.searchsorted(videos, found.video), np.searchsorted(videos, found.video, side="right"))
-    common = intersection(*found.segments[i].T, *segments[j].T) > 0
+    i, j = equal_pairs(found.video, ambiguous.video)
+    common = intersection(*found.segments[i].T, *ambiguous.segments[j].T) > 0
     return np.bincount(i[common], minlength=len(found.video)) > 0

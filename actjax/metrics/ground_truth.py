@@ -49,7 +49,7 @@ def load_activitynet(path, *, subset: str | None = None, video_info=None, block_
     subsets = _subsets(path, entries, video_info) if subset else {}
     if subset and subset not in subsets.values():
         raise KeyError(f"{path}: no video of subset {subset!r}; there are {sorted(set(subsets.values()))}")
-    left_out = frozenset(map(video_id, read_names(block_list))) if block_list else frozenset()
+    left_out = read_block_list(block_list)
     videos = [v for v in entries if (not subset or subsets.get(v) == subset) and v not in left_out]
     rows = []
     for v in videos:
@@ -88,7 +88,7 @@ def load_thumos14(
     files = sorted(pathlib.Path(folder).glob(f"*_{subset}.txt"))
     if not files:
         raise FileNotFoundError(f"{folder}: no file <class>_{subset}.txt; expected THUMOS14's temporal annotations")
-    left_out = frozenset(read_names(block_list)) if block_list else frozenset()
+    left_out = read_block_list(block_list)
     rows = [row for file in files for row in _thumos14_rows(file, subset) if row[0] not in left_out]
     cliffs = {(v, s, e) for v, label, s, e in rows if label == "CliffDiving"}
     if cliff_diving == "diving":
@@ -106,11 +106,12 @@ def load_thumos14(
     return truth._replace(ambiguous=_instances(folder, unclear, videos, ["Ambiguous"]))
 
 
-def read_names(path) -> list[str]:
-    """Video names: a JSON list, or the first column of a text file."""
-    if str(path).endswith(".json"):
-        return [str(name) for name in read_json(path)]
-    return [line.split()[0] for line in pathlib.Path(path).read_text().splitlines() if line.strip()]
+def read_block_list(path) -> frozenset[str]:
+    """Ids of videos to leave out: a JSON list, or the first column of a text file; none without a path."""
+    if not path:
+        return frozenset()
+    lines = read_json(path) if str(path).endswith(".json") else pathlib.Path(path).read_text().splitlines()
+    return frozenset(video_id(line.split()[0]) for line in lines if line.strip())
 
 
 def _shown(block_list, left_out: Collection) -> str:

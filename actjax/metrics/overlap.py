@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from actjax.segments import pairwise_iou
+from actjax.segments import pairs, temporal_iou
 
 
 def pairwise_temporal_iou(candidate_segments, target_segments) -> np.ndarray:
@@ -22,5 +22,5 @@ def pairwise_temporal_iou(candidate_segments, target_segments) -> np.ndarray:
     if targets.ndim != 2 or candidates.ndim not in (1, 2) or min(targets.shape[1], candidates.shape[-1]) < 2:
         raise ValueError(f"pairwise_temporal_iou: candidates have shape {candidates.shape}, expected [m, 2] or [2]; "
                          f"targets have shape {targets.shape}, expected [n, 2]")  # fmt: skip
-    iou = pairwise_iou(targets, np.atleast_2d(candidates)).astype(np.float32)
+    iou = temporal_iou(*pairs(targets, np.atleast_2d(candidates))).astype(np.float32)
     return iou[:, 0] if candidates.ndim == 1 else iou

@@ -18,7 +18,7 @@ def softmax(x, axis: int = 1) -> np.ndarray:
     x = np.asarray(x)
     if not -x.ndim <= axis < x.ndim:
         raise np.exceptions.AxisError(f"softmax: axis={axis} for an array of shape {x.shape}")
-    if x.size == 0 and x.shape[axis] == 0:
+    if not x.shape[axis]:
         raise ShapeError(f"softmax: an array of shape {x.shape} has nothing along axis {axis}")
     with np.errstate(invalid="ignore"):
         exponentials = np.exp(x - x.max(axis=axis, keepdims=True))

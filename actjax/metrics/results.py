@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from actjax.errors import EmptyError, ShapeError
-from actjax.metrics.average_precision import check_scores
-from actjax.segments import check_columns, check_segments
+from actjax.segments import check_columns, check_scores, check_segments
 
 
 class Predictions(NamedTuple):
@@ -38,8 +37,7 @@ def load_results(path) -> Predictions:
         if lacking:
             raise KeyError(f"{path}: an entry of video {lacking[0]!r} has no {field!r}")
     segments = check_segments(f"{path}: results", [row["segment"] for _, row in rows])
-    score = check_columns(f"{path}: results", [[row["score"]] for _, row in rows], columns=1)[:, 0]
-    check_scores(f"{path}: results", score)
+    score = check_scores(f"{path}: results", [row["score"] for _, row in rows])
     labels = [row.get("label") for _, row in rows]
     label = None if None in labels or not labels else np.array(labels, str)
     return Predictions(pathlib.Path(path).name, np.array([video for video, _ in rows], str), segments, score, label)
