@@ -7,8 +7,18 @@ from setuptools import find_packages, setup
 EXTRAS = {
     "gpu": ["jax[cuda13]"],
     "plots": ["matplotlib>=3.9"],
+    "pyav": ["av>=14"],
+    "remote": ["fsspec>=2024.6"],
     "torch": ["torch>=2.6"],  # the other side of benchmarks and trajectory tests
-    "test": ["hypothesis>=6.100", "matplotlib>=3.9", "pytest>=8", "ruff>=0.12"],
+    "test": [
+        "av>=14",
+        "fsspec>=2024.6",
+        "hypothesis>=6.100",
+        "matplotlib>=3.9",
+        "pillow>=10",
+        "pytest>=8",
+        "ruff>=0.12",
+    ],  # fmt: skip
 }
 
 setup(
@@ -21,9 +31,12 @@ setup(
     packages=find_packages(include=["actjax", "actjax.*"]),
     install_requires=[
         "absl-py>=2.1",
+        "array_record>=0.8",
+        "cloudpickle>=3",
         "decord>=0.6.0",
         "flax>=0.12,<0.14",
         "grain>=0.2.18",
+        "importlib_resources>=6",  # which tensorflow-datasets forgets to ask for
         "jax>=0.10",
         "ml-collections>=1.1",
         "numpy>=2.1",
@@ -32,6 +45,7 @@ setup(
         "orbax-checkpoint>=0.12",
         "rich>=14",
         "tensorboardX>=2.6.4",
+        "tensorflow-datasets>=4.9.9",  # needs no TensorFlow for what is done here
     ],
     extras_require=EXTRAS,
 )

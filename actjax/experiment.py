@@ -1,6 +1,7 @@
 """Config -> everything a run needs, checked whole before any data is opened.
 
-A config has one section per function that reads it: `data`, `loader`, `model`, `train`, `eval`, `optim`, `run`.
+A config has one section per function that reads it: `data`, `loader`, `model`, `train`, `eval`, `optim`, `run`, and
+where the defaults do not do, `augment` and `prepare`.
 """
 
 import functools
@@ -12,13 +13,16 @@ import numpy as np
 
 from actjax import training
 from actjax.config import bind, pick, plain, unknown
+from actjax.data import builders
+from actjax.data.checking import scan
 from actjax.data.datasets import DATASETS, Dataset
-from actjax.data.loading import Quarantine, Shard, eval_batches, train_batches
-from actjax.data.stages import AVERAGE_CLIPS, EVAL_VIEWS, SAMPLERS, TRAIN_VIEWS, Protocol
+from actjax.data.loading import Loader, Quarantine, Shard, eval_batches, train_batches
+from actjax.data.stages import AVERAGE_CLIPS, EVAL_VIEWS, MODALITIES, SAMPLERS, TRAIN_VIEWS, Protocol
+from actjax.models import make_augment
 from actjax.tasks import Task, recognition
 from actjax.tasks.recognition import MODELS
 from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES, by_epoch
-from actjax.video.decoding import BACKENDS
+from actjax.video.decoding import BACKENDS, VideoError
 
 
 class Experiment(NamedTuple):
@@ -29,6 +33,9 @@ class Experiment(NamedTuple):
     open_dataset: () -> Dataset; may take a while the first time.
     loop_data: (Dataset, workdir) -> what the training loop asks of the data.
     groups: which parameter takes which multiple of the learning rate and the decay.
+    loading: worker processes and limits of the loader.
+    augment: what the device does to training clips, or None.
+    prepare: (records, folder, split=, ...) -> writes a prepared set with the numbers of the config.
     """
 
     task: Task
@@ -39,6 +46,26 @@ class Experiment(NamedTuple):
     loop_data: Callable[[Dataset, pathlib.Path], training.Data]
     optimizer: training.Optimizer
     groups: training.ParamGroups
+    loading: "Loading"
+    augment: Callable | None
+    prepare: Callable
+
+
+class Loading(NamedTuple):
+    """Section `loader`.
+
+    num_workers: reader processes per host; 0 decodes in the trainer itself, unguarded.
+    timeout: seconds that one video may take before its reader is killed and the file counts as broken.
+    max_broken: the share of undecodable videos that a run accepts.
+    skip: a `quarantine.jsonl` of another run (or of `--mode=check`), whose files are left out; "" for none.
+    power: None for epochs that see every record once; a number draws classes in proportion to count ** power.
+    """
+
+    num_workers: int = 2
+    timeout: float = 30.0
+    max_broken: float = 0.05
+    skip: str = ""
+    power: float | None = None
 
 
 def build(config) -> Experiment:
@@ -54,17 +81,25 @@ def build(config) -> Experiment:
     return bind(TASKS[name], sections, "config")()
 
 
-def recognition_experiment(*, data, loader, model, train, eval, optim, run) -> Experiment:
-    """One label per video: TSN, TSM."""
+def recognition_experiment(*, data, loader, model, train, eval, optim, run, augment=None, prepare=None) -> Experiment:
+    """Classes of videos: TSN, TSM."""
     settings = bind(training.Settings, run, "run")().check()
     network = pick(MODELS, model, "model", given=("parent",))()
     train_protocol = bind(_train_protocol, train, "train")()
     protocol = bind(_eval_protocol, eval, "eval")()
     optimizer, rules = bind(_optimizer, optim, "optim", given=("settings",))(settings=settings)
     open_dataset = pick(DATASETS, data, "data", given=("num_classes",))
-    load = bind(_loop_data, loader, "loader", given=("dataset", "workdir", "settings", "train", "eval"))
-    task = recognition(network, average_clips=protocol.average_clips)
-    metrics = task.score({"scores": np.zeros((1, network.num_classes))}, {"label": np.zeros(1)})
+    loading = bind(Loading, loader, "loader")()
+    augment = bind(make_augment, augment, "augment")() if augment else None
+    given = ("records", "folder", "split", "class_names", "progress", "protocol", "loading")
+    prepare = bind(_prepare, prepare or {}, "prepare", given=given)
+    multi_label = open_dataset.keywords.get("multi_class", False)
+    channels = protocol.clip_shape[-1]
+    task = recognition(
+        network, average_clips=protocol.average_clips, augment=augment, multi_label=multi_label, channels=channels
+    )
+    label = np.eye(1, network.num_classes) if multi_label else np.zeros(1)
+    metrics = task.score({"scores": np.zeros((1, network.num_classes))}, {"label": label})
     if settings.best not in metrics:
         raise ValueError(f"run.best={unknown(settings.best, [name for name, v in metrics.items() if np.ndim(v) == 0])}")
     return Experiment(
@@ -73,9 +108,14 @@ def recognition_experiment(*, data, loader, model, train, eval, optim, run) -> E
         protocol=protocol,
         settings=settings,
         open_dataset=functools.partial(open_dataset, num_classes=network.num_classes),
-        loop_data=functools.partial(load, settings=settings, train=train_protocol, eval=protocol),
+        loop_data=functools.partial(
+            _loop_data, loading=loading, settings=settings, train=train_protocol, eval=protocol
+        ),
         optimizer=optimizer,
         groups=training.param_groups(_parameter_shapes(task), rules),
+        loading=loading,
+        augment=augment,
+        prepare=functools.partial(prepare, protocol=protocol, loading=loading),
     )
 
 
@@ -92,12 +132,15 @@ def _parameter_shapes(task: Task):
         raise ValueError(f"model: {error}") from error
 
 
-def _train_protocol(*, sample, view, backend: str = "decord", fused: bool = True) -> Protocol:
-    return _checked("train", Protocol(*_stages("train", sample, view, TRAIN_VIEWS), backend, fused))
+def _train_protocol(*, sample, view, **options) -> Protocol:
+    stages = _stages("train", sample, view, TRAIN_VIEWS)
+    return _checked("train", bind(Protocol, options, "train", given=("sample", "view", "average_clips"))(*stages))
 
 
-def _eval_protocol(*, sample, view, average_clips: str, backend: str = "decord", fused: bool = True) -> Protocol:
-    return _checked("eval", Protocol(*_stages("eval", sample, view, EVAL_VIEWS), backend, fused, average_clips))
+def _eval_protocol(*, sample, view, average_clips: str, **options) -> Protocol:
+    stages = _stages("eval", sample, view, EVAL_VIEWS)
+    given = ("sample", "view", "average_clips", "flip_labels")
+    return _checked("eval", bind(Protocol, options, "eval", given=given)(*stages, average_clips=average_clips))
 
 
 def _stages(where: str, sample, view, views) -> tuple[Callable, Callable]:
@@ -107,32 +150,72 @@ def _stages(where: str, sample, view, views) -> tuple[Callable, Callable]:
 
 def _checked(where: str, protocol: Protocol) -> Protocol:
     """Itself, after it made the clip of a made-up video: a crop that does not fit fails here, not in a worker."""
-    for key, known in (("backend", BACKENDS), ("average_clips", AVERAGE_CLIPS)):
+    for key, known in (("backend", BACKENDS), ("average_clips", AVERAGE_CLIPS), ("modality", MODALITIES)):
         if getattr(protocol, key) not in known:
             raise ValueError(f"{where}.{key}={unknown(getattr(protocol, key), known)}")
+    if protocol.sample(1000, rng=np.random.default_rng(0)).shape[1] % protocol.stack:
+        raise ValueError(f"{where}.stack={protocol.stack}; must divide the frames that {where}.sample takes")
     _ = protocol.clip_shape
     return protocol
 
 
-def _loop_data(
-    dataset: Dataset, workdir: pathlib.Path, *, settings, train, eval, num_workers: int = 2, max_broken: float = 0.05
-) -> training.Data:
-    """The loop's view of a data set; `max_broken` is the share of undecodable videos that a run accepts."""
+def _loop_data(dataset: Dataset, workdir: pathlib.Path, *, loading: Loading, settings, train, eval) -> training.Data:
+    """The loop's view of a data set."""
     import jax
 
-    shard = Shard(jax.process_index(), jax.process_count())
-    common = dict(batch_size=settings.batch_size, num_workers=num_workers, shard=shard)
-    limits = dict(num_records=len(dataset.train) + len(dataset.val), max_share=max_broken)
-    quarantine = Quarantine(workdir / "quarantine.jsonl", **limits)
+    loader = Loader(loading.num_workers, loading.timeout, Shard(jax.process_index(), jax.process_count()))
+    common = dict(
+        batch_size=settings.batch_size,
+        loader=loader,
+        quarantine=Quarantine(
+            workdir / "quarantine.jsonl",
+            num_records=len(dataset.train) + len(dataset.val),
+            max_share=loading.max_broken,
+            skip=loading.skip,
+        ),
+    )
 
     def train_steps(first_step: int, num_steps: int):
-        span = dict(first_step=first_step, num_steps=num_steps, seed=settings.seed)
-        return train_batches(dataset.train, train, quarantine=quarantine, **common, **span)
+        span = dict(first_step=first_step, num_steps=num_steps, seed=settings.seed, power=loading.power)
+        return train_batches(dataset.train, train, **common, **span)
 
-    def passes():
-        return eval_batches(dataset.val, eval, quarantine=quarantine, **common)
+    return training.Data(len(dataset.train), train_steps, lambda: eval_batches(dataset.val, eval, **common))
 
-    return training.Data(len(dataset.train), train_steps, passes)
+
+def _prepare(
+    records,
+    folder: str,
+    *,
+    split: str,
+    class_names: list[str],
+    progress: Callable,
+    protocol: Protocol,
+    loading: Loading,
+    **options,
+):
+    """`builders.prepare` of all records, after a look at each in readers that survive decoders that hang or crash."""
+    limits = dict(num_workers=loading.num_workers, timeout=loading.timeout)
+    reasons = scan(records, backend=protocol.backend, modality=protocol.modality, **limits)
+    looked = progress(reasons, len(records), f"{split}: check")
+    broken = {record.path: why for record, why in zip(records, looked, strict=True) if why}
+    return builders.prepare(
+        records,
+        folder,
+        split=split,
+        class_names=class_names,
+        modality=protocol.modality,
+        backend=protocol.backend,
+        processes=loading.num_workers,
+        open_video=functools.partial(_open_sound, broken),
+        progress=progress,
+        **options,
+    )
+
+
+def _open_sound(broken: dict[str, str], record, *, backend: str):
+    if record.path in broken:
+        raise VideoError(record.path, broken[record.path])
+    return record.open(backend=backend)
 
 
 def _optimizer(

@@ -1,4 +1,4 @@
-"""`python -m actjax.main --config=FILE[:ARG] --workdir=DIR --mode=train|eval|predict`
+"""`python -m actjax.main --config=FILE[:ARG] --workdir=DIR --mode=train|eval|predict|check|prepare|browse`
 
 Numbers of the config are overridden on the command line: `--config.run.epochs=2`. In modes eval and predict `--config`
 may be left out: the run's own, saved in its workdir, is used.
@@ -16,12 +16,15 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_dict, config_flags
 
-# Loader processes import this module again, so what is heavy is imported where it is used.
+# What is heavy is imported where it is used: a wrong flag is answered at once.
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an optional :argument.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/CONFIG-TIME.")
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "eval", "predict"], "What to do.")
+_MODES = ["train", "eval", "predict", "check", "prepare", "browse"]
+_MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
 _VIDEO = flags.DEFINE_string("video", None, "predict: a video file, or a folder of them.")
+_OUT = flags.DEFINE_string("out", None, "prepare: folder of the prepared set.")
+_NUM = flags.DEFINE_integer("num", 16, "browse: clips to show.", lower_bound=1)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "eval, predict: best, latest, or a step.")
 
 log = logging.getLogger("actjax")
@@ -35,6 +38,8 @@ def main(argv: list[str]) -> None:
         raise SystemExit(f"error: unknown arguments {argv[1:]}")
     if _MODE.value == "predict" and not _VIDEO.value:
         raise SystemExit("error: --mode=predict needs --video=FILE, or a folder of files")
+    if _MODE.value == "prepare" and not _OUT.value:
+        raise SystemExit("error: --mode=prepare needs --out=FOLDER")
     workdir = _workdir()
     config = _config(workdir)
 
@@ -43,7 +48,7 @@ def main(argv: list[str]) -> None:
 
     with _clear_errors():
         experiment = build(config)
-    set_up_logging(None if _MODE.value == "predict" else workdir / "train.log")
+    set_up_logging(workdir / "train.log" if _MODE.value in ("train", "eval") else None)
     MODES[_MODE.value](experiment, config, workdir, started)
 
 
@@ -101,7 +106,75 @@ def predict(experiment, config, workdir: pathlib.Path, started: float) -> None:
     rich.print(f"predictions  {path}")
 
 
-MODES = {"train": train, "eval": evaluate, "predict": predict}
+def check(experiment, config, workdir: pathlib.Path, started: float) -> None:
+    """Looks at every video of both splits: what cannot be decoded is listed, the rest becomes a clean list."""
+    from actjax.data.annotations import save_annotations
+    from actjax.data.checking import scan
+    from actjax.workdir import progress
+
+    with _clear_errors():
+        dataset = experiment.open_dataset()
+    workdir.mkdir(parents=True, exist_ok=True)
+    options = dict(num_workers=experiment.loading.num_workers, timeout=experiment.loading.timeout)
+    broken, lists = workdir / "broken.jsonl", {}
+    with broken.open("w") as file:
+        for split, protocol in (("train", experiment.train_protocol), ("val", experiment.protocol)):
+            records, clean = getattr(dataset, split), []
+            reasons = scan(records, backend=protocol.backend, modality=protocol.modality, **options)
+            for record, reason in zip(records, progress(reasons, len(records), split), strict=True):
+                if reason is None:
+                    clean.append(record)
+                else:
+                    file.write(json.dumps({"path": record.path, "reason": reason, "split": split}) + "\n")
+                    log.warning("%s: %s", record.path, reason)
+            lists[split] = workdir / f"{split}_clean.csv"
+            save_annotations(clean, lists[split])
+            log.info("%s: %d of %d videos are sound: %s", split, len(clean), len(records), lists[split])
+    log.info("what is broken: %s (also for --config.loader.skip)", broken)
+
+
+def prepare(experiment, config, workdir: pathlib.Path, started: float) -> None:
+    """Writes both splits to `--out` as sharded ArrayRecord; goes on where a killed run stopped."""
+    from actjax.workdir import progress
+
+    with _clear_errors():
+        dataset = experiment.open_dataset()
+        for split in ("train", "val"):
+            records = getattr(dataset, split)
+            summary = experiment.prepare(
+                records, _OUT.value, split=split, class_names=dataset.class_names, progress=progress
+            )
+            log.info("%s: %s", split, summary)
+    log.info("train from it with --config=CONFIG:prepared=%s, or data=dict(name='prepared', folder=...)", _OUT.value)
+
+
+def browse(experiment, config, workdir: pathlib.Path, started: float) -> None:
+    """Draws the first clips of training as the network sees them."""
+    from actjax.browsing import contact_sheet, save_png
+
+    with _clear_errors():
+        dataset = experiment.open_dataset()
+        sheet = contact_sheet(
+            dataset.train,
+            experiment.train_protocol,
+            dataset.class_names,
+            num=_NUM.value,
+            seed=experiment.settings.seed,
+            timeout=experiment.loading.timeout,
+            augment=experiment.augment,
+        )
+    save_png(workdir / "browse.png", sheet)
+    log.info("%d clips: %s", _NUM.value, workdir / "browse.png")
+
+
+MODES = {
+    "train": train,
+    "eval": evaluate,
+    "predict": predict,
+    "check": check,
+    "prepare": prepare,
+    "browse": browse,
+}
 
 
 @contextlib.contextmanager
@@ -125,7 +198,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 
 def _workdir() -> pathlib.Path:
-    if _MODE.value != "train" and not (_WORKDIR.value and pathlib.Path(_WORKDIR.value).is_dir()):
+    if _MODE.value in ("eval", "predict") and not (_WORKDIR.value and pathlib.Path(_WORKDIR.value).is_dir()):
         raise SystemExit(
             f"error: --mode={_MODE.value} needs --workdir, the folder of a trained run; got {_WORKDIR.value}"
         )
@@ -141,7 +214,7 @@ def _config(workdir: pathlib.Path) -> config_dict.ConfigDict:
     if _CONFIG.value is not None:
         return _CONFIG.value
     saved = workdir / "config.json"
-    if _MODE.value == "train":
+    if _MODE.value not in ("eval", "predict") and not saved.exists():
         raise SystemExit("error: --config=FILE is missing")
     if not saved.exists():
         raise SystemExit(f"error: no --config, and no {saved}")

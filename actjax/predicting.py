@@ -1,12 +1,15 @@
 """Video files -> named classes."""
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from actjax.data.stages import Protocol, read_clip
+from actjax.data.annotations import VideoRecord
+from actjax.data.reader import Reader
+from actjax.data.stages import Protocol
 from actjax.video.decoding import VideoError
 
 VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".webm")
@@ -20,6 +23,7 @@ def predict_files(
     class_names: Sequence[str],
     *,
     topk: int = 5,
+    timeout: float = 30.0,
 ) -> Iterator[dict]:
     """The best classes of one video file, or of every video file in a folder.
 
@@ -28,6 +32,7 @@ def predict_files(
       protocol: how files become clips: the one of the evaluation.
       predict: (variables, batch) -> {"scores": [b, k]}.
       topk: classes per video.
+      timeout: seconds that decoding one video may take.
 
     Yields:
       {"video", "predictions": [{"class", "label", "score"}]}, best first; {"video", "error"} for a broken file.
@@ -39,15 +44,16 @@ def predict_files(
     files = sorted(f for f in path.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES) if path.is_dir() else [path]
     if not path.exists() or not files:
         raise FileNotFoundError(f"{path}: no video file there; suffixes looked for are {VIDEO_SUFFIXES}")
-    for file in files:
-        try:
-            clip = read_clip(str(file), protocol, rngs=lambda stage: None)
-        except VideoError as error:
-            yield {"video": str(file), "error": error.reason}
-            continue
-        scores = np.asarray(predict(variables, {"video": clip[None]})["scores"][0])
-        best = np.argsort(-scores, kind="stable")[:topk]
-        yield {
-            "video": str(file),
-            "predictions": [{"class": class_names[k], "label": int(k), "score": float(scores[k])} for k in best],
-        }
+    with contextlib.closing(Reader(protocol, timeout=timeout)) as reader:
+        for file in files:
+            try:
+                clip = reader.read(VideoRecord(str(file)))
+            except VideoError as error:
+                yield {"video": str(file), "error": error.reason}
+                continue
+            scores = np.asarray(predict(variables, {"video": clip.video[None].copy()})["scores"][0])
+            best = np.argsort(-scores, kind="stable")[:topk]
+            yield {
+                "video": str(file),
+                "predictions": [{"class": class_names[k], "label": int(k), "score": float(scores[k])} for k in best],
+            }

@@ -35,6 +35,14 @@ def set_up_logging(file: pathlib.Path | None) -> None:
     log.propagate = False
 
 
+def progress(items, total: int, what: str):
+    """Iterates over `items`; on a terminal with a bar."""
+    from rich.progress import track
+
+    console = rich.get_console()
+    return track(items, total=total, description=what, console=console, disable=not console.is_terminal)
+
+
 def save_description(workdir: pathlib.Path, config, class_names: list[str]) -> None:
     """Writes config.json, environment.json, class_names.json; warns if a resumed run goes on with another config."""
     if jax.process_index():

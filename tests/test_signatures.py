@@ -5,23 +5,31 @@ import inspect
 import pytest
 
 from actjax import localization, losses, metrics, models, segments, tasks, training
-from actjax.data import annotations, loading, shapes
+from actjax.data import annotations, builders, checking, datasets, loading, prepared, seeding, selecting, shapes
 from actjax.localization import batched
-from actjax.video import decoding, draws, rendering, sampling, views
+from actjax.video import decoding, draws, layout, proposal_sampling, rendering, sampling, views
 
 MODULES = (
     annotations,
     batched,
+    builders,
+    checking,
+    datasets,
     decoding,
     draws,
+    layout,
     loading,
     localization,
     losses,
     metrics,
     models,
+    prepared,
+    proposal_sampling,
     rendering,
     sampling,
+    seeding,
     segments,
+    selecting,
     shapes,
     tasks,
     training,

@@ -1,4 +1,4 @@
-"""Records -> batches, in worker processes.
+"""Records -> batches, decoded in reader processes.
 
 A batch is a pure function of (seed, step), the draws in it of (seed, epoch, record): neither the number of workers
 nor the number of hosts enters, so a run may be resumed with other ones. The loader keeps no state: its position is
@@ -10,19 +10,18 @@ import functools
 import itertools
 import json
 import logging
-import multiprocessing
 import os
 import pathlib
-import sys
-import threading
-import zlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 
-from actjax.data.annotations import VideoRecord
-from actjax.data.stages import Protocol, read_clip
+from actjax.data.reader import Readers
+from actjax.data.seeding import Place, generator
+from actjax.data.selecting import power_sample
+from actjax.data.stages import Protocol
 from actjax.video.decoding import VideoError
 
 log = logging.getLogger(__name__)
@@ -37,47 +36,79 @@ class Shard(NamedTuple):
     count: int = 1
 
 
+class Loader(NamedTuple):
+    """How batches are made, whatever they hold.
+
+    num_workers: reader processes; 0 decodes in this process, where nothing survives a decoder that hangs or crashes.
+    timeout: seconds that one record may take before its reader is killed.
+    """
+
+    num_workers: int = 2
+    timeout: float = 30.0
+    shard: Shard = Shard()
+
+
 @functools.lru_cache(maxsize=4)
 def epoch_order(seed: int, epoch: int, num_records: int) -> np.ndarray:
     """The order in which an epoch sees the records, each of them once -> int64 [num_records]."""
-    return _generator(seed, "order", epoch).permutation(num_records)
+    return generator(seed, "order", epoch).permutation(num_records)
 
 
-def train_record(position: int, *, seed: int, num_records: int) -> tuple[int, int]:
-    """The position-th clip of a training run -> (epoch, record). Batches follow each other across epochs."""
-    epoch, place = divmod(position, num_records)
-    return epoch, int(epoch_order(seed, epoch, num_records)[place])
+class Order:
+    """Which record comes when in a training run.
 
+    Args:
+      records: what is drawn from.
+      seed: of the run.
+      power: None: every epoch is a permutation of the records. A number: with replacement, a class with probability
+        proportional to its number of records to this power, then a record of it; 0 balances the classes.
+    """
 
-def record_rngs(seed: int, epoch: int, record: int) -> Callable[[str], np.random.Generator]:
-    """The generator of every stage for one record in one epoch; a new stage leaves the draws of the others alone."""
-    return lambda stage: _generator(seed, stage, epoch, record)
+    def __init__(self, records: Sequence, *, seed: int, power: float | None = None):
+        self._seed, self._num, self._power = seed, len(records), power
+        self._labels = None if power is None else np.array([record.label for record in records])
+        self._epoch = functools.lru_cache(maxsize=4)(self._of_epoch)
 
+    def place(self, position: int) -> Place:
+        """The position-th clip of the run. Batches follow each other across epochs."""
+        epoch, k = divmod(position, self._num)
+        return Place(self._seed, epoch, int(self._epoch(epoch)[k]))
 
-def _candidates(seed: int, epoch: int, record: int, num_records: int) -> Iterator[int]:
-    """The record, then, should it be broken, all others in an order drawn for it."""
-    yield record
-    for other in record_rngs(seed, epoch, record)("substitute").permutation(num_records):
-        yield int(other)
+    def candidates(self, position: int) -> Iterator[Place]:
+        """Its place, then, should that record be broken, those of all others in an order drawn for it."""
+        first = self.place(position)
+        yield first
+        for other in generator(self._seed, "substitute", first.epoch, first.record).permutation(self._num):
+            yield first._replace(record=int(other))
 
-
-def _generator(seed: int, name: str, *place: int) -> np.random.Generator:
-    counter = [0, 0, *(0,) * (2 - len(place)), *place]  # the low words count the draws
-    return np.random.Generator(np.random.Philox(key=[seed, zlib.crc32(name.encode())], counter=counter))
+    def _of_epoch(self, epoch: int) -> np.ndarray:
+        if self._power is None:
+            return epoch_order(self._seed, epoch, self._num)
+        u = generator(self._seed, "order", epoch).random((self._num, 2))
+        return power_sample(self._labels, power=self._power, u=u)
 
 
 class Quarantine:
-    """Files that could not be decoded: written to `quarantine.jsonl` once each, counted, bounded."""
+    """Files that could not be decoded: written to `quarantine.jsonl` once each, counted, bounded, not tried again.
 
-    def __init__(self, path: str | os.PathLike, *, num_records: int, max_share: float = 0.05):
+    Args:
+      path: the file; what an earlier run wrote there is read.
+      num_records: of the data set; at most `max_share` of them may be broken.
+      skip: the quarantine of another run, whose files are left out as if they were broken, but not counted; "": none.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, num_records: int, max_share: float = 0.05, skip: str = ""):
         self.path, self._allowed = pathlib.Path(path), max_share * num_records
         self._num_records, self._max_share = num_records, max_share
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        self.files = {json.loads(line)["path"] for line in lines}
+        self.files = set(_paths(self.path)) if self.path.exists() else set()
+        self._skipped = set(_paths(pathlib.Path(skip).expanduser())) if skip else set()
+
+    def __contains__(self, path: str) -> bool:
+        return path in self.files or path in self._skipped
 
     def add(self, path: str, reason: str) -> None:
         """Raises RuntimeError once more than `max_share` of the records are broken."""
-        if path in self.files:
+        if path in self:
             return
         self.files.add(path)
         log.warning("cannot decode %s: %s", path, reason)
@@ -90,8 +121,18 @@ class Quarantine:
             )
 
 
+def _paths(file: pathlib.Path) -> list[str]:
+    """The files that a quarantine names."""
+    if not file.is_file():
+        raise FileNotFoundError(f"quarantine file {file} does not exist")
+    try:
+        return [json.loads(line)["path"] for line in file.read_text().splitlines()]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f'{file}: expected lines {{"path": ..., "reason": ...}}') from error
+
+
 def train_batches(
-    records: Sequence[VideoRecord],
+    records: Sequence,
     protocol: Protocol,
     *,
     seed: int,
@@ -99,118 +140,158 @@ def train_batches(
     first_step: int,
     num_steps: int,
     quarantine: Quarantine,
-    num_workers: int = 2,
-    shard: Shard = Shard(),
+    loader: Loader = Loader(),
+    power: float | None = None,
 ) -> Iterator[Batch]:
     """The batches of steps `first_step` .. `num_steps - 1`.
 
-    Each: `video` uint8 [b, v, t, h, w, c], `label` int32 [b], `record` int32 [b], b = batch_size / shard.count. A file
-    that cannot be decoded goes to the quarantine; another record, drawn from (seed, epoch, record), takes its place.
+    Each: `video` uint8 [b, v, t, h, w, c], `label` int32 [b] or float32 [b, k], `record` int32 [b], b = batch_size /
+    shard.count. A file that cannot be decoded goes to the quarantine; another record, drawn from (seed, epoch,
+    record), takes its place. `power`: see `Order`.
 
     Raises:
       ValueError: batch_size does not divide by the hosts. RuntimeError: too many broken files.
     """
-    local = _local_size(batch_size, shard)
+    local = _local_size(batch_size, loader.shard)
+    order = Order(records, seed=seed, power=power)
 
-    def load(position: int) -> dict:
-        step, slot = divmod(position, local)
-        place = step * batch_size + shard.index * local + slot
-        epoch, record = train_record(place, seed=seed, num_records=len(records))
+    def load(position: int, read: Callable, out: np.ndarray) -> dict:
         broken = []
-        for candidate in _candidates(seed, epoch, record, len(records)):
+        for place in order.candidates(position):
+            record = records[place.record]
+            if record.path in quarantine:
+                continue
             try:
-                video = read_clip(records[candidate].path, protocol, rngs=record_rngs(seed, epoch, candidate))
+                clip = read(record, place, out=out)
             except VideoError as error:
                 broken.append((error.path, error.reason))
                 continue
-            return dict(video=video, label=records[candidate].label, record=candidate, broken=broken)
+            return dict(label=clip.label, record=place.record, broken=broken)
         raise RuntimeError("not one of the videos can be decoded")
 
-    positions = range(first_step * local, num_steps * local)
-    return _batches(load, positions, local, num_workers=num_workers, quarantine=quarantine)
+    def batch(step: int) -> range:
+        first = (first_step + step) * batch_size + loader.shard.index * local
+        return range(first, first + local)
+
+    return _batches(load, batch, num_steps - first_step, protocol, loader, quarantine)
 
 
 def eval_batches(
-    records: Sequence[VideoRecord],
-    protocol: Protocol,
-    *,
-    batch_size: int,
-    quarantine: Quarantine,
-    num_workers: int = 2,
-    shard: Shard = Shard(),
+    records: Sequence, protocol: Protocol, *, batch_size: int, quarantine: Quarantine, loader: Loader = Loader()
 ) -> Iterator[Iterator[Batch]]:
     """Passes over all records in order, for ever; every pass is an iterator of its batches.
 
     As in training, and `mask` bool [b]: False for what fills the last batch and for files that cannot be decoded. All
-    hosts get the same number of batches. The worker processes live from pass to pass.
+    hosts get the same number of batches. The reader processes live from pass to pass.
     """
-    local = _local_size(batch_size, shard)
+    local = _local_size(batch_size, loader.shard)
     batches_per_pass = -(-len(records) // batch_size)
+    no_label = np.zeros_like(records[0].label)
 
-    def nothing(broken: list) -> dict:
-        return dict(video=np.zeros(protocol.clip_shape, np.uint8), label=0, record=-1, mask=False, broken=broken)
+    def nothing(out: np.ndarray, *, broken: list) -> dict:
+        out[...] = 0
+        return dict(label=no_label, record=-1, mask=False, broken=broken)
 
-    def load(position: int) -> dict:
-        step, slot = divmod(position % (batches_per_pass * local), local)
-        record = step * batch_size + shard.index * local + slot
-        if record >= len(records):
-            return nothing(broken=[])
+    def load(position: int, read: Callable, out: np.ndarray) -> dict:
+        if position >= len(records) or records[position].path in quarantine:
+            return nothing(out, broken=[])
         try:
-            video = read_clip(records[record].path, protocol, rngs=lambda stage: None)
+            clip = read(records[position], out=out)
         except VideoError as error:
-            return nothing(broken=[(error.path, error.reason)])
-        return dict(video=video, label=records[record].label, record=record, mask=True, broken=[])
+            return nothing(out, broken=[(error.path, error.reason)])
+        return dict(label=clip.label, record=position, mask=True, broken=[])
 
-    positions = range(0, sys.maxsize // local * local)
-    batches = _batches(load, positions, local, num_workers=num_workers, quarantine=quarantine)
+    def batch(step: int) -> range:
+        first = step % batches_per_pass * batch_size + loader.shard.index * local
+        return range(first, first + local)
+
+    batches = _batches(load, batch, 2**31, protocol, loader, quarantine)
     with contextlib.closing(batches):
         while True:
             yield itertools.islice(batches, batches_per_pass)
 
 
-def _batches(load, positions: range, size: int, *, num_workers: int, quarantine: Quarantine) -> Iterator[Batch]:
-    import grain
-    from absl import flags
+def build_dataloader(
+    records: Sequence,
+    protocol: Protocol,
+    *,
+    videos_per_gpu: int,
+    quarantine: Quarantine,
+    num_gpus: int = 1,
+    shuffle: bool = True,
+    seed: int = 0,
+    epoch: int = 0,
+    drop_last: bool = False,
+    loader: Loader = Loader(),
+) -> Iterator[Batch]:
+    """One epoch in batches of `num_gpus * videos_per_gpu`, the last one smaller unless `drop_last`.
 
-    if not flags.FLAGS.is_parsed():  # grain hands the flags to its workers; outside absl programs nobody parsed them
-        flags.FLAGS.mark_as_parsed()
-    steps = range(positions.start // size, positions.stop // size)
-    dataset = grain.MapDataset.source(steps).map(
-        lambda step: _collate([load(position) for position in range(step * size, (step + 1) * size)])
-    )
-    # Without workers, one thread decodes ahead; with them, each holds two batches ready.
-    dataset = dataset.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2))
-    if num_workers:
-        options = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
-        dataset = dataset.mp_prefetch(options, worker_init_fn=_start_worker)
-        # Clips go through shared memory; labels and the like travel in the message itself.
-        messages = grain.experimental.DatasetOptions(min_shm_size=2**16)
-        dataset = grain.experimental.WithOptionsIterDataset(dataset, messages)
-    with contextlib.closing(iter(dataset)) as batches:
-        for batch in batches:
-            for path, reason in batch.pop("broken"):
-                quarantine.add(path, reason)
-            yield batch
+    For loops of one's own: training and evaluation use `train_batches` and `eval_batches`, whose batches are all of
+    one size. With `shuffle`, order and draws are those of `epoch` in a training run with `seed`; without, records
+    come in their order, in the test-time form. Broken files are left out.
+
+    Source: the API entry build_dataloader (`workers_per_gpu` is `loader.num_workers`).
+    """
+    size = videos_per_gpu * num_gpus
+    order = epoch_order(seed, epoch, len(records)) if shuffle else np.arange(len(records))
+    mine = order[loader.shard.index :: loader.shard.count]
+    num_batches = len(mine) // size if drop_last else -(-len(mine) // size)
+
+    def load(record: int, read: Callable, out: np.ndarray) -> dict:
+        try:
+            clip = read(records[record], Place(seed, epoch, record) if shuffle else None, out=out)
+        except VideoError as error:
+            return dict(label=np.zeros_like(records[0].label), record=-1, broken=[(error.path, error.reason)])
+        return dict(label=clip.label, record=record, broken=[])
+
+    def batch(step: int) -> list[int]:
+        return mine[step * size : (step + 1) * size].tolist()
+
+    for full in _batches(load, batch, num_batches, protocol, loader, quarantine):
+        kept = full["record"] >= 0
+        yield full if kept.all() else {name: values[kept] for name, values in full.items()}
+
+
+def _batches(
+    load: Callable, jobs: Callable, num_batches: int, protocol: Protocol, loader: Loader, quarantine: Quarantine
+) -> Iterator[Batch]:
+    """Batch k holds what `load(job, read, out)` makes of `jobs(k)`; two are under way while one is used."""
+    import grain
+
+    shape = protocol.clip_shape
+    workers = max(loader.num_workers, 1)
+
+    with (
+        contextlib.closing(Readers(protocol, loader.num_workers, timeout=loader.timeout)) as readers,
+        ThreadPoolExecutor(workers, thread_name_prefix="reader") as threads,
+    ):
+
+        def make(step: int) -> Batch:
+            todo = jobs(step)
+            video = np.empty((len(todo), *shape), np.uint8)
+            items = list(threads.map(lambda k: load(todo[k], readers.read, video[k]), range(len(todo))))
+            return dict(video=video, **_collate(items))
+
+        dataset = grain.MapDataset.source(range(num_batches)).map(make)
+        ahead = grain.ReadOptions(num_threads=min(2, workers), prefetch_buffer_size=2)
+        with contextlib.closing(iter(dataset.to_iter_dataset(ahead))) as batches:
+            try:
+                for batch in batches:
+                    for path, reason in batch.pop("broken"):
+                        quarantine.add(path, reason)
+                    yield batch
+            finally:
+                readers.close()  # what is under way ends now, and the threads with it
+                threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _collate(items: list[dict]) -> dict:
-    kinds = dict(video=np.uint8, label=np.int32, record=np.int32, mask=bool)
-    stack = lambda name: np.stack([item[name] for item in items]).astype(kinds[name], copy=False)
-    batch = {name: stack(name) for name in items[0] if name != "broken"}
+    labels = np.stack([item["label"] for item in items])
+    batch = dict(label=labels.astype(np.float32 if labels.ndim > 1 else np.int32))
+    for name, kind in dict(record=np.int32, mask=bool).items():
+        if name in items[0]:
+            batch[name] = np.array([item[name] for item in items], kind)
     return batch | dict(broken=[pair for item in items for pair in item["broken"]])
-
-
-def _start_worker(index: int, count: int) -> None:
-    """In a fresh worker: one core each, and no life after the trainer's, even if that is killed."""
-    import cv2
-
-    cv2.setNumThreads(1)
-
-    def follow_parent():
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=follow_parent, daemon=True).start()
 
 
 def _local_size(batch_size: int, shard: Shard) -> int:

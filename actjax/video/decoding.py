@@ -1,22 +1,15 @@
-"""Video files -> frames. One contract, `open_video`, whatever library reads the file."""
+"""Videos -> frames. One contract, `open_video`, whatever holds them and whatever library reads them."""
 
-import contextlib
+import inspect
+import io
 import os
-import re
 from typing import Protocol
 
 import numpy as np
 
+from actjax.video.errors import VideoError
 
-class VideoError(Exception):
-    """A file that cannot be decoded; `path` and `reason` say which and why."""
-
-    def __init__(self, path: str | os.PathLike, reason: str):
-        super().__init__(f"{path}: {reason}")
-        self.path, self.reason = str(path), reason
-
-    def __reduce__(self):
-        return type(self), (self.path, self.reason)
+__all__ = ["BACKENDS", "Video", "VideoError", "open_video"]
 
 
 class Video(Protocol):
@@ -27,62 +20,93 @@ class Video(Protocol):
     size: tuple[int, int]  # height, width
 
     def frames(self, indices: np.ndarray) -> np.ndarray:
-        """RGB uint8 [n, h, w, 3], one frame per index, in the order given; repeats are fine."""
+        """uint8 [n, h, w, 3] in RGB (flow: [n, h, w, 2]), one per index, in the order given; repeats are fine."""
 
 
-def open_video(path: str | os.PathLike, *, backend: str = "decord") -> Video:
-    """Opens a video file.
+def open_video(source: str | os.PathLike | bytes, *, backend: str = "decord", **options) -> Video:
+    """Opens a video. All backends give the same frames for the same indices, upright if the file says it is turned.
 
     Args:
-      path: the file.
-      backend: one of `BACKENDS`.
+      source: a file (for "rawframes" a folder), an fsspec URL (`gs://...`, `s3://...`, `memory://...`), or the bytes
+        of a file.
+      backend: one of `BACKENDS`: "decord"; "pyav", which skips frames that no other needs; "opencv"; "rawframes".
+      options: "pyav": `threads`, of the codec. "rawframes": `num_frames` (None counts the files), `offset`,
+        `filename_tmpl`, `start_index`, `modality` "RGB" or "Flow" (pictures "x" and "y" of the template).
 
     Raises:
-      VideoError: the file is missing, damaged, or holds no frames; later, from `frames`, a frame cannot be decoded.
+      VideoError: the source is missing, damaged, or holds no frames; later, from `frames`, a frame cannot be decoded.
       IndexError: from `frames`, an index outside [0, num_frames).
-      ValueError: an unknown backend.
+      ValueError: an unknown backend or option. ImportError: a package is missing; says which.
+
+    Source: the API entries DecordInit, PyAVInit, OpenCVInit, RawFrameDecode and their decoders.
     """
     if backend not in BACKENDS:
         raise ValueError(f"open_video: backend={backend!r}; choose from {sorted(BACKENDS)}")
-    if not os.path.exists(path):
-        raise VideoError(path, "no such file")
-    return BACKENDS[backend](path)
+    reader = _reader(backend)
+    known = list(inspect.signature(reader).parameters)[1:]
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(f"open_video: backend {backend!r} does not take {unknown}; it takes {known}")
+    return _Checked(reader(_content(source, folder=backend == "rawframes"), **options), _name(source))
 
 
-class _Decord:
-    def __init__(self, path):
-        import decord
+BACKENDS = ("decord", "opencv", "pyav", "rawframes")
 
-        # decord raises its own error, which is no RuntimeError, and RuntimeError itself.
-        self._path, self._errors = path, (decord.DECORDError, RuntimeError)
-        with _blame(path, self._errors):
-            # One thread: the loader runs many readers at once, each on a core of its own.
-            self._reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
-            self.num_frames, self.fps = len(self._reader), float(self._reader.get_avg_fps())
+
+def _reader(backend: str):
+    from actjax.video import pictures, readers
+
+    return {
+        "decord": readers.Decord,
+        "pyav": readers.PyAV,
+        "opencv": readers.OpenCV,
+        "rawframes": pictures.Rawframes,
+    }[backend]
+
+
+class _Checked:
+    """A reader with its errors named after the source and its indices checked; decodes every frame once."""
+
+    def __init__(self, reader, name: str):
+        self._reader, self._name = reader, name
+        with reader.blame(name):
+            reader.open()
+        self.num_frames, self.fps = reader.num_frames, reader.fps
         if self.num_frames < 1:
-            raise VideoError(path, "no frames")
+            raise VideoError(name, "no frames")
 
     @property
-    def size(self):
+    def size(self) -> tuple[int, int]:
         return self.frames(np.array([0])).shape[1:3]
 
-    def frames(self, indices):
+    def frames(self, indices) -> np.ndarray:
         indices = np.asarray(indices).ravel()
         if indices.size and (indices.min() < 0 or indices.max() >= self.num_frames):
-            raise IndexError(f"{self._path}: frames {indices} of a video that has {self.num_frames}")
-        with _blame(self._path, self._errors):
-            return self._reader.get_batch(indices.tolist()).asnumpy()
+            raise IndexError(f"{self._name}: frames {indices} of a video that has {self.num_frames}")
+        needed, places = np.unique(indices, return_inverse=True)
+        with self._reader.blame(self._name):
+            frames = self._reader.read(needed)
+        return frames if np.array_equal(needed, indices) else frames[places]
 
 
-@contextlib.contextmanager
-def _blame(path, errors):
-    """The decoding library's own `errors` -> VideoError."""
-    try:
-        yield
-    except errors as error:
-        # decord puts "[time] file.cc:line: " before its words, once per layer it passed.
-        text = re.sub(r"\[\d\d:\d\d:\d\d\] \S+: ", "", str(error)).strip()
-        raise VideoError(path, text.splitlines()[-1] if text else type(error).__name__) from error
+def _name(source) -> str:
+    return f"<{len(source)} bytes>" if isinstance(source, bytes) else os.fspath(source)
 
 
-BACKENDS = {"decord": _Decord}
+def _content(source, *, folder: bool) -> str | io.BytesIO:
+    """A path, or the content of what is no local file."""
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    path = os.fspath(source)
+    if "://" in path and not folder:
+        try:
+            import fsspec
+        except ImportError as error:
+            raise ImportError(f"{path}: URLs need fsspec; pip install 'actjax[remote]'") from error
+        try:
+            with fsspec.open(path, "rb") as file:
+                return io.BytesIO(file.read())
+        except (OSError, ValueError) as error:
+            raise VideoError(path, f"cannot be read: {error}") from error
+    if not os.path.exists(path) and "://" not in path:
+        raise VideoError(path, "no such file")
+    return path

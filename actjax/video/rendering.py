@@ -1,58 +1,108 @@
 """Pixels: the one place where decoded frames are cut, resampled and mirrored."""
 
+import math
+
 import numpy as np
 
 from actjax.video.views import Step, View
 
 INTERPOLATIONS = ("bilinear", "nearest", "bicubic", "area", "lanczos")
+MODALITIES = ("RGB", "Flow")
 
 
-def render(frames: np.ndarray, views, *, interpolation: str = "bilinear", fused: bool = True) -> np.ndarray:
+def render(
+    frames: np.ndarray, views, *, interpolation: str = "bilinear", fused: bool = True, modality: str = "RGB"
+) -> np.ndarray:
     """The pictures that `views` take from every frame -> uint8 [views * n, h, w, c], view by view.
 
     Args:
-      frames: uint8 [n, h, w, c] (or [n, h, w] for flow components).
+      frames: uint8 [n, h, w, c], or [n, h, w] without channels; optical flow [n, h, w, 2]: x, y.
       views: a `View` or a list of views of one size.
       interpolation: one of `INTERPOLATIONS`.
-      fused: one cut and one resample, with the source box rounded to whole pixels (the reference's `lazy=True` and
-        Fuse). False: every remembered step for itself, as the reference does without `lazy`. The two differ by
-        about one grey level on average.
+      fused: one cut and one resample, with the source box rounded to whole pixels, at least one (the reference's
+        `lazy=True` and Fuse). False: every remembered step for itself, as the reference does without `lazy`. The two
+        differ by about one grey level on average.
+      modality: one of `MODALITIES`. In mirrored flow x becomes 255 - x.
 
     Raises:
-      ValueError: no views, views of several sizes, or an unknown interpolation.
+      ValueError: no views, views of several sizes, an unknown interpolation or modality, flow without two channels, a
+        view that turns flow upside down (the reference has no rule for it).
+
+    Source: the API entries Resize, Flip, Fuse. Fixed: fused flow turns x round too.
     """
     views = [views] if isinstance(views, View) else list(views)
+    _check(frames, views, interpolation, modality)
+    height, width = (int(side) for side in views[0].size)
+    out = np.empty((len(views), len(frames), height, width, *frames.shape[3:]), frames.dtype)
+    for view, pictures in zip(views, out, strict=True):
+        whole = Step(_rounded(view.box), view.size, view.flip, view.flip_vertical)
+        steps = (whole,) if fused or not view.steps else view.steps
+        taken = frames
+        for step in steps[:-1]:
+            taken = _take(taken, step, interpolation, modality)
+        _take(taken, steps[-1], interpolation, modality, out=pictures)
+    return out.reshape(-1, *out.shape[2:])
+
+
+def _check(frames, views, interpolation, modality) -> None:
     if not views or len({tuple(view.size) for view in views}) != 1:
         raise ValueError(f"render: expected views of one size, got sizes {[tuple(view.size) for view in views]}")
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"render: interpolation={interpolation!r}; choose from {INTERPOLATIONS}")
-    height, width = (int(side) for side in views[0].size)
-    out = np.empty((len(views) * len(frames), height, width, *frames.shape[3:]), frames.dtype)
-    for i, view in enumerate(views):
-        steps = (Step(_rounded(view.box), view.size, view.flip),) if fused else view.steps
-        for j, frame in enumerate(frames):
-            for step in steps:
-                frame = _take(frame, step, interpolation)
-            out[i * len(frames) + j] = frame
-    return out
+    if modality not in MODALITIES:
+        raise ValueError(f"render: modality={modality!r}; choose from {MODALITIES}")
+    if modality == "Flow":
+        if frames.ndim != 4 or frames.shape[3] != 2:
+            raise ValueError(f"render: flow of shape {frames.shape}; expected [n, h, w, 2]: x, y")
+        if any(each.flip_vertical for view in views for each in (view, *view.steps)):
+            raise ValueError('render: a view turns flow upside down; use direction="horizontal"')
 
 
 def _rounded(box) -> tuple[int, ...]:
-    return tuple(int(np.rint(edge)) for edge in box)
+    """The whole pixels nearest to the edges of a box, at least one in each direction."""
+    x0, x1 = _side(box[0], box[2])
+    y0, y1 = _side(box[1], box[3])
+    return x0, y0, x1, y1
 
 
-def _take(frame: np.ndarray, step: Step, interpolation: str) -> np.ndarray:
+def _side(low, high) -> tuple[int, int]:
+    begin, end = round(float(low)), round(float(high))
+    return (begin, end) if begin < end else (math.floor(low), math.floor(low) + 1)
+
+
+def _take(frames: np.ndarray, step: Step, interpolation: str, modality: str, *, out=None) -> np.ndarray:
+    """One step on all frames [n, h, w, ...] -> `out`, or a new array."""
     x0, y0, x1, y1 = (int(edge) for edge in step.box)
     height, width = (int(side) for side in step.size)
-    picture = frame[y0:y1, x0:x1]
-    if picture.shape[:2] != (height, width):
-        picture = _resize(picture, height, width, interpolation)
-    return picture[:, ::-1] if step.flip else picture
+    frames = frames[:, y0:y1, x0:x1]
+    if out is None:
+        out = np.empty((len(frames), height, width, *frames.shape[3:]), frames.dtype)
+    if (y1 - y0, x1 - x0) == (height, width):
+        out[:] = frames
+    else:
+        _resize(frames, out, interpolation)
+    if step.flip:
+        _mirror(out, modality)
+    if step.flip_vertical:
+        out[:] = out[:, ::-1]
+    return out
 
 
-def _resize(picture: np.ndarray, height: int, width: int, interpolation: str) -> np.ndarray:
+def _resize(frames: np.ndarray, out: np.ndarray, interpolation: str) -> None:
     import cv2
 
     codes = (cv2.INTER_LINEAR, cv2.INTER_NEAREST, cv2.INTER_CUBIC, cv2.INTER_AREA, cv2.INTER_LANCZOS4)
     code = codes[INTERPOLATIONS.index(interpolation)]
-    return cv2.resize(picture, (width, height), interpolation=code)
+    size = out.shape[2], out.shape[1]
+    for frame, picture in zip(frames, out, strict=True):
+        cv2.resize(frame, size, dst=picture, interpolation=code)
+
+
+def _mirror(pictures: np.ndarray, modality: str) -> None:
+    """Turns pictures [n, h, w, ...] left-right in place: one call of OpenCV over all their rows."""
+    import cv2
+
+    rows = pictures.reshape(-1, *pictures.shape[2:])
+    cv2.flip(rows, 1, dst=rows)
+    if modality == "Flow":
+        np.subtract(255, pictures[..., 0], out=pictures[..., 0])

@@ -9,9 +9,9 @@ computed in NumPy, also under a trace.
 
 import numpy as np
 
+from actjax.video.clip_frames import check_counts, clip_frames
 from actjax.video.draws import below, check_draws
-
-OUT_OF_BOUND_OPTS = ("loop", "repeat_last")
+from actjax.video.proposal_sampling import sample_proposal_frames as sample_proposal_frames
 
 
 def sample_frames(
@@ -47,10 +47,14 @@ def sample_frames(
     Source: the API entry SampleFrames. Kept from the reference: the last `num_frames - span + 1 mod num_clips` starts
     are never drawn. Fixed: `twice_sample` gives twice the clips for short videos too.
     """
-    counts = dict(num_frames=num_frames, clip_len=clip_len, frame_interval=frame_interval, num_clips=num_clips)
-    _at_least_one("sample_frames", **counts)
-    if out_of_bound_opt not in OUT_OF_BOUND_OPTS:
-        raise ValueError(f"sample_frames: out_of_bound_opt={out_of_bound_opt!r}; choose from {OUT_OF_BOUND_OPTS}")
+    check_counts(
+        "sample_frames",
+        out_of_bound_opt=out_of_bound_opt,
+        num_frames=num_frames,
+        clip_len=clip_len,
+        frame_interval=frame_interval,
+        num_clips=num_clips,
+    )
     span = clip_len * frame_interval
     if u is None:
         starts = _middle_starts(num_frames, span=span, num_clips=num_clips, twice_sample=twice_sample)
@@ -59,12 +63,81 @@ def sample_frames(
     else:
         check_draws("sample_frames", (num_clips,), u=u)
         starts = _random_starts(num_frames, span=span, num_clips=num_clips, u=u)
-    xp = starts.__array_namespace__()
-    indices = starts[:, None] + frame_interval * xp.arange(clip_len)
-    if jitter is not None:
-        check_draws("sample_frames", indices.shape, jitter=jitter)
-        indices = indices + below(frame_interval, jitter)
-    return _within(indices, num_frames, out_of_bound_opt)
+    clip = dict(clip_len=clip_len, frame_interval=frame_interval, out_of_bound_opt=out_of_bound_opt, jitter=jitter)
+    return clip_frames("sample_frames", starts, num_frames, **clip)
+
+
+def dense_sample_frames(
+    num_frames: int,
+    *,
+    clip_len: int,
+    frame_interval: int = 1,
+    num_clips: int = 1,
+    sample_range: int = 64,
+    num_sample_positions: int = 10,
+    out_of_bound_opt: str = "loop",
+    u=None,
+    jitter=None,
+):
+    """Frames of `num_clips` clips within one window of the video -> int64 [clips, clip_len], 0-based.
+
+    The clips start `sample_range // num_clips` frames apart. The window starts at a random place (`u`), or at
+    `num_sample_positions` places spread over the video (`u=None`): then there are that many times `num_clips` clips,
+    window by window.
+
+    Args:
+      num_frames: length of the video, at least 1.
+      clip_len, frame_interval, num_clips, out_of_bound_opt: as in `sample_frames`.
+      sample_range: length of the window in frames; a shorter video is one window.
+      num_sample_positions: windows at test time.
+      u: one draw, [1], for training; None for testing.
+      jitter: draws [clips, clip_len]; moves every frame by up to `frame_interval - 1`. None: no jitter.
+
+    Raises:
+      ValueError: a count below 1, an unknown `out_of_bound_opt`, draws of the wrong shape.
+
+    Source: the API entry DenseSampleFrames. Kept from the reference: training never draws the last window.
+    """
+    check_counts(
+        "dense_sample_frames",
+        out_of_bound_opt=out_of_bound_opt,
+        num_frames=num_frames,
+        clip_len=clip_len,
+        frame_interval=frame_interval,
+        num_clips=num_clips,
+        sample_range=sample_range,
+        num_sample_positions=num_sample_positions,
+    )
+    last = max(0, num_frames - sample_range)
+    if u is None:
+        windows = np.linspace(0, last, num_sample_positions).astype(np.int64)
+    else:
+        check_draws("dense_sample_frames", (1,), u=u)
+        windows = below(max(last, 1), u)
+    xp = windows.__array_namespace__()
+    starts = (windows[:, None] + (sample_range // num_clips) * xp.arange(num_clips)) % num_frames
+    clip = dict(clip_len=clip_len, frame_interval=frame_interval, out_of_bound_opt=out_of_bound_opt, jitter=jitter)
+    return clip_frames("dense_sample_frames", starts.reshape(-1), num_frames, **clip)
+
+
+def untrimmed_sample_frames(num_frames: int, *, clip_len: int = 1, frame_interval: int = 16) -> np.ndarray:
+    """A clip of adjacent frames around every `frame_interval`-th frame -> int64 [clips, clip_len], 0-based.
+
+    For extracting features of a whole video. Frames beyond either end become the first or last one.
+
+    Raises:
+      ValueError: a count below 1, or a video of at most `frame_interval // 2` frames: it has no centre.
+
+    Source: the API entry UntrimmedSampleFrames.
+    """
+    check_counts("untrimmed_sample_frames", num_frames=num_frames, clip_len=clip_len, frame_interval=frame_interval)
+    centres = np.arange(frame_interval // 2, num_frames, frame_interval)
+    if not centres.size:
+        raise ValueError(
+            f"untrimmed_sample_frames: num_frames={num_frames}; the first clip is around frame {frame_interval // 2}; "
+            "make frame_interval smaller"
+        )
+    return np.clip(centres[:, None] - clip_len // 2 + np.arange(clip_len), 0, num_frames - 1)
 
 
 def _random_starts(num_frames: int, *, span: int, num_clips: int, u):
@@ -91,21 +164,3 @@ def _middle_starts(num_frames: int, *, span: int, num_clips: int, twice_sample: 
     begins = np.arange(num_clips) * part
     middles = np.trunc(begins + part / 2)
     return np.concatenate([middles, begins]) if twice_sample else middles
-
-
-def _within(indices, num_frames: int, out_of_bound_opt: str):
-    """Brings indices [clips, clip_len] into [0, num_frames) -> int."""
-    xp = indices.__array_namespace__()
-    if out_of_bound_opt == "loop":
-        indices = indices % num_frames
-    else:
-        legal = indices < num_frames
-        last = xp.max(xp.where(legal, indices, 0), axis=1, keepdims=True)
-        indices = xp.where(legal, indices, last)
-    return indices.astype(int)
-
-
-def _at_least_one(function: str, **counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{function}: {name}={count}; must be at least 1")

@@ -12,25 +12,30 @@ import numpy as np
 
 from actjax.video.draws import below, check_draws
 
+DIRECTIONS = ("horizontal", "vertical")
+
 
 class Step(NamedTuple):
-    """One operation: cut `box` (pixels of the picture before), resize to `size`, mirror if `flip`."""
+    """One operation: cut `box` (pixels of the picture before), resize to `size`, then mirror, as in a `View`."""
 
     box: tuple
     size: tuple
     flip: bool = False
+    flip_vertical: bool = False
 
 
 class View(NamedTuple):
-    """A picture taken from a frame: the source `box`, the output `size` (height, width), mirrored left-right or not.
+    """A picture taken from a frame: the source `box`, the output `size` (height, width), and how it is mirrored.
 
-    `steps` remembers the operations it was composed of, for rendering them one by one.
+    `flip` mirrors left-right, `flip_vertical` upside down. `steps` remembers the operations the view was composed of,
+    for rendering them one by one.
     """
 
     box: tuple
     size: tuple
     flip: bool = False
     steps: tuple[Step, ...] = ()
+    flip_vertical: bool = False
 
 
 def whole(height: int, width: int) -> View:
@@ -48,13 +53,14 @@ def resize(view, width=None, *, scale, keep_ratio: bool = True) -> View:
       keep_ratio: keep the aspect ratio.
 
     Raises:
-      TypeError: `scale` is neither a float nor two numbers. ValueError: a side or factor that is not positive.
+      TypeError: `scale` is neither a float (with `keep_ratio`) nor two numbers. ValueError: a side or
+        factor that is not positive.
 
     Source: the API entry Resize; sides round half up in float64, as there. Sizes must be static with `keep_ratio`.
     """
     view = _view(view, width)
     height, width = view.size
-    if isinstance(scale, float):
+    if isinstance(scale, float) and keep_ratio:
         if not scale > 0:
             raise ValueError(f"resize: scale={scale}; must be positive")
         size = _scaled(height, width, scale)
@@ -69,7 +75,7 @@ def resize(view, width=None, *, scale, keep_ratio: bool = True) -> View:
                 raise ValueError(f"resize: scale={tuple(scale)}; sides must be positive, at most one of them -1")
             size = _scaled(height, width, min(long / max(height, width), short / min(height, width)))
     else:
-        raise TypeError(f"resize: scale={scale!r}; expected a float factor or two sides")
+        raise TypeError(f"resize: scale={scale!r}; expected a float factor (with keep_ratio) or two sides")
     return view._replace(size=size, steps=view.steps + (Step((0, 0, width, height), size),))
 
 
@@ -84,8 +90,164 @@ def center_crop(view, width=None, *, crop_size) -> View:
       ValueError: the crop does not fit (the reference returns nonsense there). Source: the API entry CenterCrop.
     """
     view = _view(view, width)
-    crop_height, crop_width = _fitting("center_crop", view, crop_size)
-    return _crop(view, (view.size[1] - crop_width) // 2, (view.size[0] - crop_height) // 2, crop_height, crop_width)
+    height, width = _fitting("center_crop", view, crop_size)
+    return _crop(view, (view.size[1] - width) // 2, (view.size[0] - height) // 2, height, width)
+
+
+def three_crop(view, width=None, *, crop_size) -> list[View]:
+    """Three crops along one side: both ends, then the middle (left, right, middle, or top, bottom, middle).
+
+    Args:
+      view, width: a `View`, or the height and width of the frame.
+      crop_size: side of a square, or height, width; one of them is that of the picture.
+
+    Raises:
+      ValueError: the crop does not fit, or has neither side of the picture. Source: the API entry ThreeCrop.
+    """
+    view = _view(view, width)
+    height, width = _fitting("three_crop", view, crop_size)
+    if height == view.size[0]:
+        step = (view.size[1] - width) // 2
+        return [_crop(view, x, 0, height, width) for x in (0, 2 * step, step)]
+    if width == view.size[1]:
+        step = (view.size[0] - height) // 2
+        return [_crop(view, 0, y, height, width) for y in (0, 2 * step, step)]
+    raise ValueError(
+        f"three_crop: crop {height}x{width} of {view.size[0]}x{view.size[1]}; one side must be equal; resize first"
+    )
+
+
+def ten_crop(view, width=None, *, crop_size) -> list[View]:
+    """The four corners and the centre, each as it is and then mirrored left-right.
+
+    Args:
+      view, width: a `View`, or the height and width of the frame.
+      crop_size: side of a square, or height, width.
+
+    Raises:
+      ValueError: the crop does not fit (the reference returns nonsense there). Source: the API entry TenCrop. The far
+        corners lie at four quarters of the free room, each rounded down: up to 3 pixels short of the border.
+    """
+    view = _view(view, width)
+    height, width = _fitting("ten_crop", view, crop_size)
+    step_x, step_y = (view.size[1] - width) // 4, (view.size[0] - height) // 4
+    crops = [_crop(view, column * step_x, row * step_y, height, width) for column, row in _FIXED_PLACES[:5]]
+    return [each for crop in crops for each in (crop, _mirror(crop, flip=True))]
+
+
+def random_crop(view, width=None, *, size: int, u) -> View:
+    """A square at a drawn place.
+
+    Args:
+      view, width: a `View`, or the height and width of the frame.
+      size: side of the square.
+      u: draws [2]: column, row.
+
+    Raises:
+      TypeError: `size` is no whole number. ValueError: the square does not fit, or draws that are not [2].
+
+    Source: the API entry RandomCrop. Kept from the reference: where there is room, the square never touches the right
+    or the lower border (its left column is one of 0 .. width - size - 1); `multi_group_crop` draws every place.
+    """
+    view = _view(view, width)
+    if not isinstance(size, (int, np.integer)):
+        raise TypeError(f"random_crop: size={size!r}; expected a whole number, the side of a square")
+    _fitting("random_crop", view, size)
+    check_draws("random_crop", (2,), u=u)
+    height, width = view.size
+    return _crop(view, below(max(width - size, 1), u[0]), below(max(height - size, 1), u[1]), size, size)
+
+
+def multi_group_crop(view, width=None, *, crop_size, groups: int, u) -> list[View]:
+    """Crops of one size at `groups` drawn places, every place equally likely.
+
+    Args:
+      view, width: a `View`, or the height and width of the frame.
+      crop_size: side of a square, or height, width.
+      groups: number of crops.
+      u: draws [groups, 2]: column, row.
+
+    Raises:
+      TypeError: `groups` or `crop_size` hold no whole numbers. ValueError: `groups` below 1, the crop does not fit, or
+        draws of the wrong shape. Source: the API entry MultiGroupCrop.
+    """
+    view = _view(view, width)
+    if not isinstance(groups, (int, np.integer)):
+        raise TypeError(f"multi_group_crop: groups={groups!r}; expected a whole number")
+    if groups < 1:
+        raise ValueError(f"multi_group_crop: groups={groups}; must be at least 1")
+    height, width = _fitting("multi_group_crop", view, crop_size)
+    check_draws("multi_group_crop", (groups, 2), u=u)
+    xs, ys = below(view.size[1] - width + 1, u[:, 0]), below(view.size[0] - height + 1, u[:, 1])
+    return [_crop(view, xs[k], ys[k], height, width) for k in range(groups)]
+
+
+def random_resized_crop(view, width=None, *, u, area_range=(0.08, 1.0), aspect_ratio_range=(3 / 4, 4 / 3)) -> View:
+    """A crop of drawn area and aspect ratio at a drawn place; a `resize` to the network's input follows it.
+
+    Args:
+      view, width: a `View`, or the height and width of the frame.
+      u: draws [22]: ten areas, ten aspect ratios (uniform in their logarithm), column, row. The first of the ten
+        pairs that fits is taken; if none does, the centred square of the short side.
+      area_range: least and greatest area, as fractions of the picture's.
+      aspect_ratio_range: least and greatest width over height.
+
+    Raises:
+      ValueError: ranges that are not `0 < a <= b` (`b <= 1` for areas), draws that are not [22].
+
+    Source: the API entry RandomResizedCrop (GoogLeNet, arXiv:1409.4842, section 6). Draws of float32 may place a side
+    one pixel apart on NumPy and under jax, where the two round differently.
+    """
+    view = _view(view, width)
+    check_draws("random_resized_crop", (22,), u=u)
+    for name, pair, most in (("area_range", area_range, 1), ("aspect_ratio_range", aspect_ratio_range, math.inf)):
+        if len(pair) != 2 or not 0 < pair[0] <= pair[1] <= most:
+            raise ValueError(f"random_resized_crop: {name}={pair}; expected two numbers, 0 < a <= b <= {most}")
+    xp = u.__array_namespace__()
+    low, high = (math.log(ratio) for ratio in aspect_ratio_range)
+    areas = (area_range[0] + u[:10] * (area_range[1] - area_range[0])) * (view.size[0] * view.size[1])
+    return fitting_crop(view, areas=areas, aspect_ratios=xp.exp(low + u[10:20] * (high - low)), u=u[20:])
+
+
+def fitting_crop(view, width=None, *, areas, aspect_ratios, u) -> View:
+    """The first crop of a list of areas and aspect ratios that fits, or the centred square of the short side.
+
+    Args:
+      view, width: a `View`, or the height and width of the frame.
+      areas: in pixels of the picture, [k].
+      aspect_ratios: width over height, [k].
+      u: draws [2]: column, row.
+
+    Raises:
+      ValueError: draws that are not [2]. Source: the arithmetic of the API entry RandomResizedCrop.
+    """
+    view = _view(view, width)
+    height, width = view.size
+    check_draws("fitting_crop", (2,), u=u)
+    xp = areas.__array_namespace__()
+    widths, heights = xp.round(xp.sqrt(areas * aspect_ratios)), xp.round(xp.sqrt(areas / aspect_ratios))
+    fits = (widths <= width) & (heights <= height) & (xp.minimum(widths, heights) >= 1)
+    first, found, side = xp.argmax(fits), xp.any(fits), min(height, width)
+    crop_width, crop_height = (xp.where(found, sides[first], side) for sides in (widths, heights))
+    x = xp.where(found, below(width - crop_width + 1, u[0]), (width - side) // 2)
+    y = xp.where(found, below(height - crop_height + 1, u[1]), (height - side) // 2)
+    # [()]: `where` makes arrays without axes; a View holds numbers.
+    return _crop(view, x[()], y[()], crop_height.astype(int)[()], crop_width.astype(int)[()])
+
+
+def crop(view, width=None, *, box) -> View:
+    """The part `box` of the picture: x0, y0, x1, y1 in whole pixels of it, right and bottom exclusive.
+
+    Raises:
+      TypeError: edges that are not whole numbers. ValueError: a box that is empty or leaves the picture.
+    """
+    view = _view(view, width)
+    if len(box) != 4 or not all(isinstance(edge, (int, np.integer)) for edge in box):
+        raise TypeError(f"crop: box={box!r}; expected four whole numbers x0, y0, x1, y1")
+    x0, y0, x1, y1 = box
+    if not (0 <= x0 < x1 <= view.size[1] and 0 <= y0 < y1 <= view.size[0]):
+        raise ValueError(f"crop: box={tuple(box)} does not lie in a picture of {view.size[0]}x{view.size[1]}")
+    return _crop(view, x0, y0, y1 - y0, x1 - x0)
 
 
 def multi_scale_crop(
@@ -122,7 +284,7 @@ def multi_scale_crop(
     if num_fixed_crops not in (5, 13):
         raise ValueError(f"multi_scale_crop: num_fixed_crops={num_fixed_crops}; choose from (5, 13)")
     xp = u.__array_namespace__()
-    sizes = _crop_sizes(height, width, _pair("input_size", input_size), scales, max_wh_scale_gap)
+    sizes = _crop_sizes(height, width, _pair("multi_scale_crop: input_size", input_size), scales, max_wh_scale_gap)
     crop_height, crop_width = xp.asarray(sizes)[below(len(sizes), u[0])]
     free_x, free_y = width - crop_width, height - crop_height
     if random_crop:
@@ -155,14 +317,35 @@ def _crop_sizes(height, width, input_size, scales, max_gap) -> np.ndarray:
     )
 
 
-def flip(view, width=None, *, u, flip_ratio: float = 0.5) -> View:
-    """Mirrors the picture left-right if the draw `u` (a scalar) is below `flip_ratio`. Source: the API entry Flip."""
+def flip(view, width=None, *, u, flip_ratio: float = 0.5, direction: str = "horizontal") -> View:
+    """Mirrors the picture if the draw is below `flip_ratio`.
+
+    Args:
+      view, width: a `View`, or the height and width of the frame.
+      u: one draw, a scalar.
+      flip_ratio: how often it is mirrored.
+      direction: "horizontal" (left-right) or "vertical" (upside down).
+
+    Raises:
+      ValueError: `flip_ratio` outside [0, 1], an unknown direction. Source: the API entry Flip.
+    """
     view = _view(view, width)
     if not 0 <= flip_ratio <= 1:
         raise ValueError(f"flip: flip_ratio={flip_ratio}; must be in [0, 1]")
+    if direction not in DIRECTIONS:
+        raise ValueError(f"flip: direction={direction!r}; choose from {DIRECTIONS}")
     fires = u < flip_ratio
-    step = Step((0, 0, view.size[1], view.size[0]), view.size, fires)
-    return view._replace(flip=view.flip ^ fires, steps=view.steps + (step,))
+    return _mirror(view, flip=fires) if direction == "horizontal" else _mirror(view, flip_vertical=fires)
+
+
+def scale_factor(view: View) -> np.ndarray:
+    """How many pixels of the picture one pixel of the frame became, along x and y -> float32 [2].
+
+    Flow is measured in pixels: multiplied by this (`layout.normalize`) it stays true after a resize.
+    Source: the reference's `scale_factor`, which Resize writes.
+    """
+    x0, y0, x1, y1 = view.box
+    return np.array([view.size[1] / (x1 - x0), view.size[0] / (y1 - y0)], np.float32)
 
 
 def _view(view, width) -> View:
@@ -175,16 +358,23 @@ def _crop(view: View, x, y, height, width) -> View:
     """Cuts `height` x `width` at `x`, `y` of the picture out of `view`."""
     x0, y0, x1, y1 = view.box
     scale_x, scale_y = (x1 - x0) / view.size[1], (y1 - y0) / view.size[0]
-    # In a mirrored picture x counts from the right edge of the box.
+    # In a mirrored picture x counts from the right edge of the box, y from the lower one if it is upside down.
     left = x + view.flip * (view.size[1] - width - 2 * x)
-    left, top = x0 + left * scale_x, y0 + y * scale_y
+    top = y + view.flip_vertical * (view.size[0] - height - 2 * y)
+    left, top = x0 + left * scale_x, y0 + top * scale_y
     box = (left, top, left + width * scale_x, top + height * scale_y)
     step = Step((x, y, x + width, y + height), (height, width))
-    return View(box, (height, width), view.flip, view.steps + (step,))
+    return view._replace(box=box, size=(height, width), steps=view.steps + (step,))
+
+
+def _mirror(view: View, *, flip=False, flip_vertical=False) -> View:
+    step = Step((0, 0, view.size[1], view.size[0]), view.size, flip, flip_vertical)
+    flips = dict(flip=view.flip ^ flip, flip_vertical=view.flip_vertical ^ flip_vertical)
+    return view._replace(**flips, steps=view.steps + (step,))
 
 
 def _fitting(function: str, view: View, crop_size) -> tuple[int, int]:
-    height, width = _pair("crop_size", crop_size)
+    height, width = _pair(f"{function}: crop_size", crop_size)
     if height > view.size[0] or width > view.size[1]:
         raise ValueError(
             f"{function}: crop {height}x{width} does not fit into {view.size[0]}x{view.size[1]}; resize first"

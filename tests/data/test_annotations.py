@@ -34,7 +34,7 @@ def test_labels_and_names_must_fit_the_model(tmp_path):
     (tmp_path / "list.txt").write_text("one.mp4 3\n")
     (tmp_path / "names.txt").write_text("a\nb\n")
     lists = dict(train=str(tmp_path / "list.txt"), val=str(tmp_path / "list.txt"))
-    with pytest.raises(ValueError, match="label 3 of .* needs model.num_classes > 3"):
+    with pytest.raises(ValueError, match="list.txt, line 1: .*label 3 needs model.num_classes > 3"):
         videos(**lists, num_classes=3)
     with pytest.raises(ValueError, match="holds 2 names; model.num_classes is 4"):
         videos(**lists, num_classes=4, class_names=str(tmp_path / "names.txt"))

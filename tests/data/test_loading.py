@@ -3,10 +3,21 @@ import json
 
 import numpy as np
 import pytest
+from test_reader import Crashing, Hanging
 
 from actjax.data import stages
 from actjax.data.annotations import VideoRecord, load_annotations
-from actjax.data.loading import Quarantine, Shard, epoch_order, eval_batches, record_rngs, train_batches, train_record
+from actjax.data.loading import (
+    Loader,
+    Order,
+    Quarantine,
+    Shard,
+    build_dataloader,
+    epoch_order,
+    eval_batches,
+    train_batches,
+)
+from actjax.data.seeding import Place, stage_rngs
 
 SAMPLE = functools.partial(stages.sample_frames, num_clips=4)
 TRAIN = stages.Protocol(
@@ -25,9 +36,10 @@ def quarantine(tmp_path):
     return Quarantine(tmp_path / "quarantine.jsonl", num_records=64, max_share=0.5)
 
 
-def batches(records, quarantine, **options):
-    options = dict(seed=0, batch_size=8, first_step=0, num_steps=10, num_workers=0) | options
-    return list(train_batches(records, TRAIN, quarantine=quarantine, **options))
+def batches(records, quarantine, *, num_workers=0, shard=Shard(), protocol=TRAIN, **options):
+    options = dict(seed=0, batch_size=8, first_step=0, num_steps=10) | options
+    loader = Loader(num_workers, timeout=2.0, shard=shard)
+    return list(train_batches(records, protocol, quarantine=quarantine, loader=loader, **options))
 
 
 def assert_equal(left, right):
@@ -69,15 +81,28 @@ def test_hosts_share_the_global_batch(records, quarantine):
 
 def test_seed_changes_order_and_draws():
     assert (epoch_order(0, 0, 50) != epoch_order(1, 0, 50)).any()
-    assert train_record(60, seed=0, num_records=50) == (1, epoch_order(0, 1, 50)[10])
+    records = [VideoRecord("a.mp4", 0)] * 50
+    assert Order(records, seed=0).place(60) == Place(0, 1, epoch_order(0, 1, 50)[10])
     draws = {
-        record_rngs(seed, epoch, record)(stage).random()
+        stage_rngs(Place(seed, epoch, record))(stage).random()
         for seed in (0, 1)
         for epoch in (0, 1)
         for record in (0, 1)
         for stage in ("a", "b")
     }
     assert len(draws) == 16
+
+
+def test_power_draws_classes_by_their_counts():
+    labels = np.repeat([0, 1, 2], [10, 30, 60])
+    records = [VideoRecord(f"{k}.mp4", int(label)) for k, label in enumerate(labels)]
+    for power, law in ((1, (0.1, 0.3, 0.6)), (0, (1 / 3, 1 / 3, 1 / 3))):
+        order = Order(records, seed=4, power=power)
+        drawn = np.array([order.place(k).record for k in range(20_000)])
+        counts, expected = np.bincount(labels[drawn], minlength=3), np.array(law) * 20_000
+        assert ((counts - expected) ** 2 / expected).sum() < 28  # chi-square with 2 degrees, p = 1e-6
+        within = np.bincount(drawn[labels[drawn] == 0], minlength=10)
+        assert ((within - within.mean()) ** 2 / within.mean()).sum() < 46  # 9 degrees
 
 
 def test_broken_files_are_replaced_written_once_and_bounded(records, quarantine, tmp_path):
@@ -99,6 +124,61 @@ def test_broken_files_are_replaced_written_once_and_bounded(records, quarantine,
         batches(damaged, strict, num_steps=16)
 
 
+def test_hanging_and_crashing_decoders_do_not_end_a_run(records, quarantine):
+    damaged = list(records)
+    damaged[2], damaged[5] = Hanging(), Crashing()
+    taken = batches(damaged, quarantine, num_steps=16, num_workers=2)  # two epochs
+    order = np.concatenate([batch["record"] for batch in taken])
+    assert len(order) == 128 and not np.isin(order, [2, 5]).any()
+    rows = [json.loads(line) for line in quarantine.path.read_text().splitlines()]
+    assert {row["path"]: row["reason"] for row in rows} == {
+        "hanging.mp4": "decoding took more than 2 s",
+        "crashing.mp4": "the decoder crashed its process (SIGSEGV)",
+    }
+    assert len(rows) == 2
+
+
+def test_files_of_an_earlier_quarantine_are_not_opened(records, tmp_path, quarantine):
+    skipped = [records[k].path for k in (1, 8)]
+    path = tmp_path / "earlier.jsonl"
+    path.write_text("".join(json.dumps({"path": p, "reason": "old"}) + "\n" for p in skipped))
+    skipping = Quarantine(tmp_path / "own.jsonl", num_records=64, max_share=0.0, skip=str(path))
+    order = np.concatenate([batch["record"] for batch in batches(records, skipping, num_steps=8)])
+    assert len(order) == 64 and not np.isin(order, [1, 8]).any() and not skipping.files
+    passes = eval_batches(records, EVAL, batch_size=8, quarantine=skipping, loader=Loader(0))
+    seen = np.concatenate([batch["record"][batch["mask"]] for batch in next(passes)])
+    assert seen.tolist() == [k for k in range(64) if k not in (1, 8)]
+    passes.close()
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        Quarantine(tmp_path / "own.jsonl", num_records=1, skip=str(tmp_path / "none"))
+    path.write_text("not json\n")
+    with pytest.raises(ValueError, match="expected lines"):
+        Quarantine(tmp_path / "own.jsonl", num_records=1, skip=str(path))
+
+
+def test_label_vectors_become_rows(records, quarantine):
+    soft = [record._replace(label=np.float32([0.25, 0.75, 0])) for record in records]
+    batch = batches(soft, quarantine, num_steps=1)[0]
+    assert batch["label"].shape == (8, 3) and batch["label"].dtype == np.float32
+
+
+def test_mirrored_videos_swap_their_classes(records, quarantine):
+    view = functools.partial(stages.multi_scale, short_side=45, size=40, scales=(1,), flip_ratio=0.5)
+    protocol = TRAIN._replace(view=view, flip_labels=((0, 1),))
+    plain, swapped = (
+        np.concatenate([b["label"] for b in batches(records, quarantine, num_steps=16, protocol=p)])
+        for p in (TRAIN._replace(view=view), protocol)
+    )
+    changed = plain != swapped
+    assert set(plain[changed]) == {0, 1} and (plain[changed] + swapped[changed] == 1).all()
+    pairs = np.isin(plain, (0, 1))
+    assert 0.2 < changed[pairs].mean() < 0.8
+    vector = stages._label(
+        np.arange(4), [protocol.view(48, 64, rng=np.random.default_rng(1))[0]._replace(flip=True)], ((1, 3),)
+    )
+    assert vector.tolist() == [0, 3, 2, 1]
+
+
 def test_nothing_decodable(tmp_path, quarantine):
     with pytest.raises(RuntimeError, match="not one of the videos can be decoded"):
         batches([VideoRecord(str(tmp_path / "missing.mp4"), 0)] * 3, quarantine, batch_size=2)
@@ -109,18 +189,13 @@ def test_a_fault_in_the_code_is_not_a_broken_video(records, quarantine):
         raise ZeroDivisionError("a fault")
 
     with pytest.raises(ZeroDivisionError, match="a fault"):
-        list(
-            train_batches(
-                records,
-                TRAIN._replace(sample=fault),
-                seed=0,
-                batch_size=8,
-                first_step=0,
-                num_steps=1,
-                quarantine=quarantine,
-                num_workers=0,
-            )
-        )
+        batches(records, quarantine, protocol=FaultyProtocol(*TRAIN._replace(sample=fault)))
+
+
+class FaultyProtocol(stages.Protocol):
+    """Its shape is known although its sampler fails."""
+
+    clip_shape = TRAIN.clip_shape
 
 
 @pytest.mark.parametrize(("num_workers", "hosts"), [(0, 1), (2, 1), (0, 2)])
@@ -128,9 +203,8 @@ def test_evaluation_sees_every_record_once_in_every_pass(records, quarantine, tm
     records = list(records[:21])
     records[4] = VideoRecord(str(tmp_path / "missing.mp4"), 1)
     for host in range(hosts):
-        passes = eval_batches(
-            records, EVAL, batch_size=8, quarantine=quarantine, num_workers=num_workers, shard=Shard(host, hosts)
-        )
+        loader = Loader(num_workers, shard=Shard(host, hosts))
+        passes = eval_batches(records, EVAL, batch_size=8, quarantine=quarantine, loader=loader)
         for _ in range(2):
             taken = list(next(passes))
             assert [batch["video"].shape for batch in taken] == [(8 // hosts, 1, 4, 40, 40, 3)] * 3
@@ -148,7 +222,8 @@ def test_protocol_matches_golden_pipeline(golden, media):
     arrays = np.load(golden / "data" / "end_to_end.npz")
     sample = functools.partial(stages.sample_frames, num_clips=8)
     protocol = stages.Protocol(sample, functools.partial(stages.center, short_side=48, size=44), fused=False)
-    clip = stages.read_clip(media / "test.mp4", protocol, rngs=lambda stage: None)
+    record = VideoRecord(str(media / "test.mp4"))
+    clip = stages.read_clip(record, protocol, rngs=stage_rngs(None)).video
     assert clip.shape == protocol.clip_shape == (1, 8, 44, 44, 3)
     out = np.asarray(normalize(clip[0])).transpose(0, 3, 1, 2)
     difference = np.abs(out - arrays["tsm_val"])
@@ -158,4 +233,35 @@ def test_protocol_matches_golden_pipeline(golden, media):
 def test_twice_sample_makes_two_views(media):
     sample = functools.partial(stages.sample_frames, num_clips=4, twice_sample=True)
     protocol = EVAL._replace(sample=sample)
-    assert stages.read_clip(media / "test.mp4", protocol, rngs=lambda stage: None).shape == (2, 4, 40, 40, 3)
+    clip = stages.read_clip(VideoRecord(str(media / "test.mp4")), protocol, rngs=stage_rngs(None))
+    assert clip.video.shape == (2, 4, 40, 40, 3)
+
+
+def test_dataloader_matches_golden(golden, records, quarantine):
+    """Lengths and order of the batches of an epoch."""
+    for case in json.loads((golden / "data" / "samplers_loader.json").read_text())["cases"]:
+        if case["fn"] != "build_dataloader":
+            continue
+        options, expect = {k: v for k, v in case["args"].items() if k != "dist"}, case["expect"]
+        some = records[: case["input"]["dataset_length"]]
+        taken = list(build_dataloader(some, EVAL, quarantine=quarantine, loader=Loader(0), **options))
+        assert [len(batch["video"]) for batch in taken] == expect["batch_lengths"], case["id"]
+        seen = [batch["record"].tolist() for batch in taken]
+        if options["shuffle"]:
+            assert sorted(sum(seen, [])) == list(range(len(some))) != sum(seen, [])
+        else:
+            assert seen == expect["idx"], case["id"]
+
+
+def test_dataloader_leaves_broken_files_out(records, quarantine, tmp_path):
+    records = [*records[:3], VideoRecord(str(tmp_path / "missing.mp4"), 1), *records[3:5]]
+    options = dict(videos_per_gpu=2, shuffle=False, quarantine=quarantine, loader=Loader(1))
+    assert [batch["record"].tolist() for batch in build_dataloader(records, EVAL, **options)] == [[0, 1], [2], [4, 5]]
+
+
+def test_stacked_flow_has_the_channels_of_the_reference():
+    flow = np.arange(2 * 6 * 3 * 4 * 2, dtype=np.uint8).reshape(2, 6, 3, 4, 2)
+    out = stages.stacked(flow, 3)
+    assert out.shape == (2, 2, 3, 4, 6)
+    for k in range(3):
+        np.testing.assert_array_equal(out[:, 1, ..., 2 * k : 2 * k + 2], flow[:, 3 + k])

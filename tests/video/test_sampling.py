@@ -1,17 +1,17 @@
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from video_cases import cases, slots_follow
 
-from actjax.video.sampling import sample_frames
-
-
-def cases(golden, name):
-    return json.loads((golden / "data" / f"{name}.json").read_text())["cases"]
+from actjax.video.sampling import (
+    dense_sample_frames,
+    sample_frames,
+    sample_proposal_frames,
+    untrimmed_sample_frames,
+)
 
 
 def sample(case, **draws):
@@ -21,8 +21,8 @@ def sample(case, **draws):
     return sample_frames(case["input"]["total_frames"], **options, **draws).ravel() + start
 
 
-def test_test_positions_match_golden(golden):
-    for case in cases(golden, "sample_frames_test"):
+def test_test_positions_match_golden():
+    for case in cases("sample_frames_test"):
         if case["args"].get("temporal_jitter"):
             continue
         indices, expected = sample(case), case["expect"]["frame_inds"]
@@ -32,18 +32,18 @@ def test_test_positions_match_golden(golden):
         assert indices.tolist() == expected, case["id"]
 
 
-def test_train_positions_without_chance_match_golden(golden):
+def test_train_positions_without_chance_match_golden():
     rng = np.random.default_rng(0)
-    for case in cases(golden, "sample_frames_train_det"):
+    for case in cases("sample_frames_train_det"):
         for _ in range(3):
             u = rng.random(case["args"].get("num_clips", 1), dtype=np.float32)
             assert sample(case, u=u).tolist() == case["expect"]["frame_inds"], case["id"]
 
 
-def test_train_law_matches_golden(golden):
+def test_train_law_matches_golden():
     """Every slot is one of the values of the exact law, and each value comes as often as it should (chi-square)."""
     rng, draws = np.random.default_rng(1), 20_000
-    for case in cases(golden, "sample_frames_train_dist"):
+    for case in cases("sample_frames_train_dist"):
         args = case["args"]
         clips, clip_len = args.get("num_clips", 1), args.get("clip_len", 1)
         jittered = args.get("temporal_jitter", False)
@@ -55,17 +55,7 @@ def test_train_law_matches_golden(golden):
             )
             for _ in range(draws)
         ])  # fmt: skip
-        for column, slot in zip(drawn.T, case["expect"]["slots"], strict=True):
-            low, high = slot.get("uniform_range", (0, -1))
-            values = np.array(slot.get("values", range(low, high + 1)))
-            law = np.array(slot.get("prob", np.full(len(values), 1 / len(values))))
-            counts = np.array([(column == value).sum() for value in values])
-            assert counts.sum() == draws, case["id"]
-            expected = law * draws
-            statistic = ((counts - expected) ** 2 / expected).sum()
-            freedom = len(values) - 1
-            # A normal bound on chi-square, p < 1e-7; the seed is fixed.
-            assert statistic < freedom + 5.2 * np.sqrt(2 * freedom) + 20, case["id"]
+        assert slots_follow(drawn, case["expect"]["slots"]), case["id"]
 
 
 @given(st.integers(1, 400), st.integers(1, 12), st.integers(1, 5), st.integers(1, 4), st.integers(0, 2**32 - 1))
@@ -118,3 +108,125 @@ def test_bad_input(options, message):
     options = dict(num_frames=10, clip_len=1) | options
     with pytest.raises(ValueError, match=message):
         sample_frames(options.pop("num_frames"), **options)
+
+
+def dense(case, **draws):
+    options = {key: value for key, value in case["args"].items() if key not in ("test_mode", "temporal_jitter")}
+    return dense_sample_frames(case["input"]["total_frames"], **options, **draws).ravel() + case["input"]["start_index"]
+
+
+def test_dense_test_positions_match_golden():
+    for case in cases("dense_sample_test"):
+        assert dense(case).tolist() == case["expect"]["frame_inds"], case["id"]
+
+
+def test_dense_train_law_matches_golden():
+    rng, draws = np.random.default_rng(2), 20_000
+    for case in cases("dense_sample_train_dist"):
+        args = case["args"]
+        u = rng.random((draws, 1), dtype=np.float32)
+        jitter = rng.random((draws, args["num_clips"], args["clip_len"]), dtype=np.float32)
+        if not args.get("temporal_jitter"):
+            jitter = None
+        drawn = jax.jit(jax.vmap(lambda u, jitter, c=case: dense(c, u=u, jitter=jitter)))(u, jitter)
+        assert slots_follow(drawn, case["expect"]["slots"]), case["id"]
+
+
+def test_untrimmed_positions_match_golden():
+    for case in cases("untrimmed_sample"):
+        options = dict(case["args"])
+        start = options.pop("start_index")
+        indices = untrimmed_sample_frames(case["input"]["total_frames"], **options)
+        assert indices.shape == (case["expect"]["num_clips"], options["clip_len"])
+        assert (indices.ravel() + start).tolist() == case["expect"]["frame_inds"], case["id"]
+
+
+def proposed(case, **draws):
+    frames, start = case["input"]["total_frames"], case["input"]["start_index"]
+    return sample_proposal_frames(frames, case["input"].get("proposals"), **case["args"], **draws) + start
+
+
+def test_proposal_positions_match_golden():
+    for case in cases("sample_proposal_frames_det"):
+        indices = proposed(case)
+        assert indices.ravel().tolist() == case["expect"]["frame_inds"], case["id"]
+        if case["args"]["mode"] == "val":
+            expect = case["expect"]
+            assert indices.shape == (expect["num_proposals"], expect["num_clips"], expect["clip_len"])
+
+
+def test_proposal_train_law_matches_golden():
+    rng = np.random.default_rng(3)
+    for case in cases("sample_proposal_frames_train_dist"):
+        shape = (20_000, case["expect"]["num_proposals"], case["expect"]["num_clips"])
+        u = rng.random(shape, dtype=np.float32)
+        drawn = jax.jit(jax.vmap(lambda u, c=case: proposed(c, u=u).ravel()))(u)
+        assert slots_follow(drawn, case["expect"]["slots"]), case["id"]
+
+
+OPTIONS = dict(clip_len=2, frame_interval=2, body_segments=3, aug_segments=(2, 1), aug_ratio=(0.5, 1.0))
+
+
+def test_borrowed_proposal_is_cut_by_its_own_video():
+    u = np.random.default_rng(0).random((2, 6), dtype=np.float32)
+    proposals = np.array([[10, 40], [60, 95]])
+    both = sample_proposal_frames(np.array([50, 120]), proposals, **OPTIONS, u=u)
+    for k, frames in enumerate((50, 120)):
+        alone = sample_proposal_frames(frames, proposals[k : k + 1], **OPTIONS, u=u[k : k + 1])
+        np.testing.assert_array_equal(both[k : k + 1], alone)
+
+
+@given(st.integers(1, 300), st.integers(0, 2**32 - 1))
+def test_other_samplers_stay_in_the_video(num_frames, seed):
+    rng = np.random.default_rng(seed)
+    options = dict(clip_len=3, frame_interval=int(rng.integers(1, 9)), num_clips=2, sample_range=20)
+    for bound in ("loop", "repeat_last"):
+        for u in (None, rng.random(1, dtype=np.float32)):
+            indices = dense_sample_frames(num_frames, **options, out_of_bound_opt=bound, u=u)
+            assert indices.shape == (20 if u is None else 2, 3) and indices.dtype == np.int64
+            assert indices.min() >= 0 and indices.max() < num_frames
+    begins = rng.integers(0, num_frames, (4, 1))
+    proposals = np.concatenate([begins, begins + rng.integers(1, 80, (4, 1))], axis=1)
+    jitter = rng.random((4, 6, 2), dtype=np.float32)
+    for mode, u in (("train", rng.random((4, 6), dtype=np.float32)), ("val", None)):
+        indices = sample_proposal_frames(num_frames, proposals, **OPTIONS, mode=mode, u=u, jitter=jitter)
+        assert indices.shape == (4, 6, 2) and indices.dtype == np.int64
+        assert indices.min() >= 0 and indices.max() < num_frames
+
+
+def test_numpy_equals_jit_and_vmap_for_all_samplers():
+    rng = np.random.default_rng(4)
+
+    def dense_of(u, jitter):
+        options = dict(clip_len=2, frame_interval=3, num_clips=3, sample_range=30)
+        return dense_sample_frames(100, **options, out_of_bound_opt="repeat_last", u=u[:1, 0], jitter=jitter[0, :3])
+
+    def proposal_of(u, jitter):
+        proposals = [[3, 40], [35, 39], [0, 90]]
+        return sample_proposal_frames(np.array([60, 40, 100]), proposals, **OPTIONS, u=u, jitter=jitter)
+
+    u, jitter = rng.random((256, 3, 6), dtype=np.float32), rng.random((256, 3, 6, 2), dtype=np.float32)
+    for sampled in (dense_of, proposal_of):
+        on_device = jax.jit(jax.vmap(sampled))(jnp.asarray(u), jnp.asarray(jitter))
+        on_host = np.stack([sampled(*draws) for draws in zip(u, jitter, strict=True)])
+        np.testing.assert_array_equal(on_host, on_device)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: dense_sample_frames(10, clip_len=1, sample_range=0), "sample_range=0"),
+        (lambda: dense_sample_frames(10, clip_len=1, u=np.zeros(2)), r"expected \(1,\)"),
+        (lambda: dense_sample_frames(10, clip_len=1, out_of_bound_opt="x"), "dense_sample_frames: out_of_bound_opt"),
+        (lambda: untrimmed_sample_frames(8), "make frame_interval smaller"),
+        (lambda: sample_proposal_frames(9, [[0, 5]], **OPTIONS), "mode='train' needs draws u"),
+        (lambda: sample_proposal_frames(9, [[0, 5]], **OPTIONS, mode="val", u=np.zeros((1, 6))), "takes no draws"),
+        (lambda: sample_proposal_frames(9, [[0, 5]], **OPTIONS, u=np.zeros((1, 5))), r"expected \(1, 6\)"),
+        (lambda: sample_proposal_frames(9, [[0.0, 5.0]], **OPTIONS, mode="val"), "whole numbers"),
+        (lambda: sample_proposal_frames(9, [[0, 5], [5, 3]], **OPTIONS, mode="val"), r"proposal \[5, 3\]"),
+        (lambda: sample_proposal_frames(4, None, **OPTIONS, mode="test"), "test mode needs more than the 4"),
+    ],
+)
+def test_bad_input_of_other_samplers(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

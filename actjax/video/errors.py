@@ -1,0 +1,14 @@
+"""What goes wrong with videos."""
+
+import os
+
+
+class VideoError(Exception):
+    """A video that cannot be decoded; `path` and `reason` say which and why."""
+
+    def __init__(self, path: str | os.PathLike, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = str(path), reason
+
+    def __reduce__(self):
+        return type(self), (self.path, self.reason)

@@ -1,0 +1,167 @@
+"""Decoders that hang with the GIL held, crash, or fail: one error each, and the next request is served."""
+
+import ctypes
+import functools
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from actjax.data import stages
+from actjax.data.annotations import VideoRecord
+from actjax.data.reader import Reader, Readers
+from actjax.data.seeding import Place, stage_rngs
+from actjax.video.decoding import VideoError
+
+PROTOCOL = stages.Protocol(
+    functools.partial(stages.sample_frames, num_clips=4),
+    functools.partial(stages.multi_scale, short_side=45, size=40, scales=(1, 0.875), flip_ratio=0.5),
+)
+PLACE = Place(seed=3, epoch=1, record=7)
+
+
+class Hanging(NamedTuple):
+    path: str = "hanging.mp4"
+    label: int = 0
+
+    def open(self, *, backend):
+        ctypes.PyDLL(None).sleep(1000)  # PyDLL keeps the interpreter's lock
+
+
+class Crashing(NamedTuple):
+    path: str = "crashing.mp4"
+    label: int = 0
+
+    def open(self, *, backend):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class Exiting(NamedTuple):
+    path: str = "exiting.mp4"
+    label: int = 0
+
+    def open(self, *, backend):
+        os._exit(3)
+
+
+class Faulty(NamedTuple):
+    path: str = "faulty.mp4"
+    label: int = 0
+
+    def open(self, *, backend):
+        raise ZeroDivisionError("a fault")
+
+
+@pytest.fixture
+def reader():
+    reader = Reader(PROTOCOL, timeout=1.0)
+    yield reader
+    reader.close()
+
+
+def test_same_clip_as_in_this_process(reader, media):
+    record = VideoRecord(str(media / "part_0.mp4"), 5)
+    for place in (PLACE, PLACE._replace(epoch=2)):
+        clip = reader.read(record, place)
+        here = stages.read_clip(record, PROTOCOL, rngs=stage_rngs(place))
+        np.testing.assert_array_equal(clip.video, here.video)
+        np.testing.assert_array_equal(clip.indices, here.indices)
+        assert clip.label == 5 and clip.views[0].flip == here.views[0].flip
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (Hanging(), "decoding took more than 1 s"),
+        (Crashing(), r"the decoder crashed its process \(SIGSEGV\)"),
+        (Exiting(), r"the decoder crashed its process \(status 3\)"),
+        (VideoRecord("missing.mp4"), "no such file"),
+    ],
+)
+def test_a_broken_record_is_one_error_and_the_next_is_read(reader, media, record, reason):
+    for _ in range(2):
+        with pytest.raises(VideoError, match=reason) as error:
+            reader.read(record)
+        assert error.value.path == record.path
+        assert reader.read(VideoRecord(str(media / "part_0.mp4"), 1), PLACE).label == 1
+
+
+def test_a_fault_in_the_code_keeps_its_type_and_tells_where(reader):
+    with pytest.raises(ZeroDivisionError, match="a fault") as error:
+        reader.read(Faulty())
+    assert "in a reader process" in error.value.__notes__[0] and "Traceback" in error.value.__notes__[0]
+
+
+def test_functions_without_a_module_reach_the_process(media):
+    factor = 3
+
+    def sample(num_frames, *, rng=None):
+        return np.array([[0, factor]])
+
+    reader = Reader(PROTOCOL._replace(sample=sample))
+    try:
+        assert reader.read(VideoRecord(str(media / "part_0.mp4")), PLACE).indices.tolist() == [[0, 3]]
+    finally:
+        reader.close()
+
+
+def test_close_ends_a_request_under_way(reader):
+    slow = Reader(PROTOCOL, timeout=600)
+    closer = threading.Timer(1.0, slow.close)
+    closer.start()
+    with pytest.raises(RuntimeError, match="was closed"):
+        slow.read(Hanging())
+    with pytest.raises(RuntimeError, match="was closed"):
+        slow.read(Hanging())
+    closer.join()
+
+
+def test_many_threads_share_some_readers(media):
+    from concurrent.futures import ThreadPoolExecutor
+
+    record = VideoRecord(str(media / "part_0.mp4"))
+    expected = [stages.read_clip(record, PROTOCOL, rngs=stage_rngs(PLACE._replace(record=k))).video for k in range(12)]
+    readers = Readers(PROTOCOL, 2)
+
+    def read(k):
+        return readers.read(record, PLACE._replace(record=k), out=np.empty(PROTOCOL.clip_shape, np.uint8)).video
+
+    with ThreadPoolExecutor(6) as threads:
+        for clip, other in zip(threads.map(read, range(12)), expected, strict=True):
+            np.testing.assert_array_equal(clip, other)
+    readers.close()
+
+
+def test_a_reader_dies_with_its_owner_even_while_the_decoder_hangs():
+    """The owner is killed while its reader hangs with the lock held: the deadline still ends the reader."""
+    code = f"""
+import sys; sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+from test_reader import Hanging, PROTOCOL, Reader, VideoRecord, VideoError
+reader = Reader(PROTOCOL, timeout=2.0)
+try: reader.read(VideoRecord("missing.mp4"))
+except VideoError: pass
+print(reader._process.pid, flush=True)
+reader.read(Hanging())
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as owner:
+        pid = int(owner.stdout.readline())
+        time.sleep(0.5)
+        owner.kill()
+    deadline = time.monotonic() + 20
+    while pathlib.Path(f"/proc/{pid}").exists() and "Z" not in _state(pid):
+        assert time.monotonic() < deadline, "the reader outlived its owner"
+        time.sleep(0.1)
+
+
+def _state(pid: int) -> str:
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
