@@ -28,7 +28,7 @@ def contact_sheet(
     """The first `num` clips of a training run -> RGB uint8 [h, w, 3].
 
     Args:
-      augment: (video [b, t, h, w, c], targets) -> the same, what the device does to the pixels; None: nothing.
+      augment: (video [v, t, h, w, c], position) -> what the device may make of it; None: nothing.
     """
     order, rows = Order(records, seed=seed), []
     with contextlib.closing(Reader(protocol, timeout=timeout)) as reader:
@@ -41,7 +41,7 @@ def contact_sheet(
                 rows.append(_row([f"#{place.record} {record.path}: {error.reason}"], None, protocol))
                 continue
             text = f"#{place.record} {os.path.basename(record.path)}: {_names(clip.label, class_names)}"
-            video = clip.video if augment is None else augment(clip.video)
+            video = clip.video if augment is None else augment(clip.video, position)
             rows.append(_row([text, _draws(clip)], video, protocol))
     width = max(row.shape[1] for row in rows)
     return np.concatenate([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows])

@@ -150,7 +150,14 @@ def prepare(experiment, config, workdir: pathlib.Path, started: float) -> None:
 
 def browse(experiment, config, workdir: pathlib.Path, started: float) -> None:
     """Draws the first clips of training as the network sees them."""
+    import jax
+    import numpy as np
+
     from actjax.browsing import contact_sheet, save_png
+
+    def augmented(video, position: int):
+        nothing = np.zeros((len(video), len(dataset.class_names)), np.float32)
+        return np.asarray(experiment.augment(video, nothing, jax.random.key(position))[0])
 
     with _clear_errors():
         dataset = experiment.open_dataset()
@@ -161,7 +168,7 @@ def browse(experiment, config, workdir: pathlib.Path, started: float) -> None:
             num=_NUM.value,
             seed=experiment.settings.seed,
             timeout=experiment.loading.timeout,
-            augment=experiment.augment,
+            augment=augmented if experiment.augment else None,
         )
     save_png(workdir / "browse.png", sheet)
     log.info("%d clips: %s", _NUM.value, workdir / "browse.png")

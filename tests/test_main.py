@@ -1,12 +1,14 @@
 """The command line, from an empty folder to predictions."""
 
 import json
+import pathlib
 import re
 import shutil
 
+import cv2
 import numpy as np
 import pytest
-from cli import SMALL, run
+from cli import ROOT, SMALL, run
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +153,45 @@ def test_a_run_without_workdir_gets_a_readable_name(cache, tmp_path, monkeypatch
     )
     (name,) = os.listdir(tmp_path / "runs")
     assert name.startswith("tsm_shapes-20")
+
+
+def test_check_browse_and_prepare(cache, tmp_path):
+    """Broken files are found and listed, clips are drawn with their augmentation, and a prepared set trains."""
+    from actjax.data.annotations import load_annotations
+    from actjax.data.shapes import make_shapes
+
+    folder = make_shapes(tmp_path / "shapes", num_train=16, num_val=16)
+    sound = load_annotations("videos", folder / "train.txt")
+    pathlib.Path(sound[3].path).write_text("no video")
+    pathlib.Path(sound[5].path).unlink()
+    (tmp_path / "config.py").write_text(
+        (ROOT / "configs" / "tsm_shapes.py")
+        .read_text()
+        .replace(
+            "            loader=",
+            "            augment=dict(color_jitter=dict(hue=0.5), mixup=dict(alpha=0.2)),\n            loader=",
+        )
+    )
+    lists = f'dict(name="videos", train="{folder}/train.txt", val="{folder}/val.txt")'
+    stored = f'dict(name="prepared", folder="{tmp_path}/prepared")'
+    source = (tmp_path / "config.py").read_text()
+    data = re.search(r"data=(dict\(.*?\)),\n", source).group(1)
+    (tmp_path / "lists.py").write_text(source.replace(data, lists))
+    (tmp_path / "stored.py").write_text(source.replace(data, stored))
+    arguments = (f"--config={tmp_path}/lists.py", f"--workdir={tmp_path}/work")
+    output = run(*arguments, "--mode=check", cache=cache)
+    assert "train: 14 of 16 videos are sound" in output and "val: 16 of 16" in output
+    rows = [json.loads(line) for line in (tmp_path / "work" / "broken.jsonl").read_text().splitlines()]
+    assert [row["path"] for row in rows] == [sound[3].path, sound[5].path] and rows[1]["reason"] == "no such file"
+    clean = load_annotations("videos", tmp_path / "work" / "train_clean.csv")
+    assert [r for r in sound if r not in clean] == [sound[3], sound[5]] and len(clean) == 14
+    run(*arguments, "--mode=browse", "--num=3", cache=cache)
+    sheet = cv2.imread(str(tmp_path / "work" / "browse.png"))
+    assert sheet.shape[1] == 8 * 44 and sheet.std() > 10
+    run(*arguments, "--mode=prepare", f"--out={tmp_path}/prepared", cache=cache)
+    run(
+        f"--config={tmp_path}/stored.py", f"--workdir={tmp_path}/run", "--config.run.epochs=1.0",
+        "--config.run.batch_size=8", "--config.model.width=8", cache=cache,
+    )  # fmt: skip
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["num_videos"] == 16 and results["num_broken"] == 0

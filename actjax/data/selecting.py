@@ -126,7 +126,7 @@ def shard(indices: Sequence[int], *, index: int, count: int) -> np.ndarray:
 def _classes(function: str, labels) -> np.ndarray:
     labels = np.asarray(labels) if len(labels) else np.zeros(0, np.int64)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise ValueError(f"{function}: labels {labels.dtype} {list(labels.shape)}; expected classes, int [n]")
+        raise ValueError(f"{function}: labels are {labels.dtype} {list(labels.shape)}; expected classes, int [n]")
     if labels.size and labels.min() < 0:
         raise ValueError(f"{function}: label {labels.min()}; classes count from 0")
     return labels

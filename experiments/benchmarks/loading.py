@@ -121,7 +121,7 @@ def load_peer(checkout: str):
         import torch  # noqa: F401
     except ImportError as error:
         sys.exit(f"error: the reference needs torch and mmcv 1.x ({error}); pip install torch 'mmcv==1.7.2'")
-    np.int, np.bool = int, bool  # names that NumPy has dropped
+    np.int = int  # a name that NumPy has dropped
     for name in ("mmaction", "mmaction.datasets"):
         module = types.ModuleType(name)
         module.__path__ = [str(root.joinpath(*name.split(".")[1:]))]

@@ -7,9 +7,9 @@ from conftest import GOLDEN
 
 
 def cases(name, *functions):
-    """The cases of `<name>.json` of the functions named."""
+    """The cases of `<name>.json`, of all functions or of those named."""
     found = json.loads((GOLDEN / "data" / f"{name}.json").read_text())["cases"]
-    return [case for case in found if case["fn"] in functions]
+    return [case for case in found if not functions or case["fn"] in functions]
 
 
 def arrays(name):

@@ -1,7 +1,219 @@
-import pytest
+import itertools
 
-from actjax.data.annotations import load_annotations
-from actjax.data.datasets import videos
+import numpy as np
+import pytest
+from data_cases import cases
+
+from actjax.data import annotations
+from actjax.data.annotations import RawframesRecord, VideoRecord, load_annotations, load_class_names, save_annotations
+from actjax.data.datasets import build_dataset, videos
+from actjax.video.decoding import open_video
+
+KINDS = {"RawframeDataset": "rawframes", "VideoDataset": "videos", "ActivityNetDataset": "activitynet"}
+NO_ERROR = {
+    "bad-RawframeDataset-14": "empty lines are skipped",
+    "bad-VideoDataset-21": "empty lines are skipped",
+    "bad-VideoDataset-19": "file names may hold blanks, so that the file here is 'a.mp4 1'",
+}
+ELSEWHERE = {
+    "data_prefix-None": "test_video_list: without data_prefix paths start from the list's folder",
+    "ActivityNetDataset-dump": "actjax.metrics.dump_results",
+    "RepeatDataset-1": "test_selecting.py",
+    "RepeatDataset-3": "test_selecting.py",
+}
+BOTH = cases("datasets", "RawframeDataset", "VideoDataset")
+SOUND = [case for case in BOTH if "video_infos" in case["expect"]]
+BAD = [case for case in BOTH if "file_text" in case.get("input", {})]
+
+
+def test_every_golden_row_is_tested_or_has_a_reason():
+    here = {case["id"] for case in SOUND + BAD} | ELSEWHERE.keys()
+    here |= {"ActivityNetDataset", "offset-composition", "build_dataset-repeat", "build_dataset-bad"}
+    assert {case["id"] for case in cases("datasets")} == here
+
+
+@pytest.mark.parametrize("case", SOUND, ids=lambda case: case["id"])
+def test_records_match_golden(case, golden):
+    options = {name: value for name, value in case["args"].items() if name not in ("ann_file", "test_mode")}
+    if case["fn"] == "VideoDataset":
+        options.pop("start_index", None)  # frames of a video file count from 0
+    file = golden / "data" / case["args"]["ann_file"]
+    records = load_annotations(KINDS[case["fn"]], file, **options)
+    assert len(records) == case["expect"]["length"]
+    for record, info in zip(records, case["expect"]["video_infos"], strict=True):
+        if isinstance(info["label"], list):
+            assert record.label.dtype == np.float32
+        assert np.array_equal(record.label, info["label"])
+        assert record.path == info.get("frame_dir", info.get("filename"))
+        if case["fn"] == "RawframeDataset":
+            assert (record.num_frames, record.offset) == (info["total_frames"], info.get("offset", 0))
+            for name in ("filename_tmpl", "start_index", "modality"):
+                assert getattr(record, name) == case["expect"]["item0"][name]
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: case["id"])
+def test_bad_files_are_refused(case, tmp_path):
+    file, text = tmp_path / "list.txt", case["input"]["file_text"]
+    if text is not None:
+        file.write_text(text)
+    load = lambda: load_annotations(KINDS[case["fn"]], file, **case["args"])
+    if case["id"] in NO_ERROR:
+        assert len(load()) == len(text.split("\n")) - text.endswith("\n") - text.count("\n\n")
+    elif text is None:
+        with pytest.raises(FileNotFoundError, match="list.txt does not exist"):
+            load()
+    elif case["args"].get("multi_class") and "num_classes" not in case["args"]:
+        with pytest.raises(ValueError, match="multi_class needs num_classes"):
+            load()
+    else:
+        with pytest.raises(ValueError, match=r"list.txt, line 1: '.*': expected '(FILE|FOLDER) .*LABEL"):
+            load()
+
+
+def test_activitynet_matches_golden(golden):
+    (case,) = cases("datasets", "ActivityNetDataset")
+    file = golden / "data" / case["args"]["ann_file"]
+    records = load_annotations("activitynet", file, data_prefix=case["args"]["data_prefix"])
+    assert [record.video for record in records] == case["expect"]["order"]
+    first = dict(case["expect"]["item0"])
+    assert records[0].path == f"{first.pop('data_prefix')}/{first['video_name']}"
+    assert records[0].video == first.pop("video_name")
+    assert {name: getattr(records[0], name) for name in first} == first
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1]", r"entry 1: 1: expected '\"NAME\": {\"duration_second\""),
+        ("{", "line 1: not JSON"),
+        ("7", "7; expected a list or an object"),
+        ('{"v_a": {"duration_second": 1}}', "entry 1: .*no 'annotations'"),
+        ('{"v_a": {"annotations": []}}', "entry 1: "),
+        ('{"v_a": {"annotations": [{"segment": [2, 1], "label": "x"}]}}', "row 0 .* its end is before its start"),
+        ('{"v_a": {"annotations": [{"segment": [0, 1], "label": ""}]}}', "without a label"),
+    ],
+)
+def test_activitynet_files_that_do_not_parse(tmp_path, text, message):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=f"a.json.*{message}"):
+        load_annotations("activitynet", tmp_path / "a.json")
+
+
+def test_offset_reaches_the_files_of_golden(media, tmp_path):
+    (case,) = cases("datasets", "RawframeDataset+SampleFrames+RawFrameDecode")
+    given, numbers = case["input"], case["expect"]["opened_file_numbers"]
+    (tmp_path / "list.txt").write_text(f"imgs {given['offset']} {given['total_frames']} 0\n")
+    options = dict(data_prefix=str(media), with_offset=True, start_index=given["start_index"])
+    (record,) = load_annotations("rawframes", tmp_path / "list.txt", **options)
+    frames = record.open(backend="decord").frames(np.array(case["expect"]["frame_inds"]) - given["start_index"])
+    whole = open_video(media / "imgs", backend="rawframes").frames(np.array(numbers) - 1)
+    np.testing.assert_array_equal(frames, whole)
+    assert VideoRecord(str(media / "test.mp4")).open().num_frames == 300
+
+
+def test_three_kinds_of_files_say_the_same(tmp_path):
+    (tmp_path / "a.txt").write_text("one 7 3\ntwo 8 0\n")
+    (tmp_path / "a.csv").write_text("\ufefflabel,path,total_frames\n3,one,7\n\n0,two,8\n", encoding="utf-8")
+    (tmp_path / "a.json").write_text(
+        '[{"frame_dir": "one", "total_frames": 7, "label": [3]}, {"frame_dir": "two", "total_frames": 8, "label": [0]}]'
+    )
+    read = [load_annotations("rawframes", tmp_path / f"a.{suffix}") for suffix in ("txt", "csv", "json")]
+    assert read[0] == read[1] == read[2]
+    assert read[0][0] == RawframesRecord(f"{tmp_path}/one", 7, 3)
+    (tmp_path / "b.csv").write_text('filename,label\n"a, b.mp4",1\n')
+    assert load_annotations("videos", tmp_path / "b.csv") == [VideoRecord(f"{tmp_path}/a, b.mp4", 1)]
+
+
+def test_urls_stay_urls(tmp_path):
+    (tmp_path / "list.txt").write_text("s3://bucket/one.mp4 0\ntwo.mp4 1\n")
+    records = load_annotations("videos", tmp_path / "list.txt", data_prefix="gs://other/folder")
+    assert [record.path for record in records] == ["s3://bucket/one.mp4", "gs://other/folder/two.mp4"]
+    save_annotations(records, tmp_path / "saved.csv")
+    assert load_annotations("videos", tmp_path / "saved.csv") == records
+
+
+@pytest.mark.parametrize(
+    ("options", "labels", "expected"),
+    [
+        (dict(num_classes=4), ("3", "0"), [3, 0]),
+        (dict(num_classes=4, multi_class=True), ("3;1", "0"), [[0, 1, 0, 1], [1, 0, 0, 0]]),
+        (dict(num_classes=4), ("1:0.25; 3:0.75", "0:1"), [[0, 0.25, 0, 0.75], [1, 0, 0, 0]]),
+        (dict(num_classes=3, multi_class=True), ("0:0.5;2:1", "1:1"), [[0.5, 0, 1], [0, 1, 0]]),
+    ],
+)
+def test_labels_of_csv_survive_saving(tmp_path, options, labels, expected):
+    (tmp_path / "a.csv").write_text("path,label\n" + "".join(f"{k}.mp4,{label}\n" for k, label in enumerate(labels)))
+    records = load_annotations("videos", tmp_path / "a.csv", **options)
+    save_annotations(records, tmp_path / "b.csv")
+    for read in (records, load_annotations("videos", tmp_path / "b.csv", **options)):
+        np.testing.assert_array_equal([record.label for record in read], np.float32(expected))
+        assert [record.path for record in read] == [f"{tmp_path}/0.mp4", f"{tmp_path}/1.mp4"]
+
+
+def test_saved_offsets_are_read(tmp_path):
+    records = [RawframesRecord("/a", 7, 1, offset=3), RawframesRecord("/b", 8, 0)]
+    save_annotations(records, tmp_path / "a.csv")
+    assert load_annotations("rawframes", tmp_path / "a.csv") == records
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "message"),
+    [
+        ("a.mp4", {}, "line 2: .*expected 'path or filename, label'"),
+        (",1", {}, "line 2: .*no 'path'"),
+        ("a.mp4,1;2", {}, "2 labels; one is expected without multi_class"),
+        ("a.mp4,1,7", {}, "line 2: .*expected .'path', 'label'.; names that hold commas"),
+        ("a.mp4,3", dict(num_classes=3), "label 3 needs model.num_classes > 3"),
+        ("a.mp4,-1", dict(num_classes=3, multi_class=True), "whole numbers of 0 or more"),
+        ("a.mp4,1:1", {}, "several labels need num_classes"),
+        ("a.mp4,0:0.5;1:0.6", dict(num_classes=3), "weights are positive numbers that sum to 1"),
+        ("a.mp4,0:-1;1:2", dict(num_classes=3), "weights are"),
+        ("a.mp4,0:0", dict(num_classes=3), "weights are"),
+        ("a.mp4,0:nan", dict(num_classes=3), "weights are"),
+        ("a.mp4,0:0.5;0:0.5", dict(num_classes=3), "one a class"),
+        ("a.mp4,0:2", dict(num_classes=3, multi_class=True), "positive numbers each up to 1"),
+        ("a.mp4,1\nb.mp4,1:1", dict(num_classes=3), "where some labels have weights, all need them"),
+    ],
+)
+def test_rows_that_do_not_parse(tmp_path, row, options, message):
+    (tmp_path / "a.csv").write_text(f"path,label\n{row}\n")
+    with pytest.raises(ValueError, match=f"a.csv.*{message}"):
+        load_annotations("videos", tmp_path / "a.csv", **options)
+
+
+@pytest.mark.parametrize("line", ["a 0 1", "a 5", "a", "a 5 1.5", "a 5.0 1"])
+def test_folders_that_do_not_parse(tmp_path, line):
+    (tmp_path / "a.txt").write_text(f"fine 5 0\n\n{line}\n")
+    with pytest.raises(ValueError, match=f"a.txt, line 3: '{line}': expected 'FOLDER TOTAL_FRAMES LABEL'"):
+        load_annotations("rawframes", tmp_path / "a.txt")
+
+
+def test_options_of_another_kind(golden):
+    with pytest.raises(ValueError, match=r"kind 'videos' does not take \['with_offset'\]; it takes \['multi_class'"):
+        load_annotations("videos", golden / "data" / "ann" / "video.txt", with_offset=True)
+    assert annotations.KINDS.keys() >= set(KINDS.values())
+
+
+def test_class_names(tmp_path):
+    (tmp_path / "names.txt").write_text("riding a bike\nyoga\n")
+    assert load_class_names(tmp_path / "names.txt") == ["riding a bike", "yoga"]
+    with pytest.raises(FileNotFoundError, match="class name file .*none.txt does not exist"):
+        load_class_names(tmp_path / "none.txt")
+
+
+def test_build_dataset_matches_golden(golden):
+    repeated, bad = cases("datasets", "build_dataset")
+    file = str(golden / "data" / "ann" / "raw_plain.txt")
+    config = dict(name="rawframes", train=file, val=file, filename_tmpl="{}.png", select=dict(repeat_times=2))
+    dataset = build_dataset(config, num_classes=3)
+    assert len(dataset.train) == repeated["expect"]["length"] == 2 * len(dataset.val)
+    assert {record.filename_tmpl for record in itertools.chain(*dataset[:2])} == {"{}.png"}
+    assert set(bad["expect"]) == {"unknown_type", "no_type"}
+    with pytest.raises(ValueError, match="data.name='rawframe' is unknown"):
+        build_dataset(config | dict(name="rawframe"), num_classes=3)
+    config.pop("name")
+    with pytest.raises(ValueError, match="data.name is missing"):
+        build_dataset(config, num_classes=3)
 
 
 def test_video_list(tmp_path):

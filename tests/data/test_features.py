@@ -114,7 +114,5 @@ def test_other_bad_files(folders, tmp_path):
 
 
 def test_labels_name_the_video_without_length():
-    with pytest.raises(
-        ValueError, match=r"v_a: duration_frame, duration_second, feature_frame are \(100, 0, 80\); all must be > 0"
-    ):
+    with pytest.raises(ValueError, match=r"v_a: duration_frame, .* are \(100, 0, 80\); all must be > 0"):
         localization_labels(record(duration_second=0))

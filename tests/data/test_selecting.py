@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from data_cases import cases
 from hypothesis import given
 from hypothesis import strategies as st
-from data_cases import cases
 
 from actjax.data.annotations import VideoRecord
 from actjax.data.loading import epoch_order
