@@ -49,3 +49,33 @@ def test_score_counts_every_class():
     expected = np.diag([1, 0, 1, 0, 1])
     expected[1, 0] = 1
     np.testing.assert_array_equal(metrics["confusion_matrix"], expected)
+
+
+def test_vectors_of_labels_and_augmentation(batch):
+    soft = batch | {"label": np.eye(5, dtype=np.float32)[batch["label"]]}
+    task = recognition(MODEL, average_clips="prob")
+    variables, key = task.init(jax.random.key(0)), jax.random.key(1)
+    np.testing.assert_allclose(task.loss(variables, batch, key)[0], task.loss(variables, soft, key)[0], rtol=1e-6)
+    inverted = recognition(MODEL, average_clips="prob", augment=lambda video, targets, key: (255 - video, targets))
+    by_hand = batch | {"video": 255 - batch["video"]}
+    np.testing.assert_allclose(
+        inverted.loss(variables, batch, key)[0], task.loss(variables, by_hand, key)[0], rtol=1e-5
+    )
+
+
+def test_multi_label(batch):
+    many_hot = np.float32([[1, 0, 1, 0, 0], [0, 0, 0, 0, 1], [1, 1, 0, 0, 0]])
+    task = recognition(MODEL, average_clips="score", multi_label=True)
+    variables = task.init(jax.random.key(0))
+    losses, _, extra = task.loss(variables, batch | {"label": many_hot}, jax.random.key(1))
+    assert losses.shape == (3,) and not extra
+    scores = task.predict(variables, batch)["scores"]
+    each = jnp.stack([MODEL.apply(variables, batch["video"][:, view]) for view in range(2)])
+    np.testing.assert_allclose(scores, jax.nn.sigmoid(each).mean(0), rtol=1e-4, atol=1e-6)
+    assert task.score({"scores": many_hot}, {"label": many_hot}) == {"mAP": 1.0, "sample_mAP": 1.0}
+
+
+def test_flow_clips_have_their_own_stem():
+    model = TSM(num_classes=5, depth=10, width=8, small_input=True, mean=(128.0,), std=(128.0,))
+    variables = recognition(model, average_clips="prob", channels=10).init(jax.random.key(0))
+    assert {leaf.shape[2] for leaf in jax.tree.leaves(variables["params"]) if leaf.ndim == 4} >= {10}
