@@ -128,9 +128,9 @@ class PyAV(Reader):
         if not isinstance(self._source, str):
             self._source.seek(0)
         with av.open(self._source) as container:
-            if not container.streams.video:
-                raise Unreadable("no video stream")
-            stream = container.streams.video[0]
+            stream = next(iter(container.streams.video), None)
+            if stream is None or stream.codec_context is None:
+                raise Unreadable("no video stream that can be decoded")
             stream.codec_context.thread_count = self._threads
             yield container, stream
 
