@@ -14,7 +14,9 @@ end in OUT/LIST with the ending .broken.jsonl, and do not stop the run.
 
 import argparse
 import concurrent.futures
+import csv
 import functools
+import io
 import json
 import multiprocessing
 import os
@@ -184,13 +186,11 @@ def extract_list(annotations, prefix, out, options: Options, *, workers: int, ti
         show = dict(total=len(jobs), console=Console(stderr=True), disable=not sys.stderr.isatty())
         results = list(track(pool.map(run, jobs.values()), "optical flow", **show))
     found = dict(zip(jobs, results, strict=True))
-    lines = [
-        f"{name} {found[name][0]} {record.label}\n"
-        for name, record in zip(names, records, strict=True)
-        if found[name][0]
-    ]
+    rows = [(name, found[name][0], record.label) for name, record in zip(names, records, strict=True) if found[name][0]]
+    table = io.StringIO()  # CSV: names may hold blanks
+    csv.writer(table, lineterminator="\n").writerows([("path", "total_frames", "label"), *rows])
     broken = {jobs[name][0]: reason for name, (_, reason) in found.items() if reason}
-    _replace(out / annotations.name, "".join(lines))
+    _replace(out / f"{annotations.stem}.csv", table.getvalue())
     reasons = [json.dumps(dict(path=path, reason=reason)) + "\n" for path, reason in broken.items()]
     _replace((out / annotations.name).with_suffix(".broken.jsonl"), "".join(reasons))
     return len(jobs) - len(broken), len(broken)
@@ -232,7 +232,8 @@ def main() -> None:
     except (ValueError, FileNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None
     result = pathlib.Path(args.out) / pathlib.Path(args.list).name
-    print(f"{done} videos done, {broken} broken (see {result.with_suffix('.broken.jsonl')}); list: {result}")
+    files = result.with_suffix(".broken.jsonl"), result.with_suffix(".csv")
+    print(f"{done} videos done, {broken} broken (see {files[0]}); list: {files[1]}")
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
     import jax
 
     from actjax.data.annotations import load_annotations
-    from actjax.data.loading import Quarantine, eval_batches
+    from actjax.data.loading import Loader, Quarantine, eval_batches
     from actjax.experiment import build
     from actjax.predicting import predict_files
     from actjax.training import restore_variables
@@ -96,7 +96,7 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
     predict = jax.jit(experiment.task.predict)
     records = load_annotations("videos", shapes / "val.txt")[:8]
     quarantine = Quarantine(workdir / "none.jsonl", num_records=8)
-    passes = eval_batches(records, experiment.protocol, batch_size=8, quarantine=quarantine, num_workers=0)
+    passes = eval_batches(records, experiment.protocol, batch_size=8, quarantine=quarantine, loader=Loader(0))
     scores = np.asarray(predict(variables, next(next(passes)))["scores"])
     passes.close()
     for record, row in zip(records, scores, strict=True):
