@@ -4,41 +4,63 @@ import inspect
 
 import pytest
 
-from actjax import localization, losses, metrics, models, segments, tasks, training
-from actjax.data import annotations, builders, checking, datasets, loading, prepared, seeding, selecting, shapes
-from actjax.localization import batched
-from actjax.video import decoding, draws, layout, proposal_sampling, rendering, sampling, views
+from actjax import browsing, localization, losses, metrics, models, predicting, segments, tasks, training, workdir
+from actjax.data import (
+    annotations,
+    builders,
+    checking,
+    datasets,
+    features,
+    loading,
+    prepared,
+    proposals,
+    seeding,
+    selecting,
+    shapes,
+    stages,
+)
+from actjax.localization import batched, proposal_file
+from actjax.video import decoding, draws, layout, pictures, proposal_sampling, rendering, sampling, views
 
 MODULES = (
     annotations,
     batched,
+    browsing,
     builders,
     checking,
     datasets,
     decoding,
     draws,
+    features,
     layout,
     loading,
     localization,
     losses,
     metrics,
     models,
+    pictures,
+    predicting,
     prepared,
+    proposal_file,
     proposal_sampling,
+    proposals,
     rendering,
     sampling,
     seeding,
     segments,
     selecting,
     shapes,
+    stages,
     tasks,
     training,
     views,
+    workdir,
 )
 # Arguments that the API reference passes by position although they have a default.
 POSITIONAL = {"axis", "topk", "normalize", "width", "folder", "rules", "temporal_iou_thresholds", "max_avg_proposals"}
 POSITIONAL |= {"version", "result_dict", "tem_results_ext", "pgm_proposal_ext", "top_k", "bsp_boundary_ratio"}
 POSITIONAL |= {"num_sample_start", "num_sample_end", "num_sample_action", "num_sample_interp"}
+POSITIONAL |= {"with_gt", "background_coverage_threshold", "incomplete_overlap_threshold"}
 
 
 def public_functions():

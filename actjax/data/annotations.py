@@ -70,6 +70,7 @@ def load_annotations(kind: str, path: str | os.PathLike, *, data_prefix: str | N
         `multi_class` several labels; JSON with `frame_dir`, `total_frames`, CSV with columns of these names (API
         entry RawframeDataset).
         "activitynet": JSON, video -> durations and annotations (API entry ActivityNetDataset).
+        "ssn": proposal file of SSN (API entry SSNDataset), see `data.proposals.load_ssn`.
         "prepared", "tfds": `path` is the folder of a prepared set, `split` names the split.
       path: the annotation file; `.json` and `.csv` are read as such, all else as text, where empty lines are skipped.
       data_prefix: folder or URL that relative paths start from; default the annotation file's own folder (the
@@ -87,7 +88,7 @@ def load_annotations(kind: str, path: str | os.PathLike, *, data_prefix: str | N
         raise ValueError(f"load_annotations: kind={kind!r}; choose from {sorted(KINDS)}")
     parameters = inspect.signature(KINDS[kind]).parameters
     known = set(parameters) - {"path", "prefix"}
-    if "options" not in known and (unknown := sorted(set(options) - known)):
+    if unknown := sorted(set(options) - known):
         raise ValueError(f"load_annotations: kind {kind!r} does not take {unknown}; it takes {sorted(known)}")
     path = pathlib.Path(path).expanduser()
     if not path.exists():
@@ -159,6 +160,22 @@ def _activitynet(path, prefix) -> list[ActivityNetRecord]:
     return _parsed(path, parse, line=f'"NAME": {fields}', columns=fields)
 
 
+def _ssn(
+    path,
+    prefix,
+    *,
+    frame_counts=None,
+    filter_gt: bool = True,
+    filename_tmpl: str = "img_{:05}.jpg",
+    start_index: int = 1,
+    modality: str = "RGB",
+) -> list:
+    from actjax.data.proposals import load_ssn
+
+    pictures = dict(filename_tmpl=filename_tmpl, start_index=start_index, modality=modality)
+    return load_ssn(path, data_prefix=prefix, frame_counts=frame_counts, filter_gt=filter_gt, **pictures)
+
+
 def _prepared(path, prefix, *, split: str) -> Sequence:
     from actjax.data.prepared import load_prepared
 
@@ -169,6 +186,7 @@ KINDS = {
     "videos": _videos,
     "rawframes": _rawframes,
     "activitynet": _activitynet,
+    "ssn": _ssn,
     "prepared": _prepared,
     "tfds": _prepared,
 }

@@ -1,12 +1,15 @@
 """SSN's proposal files: ground truth and proposals of many videos in one text file."""
 
+import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from actjax.errors import ShapeError
 
+Video = tuple[str, int, list[list[str]], list[list[str]]]
 
-def load_localize_proposal_file(filename) -> list[tuple[str, int, list[list[str]], list[list[str]]]]:
+
+def load_localize_proposal_file(filename) -> list[Video]:
     """Videos of an SSN proposal file -> (video id, number of frames, ground-truth rows, proposal rows) each.
 
     Lines that start with # part the videos. A video is: its id, two numbers whose product is the number of frames
@@ -35,13 +38,63 @@ def ground_truth_by_class(videos, *, filter_gt: bool = True) -> tuple[list[str],
     """
     ids, by_class = [], {}
     for video, num_frames, rows, _ in videos:
-        valid = [(int(a) - 1, int(s), min(int(e), num_frames)) for a, s, e in rows
-                 if int(s) < int(e) and int(s) < num_frames]  # fmt: skip
+        valid = valid_rows(rows, num_frames)
         if valid or not filter_gt:
             ids.append(video)
         for label, start, end in valid:
-            by_class.setdefault(label, {}).setdefault(video, []).append([start / num_frames, end / num_frames])
+            segment = [start / num_frames, min(end, num_frames) / num_frames]
+            by_class.setdefault(int(label) - 1, {}).setdefault(video, []).append(segment)
     return ids, by_class
+
+
+def valid_rows(rows: Sequence[Sequence[str]], num_frames: int) -> list[tuple]:
+    """Rows `..., start, end` that end after they start and start inside the video, both as whole numbers."""
+    rows = [(*fields, int(start), int(end)) for *fields, start, end in rows]
+    return [row for row in rows if row[-2] < row[-1] and row[-2] < num_frames]
+
+
+def denormalize(videos: Sequence[Video], frame_counts: Mapping[str, int]) -> list[Video]:
+    """Videos whose segments are fractions of their length -> the same in frames, cut to whole numbers.
+
+    Args:
+      videos: what `load_localize_proposal_file` returns of a normalised file.
+      frame_counts: number of frames of every video.
+
+    Raises:
+      KeyError: a video without a count. ValueError: segments that are no fractions.
+    """
+    return [_denormalized(video, frame_counts) for video in videos]
+
+
+def save_localize_proposal_file(videos: Sequence[Video], filename: str | os.PathLike) -> None:
+    """Writes videos as the file that `load_localize_proposal_file` reads, scores with four decimals."""
+    lines = []
+    for k, (video, num_frames, truths, proposals) in enumerate(videos):
+        lines += [f"# {k}", video, str(num_frames), "1", str(len(truths))]
+        lines += [" ".join(row) for row in truths] + [str(len(proposals))]
+        lines += [f"{a} {float(iou):.4f} {float(own):.4f} {start} {end}" for a, iou, own, start, end in proposals]
+    pathlib.Path(filename).write_text("".join(line + "\n" for line in lines))
+
+
+def denormalize_proposal_file(normalized, standard, *, frame_counts: Mapping[str, int]) -> None:
+    """Reads a proposal file of fractions, writes one of frames. Source: the reference's tool of this name.
+
+    For training, `load_annotations("ssn", normalized, frame_counts=...)` does the same in memory.
+    """
+    save_localize_proposal_file(denormalize(load_localize_proposal_file(normalized), frame_counts), standard)
+
+
+def _denormalized(given: Video, frame_counts: Mapping[str, int]) -> Video:
+    video, _, truths, proposals = given
+    if video not in frame_counts:
+        raise KeyError(f"video {video!r} has no entry among the {len(frame_counts)} frame counts")
+
+    def in_frames(row: list[str]) -> list[str]:
+        if any("." not in end and int(end) > 1 for end in row[-2:]):
+            raise ValueError(f"video {video!r}: {' '.join(row)!r}; with frame counts, start and end are fractions")
+        return row[:-2] + [str(int(float(end) * frame_counts[video])) for end in row[-2:]]
+
+    return video, frame_counts[video], [in_frames(row) for row in truths], [in_frames(row) for row in proposals]
 
 
 def _blocks(path: pathlib.Path) -> Iterator["_Lines"]:

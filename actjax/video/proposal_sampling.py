@@ -62,7 +62,7 @@ def sample_proposal_frames(
         aug_segments=min(aug_segments),
         test_interval=test_interval,
     )
-    ratios = _ratios(aug_ratio)
+    ratios = two_ratios(aug_ratio)
     if (u is None) == (mode == "train"):
         raise ValueError(f"sample_proposal_frames: mode={mode!r} {'needs' if u is None else 'takes no'} draws u")
     clip = dict(clip_len=clip_len, frame_interval=frame_interval, jitter=jitter)
@@ -84,10 +84,19 @@ def sample_proposal_frames(
     return clip_frames("sample_proposal_frames", starts, totals[:, None, None], **clip)
 
 
-def _ratios(aug_ratio) -> tuple[float, float]:
+def augmented(proposals, totals, ratios: tuple[float, float], span: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the stretch before each proposal [p, 2] begins, and the last place of a clip of `span` frames behind it."""
+    begin, end = proposals.T
+    length = end - begin
+    first = np.maximum(0, begin - np.trunc(length * ratios[0]).astype(np.int64))
+    return first, np.minimum(totals - span + 1, end - 1 + np.trunc(length * ratios[1]).astype(np.int64))
+
+
+def two_ratios(aug_ratio) -> tuple[float, float]:
+    """`aug_ratio` as before and after; ValueError unless one number or two, not negative."""
     ratios = (aug_ratio, aug_ratio) if isinstance(aug_ratio, numbers.Real) else tuple(aug_ratio)
     if len(ratios) != 2 or not all(isinstance(ratio, numbers.Real) and ratio >= 0 for ratio in ratios):
-        raise ValueError(f"sample_proposal_frames: aug_ratio={aug_ratio!r}; expected one number or two, not negative")
+        raise ValueError(f"aug_ratio={aug_ratio!r}; expected one number or two, not negative")
     return ratios
 
 
@@ -111,8 +120,7 @@ def _stretches(proposals, totals, ratios, span: int) -> tuple[np.ndarray, np.nda
     """Where clips of `span` frames may begin, before, in and after each proposal: first places, counts, int [p, 3]."""
     begin, end = proposals.T
     length = end - begin
-    first = np.maximum(0, begin - np.trunc(length * ratios[0]).astype(np.int64))
-    last = np.minimum(totals - span + 1, end - 1 + np.trunc(length * ratios[1]).astype(np.int64))
+    first, last = augmented(proposals, totals, ratios, span)
     begins = np.stack([first, begin, end], axis=1)
     return begins, np.stack([begin - first - span, length - span, last - end + 1 - span], axis=1)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from video_cases import cases, turned
+from data_cases import cases, turned
 
 from actjax.video import layout, views
 from actjax.video.rendering import render

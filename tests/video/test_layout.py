@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from video_cases import arrays, cases
+from data_cases import arrays, cases
 
 from actjax.video.layout import INPUT_FORMATS, collect, compose, format_shape, normalize, to_array, transpose
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from video_cases import arrays, cases, turned
+from data_cases import arrays, cases, turned
 
 from actjax.models import normalize as normalize_on_device
 from actjax.video import views

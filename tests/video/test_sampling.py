@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from video_cases import cases, slots_follow
+from data_cases import cases, slots_follow
 
 from actjax.video.sampling import (
     dense_sample_frames,

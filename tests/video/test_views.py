@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from video_cases import arrays, cases, follows, turned
+from data_cases import arrays, cases, follows, turned
 
 from actjax.video import views
 from actjax.video.rendering import render
