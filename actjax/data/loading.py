@@ -22,7 +22,7 @@ from actjax.data.reader import Readers
 from actjax.data.seeding import Place, generator
 from actjax.data.selecting import power_sample
 from actjax.data.stages import Protocol
-from actjax.video.decoding import VideoError
+from actjax.video.errors import VideoError, VideoTimeout
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,10 @@ class Order:
 
 
 class Quarantine:
-    """Files that could not be decoded: written to `quarantine.jsonl` once each, counted, bounded, not tried again.
+    """Files that could not be decoded: written to `quarantine.jsonl` once each, counted and bounded.
+
+    What is in it is left out: the files that `skip` names, and those that took too long, for the time they cost. All
+    others are tried again, so that a batch does not depend on what was read before it: a file may be broken in part.
 
     Args:
       path: the file; what an earlier run wrote there is read.
@@ -100,20 +103,25 @@ class Quarantine:
     def __init__(self, path: str | os.PathLike, *, num_records: int, max_share: float = 0.05, skip: str = ""):
         self.path, self._allowed = pathlib.Path(path), max_share * num_records
         self._num_records, self._max_share = num_records, max_share
-        self.files = set(_paths(self.path)) if self.path.exists() else set()
-        self._skipped = set(_paths(pathlib.Path(skip).expanduser())) if skip else set()
+        own = _rows(self.path) if self.path.exists() else []
+        others = _rows(pathlib.Path(skip).expanduser()) if skip else []
+        self.files = {row["path"] for row in own}
+        self._left_out = {row["path"] for row in own if row["timeout"]} | {row["path"] for row in others}
 
     def __contains__(self, path: str) -> bool:
-        return path in self.files or path in self._skipped
+        return path in self._left_out
 
-    def add(self, path: str, reason: str) -> None:
+    def add(self, error: VideoError) -> None:
         """Raises RuntimeError once more than `max_share` of the records are broken."""
-        if path in self:
+        timeout = isinstance(error, VideoTimeout)
+        if timeout:
+            self._left_out.add(error.path)
+        if error.path in self.files:
             return
-        self.files.add(path)
-        log.warning("cannot decode %s: %s", path, reason)
+        self.files.add(error.path)
+        log.warning("cannot decode %s: %s", error.path, error.reason)
         with self.path.open("a") as file:
-            file.write(json.dumps({"path": path, "reason": reason}) + "\n")
+            file.write(json.dumps({"path": error.path, "reason": error.reason, "timeout": timeout}) + "\n")
         if len(self.files) > self._allowed:
             raise RuntimeError(
                 f"{len(self.files)} of {self._num_records} videos cannot be decoded, more than "
@@ -121,14 +129,18 @@ class Quarantine:
             )
 
 
-def _paths(file: pathlib.Path) -> list[str]:
-    """The files that a quarantine names."""
+def _rows(file: pathlib.Path) -> list[dict]:
+    """What a quarantine says, a row for each file."""
     if not file.is_file():
         raise FileNotFoundError(f"quarantine file {file} does not exist")
-    try:
-        return [json.loads(line)["path"] for line in file.read_text().splitlines()]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f'{file}: expected lines {{"path": ..., "reason": ...}}') from error
+    rows = []
+    for line in file.read_text().splitlines():
+        try:
+            rows.append({"timeout": False} | json.loads(line))
+            rows[-1]["path"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f'{file}: {line!r}; expected lines {{"path": ..., "reason": ...}}') from error
+    return rows
 
 
 def train_batches(
@@ -164,7 +176,7 @@ def train_batches(
             try:
                 clip = read(record, place, out=out)
             except VideoError as error:
-                broken.append((error.path, error.reason))
+                broken.append(error)
                 continue
             return dict(label=clip.label, record=place.record, broken=broken)
         raise RuntimeError("not one of the videos can be decoded")
@@ -198,7 +210,7 @@ def eval_batches(
         try:
             clip = read(records[position], out=out)
         except VideoError as error:
-            return nothing(out, broken=[(error.path, error.reason)])
+            return nothing(out, broken=[error])
         return dict(label=clip.label, record=position, mask=True, broken=[])
 
     def batch(step: int) -> range:
@@ -241,7 +253,7 @@ def build_dataloader(
         try:
             clip = read(records[record], Place(seed, epoch, record) if shuffle else None, out=out)
         except VideoError as error:
-            return dict(label=np.zeros_like(records[0].label), record=-1, broken=[(error.path, error.reason)])
+            return dict(label=np.zeros_like(records[0].label), record=-1, broken=[error])
         return dict(label=clip.label, record=record, broken=[])
 
     def batch(step: int) -> list[int]:
@@ -277,8 +289,8 @@ def _batches(
         with contextlib.closing(iter(dataset.to_iter_dataset(ahead))) as batches:
             try:
                 for batch in batches:
-                    for path, reason in batch.pop("broken"):
-                        quarantine.add(path, reason)
+                    for error in batch.pop("broken"):
+                        quarantine.add(error)
                     yield batch
             finally:
                 readers.close()  # what is under way ends now, and the threads with it
@@ -291,7 +303,7 @@ def _collate(items: list[dict]) -> dict:
     for name, kind in dict(record=np.int32, mask=bool).items():
         if name in items[0]:
             batch[name] = np.array([item[name] for item in items], kind)
-    return batch | dict(broken=[pair for item in items for pair in item["broken"]])
+    return batch | dict(broken=[error for item in items for error in item["broken"]])
 
 
 def _local_size(batch_size: int, shard: Shard) -> int:

@@ -21,7 +21,7 @@ import numpy as np
 
 from actjax.data.seeding import Place, stage_rngs
 from actjax.data.stages import Clip, Protocol, read_clip
-from actjax.video.decoding import VideoError
+from actjax.video.errors import VideoError, VideoTimeout
 
 
 class Reader:
@@ -96,7 +96,7 @@ class Reader:
         if self._closed:
             return RuntimeError("the reader was closed")
         if status == -signal.SIGALRM:
-            return VideoError(record.path, f"decoding took more than {self._timeout:g} s")
+            return VideoTimeout(record.path, f"decoding took more than {self._timeout:g} s")
         how = signal.Signals(-status).name if status < 0 else f"status {status}"
         return VideoError(record.path, f"the decoder crashed its process ({how})")
 

@@ -12,3 +12,7 @@ class VideoError(Exception):
 
     def __reduce__(self):
         return type(self), (self.path, self.reason)
+
+
+class VideoTimeout(VideoError):
+    """A video that took too long; it may be broken, or the machine was busy."""

@@ -1,5 +1,6 @@
 import functools
 import json
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from actjax.data.loading import (
     train_batches,
 )
 from actjax.data.seeding import Place, stage_rngs
+from actjax.video.errors import VideoError
 
 SAMPLE = functools.partial(stages.sample_frames, num_clips=4)
 TRAIN = stages.Protocol(
@@ -122,6 +124,39 @@ def test_broken_files_are_replaced_written_once_and_bounded(records, quarantine,
     strict = Quarantine(tmp_path / "strict.jsonl", num_records=64, max_share=0.02)
     with pytest.raises(RuntimeError, match="2 of 64 videos cannot be decoded, more than loader.max_broken=0.02"):
         batches(damaged, strict, num_steps=16)
+
+
+class BrokenInPart(NamedTuple):
+    """The first half of a video can be read."""
+
+    path: str
+    label: int = 0
+
+    def open(self, *, backend):
+        video = VideoRecord(self.path).open(backend=backend)
+        return _FirstHalf(self.path, video)
+
+
+class _FirstHalf(NamedTuple):
+    path: str
+    video: object
+    num_frames = 30
+
+    def frames(self, indices):
+        if indices.max() >= self.num_frames // 2:
+            raise VideoError(self.path, "broken in part")
+        return self.video.frames(indices)
+
+
+def test_a_file_broken_in_part_makes_no_batch_depend_on_the_past(records, quarantine):
+    """Also after a restart, with a quarantine that knows all of them."""
+    clip = functools.partial(stages.sample_frames, num_clips=1, clip_len=4)
+    protocol = TRAIN._replace(sample=clip)
+    damaged = [BrokenInPart(record.path, record.label) for record in records[:16]] + records[16:]
+    taken = batches(damaged, quarantine, num_steps=32, protocol=protocol)
+    used = {damaged[k].path for batch in taken for k in batch["record"]}
+    assert used & quarantine.files and len(quarantine.files) == 16
+    assert_equal(batches(damaged, quarantine, first_step=20, num_steps=32, protocol=protocol), taken[20:])
 
 
 def test_hanging_and_crashing_decoders_do_not_end_a_run(records, quarantine):

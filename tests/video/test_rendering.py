@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+from data_cases import arrays, cases, turned
 from hypothesis import given
 from hypothesis import strategies as st
-from data_cases import arrays, cases, turned
 
 from actjax.models import normalize as normalize_on_device
 from actjax.video import views

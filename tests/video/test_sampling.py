@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from data_cases import cases, slots_follow
 from hypothesis import given
 from hypothesis import strategies as st
-from data_cases import cases, slots_follow
 
 from actjax.video.sampling import (
     dense_sample_frames,

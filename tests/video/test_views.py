@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from data_cases import arrays, cases, follows, turned
 from hypothesis import given
 from hypothesis import strategies as st
-from data_cases import arrays, cases, follows, turned
 
 from actjax.video import views
 from actjax.video.rendering import render
