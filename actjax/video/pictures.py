@@ -38,18 +38,22 @@ class Rawframes(Reader):
     def read(self, indices: np.ndarray) -> np.ndarray:
         import cv2
 
-        if self._flow:
-            planes = [[self._picture(k, cv2.IMREAD_GRAYSCALE, axis) for axis in "xy"] for k in indices]
-            pictures = [np.stack(pair, axis=-1) for pair in planes if _equal(pair)]
-        else:
-            pictures = [self._picture(k, cv2.IMREAD_COLOR_RGB) for k in indices]
-        _equal(pictures)
-        return np.stack(pictures)
+        kind, axes = (cv2.IMREAD_GRAYSCALE, "xy") if self._flow else (cv2.IMREAD_COLOR_RGB, "")
+        frames = None
+        for place, k in enumerate(indices):
+            for channel, axis in enumerate(axes or ("",)):
+                picture = self._picture(k, kind, axis)
+                if frames is None:
+                    frames = np.empty((len(indices), *picture.shape[:2], 2 if axes else 3), np.uint8)
+                if picture.shape[:2] != frames.shape[1:3]:
+                    raise Unreadable(f"pictures of several sizes: {frames.shape[1:3]} and {picture.shape[:2]}")
+                frames[(place, ..., channel) if axes else place] = picture  # at once: memory that is warm costs less
+        return frames
 
-    def _picture(self, k: int, kind: int, *axis: str) -> np.ndarray:
+    def _picture(self, k: int, kind: int, axis: str) -> np.ndarray:
         import cv2
 
-        path = self._path(k, *axis)
+        path = self._path(k, axis)
         with self._open(path) as file:
             picture = cv2.imdecode(np.frombuffer(file.read(), np.uint8), kind)
         if picture is None:
@@ -63,18 +67,13 @@ class Rawframes(Reader):
             return fsspec.open(path, "rb")
         return open(path, "rb")
 
-    def _path(self, k: int, *axis: str) -> str:
-        return os.path.join(self._folder, self._template.format(*axis, self._first + int(k)))
+    def _path(self, k: int, axis: str) -> str:
+        numbers = (axis, self._first + int(k)) if axis else (self._first + int(k),)
+        return os.path.join(self._folder, self._template.format(*numbers))
 
     def _count(self) -> int:
         """How many files there are in a row."""
         k = 0
-        while os.path.exists(self._path(k, *"x" * self._flow)):
+        while os.path.exists(self._path(k, "x" if self._flow else "")):
             k += 1
         return k
-
-
-def _equal(pictures: list[np.ndarray]) -> bool:
-    if len({picture.shape for picture in pictures}) > 1:
-        raise Unreadable(f"pictures of several sizes: {sorted({picture.shape[:2] for picture in pictures})}")
-    return True
