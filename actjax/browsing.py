@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from actjax.data.loading import Order
-from actjax.data.reader import Reader
+from actjax.data.reader import Readers
 from actjax.data.stages import Clip, Protocol
 from actjax.video.decoding import VideoError
 
@@ -31,12 +31,12 @@ def contact_sheet(
       augment: (video [v, t, h, w, c], position) -> what the device may make of it; None: nothing.
     """
     order, rows = Order(records, seed=seed), []
-    with contextlib.closing(Reader(protocol, timeout=timeout)) as reader:
+    with contextlib.closing(Readers(protocol, 1, timeout=timeout)) as readers:
         for position in range(min(num, len(records))):
             place = order.place(position)
             record = records[place.record]
             try:
-                clip = reader.read(record, place)
+                clip = readers.read(record, place)
             except VideoError as error:
                 rows.append(_row([f"#{place.record} {record.path}: {error.reason}"], None, protocol))
                 continue

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from actjax.data.annotations import VideoRecord
-from actjax.data.reader import Reader
+from actjax.data.reader import Readers
 from actjax.data.stages import Protocol
 from actjax.video.decoding import VideoError
 
@@ -44,14 +44,14 @@ def predict_files(
     files = sorted(f for f in path.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES) if path.is_dir() else [path]
     if not path.exists() or not files:
         raise FileNotFoundError(f"{path}: no video file there; suffixes looked for are {VIDEO_SUFFIXES}")
-    with contextlib.closing(Reader(protocol, timeout=timeout)) as reader:
+    with contextlib.closing(Readers(protocol, 1, timeout=timeout)) as readers:
         for file in files:
             try:
-                clip = reader.read(VideoRecord(str(file)))
+                clip = readers.read(VideoRecord(str(file)))
             except VideoError as error:
                 yield {"video": str(file), "error": error.reason}
                 continue
-            scores = np.asarray(predict(variables, {"video": clip.video[None].copy()})["scores"][0])
+            scores = np.asarray(predict(variables, {"video": clip.video[None]})["scores"][0])
             best = np.argsort(-scores, kind="stable")[:topk]
             yield {
                 "video": str(file),

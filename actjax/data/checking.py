@@ -21,7 +21,7 @@ def scan(
 
     def look(record) -> str | None:
         try:
-            readers.read(record, out=np.empty(protocol.clip_shape, np.uint8))
+            readers.read(record)
         except VideoError as error:
             return error.reason
 

@@ -21,6 +21,7 @@ import numpy as np
 from actjax.data.reader import Readers
 from actjax.data.seeding import Place, generator
 from actjax.data.selecting import power_sample
+from actjax.data.sharing import Pixels
 from actjax.data.stages import Protocol
 from actjax.video.errors import VideoError, VideoTimeout
 
@@ -167,7 +168,7 @@ def train_batches(
     local = _local_size(batch_size, loader.shard)
     order = Order(records, seed=seed, power=power)
 
-    def load(position: int, read: Callable, out: np.ndarray) -> dict:
+    def load(position: int, read: Callable, out: Pixels) -> dict:
         broken = []
         for place in order.candidates(position):
             record = records[place.record]
@@ -200,11 +201,11 @@ def eval_batches(
     batches_per_pass = -(-len(records) // batch_size)
     no_label = np.zeros_like(records[0].label)
 
-    def nothing(out: np.ndarray, *, broken: list) -> dict:
-        out[...] = 0
+    def nothing(out: Pixels, *, broken: list) -> dict:
+        out.array[...] = 0
         return dict(label=no_label, record=-1, mask=False, broken=broken)
 
-    def load(position: int, read: Callable, out: np.ndarray) -> dict:
+    def load(position: int, read: Callable, out: Pixels) -> dict:
         if position >= len(records) or records[position].path in quarantine:
             return nothing(out, broken=[])
         try:
@@ -249,7 +250,7 @@ def build_dataloader(
     mine = order[loader.shard.index :: loader.shard.count]
     num_batches = len(mine) // size if drop_last else -(-len(mine) // size)
 
-    def load(record: int, read: Callable, out: np.ndarray) -> dict:
+    def load(record: int, read: Callable, out: Pixels) -> dict:
         try:
             clip = read(records[record], Place(seed, epoch, record) if shuffle else None, out=out)
         except VideoError as error:
@@ -270,19 +271,19 @@ def _batches(
     """Batch k holds what `load(job, read, out)` makes of `jobs(k)`; two are under way while one is used."""
     import grain
 
-    shape = protocol.clip_shape
     workers = max(loader.num_workers, 1)
+    options = dict(timeout=loader.timeout, batch_size=len(jobs(0)))
 
     with (
-        contextlib.closing(Readers(protocol, loader.num_workers, timeout=loader.timeout)) as readers,
-        ThreadPoolExecutor(workers, thread_name_prefix="reader") as threads,
+        contextlib.closing(Readers(protocol, loader.num_workers, **options)) as readers,
+        ThreadPoolExecutor(3 * workers, thread_name_prefix="reader") as threads,
     ):
 
         def make(step: int) -> Batch:
             todo = jobs(step)
-            video = np.empty((len(todo), *shape), np.uint8)
-            items = list(threads.map(lambda k: load(todo[k], readers.read, video[k]), range(len(todo))))
-            return dict(video=video, **_collate(items))
+            pixels = readers.empty(len(todo))
+            items = list(threads.map(lambda k: load(todo[k], readers.read, pixels.clip(k)), range(len(todo))))
+            return dict(video=pixels.array, **_collate(items))
 
         dataset = grain.MapDataset.source(range(num_batches)).map(make)
         ahead = grain.ReadOptions(num_threads=min(2, workers), prefetch_buffer_size=2)

@@ -1,11 +1,11 @@
 """Clips from processes that can be killed: decoders hang or crash on some broken files, and nothing else stops them.
 
-A reader is one process. Requests and answers go through a socket, pixels through memory that both see. The kernel
-itself ends a reader that exceeds its deadline (SIGALRM, whatever lock the decoder holds), and the next request starts
-a new one; the price of this on the fast path is one small message each way.
+A reader is one process and the thread that serves it. Requests and answers go through a socket, pixels through memory
+that both see. The kernel itself ends a process that exceeds its deadline (SIGALRM, whatever lock the decoder holds),
+and a new one goes on. A reader has its next request before it has answered the last, so that it never waits.
 """
 
-import mmap
+import collections
 import os
 import pickle
 import queue
@@ -13,141 +13,201 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
+import threading
 import traceback
+from concurrent.futures import Future
 from multiprocessing.connection import Connection
+from typing import NamedTuple
 
 import numpy as np
 
 from actjax.data.seeding import Place, stage_rngs
+from actjax.data.sharing import Pixels, SharedMemory
 from actjax.data.stages import Clip, Protocol, read_clip
 from actjax.video.errors import VideoError, VideoTimeout
 
 
-class Reader:
-    """Makes clips of one protocol in a process of its own, which starts with the first request.
+class Readers:
+    """Makes clips of one protocol in `num` processes, which start with the first requests; threads may call at once.
 
     Args:
       protocol: how a record becomes a clip.
+      num: of processes; 0: clips are made here, unguarded.
       timeout: seconds that one record may take.
+      batch_size: clips in one array, see `empty`.
     """
 
-    def __init__(self, protocol: Protocol, *, timeout: float = 30.0):
-        self._protocol, self._timeout = protocol, timeout
-        self._process = None
-        self._closed = False
-        size = int(np.prod(protocol.clip_shape))
-        self._file = _memory_file()
-        self._file.truncate(size)
-        self._pixels = np.frombuffer(mmap.mmap(self._file.fileno(), size), np.uint8).reshape(protocol.clip_shape)
+    def __init__(self, protocol: Protocol, num: int, *, timeout: float = 30.0, batch_size: int = 1):
+        self._protocol, self._shape = protocol, (batch_size, *protocol.clip_shape)
+        self._memory = SharedMemory(self._shape) if num else None
+        self._jobs: queue.SimpleQueue = queue.SimpleQueue()
+        self._readers = [_Reader(protocol, self._memory, self._jobs, timeout) for _ in range(num)]
+        self._closed, self._lock = False, threading.Lock()
+        for reader in self._readers:
+            reader.start()
 
-    def read(self, record, place: Place | None = None) -> Clip:
-        """The clip of a record with the draws of `place`; its pixels hold until the next call.
+    def empty(self, num: int) -> Pixels:
+        """Room for `num` clips, `batch_size` at most."""
+        if self._memory is None:
+            return Pixels(np.empty((num, *self._shape[1:]), np.uint8))
+        return self._memory.take(num)
+
+    def read(self, record, place: Place | None = None, *, out: Pixels | None = None) -> Clip:
+        """The clip of a record with the draws of `place`; its pixels are those of `out`, None for new ones.
 
         Raises:
           VideoError: the record cannot be decoded, or decoding it took too long or crashed.
-          RuntimeError: the process does not start, or the reader was closed.
+          RuntimeError: the process does not start, or the readers were closed.
         """
-        if self._process is None:
-            self._start()
-        try:
-            self._channel.send((record, place))
-            answer = self._channel.recv()
-        except (EOFError, OSError):
-            raise self._cause_of_death(record) from None
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer._replace(video=self._pixels)
+        if self._closed:
+            raise _closed()
+        out = self.empty(1).clip(0) if out is None else out
+        if not self._readers:
+            return read_clip(record, self._protocol, rngs=stage_rngs(place), out=out.array)
+        job = _Job(record, place, out, Future())
+        with self._lock:
+            if self._closed:
+                raise _closed()
+            self._jobs.put(job)
+        return job.future.result()._replace(video=out.array)
 
     def close(self) -> None:
-        """Ends the process, also in the middle of a request."""
-        self._closed = True
-        self._file.close()
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        """Ends the processes, also in the middle of a request."""
+        with self._lock:
+            self._closed = True
+        for reader in self._readers:
+            reader.closed = True  # all of them, before the first one wakes
+        for reader in self._readers:
+            reader.close()
+        for reader in self._readers:
+            reader.join()
+        while not self._jobs.empty():
+            if job := self._jobs.get():
+                job.future.set_exception(_closed())
+        if self._memory:
+            self._memory.close()
+
+
+class _Job(NamedTuple):
+    record: object
+    place: Place | None
+    out: Pixels
+    future: Future
+
+
+class _Reader(threading.Thread):
+    """One process: gives it the jobs of the queue, two at a time, and tells what became of them."""
+
+    def __init__(self, protocol: Protocol, memory: SharedMemory, jobs: queue.SimpleQueue, timeout: float):
+        super().__init__(daemon=True, name="reader")
+        self._protocol, self._memory, self._jobs, self._timeout = protocol, memory, jobs, timeout
+        self.process, self.closed = None, False
+
+    def close(self) -> None:
+        self._jobs.put(None)
+        if process := self.process:
+            process.kill()
+
+    def run(self) -> None:
+        under_way: collections.deque[_Job] = collections.deque()
+        while not self.closed:
+            try:
+                while len(under_way) < 2 and (job := self._jobs.get(block=not under_way)):
+                    if self._sent(job):
+                        under_way.append(job)
+            except queue.Empty:
+                pass
+            if under_way:
+                self._finish(under_way)
+        for job in under_way:
+            job.future.set_exception(_closed())
+        if self.process:
+            self.process.wait()
+
+    def _sent(self, job: _Job) -> bool:
+        try:
+            if self.process is None:
+                self._start()
+            self._channel.send((job.record, job.place, job.out.slot, job.out.index))
+        except OSError:
+            pass  # the process is gone; who waits for its answer learns how
+        except Exception as error:
+            job.future.set_exception(error)
+            return False
+        return True
+
+    def _finish(self, under_way: collections.deque[_Job]) -> None:
+        """Waits for the answer to the oldest job."""
+        died = False
+        try:
+            answer = self._channel.recv()
+        except (EOFError, OSError):
+            died, answer = True, self._cause_of_death(under_way[0].record)
+        job = under_way.popleft()
+        if isinstance(answer, BaseException):
+            job.future.set_exception(answer)
+        else:
+            job.future.set_result(answer)
+        if died and under_way and not self._sent(under_way[0]):
+            under_way.clear()
 
     def _start(self) -> None:
         import cloudpickle  # carries functions of notebooks, too
 
-        if self._closed:
-            raise RuntimeError("the reader was closed")
         ours, theirs = socket.socketpair()
-        descriptors = theirs.fileno(), self._file.fileno()
+        descriptors = theirs.fileno(), self._memory.descriptor
         command = f"from actjax.data.reader import serve; serve{descriptors}"
         path = os.pathsep.join(filter(None, sys.path))
         with theirs:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [sys.executable, "-c", command], pass_fds=descriptors, env=os.environ | {"PYTHONPATH": path}
             )
         self._channel = Connection(ours.detach())
-        if self._closed:  # meanwhile, by another thread
-            self.close()
+        if self.closed:  # meanwhile, by another thread
+            self.process.kill()
         try:
-            self._channel.send_bytes(cloudpickle.dumps((self._protocol, self._timeout)))
+            shape = self._memory.shape
+            self._channel.send_bytes(cloudpickle.dumps((self._protocol, self._timeout, shape)))
             self._channel.recv()
         except (EOFError, OSError):
-            raise RuntimeError(f"a reader process does not start; it ended with {self._process.wait()}") from None
+            status, self.process = self.process.wait(), None
+            raise (
+                _closed() if self.closed else RuntimeError(f"a reader process does not start; it ended with {status}")
+            ) from None
 
     def _cause_of_death(self, record) -> Exception:
-        status = self._process.wait()
-        self._process = None
+        status, self.process = self.process.wait(), None
         self._channel.close()
-        if self._closed:
-            return RuntimeError("the reader was closed")
+        if self.closed:
+            return _closed()
         if status == -signal.SIGALRM:
             return VideoTimeout(record.path, f"decoding took more than {self._timeout:g} s")
         how = signal.Signals(-status).name if status < 0 else f"status {status}"
         return VideoError(record.path, f"the decoder crashed its process ({how})")
 
 
-class Readers:
-    """Some readers behind one `read`, which threads may call at once. `num=0`: none, reads happen here, unguarded."""
-
-    def __init__(self, protocol: Protocol, num: int, *, timeout: float = 30.0):
-        self._protocol = protocol
-        self._all = [Reader(protocol, timeout=timeout) for _ in range(num)]
-        self._free: queue.SimpleQueue = queue.SimpleQueue()
-        for reader in self._all:
-            self._free.put(reader)
-
-    def read(self, record, place: Place | None = None, *, out: np.ndarray) -> Clip:
-        """As `Reader.read`; the pixels go to `out` [v, t, h, w, c]."""
-        if not self._all:
-            clip = read_clip(record, self._protocol, rngs=stage_rngs(place))
-            out[...] = clip.video
-            return clip._replace(video=out)
-        reader = self._free.get()
-        try:
-            clip = reader.read(record, place)
-            out[...] = clip.video
-            return clip._replace(video=out)
-        finally:
-            self._free.put(reader)
-
-    def close(self) -> None:
-        for reader in self._all:
-            reader.close()
+def _closed() -> RuntimeError:
+    return RuntimeError("the readers were closed")
 
 
 def serve(channel: int, memory: int) -> None:
-    """The reader's side: answers requests until the other side is gone."""
+    """The process's side: answers requests until the other side is gone."""
     import cv2
 
     for number in (signal.SIGINT, signal.SIGTERM):  # they go to the whole group; the trainer decides, and we follow it
         signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(1)
     channel = Connection(channel)
-    protocol, timeout = pickle.loads(channel.recv_bytes())
-    pixels = np.frombuffer(mmap.mmap(memory, 0), np.uint8).reshape(protocol.clip_shape)
+    protocol, timeout, shape = pickle.loads(channel.recv_bytes())
+    memory = SharedMemory(shape, memory)
     channel.send("ready")
     while True:
         try:
-            record, place = channel.recv()
+            record, place, slot, index = channel.recv()
         except (EOFError, OSError):
             return
         signal.setitimer(signal.ITIMER_REAL, timeout)
-        answer = _answer(record, place, protocol, pixels)
+        answer = _answer(record, place, protocol, memory.array(slot)[index])
         signal.setitimer(signal.ITIMER_REAL, 0)
         try:
             channel.send(answer)
@@ -155,11 +215,9 @@ def serve(channel: int, memory: int) -> None:
             return
 
 
-def _answer(record, place: Place | None, protocol: Protocol, pixels: np.ndarray):
+def _answer(record, place: Place | None, protocol: Protocol, out: np.ndarray):
     try:
-        clip = read_clip(record, protocol, rngs=stage_rngs(place))
-        pixels[...] = clip.video
-        return clip._replace(video=None)
+        return read_clip(record, protocol, rngs=stage_rngs(place), out=out)._replace(video=None)
     except VideoError as error:
         return error
     except Exception as error:  # a fault in the code; the caller raises it
@@ -170,10 +228,3 @@ def _answer(record, place: Place | None, protocol: Protocol, pixels: np.ndarray)
             return RuntimeError(text)
         error.add_note(text)
         return error
-
-
-def _memory_file():
-    """A file without a name; in memory where the system can, which no limit of /dev/shm touches."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("actjax-clip"), "r+b")
-    return tempfile.TemporaryFile()

@@ -58,8 +58,12 @@ class Clip(NamedTuple):
     views: list[views.View]
 
 
-def read_clip(record, protocol: Protocol, *, rngs: Callable[[str], np.random.Generator | None]) -> Clip:
+def read_clip(
+    record, protocol: Protocol, *, rngs: Callable[[str], np.random.Generator | None], out: np.ndarray | None = None
+) -> Clip:
     """The clip of a record of `data.annotations`; `rngs(stage)` gives the generator of a stage, or None.
+
+    `out`: where the pixels go, uint8 of `protocol.clip_shape`, or None for a new array.
 
     Raises:
       VideoError: the video cannot be decoded.
@@ -68,9 +72,12 @@ def read_clip(record, protocol: Protocol, *, rngs: Callable[[str], np.random.Gen
     indices = protocol.sample(video.num_frames, rng=rngs("sample"))
     frames = video.frames(indices.ravel())
     boxes = protocol.view(*frames.shape[1:3], rng=rngs("view"))
-    pixels = render(frames, boxes, fused=protocol.fused, modality=protocol.modality)
+    whole = out if protocol.stack == 1 else None
+    pixels = render(frames, boxes, fused=protocol.fused, modality=protocol.modality, out=whole)
     pixels = stacked(pixels.reshape(-1, indices.shape[1], *pixels.shape[1:]), protocol.stack)
-    return Clip(pixels, _label(record.label, boxes, protocol.flip_labels), indices, boxes)
+    if out is not None and whole is None:
+        out[...] = pixels
+    return Clip(pixels if out is None else out, _label(record.label, boxes, protocol.flip_labels), indices, boxes)
 
 
 def stacked(clips: np.ndarray, stack: int) -> np.ndarray:

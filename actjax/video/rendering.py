@@ -11,7 +11,13 @@ MODALITIES = ("RGB", "Flow")
 
 
 def render(
-    frames: np.ndarray, views, *, interpolation: str = "bilinear", fused: bool = True, modality: str = "RGB"
+    frames: np.ndarray,
+    views,
+    *,
+    interpolation: str = "bilinear",
+    fused: bool = True,
+    modality: str = "RGB",
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """The pictures that `views` take from every frame -> uint8 [views * n, h, w, c], view by view.
 
@@ -23,6 +29,7 @@ def render(
         `lazy=True` and Fuse). False: every remembered step for itself, as the reference does without `lazy`. The two
         differ by about one grey level on average.
       modality: one of `MODALITIES`. In mirrored flow x becomes 255 - x.
+      out: where the pictures go, of their shape and type; None for a new array.
 
     Raises:
       ValueError: no views, views of several sizes, an unknown interpolation or modality, flow without two channels, a
@@ -33,7 +40,8 @@ def render(
     views = [views] if isinstance(views, View) else list(views)
     _check(frames, views, interpolation, modality)
     height, width = (int(side) for side in views[0].size)
-    out = np.empty((len(views), len(frames), height, width, *frames.shape[3:]), frames.dtype)
+    shape = (len(views), len(frames), height, width, *frames.shape[3:])
+    out = np.empty(shape, frames.dtype) if out is None else out.reshape(shape)
     for view, pictures in zip(views, out, strict=True):
         whole = Step(_rounded(view.box), view.size, view.flip, view.flip_vertical)
         steps = (whole,) if fused or not view.steps else view.steps

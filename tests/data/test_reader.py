@@ -16,8 +16,9 @@ import pytest
 
 from actjax.data import stages
 from actjax.data.annotations import VideoRecord
-from actjax.data.reader import Reader, Readers
+from actjax.data.reader import Readers
 from actjax.data.seeding import Place, stage_rngs
+from actjax.data.sharing import SharedMemory
 from actjax.video.decoding import VideoError
 
 PROTOCOL = stages.Protocol(
@@ -61,7 +62,7 @@ class Faulty(NamedTuple):
 
 @pytest.fixture
 def reader():
-    reader = Reader(PROTOCOL, timeout=1.0)
+    reader = Readers(PROTOCOL, 1, timeout=1.0)
     yield reader
     reader.close()
 
@@ -105,7 +106,7 @@ def test_functions_without_a_module_reach_the_process(media):
     def sample(num_frames, *, rng=None):
         return np.array([[0, factor]])
 
-    reader = Reader(PROTOCOL._replace(sample=sample))
+    reader = Readers(PROTOCOL._replace(sample=sample), 1)
     try:
         assert reader.read(VideoRecord(str(media / "part_0.mp4")), PLACE).indices.tolist() == [[0, 3]]
     finally:
@@ -113,12 +114,12 @@ def test_functions_without_a_module_reach_the_process(media):
 
 
 def test_close_ends_a_request_under_way(reader):
-    slow = Reader(PROTOCOL, timeout=600)
+    slow = Readers(PROTOCOL, 1, timeout=600)
     closer = threading.Timer(1.0, slow.close)
     closer.start()
-    with pytest.raises(RuntimeError, match="was closed"):
+    with pytest.raises(RuntimeError, match="were closed"):
         slow.read(Hanging())
-    with pytest.raises(RuntimeError, match="was closed"):
+    with pytest.raises(RuntimeError, match="were closed"):
         slow.read(Hanging())
     closer.join()
 
@@ -131,7 +132,7 @@ def test_many_threads_share_some_readers(media):
     readers = Readers(PROTOCOL, 2)
 
     def read(k):
-        return readers.read(record, PLACE._replace(record=k), out=np.empty(PROTOCOL.clip_shape, np.uint8)).video
+        return readers.read(record, PLACE._replace(record=k)).video
 
     with ThreadPoolExecutor(6) as threads:
         for clip, other in zip(threads.map(read, range(12)), expected, strict=True):
@@ -139,15 +140,53 @@ def test_many_threads_share_some_readers(media):
     readers.close()
 
 
+def test_neighbours_of_a_crash_are_read_all_the_same(media):
+    """Each process has two requests: what waits behind a crash goes to the next process, and is not blamed."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    good = VideoRecord(str(media / "part_0.mp4"), 1)
+    records = [Crashing() if k % 3 == 1 else good for k in range(18)]
+    readers = Readers(PROTOCOL, 2)
+
+    def label(record):
+        try:
+            return readers.read(record, PLACE).label
+        except VideoError as error:
+            return error.path
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(label, records))
+    readers.close()
+    assert found == ["crashing.mp4" if k % 3 == 1 else 1 for k in range(18)]
+
+
+def test_memory_of_a_batch_serves_again_only_when_nobody_has_it():
+    memory = SharedMemory((4, 5))
+    first, second = memory.take(4), memory.take(4)
+    assert first.slot != second.slot
+    first.array[...], second.array[...] = 1, 2
+    view = first.array[2:, 1:]
+    slot = first.slot
+    del first
+    assert memory.take(4).slot not in (slot, second.slot) and (view == 1).all()
+    del view
+    assert memory.take(4).slot == slot
+    held = [memory.take(3).array for _ in range(100)]
+    for k, array in enumerate(held):
+        array[...] = k
+    memory.close()
+    assert [array.mean() for array in held] == list(range(100)) and len(memory._maps) == 7
+
+
 def test_a_reader_dies_with_its_owner_even_while_the_decoder_hangs():
     """The owner is killed while its reader hangs with the lock held: the deadline still ends the reader."""
     code = f"""
 import sys; sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
-from test_reader import Hanging, PROTOCOL, Reader, VideoRecord, VideoError
-reader = Reader(PROTOCOL, timeout=2.0)
+from test_reader import Hanging, PROTOCOL, Readers, VideoRecord, VideoError
+reader = Readers(PROTOCOL, 1, timeout=2.0)
 try: reader.read(VideoRecord("missing.mp4"))
 except VideoError: pass
-print(reader._process.pid, flush=True)
+print(reader._readers[0].process.pid, flush=True)
 reader.read(Hanging())
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as owner:
