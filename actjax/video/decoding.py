@@ -24,12 +24,15 @@ class Video(Protocol):
 
 
 def open_video(source: str | os.PathLike | bytes, *, backend: str = "decord", **options) -> Video:
-    """Opens a video. All backends give the same frames for the same indices, upright if the file says it is turned.
+    """Opens a video. Backends give the same frames for the same indices, upright if the file says it is turned.
 
     Args:
       source: a file (for "rawframes" a folder), an fsspec URL (`gs://...`, `s3://...`, `memory://...`), or the bytes
         of a file.
-      backend: one of `BACKENDS`: "decord"; "pyav", which skips frames that no other needs; "opencv"; "rawframes".
+      backend: one of `BACKENDS`. "decord". "pyav", exact for every file. "opencv". "rawframes". Where they differ:
+        decord 0.6 seeks wrongly in streams whose groups of pictures refer to each other (H.264 with open groups or
+        intra refresh, HEVC, MPEG-TS); OpenCV believes the header that says how many frames there are, an estimate in
+        Matroska and MPEG-TS files of variable rate, and fails at the first one that is not there.
       options: "pyav": `threads`, of the codec. "rawframes": `num_frames` (None counts the files), `offset`,
         `filename_tmpl`, `start_index`, `modality` "RGB" or "Flow" (pictures "x" and "y" of the template).
 

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from actjax.video.readers import Reader, Unreadable
+from actjax.video.readers import Reader, Unreadable, gather
 
 
 class Rawframes(Reader):
@@ -36,24 +36,21 @@ class Rawframes(Reader):
         self.num_frames = self._count() if self._given is None else self._given
 
     def read(self, indices: np.ndarray) -> np.ndarray:
+        return gather(len(indices), ((place, self._frame(int(k))) for place, k in enumerate(indices)))
+
+    def _frame(self, k: int) -> np.ndarray:
         import cv2
 
-        kind, axes = (cv2.IMREAD_GRAYSCALE, "xy") if self._flow else (cv2.IMREAD_COLOR_RGB, "")
-        frames = None
-        for place, k in enumerate(indices):
-            for channel, axis in enumerate(axes or ("",)):
-                picture = self._picture(k, kind, axis)
-                if frames is None:
-                    frames = np.empty((len(indices), *picture.shape[:2], 2 if axes else 3), np.uint8)
-                if picture.shape[:2] != frames.shape[1:3]:
-                    raise Unreadable(f"pictures of several sizes: {frames.shape[1:3]} and {picture.shape[:2]}")
-                frames[(place, ..., channel) if axes else place] = picture  # at once: memory that is warm costs less
-        return frames
+        if not self._flow:
+            return self._picture(self._path(k), cv2.IMREAD_COLOR_RGB)
+        x, y = (self._picture(self._path(k, axis), cv2.IMREAD_GRAYSCALE) for axis in "xy")
+        if x.shape != y.shape:
+            raise Unreadable(f"flow of several sizes: {x.shape} and {y.shape}")
+        return np.stack([x, y], axis=-1)
 
-    def _picture(self, k: int, kind: int, axis: str) -> np.ndarray:
+    def _picture(self, path: str, kind: int) -> np.ndarray:
         import cv2
 
-        path = self._path(k, axis)
         with self._open(path) as file:
             picture = cv2.imdecode(np.frombuffer(file.read(), np.uint8), kind)
         if picture is None:
@@ -67,8 +64,8 @@ class Rawframes(Reader):
             return fsspec.open(path, "rb")
         return open(path, "rb")
 
-    def _path(self, k: int, axis: str) -> str:
-        numbers = (axis, self._first + int(k)) if axis else (self._first + int(k),)
+    def _path(self, k: int, axis: str = "") -> str:
+        numbers = (axis, self._first + k) if axis else (self._first + k,)
         return os.path.join(self._folder, self._template.format(*numbers))
 
     def _count(self) -> int:

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import itertools
 import re
 import tempfile
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
@@ -36,6 +38,21 @@ class Unreadable(Exception):
     """A reader's own finding about a file; becomes a VideoError."""
 
 
+def gather(num: int, pictures: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
+    """Places and pictures [h, w, c] -> [num, h, w, c], copied as they come, while they are warm."""
+    count, out = 0, None
+    for place, picture in pictures:
+        if out is None:
+            out = np.empty((num, *picture.shape), np.uint8)
+        if picture.shape != out.shape[1:]:
+            raise Unreadable(f"frames of several sizes: {out.shape[1:3]} and {picture.shape[:2]}")
+        out[place] = picture
+        count += 1
+        if count == num:
+            return out
+    raise Unreadable(f"only {count} of {num} frames can be decoded")
+
+
 class Decord(Reader):
     """decord, one thread: the loader runs many readers at once, each on a core of its own."""
 
@@ -59,9 +76,11 @@ class Decord(Reader):
 
 
 class PyAV(Reader):
-    """FFmpeg through PyAV. Frames are counted by their packets; those that nothing refers to are not decoded.
+    """FFmpeg through PyAV, decoding what it must: the groups of pictures that hold wanted frames, and in them what is
+    wanted or referred to.
 
-    A file whose packets do not tell the order of its frames (no time stamps, or equal ones) is decoded whole.
+    Frames are counted by their packets. A file whose packets do not tell the order of its frames (no time stamps, or
+    equal ones) is decoded whole.
     """
 
     def __init__(self, source: str | io.BytesIO, threads: int = 1):
@@ -78,48 +97,49 @@ class PyAV(Reader):
     def open(self):
         with self._stream() as (container, stream):
             self.fps = float(stream.average_rate or 0)
-            stamps = [packet.pts for packet in container.demux(stream) if packet.size]
-        known = None not in stamps and len(set(stamps)) == len(stamps)
-        self._stamps = stamps if known else None
-        if known:
-            self._order = np.argsort(stamps, kind="stable")
-            self.num_frames = len(stamps)
+            packets = [(packet.pts, packet.is_keyframe, packet.is_discard) for packet in _packets(container, stream)]
+        stamps = [stamp for stamp, _, _ in packets]
+        self._packets = packets if None not in stamps and len(set(stamps)) == len(stamps) else None
+        if self._packets:
+            self._stamps = sorted(stamp for stamp, _, discard in packets if not discard)
+            self.num_frames = len(self._stamps)
         else:
             with self._stream() as (container, stream):
                 self.num_frames = sum(1 for _ in container.decode(stream))
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        if self._stamps is not None:
-            with self._stream() as (container, stream):
-                frames = self._by_stamp(container, stream, indices)
-            if frames is not None:
-                return np.stack(frames)
-            self._stamps = None  # packets bear other stamps than their frames, as in some AVI files
+        if self._packets:
+            try:
+                with self._stream() as (container, stream):
+                    return gather(len(indices), self._by_stamp(container, stream, indices))
+            except Unreadable:
+                self._packets = None  # packets bear other stamps than their frames, as in some AVI files
         with self._stream() as (container, stream):
-            return np.stack(self._by_number(container, stream, indices))
+            return gather(len(indices), self._by_number(container, stream, indices))
 
-    def _by_number(self, container, stream, indices) -> list[np.ndarray]:
-        wanted, frames = set(indices.tolist()), []
+    def _by_number(self, container, stream, indices) -> Iterator[tuple[int, np.ndarray]]:
+        places = {k: place for place, k in enumerate(indices.tolist())}
         for k, frame in enumerate(container.decode(stream)):
-            if k in wanted:
-                frames.append(_upright(frame))
-            if len(frames) == len(wanted):
-                return frames
-        raise Unreadable(f"only {len(frames)} of {len(wanted)} frames can be decoded")
+            if k in places:
+                yield places[k], _upright(frame)
 
-    def _by_stamp(self, container, stream, indices) -> list[np.ndarray] | None:
-        wanted = [self._stamps[k] for k in self._order[indices]]
-        found = {}
-        for packet in container.demux(stream):
-            # Frames that no other frame refers to are decoded only if they are asked for.
-            needed = not packet.size or packet.pts in wanted
-            stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
-            for frame in packet.decode():
-                if frame.pts in wanted and not frame.is_corrupt:
-                    found[frame.pts] = _upright(frame)
-            if len(found) == len(wanted):
-                return [found[stamp] for stamp in wanted]
-        return None
+    def _by_stamp(self, container, stream, indices) -> Iterator[tuple[int, np.ndarray]]:
+        places = {self._stamps[k]: place for place, k in enumerate(indices.tolist())}
+        for frame in _decoded(container, stream, self._needed(places), places):
+            if frame.pts in places and not frame.is_corrupt:
+                yield places[frame.pts], _upright(frame)
+
+    def _needed(self, wanted: Collection[int]) -> list[bool]:
+        """Whether a packet is of a group that holds a wanted frame, or that the next such group refers back to."""
+        needed = [False] * len(self._packets)
+        starts = [k for k, (_, key, _) in enumerate(self._packets) if key or k == 0]
+        referred = False
+        for first, end in reversed([*itertools.pairwise([*starts, len(needed)])]):
+            stamps = [stamp for stamp, _, _ in self._packets[first:end]]
+            here = referred or any(stamp in wanted for stamp in stamps)
+            needed[first:end] = [here] * (end - first)
+            referred = here and min(stamps) < stamps[0]  # frames shown before the key frame
+        return needed
 
     @contextlib.contextmanager
     def _stream(self):
@@ -133,6 +153,23 @@ class PyAV(Reader):
                 raise Unreadable("no video stream that can be decoded")
             stream.codec_context.thread_count = self._threads
             yield container, stream
+
+
+def _packets(container, stream) -> Iterator:
+    return (packet for packet in container.demux(stream) if packet.size)
+
+
+def _decoded(container, stream, needed: list[bool], wanted: Collection[int]) -> Iterator:
+    """The frames of the needed packets; those that are neither wanted nor referred to may be missing."""
+    codec = stream.codec_context
+    for packet, here, next_too in zip(_packets(container, stream), needed, [*needed[1:], False], strict=False):
+        if not here:
+            continue
+        codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+        yield from codec.decode(packet)
+        if not next_too:
+            yield from codec.decode(None)  # what it still holds
+            codec.flush_buffers()
 
 
 def _upright(frame) -> np.ndarray:
@@ -168,17 +205,18 @@ class OpenCV(Reader):
                 self.num_frames += 1
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        capture, frames = self._capture(), []
-        wanted = set(indices.tolist())
-        for k in range(int(indices[-1]) + 1 if len(indices) else 0):
-            if not capture.grab():
-                raise Unreadable(f"frame {k} of {self.num_frames} cannot be decoded")
-            if k in wanted:
+        return gather(len(indices), self._wanted({k: place for place, k in enumerate(indices.tolist())}))
+
+    def _wanted(self, places: dict[int, int]) -> Iterator[tuple[int, np.ndarray]]:
+        capture = self._capture()
+        for k in range(self.num_frames):
+            ok = capture.grab()
+            if ok and k in places:
                 ok, frame = capture.retrieve()
-                if not ok:
-                    raise Unreadable(f"frame {k} of {self.num_frames} cannot be decoded")
-                frames.append(frame[..., ::-1])
-        return np.stack(frames)
+            if not ok:
+                raise Unreadable(f"frame {k} of {self.num_frames} cannot be decoded")
+            if k in places:
+                yield places[k], frame[..., ::-1]
 
     def _capture(self):
         import cv2

@@ -1,5 +1,6 @@
 """All readers of video files give the same frames for the same indices; folders of pictures do as the reference."""
 
+import fractions
 import itertools
 import json
 
@@ -9,7 +10,10 @@ import pytest
 from actjax.video.decoding import VideoError, open_video
 
 FILES = ("decord", "opencv", "pyav")
-pytest.importorskip("av", reason="PyAV is one of the readers")
+av = pytest.importorskip("av", reason="PyAV is one of the readers")
+
+
+MOVS = [f"broken/{name}.mov" for name in ("video_0", "video_90", "unordered")]
 
 
 def psnr(a, b) -> float:
@@ -17,7 +21,7 @@ def psnr(a, b) -> float:
     return np.inf if error == 0 else 10 * np.log10(255**2 / error)
 
 
-@pytest.mark.parametrize("name", ["test.mp4", "test.avi", "part_0.mp4", "broken/video_0.mov", "broken/video_90.mov"])
+@pytest.mark.parametrize("name", ["test.mp4", "test.avi", "part_0.mp4", *MOVS])
 def test_same_frames(media, name):
     videos = {backend: open_video(media / name, backend=backend) for backend in FILES}
     assert len({video.num_frames for video in videos.values()}) == 1
@@ -26,6 +30,55 @@ def test_same_frames(media, name):
     for a, b in itertools.combinations(FILES, 2):
         assert frames[a].shape == frames[b].shape
         assert psnr(frames[a], frames[b]) > 40, (a, b)
+
+
+def write(path, durations, **options) -> np.ndarray:
+    """A video of frames that last so many milliseconds -> all its frames, decoded from the first to the last."""
+    y, x = np.mgrid[:120, :160]
+    with av.open(path, "w") as file:
+        stream = file.add_stream("libx264", rate=25, options=options)
+        stream.width, stream.height = 160, 120
+        stream.codec_context.time_base = fractions.Fraction(1, 1000)
+        for k, start in enumerate(np.cumsum(durations)):
+            picture = np.stack([x * 2 + k * 3, y * 2 + k * 5, 0 * x + k * 2], -1) % 256
+            frame = av.VideoFrame.from_ndarray(picture.astype(np.uint8), format="rgb24")
+            frame.pts, frame.time_base = int(start), fractions.Fraction(1, 1000)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    with av.open(path) as file:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+
+
+INDICES = [[5], [11, 12, 13], [35, 60], [59, 0, 58], [*range(0, 60, 7)], [*range(60)]]
+
+
+@pytest.mark.parametrize("backend", FILES)
+def test_variable_frame_rate(tmp_path, backend):
+    durations = np.random.default_rng(0).integers(5, 120, 61)
+    frames = write(tmp_path / "variable.mp4", durations, **{"x264-params": "keyint=12:bframes=3"})
+    video = open_video(tmp_path / "variable.mp4", backend=backend)
+    assert video.num_frames == len(frames) == 61
+    for indices in INDICES:
+        np.testing.assert_array_equal(video.frames(indices), frames[indices])
+
+
+@pytest.mark.parametrize("params", ["open-gop=1:keyint=12:bframes=3:scenecut=0", "intra-refresh=1:keyint=12:bframes=0"])
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "ts"])
+def test_groups_of_pictures_that_refer_to_each_other(tmp_path, params, ending):
+    frames = write(tmp_path / f"open.{ending}", [40] * 61, **{"x264-params": params})
+    video = open_video(tmp_path / f"open.{ending}", backend="pyav")
+    for indices in INDICES:
+        np.testing.assert_array_equal(video.frames(indices), frames[indices])
+
+
+def test_only_the_groups_of_pictures_that_are_needed_are_decoded(tmp_path):
+    from actjax.video import readers
+
+    write(tmp_path / "closed.mp4", [40] * 60, **{"x264-params": "keyint=12:scenecut=0:bframes=0"})
+    reader = readers.PyAV(str(tmp_path / "closed.mp4"))
+    reader.open()
+    needed = reader._needed({reader._stamps[30], reader._stamps[50]})
+    assert np.flatnonzero(needed).tolist() == [*range(24, 36), *range(48, 60)]
 
 
 @pytest.mark.parametrize("backend", FILES)
@@ -54,7 +107,7 @@ def test_bytes_and_urls(media, backend):
         open_video(b"video", backend=backend)
 
 
-@pytest.mark.parametrize("backend", ["opencv", "pyav"])
+@pytest.mark.parametrize("backend", FILES)
 def test_a_file_that_promises_more_frames_than_it_holds(media, backend):
     with pytest.raises(VideoError, match="corrupted.mp4"):
         video = open_video(media / "broken" / "corrupted.mp4", backend=backend)
