@@ -14,7 +14,6 @@ import numpy as np
 from actjax import training
 from actjax.config import bind, pick, plain, unknown
 from actjax.data import builders
-from actjax.data.checking import scan
 from actjax.data.datasets import DATASETS, Dataset
 from actjax.data.loading import Loader, Quarantine, Shard, eval_batches, train_batches
 from actjax.data.stages import AVERAGE_CLIPS, EVAL_VIEWS, MODALITIES, SAMPLERS, TRAIN_VIEWS, Protocol
@@ -22,7 +21,7 @@ from actjax.models import make_augment
 from actjax.tasks import Task, recognition
 from actjax.tasks.recognition import MODELS
 from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES, by_epoch
-from actjax.video.decoding import BACKENDS, VideoError
+from actjax.video.decoding import BACKENDS
 
 
 class Experiment(NamedTuple):
@@ -193,11 +192,7 @@ def _prepare(
     loading: Loading,
     **options,
 ):
-    """`builders.prepare` of all records, after a look at each in readers that survive decoders that hang or crash."""
-    limits = dict(num_workers=loading.num_workers, timeout=loading.timeout)
-    reasons = scan(records, backend=protocol.backend, modality=protocol.modality, **limits)
-    looked = progress(reasons, len(records), f"{split}: check")
-    broken = {record.path: why for record, why in zip(records, looked, strict=True) if why}
+    """`builders.prepare` with what the sections `eval` and `loader` say."""
     return builders.prepare(
         records,
         folder,
@@ -206,16 +201,10 @@ def _prepare(
         modality=protocol.modality,
         backend=protocol.backend,
         processes=loading.num_workers,
-        open_video=functools.partial(_open_sound, broken),
+        timeout=loading.timeout,
         progress=progress,
         **options,
     )
-
-
-def _open_sound(broken: dict[str, str], record, *, backend: str):
-    if record.path in broken:
-        raise VideoError(record.path, broken[record.path])
-    return record.open(backend=backend)
 
 
 def _optimizer(

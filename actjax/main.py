@@ -24,6 +24,7 @@ _MODES = ["train", "eval", "predict", "check", "prepare", "browse"]
 _MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
 _VIDEO = flags.DEFINE_string("video", None, "predict: a video file, or a folder of them.")
 _OUT = flags.DEFINE_string("out", None, "prepare: folder of the prepared set.")
+_FEATURES = flags.DEFINE_string("features", None, "prepare: folder of feature files, in place of a config's videos.")
 _NUM = flags.DEFINE_integer("num", 16, "browse: clips to show.", lower_bound=1)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "eval, predict: best, latest, or a step.")
 
@@ -40,6 +41,8 @@ def main(argv: list[str]) -> None:
         raise SystemExit("error: --mode=predict needs --video=FILE, or a folder of files")
     if _MODE.value == "prepare" and not _OUT.value:
         raise SystemExit("error: --mode=prepare needs --out=FOLDER")
+    if _MODE.value == "prepare" and _FEATURES.value:
+        return prepare_features(pathlib.Path(_FEATURES.value))
     workdir = _workdir()
     config = _config(workdir)
 
@@ -137,7 +140,7 @@ def prepare(experiment, config, workdir: pathlib.Path, started: float) -> None:
     """Writes both splits to `--out` as sharded ArrayRecord; goes on where a killed run stopped."""
     from actjax.workdir import progress
 
-    with _clear_errors():
+    with _clear_errors(RuntimeError):
         dataset = experiment.open_dataset()
         for split in ("train", "val"):
             records = getattr(dataset, split)
@@ -146,6 +149,19 @@ def prepare(experiment, config, workdir: pathlib.Path, started: float) -> None:
             )
             log.info("%s: %s", split, summary)
     log.info("train from it with --config=CONFIG:prepared=%s, or data=dict(name='prepared', folder=...)", _OUT.value)
+
+
+def prepare_features(folder: pathlib.Path) -> None:
+    """Writes the .csv and .npy files of a folder to `--out`; needs no config."""
+    from actjax.data import builders
+    from actjax.workdir import progress, set_up_logging
+
+    set_up_logging(None)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".csv", ".npy"))
+    if not paths:
+        raise SystemExit(f"error: --features={folder} holds no .csv and no .npy file")
+    with _clear_errors(RuntimeError):
+        log.info("%s", builders.prepare_features(paths, _OUT.value, progress=progress))
 
 
 def browse(experiment, config, workdir: pathlib.Path, started: float) -> None:
@@ -185,11 +201,11 @@ MODES = {
 
 
 @contextlib.contextmanager
-def _clear_errors():
+def _clear_errors(*more: type[Exception]):
     """What the user can mend ends the program with its message alone, without a traceback."""
     try:
         yield
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, *more) as error:
         raise SystemExit(f"error: {error}") from error
 
 

@@ -155,6 +155,26 @@ def test_a_run_without_workdir_gets_a_readable_name(cache, tmp_path, monkeypatch
     assert name.startswith("tsm_shapes-20")
 
 
+def test_features_are_prepared_without_a_config(cache, tmp_path):
+    from actjax.data.features import open_features
+
+    rng = np.random.default_rng(0)
+    (tmp_path / "csv").mkdir()
+    for name in ("v_a", "v_b"):
+        np.savetxt(tmp_path / "csv" / f"{name}.csv", rng.normal(size=(5, 4)), delimiter=",", header="h", comments="")
+    (tmp_path / "csv" / "broken.csv").write_text("")
+    run("--mode=prepare", f"--features={tmp_path}/csv", f"--out={tmp_path}/out", cache=cache)
+    stored, files = open_features(tmp_path / "out"), open_features(tmp_path / "csv")
+    assert list(stored.records) == ["v_a", "v_b"]
+    np.testing.assert_array_equal(stored.read("v_a"), files.read("v_a"))
+    (line,) = map(json.loads, (tmp_path / "out" / "features_broken.jsonl").read_text().splitlines())
+    assert line["path"].endswith("broken.csv")
+    shutil.rmtree(tmp_path / "csv")
+    (tmp_path / "csv").mkdir()
+    output = run("--mode=prepare", f"--features={tmp_path}/csv", f"--out={tmp_path}/b", cache=cache, status=1)
+    assert output.startswith(f"error: --features={tmp_path}/csv holds no .csv")
+
+
 def test_check_browse_and_prepare(cache, tmp_path):
     """Broken files are found and listed, clips are drawn with their augmentation, and a prepared set trains."""
     from actjax.data.annotations import load_annotations

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from actjax.data.prepared import PreparedFeature, load_prepared_features, splits
 from actjax.localization.bsn import read_table
 
 
@@ -33,6 +34,37 @@ def load_feature(path: str | os.PathLike) -> np.ndarray:
         raise ValueError(f"{path}: features are .csv or .npy files")
     table = read_table(path, columns=1) if path.suffix == ".csv" else _read_array(path)
     return np.ascontiguousarray(table.T)
+
+
+class FeatureFiles(NamedTuple):
+    """The feature files of a folder."""
+
+    folder: str
+
+    def read(self, video: str) -> np.ndarray:
+        """The features of a video, from VIDEO.csv or VIDEO.npy -> float32 [channels, time]; errors: `load_feature`."""
+        path = pathlib.Path(self.folder, f"{video}.csv")
+        return load_feature(path if path.exists() else path.with_name(f"{video}.npy"))
+
+
+class PreparedFeatures(NamedTuple):
+    """The features of a prepared set, by video."""
+
+    folder: str
+    records: dict[str, PreparedFeature]
+
+    def read(self, video: str) -> np.ndarray:
+        """The features of a video -> float32 [channels, time]. FileNotFoundError: the set has none."""
+        if video not in self.records:
+            raise FileNotFoundError(f"{self.folder} holds no features of {video!r}")
+        return self.records[video].read()
+
+
+def open_features(folder: str | os.PathLike, *, split: str = "features") -> FeatureFiles | PreparedFeatures:
+    """The features in a folder, of files or as `--mode=prepare --features` wrote them: `read(video)` gives one's."""
+    if split in splits(folder):
+        return PreparedFeatures(str(folder), {record.name: record for record in load_prepared_features(folder, split)})
+    return FeatureFiles(str(folder))
 
 
 def load_proposals(

@@ -1,30 +1,24 @@
-"""Clips from processes that can be killed: decoders hang or crash on some broken files, and nothing else stops them.
+"""Clips from processes that can be killed, as decoders hang or crash on some broken files.
 
 A reader is one process and the thread that serves it. Requests and answers go through a socket, pixels through memory
-that both see. The kernel itself ends a process that exceeds its deadline (SIGALRM, whatever lock the decoder holds),
-and a new one goes on. A reader has its next request before it has answered the last, so that it never waits.
+that both see. When the process ends, by its deadline or by a crash, the record it read is blamed and a new one goes on.
+A reader has its next request before it has answered the last, so that it never waits.
 """
 
 import collections
-import os
-import pickle
 import queue
-import signal
-import socket
-import subprocess
-import sys
 import threading
-import traceback
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 import numpy as np
 
+from actjax.data.processes import Deadline, GuardedProcess, blame, sendable
 from actjax.data.seeding import Place, stage_rngs
 from actjax.data.sharing import Pixels, SharedMemory
 from actjax.data.stages import Clip, Protocol, read_clip
-from actjax.video.errors import VideoError, VideoTimeout
+from actjax.video.errors import VideoError
 
 
 class Readers:
@@ -128,7 +122,7 @@ class _Reader(threading.Thread):
         try:
             if self.process is None:
                 self._start()
-            self._channel.send((job.record, job.place, job.out.slot, job.out.index))
+            self.process.channel.send((job.record, job.place, job.out.slot, job.out.index))
         except OSError:
             pass  # the process is gone; who waits for its answer learns how
         except Exception as error:
@@ -140,7 +134,7 @@ class _Reader(threading.Thread):
         """Waits for the answer to the oldest job."""
         died = False
         try:
-            answer = self._channel.recv()
+            answer = self.process.channel.recv()
         except (EOFError, OSError):
             died, answer = True, self._cause_of_death(under_way[0].record)
         job = under_way.popleft()
@@ -152,67 +146,30 @@ class _Reader(threading.Thread):
             under_way.clear()
 
     def _start(self) -> None:
-        import cloudpickle  # carries functions of notebooks, too
-
-        ours, theirs = socket.socketpair()
-        descriptors = theirs.fileno(), self._memory.descriptor
-        command = f"from actjax.data.reader import serve; serve{descriptors}"
-        path = os.pathsep.join(filter(None, sys.path))
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", command], pass_fds=descriptors, env=os.environ | {"PYTHONPATH": path}
-            )
-        self._channel = Connection(ours.detach())
+        memory = self._memory
+        self.process = GuardedProcess(
+            serve, self._protocol, self._timeout, memory.shape, memory.descriptor, descriptors=(memory.descriptor,)
+        )
         if self.closed:  # meanwhile, by another thread
             self.process.kill()
-        try:
-            shape = self._memory.shape
-            self._channel.send_bytes(cloudpickle.dumps((self._protocol, self._timeout, shape)))
-            self._channel.recv()
-        except (EOFError, OSError):
-            status, self.process = self.process.wait(), None
-            raise (
-                _closed() if self.closed else RuntimeError(f"a reader process does not start; it ended with {status}")
-            ) from None
 
     def _cause_of_death(self, record) -> Exception:
         status, self.process = self.process.wait(), None
-        self._channel.close()
-        if self.closed:
-            return _closed()
-        if status == -signal.SIGALRM:
-            return VideoTimeout(record.path, f"decoding took more than {self._timeout:g} s")
-        how = signal.Signals(-status).name if status < 0 else f"status {status}"
-        return VideoError(record.path, f"the decoder crashed its process ({how})")
+        return _closed() if self.closed else blame(record.path, status, self._timeout)
 
 
 def _closed() -> RuntimeError:
     return RuntimeError("the readers were closed")
 
 
-def serve(channel: int, memory: int) -> None:
-    """The process's side: answers requests until the other side is gone."""
-    import cv2
-
-    for number in (signal.SIGINT, signal.SIGTERM):  # they go to the whole group; the trainer decides, and we follow it
-        signal.signal(number, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-    channel = Connection(channel)
-    protocol, timeout, shape = pickle.loads(channel.recv_bytes())
-    memory = SharedMemory(shape, memory)
-    channel.send("ready")
+def serve(channel: Connection, protocol: Protocol, timeout: float, shape: tuple, descriptor: int) -> None:
+    """The process's side: answers requests."""
+    memory, deadline = SharedMemory(shape, descriptor), Deadline(timeout)
     while True:
-        try:
-            record, place, slot, index = channel.recv()
-        except (EOFError, OSError):
-            return
-        signal.setitimer(signal.ITIMER_REAL, timeout)
-        answer = _answer(record, place, protocol, memory.array(slot)[index])
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        try:
-            channel.send(answer)
-        except OSError:
-            return
+        record, place, slot, index = channel.recv()
+        with deadline:
+            answer = _answer(record, place, protocol, memory.array(slot)[index])
+        channel.send(answer)
 
 
 def _answer(record, place: Place | None, protocol: Protocol, out: np.ndarray):
@@ -221,10 +178,4 @@ def _answer(record, place: Place | None, protocol: Protocol, out: np.ndarray):
     except VideoError as error:
         return error
     except Exception as error:  # a fault in the code; the caller raises it
-        text = f"{type(error).__name__}: {error}\n\nin a reader process:\n{traceback.format_exc()}"
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:
-            return RuntimeError(text)
-        error.add_note(text)
-        return error
+        return sendable(error)

@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actjax.data.annotations import load_annotations
-from actjax.data.builders import check_prepared, encode_example, prepare, prepare_features
+from actjax.data.builders import check_prepared, prepare, prepare_features
+from actjax.data.example import encode_example
+from actjax.data.features import open_features
 from actjax.data.prepared import load_class_names, load_metadata, load_prepared, load_prepared_features
 from actjax.video import views
 from actjax.video.decoding import VideoError, open_video
@@ -77,10 +79,13 @@ def folder(videos, tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
     broken = File(str(pathlib.Path(videos[0].path).parent / "LICENSE.mmaction2.txt"), 1)
     listed = [videos[0], broken, *videos[1:]]
-    options = dict(class_names=NAMES, short_side=120, num_shards=2, processes=2)
+    options = dict(class_names=NAMES, short_side=120, quality=95, num_shards=2, processes=2)
     summary = prepare(listed, folder, split="train", **options)
     assert summary[1:5] == ("train", 3, 1, 300 + 32 + 164)
-    assert prepare(videos[1:], folder, split="val", class_names=NAMES, short_side=0, processes=0).num_records == 2
+    assert (
+        prepare(videos[1:], folder, split="val", class_names=NAMES, short_side=0, quality=95, processes=0).num_records
+        == 2
+    )
     return folder
 
 
@@ -200,6 +205,68 @@ def test_neither_processes_nor_a_kill_change_a_byte(records, tmp_path, root):
     ]
 
 
+def open_dangerously(record, *, backend):
+    """Hangs, crashes or raises as the file's name says; the hanging one first gives frames."""
+    name = os.path.basename(record.path)
+    if name == "crash.mp4":
+        os.abort()
+    if name == "exit.mp4":
+        os._exit(3)
+    if name == "hang.mp4":
+        return Hanging()
+    return record.open(backend=backend)
+
+
+class Hanging:
+    num_frames, fps, size = 40, 25.0, (48, 64)
+
+    def frames(self, indices):
+        if indices[0] > 0:
+            time.sleep(60)
+        return np.zeros((len(indices), 48, 64, 3), np.uint8)
+
+
+def test_decoders_that_hang_or_crash_cost_their_record(records, tmp_path):
+    names = {1: "crash.mp4", 2: "hang.mp4", 5: "exit.mp4"}
+    listed = [File(names[k], 0) if k in names else record for k, record in enumerate(records[:8])]
+    options = dict(split="train", class_names=NAMES, num_shards=2)
+    summary = prepare(
+        listed, tmp_path / "a", processes=2, timeout=2.0, open_video=open_dangerously, progress=iterate, **options
+    )
+    assert (summary.num_records, summary.num_broken) == (5, 3)
+    rows = [json.loads(line) for line in (tmp_path / "a" / "train_broken.jsonl").read_text().splitlines()]
+    assert {row["path"]: row["reason"] for row in rows} == {
+        "crash.mp4": "the decoder crashed its process (SIGABRT)",
+        "hang.mp4": "decoding took more than 2 s",
+        "exit.mp4": "the decoder crashed its process (status 3)",
+    }
+    prepare(listed, tmp_path / "b", processes=0, **options)  # there they are missing files
+    for folder in ("a", "b"):
+        (tmp_path / folder / "train_broken.jsonl").unlink()
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def iterate(items, total, what):
+    return iter(items)
+
+
+def test_a_killed_writer_is_no_broken_video(records, tmp_path):
+    def open_and_die(record, *, backend):  # as the system does when memory is short
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(RuntimeError, match=rf"ended at {records[0].path} \(SIGKILL\); memory may be short"):
+        prepare(records[:4], tmp_path, split="train", class_names=NAMES, processes=1, open_video=open_and_die)
+
+
+def test_errors_of_a_writer_are_raised_here(records, tmp_path):
+    def fail(record, *, backend):
+        raise KeyError("a fault in the code")
+
+    with pytest.raises(KeyError, match="a fault in the code") as caught:
+        prepare(records[:4], tmp_path, split="train", class_names=NAMES, processes=1, open_video=fail)
+    assert "in another process" in caught.value.__notes__[0]
+
+
 def test_shards_of_other_inputs_are_not_kept(records, tmp_path):
     class Stop(Exception):
         pass
@@ -315,7 +382,7 @@ def test_features(tmp_path):
     ]
     for reason, words in zip(
         reasons,
-        ("could not convert", "5 channels; the first file has 6", "not found", "ends in .csv or .npy"),
+        ("could not convert", "5 channels; the first file has 6", "No such file", "features are .csv or .npy"),
         strict=True,
     ):
         assert words in reason
@@ -323,8 +390,16 @@ def test_features(tmp_path):
         load_prepared(tmp_path / "out", "train")
     with pytest.raises(ValueError, match="holds features, which have no classes"):
         load_class_names(tmp_path / "out")
-    with pytest.raises(RuntimeError, match="not one of 4 files"):
-        prepare_features(wrong[2:] * 2, tmp_path / "none", split="train")
+    with pytest.raises(RuntimeError, match="not one of 2 files"):
+        prepare_features(wrong[2:], tmp_path / "none", split="train")
+    with pytest.raises(ValueError, match=r"several files are named \['v_0'\]"):
+        prepare_features([*paths, tmp_path / "v_0.npy"], tmp_path / "none")
+    both = open_features(tmp_path / "out", split="train"), open_features(tmp_path)
+    for name in ("v_0", "v_2"):
+        np.testing.assert_array_equal(*(features.read(name) for features in both))
+    for features in both:
+        with pytest.raises(FileNotFoundError, match="v_9"):
+            features.read("v_9")
 
 
 def test_what_is_not_there(folder, tmp_path):
@@ -353,6 +428,17 @@ def test_what_is_not_there(folder, tmp_path):
 def test_bad_input(tmp_path, options, label, match):
     with pytest.raises(ValueError, match=match):
         prepare([File("a.mp4", label)] * 2, tmp_path, **dict(split="train", class_names=NAMES) | options)
+
+
+def test_files_that_came_late_are_found(records, tmp_path):
+    options = dict(split="train", class_names=NAMES, processes=0)
+    (tmp_path / "a").symlink_to(tmp_path / "not_mounted")
+    late = [record._replace(path=f"{tmp_path}/a/{os.path.basename(record.path)}") for record in records[:4]]
+    with pytest.raises(RuntimeError, match="not one of 4 files can be read"):
+        prepare(late, tmp_path / "out", **options)
+    (tmp_path / "a").unlink()
+    (tmp_path / "a").symlink_to(os.path.dirname(records[0].path))
+    assert prepare(late, tmp_path / "out", **options).num_records == 4
 
 
 def test_nothing_to_prepare(tmp_path):

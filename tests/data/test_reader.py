@@ -97,7 +97,7 @@ def test_a_broken_record_is_one_error_and_the_next_is_read(reader, media, record
 def test_a_fault_in_the_code_keeps_its_type_and_tells_where(reader):
     with pytest.raises(ZeroDivisionError, match="a fault") as error:
         reader.read(Faulty())
-    assert "in a reader process" in error.value.__notes__[0] and "Traceback" in error.value.__notes__[0]
+    assert "in another process" in error.value.__notes__[0] and "Traceback" in error.value.__notes__[0]
 
 
 def test_functions_without_a_module_reach_the_process(media):
