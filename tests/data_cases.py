@@ -1,9 +1,11 @@
-"""Reads the golden files of the data layer, and compares draws with exact laws."""
+"""Reads the golden files of the data layer, and compares the draws that records get with exact laws."""
 
 import json
 
 import numpy as np
 from conftest import GOLDEN
+
+from actjax.data.seeding import Place, stage_rngs
 
 FOLDER = GOLDEN / "data"
 
@@ -21,6 +23,34 @@ def arrays(name):
 def turned(size):
     """The reference's (w, h) -> (h, w)."""
     return tuple(size[::-1]) if isinstance(size, list) else size
+
+
+def places(num):
+    """`num` places of a training run: 250 records, epoch after epoch."""
+    return [Place(seed=0, epoch=k // 250, record=k % 250) for k in range(num)]
+
+
+def record_draws(stage, *shape, num=20_000):
+    """What a stage draws for each of `num` places -> float32 [num, *shape]."""
+    return np.stack([stage_rngs(place)(stage).random(shape, dtype=np.float32) for place in places(num)])
+
+
+def boxes_follow(boxes, law):
+    """Chi-square of whole boxes; `law`: box -> its share."""
+    found, counts = np.unique(boxes, axis=0, return_counts=True)
+    found = [tuple(box) for box in found.tolist()]
+    if not set(found) <= set(law):
+        return False
+    expected = np.array([law[box] for box in found]) * len(boxes)
+    statistic, freedom = ((counts - expected) ** 2 / expected).sum(), len(law) - 1
+    return statistic < freedom + 5.2 * np.sqrt(2 * freedom) + 20
+
+
+def independent(xs, ys):
+    """The correlation of two columns of draws is what chance allows (5 standard errors)."""
+    if xs.std() == 0 or ys.std() == 0:
+        return True
+    return abs(np.corrcoef(xs, ys)[0, 1]) < 5 / np.sqrt(len(xs))
 
 
 def follows(drawn, values, law=None):

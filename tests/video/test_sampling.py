@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from data_cases import cases, slots_follow
+from data_cases import cases, record_draws, slots_follow
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,21 +40,19 @@ def test_train_positions_without_chance_match_golden():
             assert sample(case, u=u).tolist() == case["expect"]["frame_inds"], case["id"]
 
 
+def sampler_draws(num_positions, args):
+    """What records draw for a sampler: its positions, and the jitter of their frames if it is wanted."""
+    num_clips, clip_len = args.get("num_clips", 1), args.get("clip_len", 1)
+    u = record_draws("sample", num_positions + num_clips * clip_len)
+    u, jitter = u[:, :num_positions], u[:, num_positions:].reshape(-1, num_clips, clip_len)
+    return u, jitter if args.get("temporal_jitter") else None
+
+
 def test_train_law_matches_golden():
     """Every slot is one of the values of the exact law, and each value comes as often as it should (chi-square)."""
-    rng, draws = np.random.default_rng(1), 20_000
     for case in cases("sample_frames_train_dist"):
-        args = case["args"]
-        clips, clip_len = args.get("num_clips", 1), args.get("clip_len", 1)
-        jittered = args.get("temporal_jitter", False)
-        drawn = np.stack([
-            sample(
-                case,
-                u=rng.random(clips, dtype=np.float32),
-                jitter=rng.random((clips, clip_len), dtype=np.float32) if jittered else None,
-            )
-            for _ in range(draws)
-        ])  # fmt: skip
+        u, jitter = sampler_draws(case["args"].get("num_clips", 1), case["args"])
+        drawn = jax.jit(jax.vmap(lambda u, jitter, c=case: sample(c, u=u, jitter=jitter)))(u, jitter)
         assert slots_follow(drawn, case["expect"]["slots"]), case["id"]
 
 
@@ -121,13 +119,8 @@ def test_dense_test_positions_match_golden():
 
 
 def test_dense_train_law_matches_golden():
-    rng, draws = np.random.default_rng(2), 20_000
     for case in cases("dense_sample_train_dist"):
-        args = case["args"]
-        u = rng.random((draws, 1), dtype=np.float32)
-        jitter = rng.random((draws, args["num_clips"], args["clip_len"]), dtype=np.float32)
-        if not args.get("temporal_jitter"):
-            jitter = None
+        u, jitter = sampler_draws(1, case["args"])
         drawn = jax.jit(jax.vmap(lambda u, jitter, c=case: dense(c, u=u, jitter=jitter)))(u, jitter)
         assert slots_follow(drawn, case["expect"]["slots"]), case["id"]
 
@@ -156,10 +149,8 @@ def test_proposal_positions_match_golden():
 
 
 def test_proposal_train_law_matches_golden():
-    rng = np.random.default_rng(3)
     for case in cases("sample_proposal_frames_train_dist"):
-        shape = (20_000, case["expect"]["num_proposals"], case["expect"]["num_clips"])
-        u = rng.random(shape, dtype=np.float32)
+        u = record_draws("sample", case["expect"]["num_proposals"], case["expect"]["num_clips"])
         drawn = jax.jit(jax.vmap(lambda u, c=case: proposed(c, u=u).ravel()))(u)
         assert slots_follow(drawn, case["expect"]["slots"]), case["id"]
 

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from data_cases import arrays, cases, follows, turned
+from data_cases import arrays, boxes_follow, cases, follows, independent, record_draws, turned
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,23 +54,16 @@ def test_crops_match_golden():
                 np.testing.assert_array_equal(out, stored[case["id"] + "__out"])
 
 
-def boxes_of(view_of, shape, *, seed, draws=20_000):
-    """The boxes of the views that `view_of` makes of draws of `shape` -> int [draws, views, 4]."""
-    u = np.random.default_rng(seed).random((draws, *shape), dtype=np.float32)
+def boxes_of(view_of, *shape, num=20_000):
+    """The boxes of the views that `view_of` makes of what records draw -> int [num, views, 4]."""
+    u = record_draws("view", *shape, num=num)
     return np.array(jax.jit(jax.vmap(lambda u: jnp.array([view.box for view in view_of(u)])))(u)).round().astype(int)
-
-
-def independent(xs, ys):
-    """The correlation of two columns of draws is what chance allows (5 standard errors)."""
-    if xs.std() == 0 or ys.std() == 0:
-        return True
-    return abs(np.corrcoef(xs, ys)[0, 1]) < 5 / np.sqrt(len(xs))
 
 
 def test_random_crop_law_matches_golden():
     for case in cases("random_crops", "RandomCrop"):
         image, size = case["input"]["img_shape"], case["args"]["size"]
-        boxes = boxes_of(lambda u, i=image, s=size: [views.random_crop(*i, size=s, u=u)], (2,), seed=5)[:, 0]
+        boxes = boxes_of(lambda u, i=image, s=size: [views.random_crop(*i, size=s, u=u)], 2)[:, 0]
         assert (boxes[:, 2:] - boxes[:, :2] == size).all()
         for column, law in ((0, "x_uniform"), (1, "y_uniform")):
             low, high = case["expect"][law]
@@ -86,7 +79,7 @@ def test_multi_group_crop_law_matches_golden():
         def taken(u, image=image, size=size, groups=groups):
             return views.multi_group_crop(*image, crop_size=size, groups=groups, u=u)
 
-        boxes = boxes_of(taken, (groups, 2), seed=6)
+        boxes = boxes_of(taken, groups, 2)
         assert boxes.shape[1] == groups
         height, width = expect["img_shape"]
         assert (boxes[..., 2:] - boxes[..., :2] == (width, height)).all()
@@ -118,7 +111,7 @@ def test_random_resized_crop_law_matches_golden():
         def taken(u, height=height, width=width, args=args):
             return [views.random_resized_crop(height, width, **args, u=u)]
 
-        boxes = boxes_of(taken, (22,), seed=7, draws=60_000)[:, 0]
+        boxes = boxes_of(taken, 22, num=60_000)[:, 0]
         wide, tall = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
         fallback = (boxes == expect["fallback_box"]).all(1) if expect["p_fallback"] else np.zeros(len(boxes), bool)
         error = np.hypot(expect["p_fallback_se"], np.sqrt(fallback.mean() * (1 - fallback.mean()) / len(boxes)))
@@ -148,7 +141,7 @@ def test_random_resized_crop_law_matches_golden():
 
 
 def test_flip_law_matches_golden():
-    u = np.random.default_rng(8).random(20_000, dtype=np.float32)
+    u = record_draws("view")
     for case in cases("random_crops", "Flip"):
         fires = np.array([views.flip(4, 4, u=draw, flip_ratio=case["args"]["flip_ratio"]).flip for draw in u])
         p = case["expect"]["prob"]
@@ -156,24 +149,19 @@ def test_flip_law_matches_golden():
 
 
 def test_multi_scale_crop_law_matches_golden():
-    rng = np.random.default_rng(2)
+    u = record_draws("view", 3)
     for case in cases("random_crops", "MultiScaleCrop"):
         args, expect = case["args"], case["expect"]
         options = dict(args, input_size=turned(args["input_size"]), scales=tuple(args.get("scales", (1,))))
         height, width = case["input"]["img_shape"]
-        draw = lambda h=height, w=width, o=options: views.multi_scale_crop(h, w, u=rng.random(3, dtype=np.float32), **o)
-        boxes = np.array([draw().box for _ in range(20_000)])
+        boxes = np.array([views.multi_scale_crop(height, width, u=draws, **options).box for draws in u])
         if args["random_crop"]:
             sizes = boxes[:, 2:] - boxes[:, :2]
             assert {tuple(size) for size in sizes} == {tuple(size) for size in expect["size_wh"]}
             assert boxes.min() == 0 and boxes[:, 2].max() == width and boxes[:, 3].max() == height
             continue
-        law = {tuple(box): p for box, p in zip(expect["boxes"], expect["prob"], strict=True)}
-        found, counts = np.unique(boxes, axis=0, return_counts=True)
-        assert {tuple(box) for box in found.tolist()} <= set(law), case["id"]
-        expected = np.array([law[tuple(box)] for box in found.tolist()]) * len(boxes)
-        statistic, freedom = ((counts - expected) ** 2 / expected).sum(), len(law) - 1
-        assert statistic < freedom + 5.2 * np.sqrt(2 * freedom) + 20, case["id"]
+        law = dict(zip(map(tuple, expect["boxes"]), expect["prob"], strict=True))
+        assert boxes_follow(boxes, law), case["id"]
 
 
 def test_flip_fires_below_its_ratio():

@@ -1,0 +1,51 @@
+"""The stages draw what their functions ask for: laws of whole clips, over the places of a training run."""
+
+import numpy as np
+from data_cases import boxes_follow, cases, independent, places, slots_follow
+
+from actjax.data import stages
+from actjax.data.seeding import stage_rngs
+
+
+def taken(stage, name, *args, num=20_000, **options):
+    """What the stage function `stage` makes at `num` places."""
+    return [stage(*args, rng=stage_rngs(place)(name), **options) for place in places(num)]
+
+
+def test_samplers():
+    for name, stage in (("sample_frames", stages.sample_frames), ("dense_sample", stages.dense_sample_frames)):
+        case = next(case for case in cases(f"{name}_train_dist") if case["args"].get("temporal_jitter"))
+        num_frames, start = case["input"]["total_frames"], case["input"]["start_index"]
+        indices = np.stack(taken(stage, "sample", num_frames, **case["args"])).reshape(20_000, -1) + start
+        assert slots_follow(indices, case["expect"]["slots"]), case["id"]
+
+
+def test_multi_scale_and_flip():
+    case = cases("random_crops", "MultiScaleCrop")[0]
+    assert case["args"]["num_fixed_crops"] == 13
+    options = dict(short_side=256, size=224, scales=case["args"]["scales"], flip_ratio=0.5)
+    found = taken(stages.multi_scale, "view", *case["input"]["img_shape"], **options)
+    boxes, flips = np.array([view.box for (view,) in found]), np.array([view.flip for (view,) in found])
+    assert boxes_follow(boxes, dict(zip(map(tuple, case["expect"]["boxes"]), case["expect"]["prob"], strict=True)))
+    assert abs(flips.mean() - 0.5) < 5 * 0.5 / np.sqrt(len(flips))
+    for column in boxes.T:
+        assert independent(column, flips)
+
+
+def test_random_crop_and_flip():
+    case = next(case for case in cases("random_crops", "RandomCrop") if case["args"]["size"] == 224)
+    options = dict(short_side=256, size=224, flip_ratio=0.2)
+    found = taken(stages.random, "view", *case["input"]["img_shape"], **options)
+    boxes, flips = np.array([view.box for (view,) in found]), np.array([view.flip for (view,) in found])
+    ranges = [dict(uniform_range=case["expect"][law]) for law in ("x_uniform", "y_uniform")]
+    assert slots_follow(boxes[:, :2], ranges)
+    assert abs(flips.mean() - 0.2) < 5 * 0.4 / np.sqrt(len(flips))
+    assert independent(boxes[:, 0], boxes[:, 1]) and independent(boxes[:, 0], flips)
+
+
+def test_neighbours_draw_independently():
+    """Records side by side, one epoch and the next, the sampler and the view: no draw tells another one."""
+    draws = np.array([[stage_rngs(place)(stage).random() for stage in ("sample", "view")] for place in places(20_000)])
+    sample, view = draws.T
+    for ours, theirs in ((sample, view), (sample[1:], sample[:-1]), (sample[250:], sample[:-250])):
+        assert independent(ours, theirs)
