@@ -40,7 +40,7 @@ setup(
         "jax>=0.10",
         "ml-collections>=1.1",
         "numpy>=2.1",
-        "opencv-python-headless>=4.10",
+        "opencv-python-headless>=4.11",
         "optax>=0.2.8",
         "orbax-checkpoint>=0.12",
         "rich>=14",

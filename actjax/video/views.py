@@ -53,7 +53,7 @@ def resize(view, width=None, *, scale, keep_ratio: bool = True) -> View:
       keep_ratio: keep the aspect ratio.
 
     Raises:
-      TypeError: `scale` is neither a float (with `keep_ratio`) nor two numbers. ValueError: a side or
+      TypeError: `scale` is neither a float (with `keep_ratio`) nor a tuple of two numbers. ValueError: a side or
         factor that is not positive.
 
     Source: the API entry Resize; sides round half up in float64, as there. Sizes must be static with `keep_ratio`.
@@ -64,7 +64,7 @@ def resize(view, width=None, *, scale, keep_ratio: bool = True) -> View:
         if not scale > 0:
             raise ValueError(f"resize: scale={scale}; must be positive")
         size = _scaled(height, width, scale)
-    elif isinstance(scale, (tuple, list)) and len(scale) == 2:
+    elif isinstance(scale, tuple) and len(scale) == 2:
         if not keep_ratio:
             if min(scale) < 1:
                 raise ValueError(f"resize: scale={tuple(scale)} with keep_ratio=False; both sides must be at least 1")
@@ -75,7 +75,7 @@ def resize(view, width=None, *, scale, keep_ratio: bool = True) -> View:
                 raise ValueError(f"resize: scale={tuple(scale)}; sides must be positive, at most one of them -1")
             size = _scaled(height, width, min(long / max(height, width), short / min(height, width)))
     else:
-        raise TypeError(f"resize: scale={scale!r}; expected a float factor (with keep_ratio) or two sides")
+        raise TypeError(f"resize: scale={scale!r}; expected a float factor (with keep_ratio) or a tuple of two sides")
     return view._replace(size=size, steps=view.steps + (Step((0, 0, width, height), size),))
 
 

@@ -3,12 +3,15 @@
 import functools
 import json
 
+import cv2
 import numpy as np
 import pytest
 
 from actjax.data import stages
-from actjax.data.annotations import VideoRecord
+from actjax.data.annotations import RawframesRecord, VideoRecord
+from actjax.data.builders import prepare
 from actjax.data.loading import Loader, Quarantine, train_batches
+from actjax.data.prepared import load_prepared
 
 PROTOCOL = stages.Protocol(
     functools.partial(stages.sample_frames, num_clips=4),
@@ -18,8 +21,9 @@ SOURCES = ("part_0.mp4", "test.avi", "broken/video_90.mov", "broken/unordered.mo
 
 
 def mutated(content: bytes, rng: np.random.Generator) -> bytes:
+    """Truncated, with flipped bits, a header or the end zeroed, noise in the header; noise alone, text, nothing."""
     data = np.frombuffer(content, np.uint8).copy()
-    kind = rng.integers(7)
+    kind = rng.integers(8)
     if kind == 0:
         return content[: rng.integers(len(content))]
     if kind == 1:
@@ -32,26 +36,84 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
         data[: min(2000, len(data))] ^= rng.integers(2, size=min(2000, len(data)), dtype=np.uint8)
     elif kind == 5:
         return rng.bytes(rng.integers(3000))
-    else:
+    elif kind == 6:
         return b"this is text\n" * rng.integers(50)
+    else:
+        return b""
     return data.tobytes()
 
 
-@pytest.mark.parametrize("backend", ["decord", "pyav", "opencv"])
-@pytest.mark.parametrize("num", [24, pytest.param(500, marks=pytest.mark.slow)])
-def test_broken_files_never_end_a_run(media, tmp_path, backend, num):
-    rng = np.random.default_rng(num)
-    records = [VideoRecord(str(media / "part_0.mp4"), 0)] * 4
+def mutants(media, folder, num, rng):
+    """Records of `num` mutated copies; every tenth is whole, but has the ending of something else."""
+    records = []
     for k in range(num):
         name = SOURCES[k % len(SOURCES)]
-        path = tmp_path / f"{k}{name[-4:]}"
-        path.write_bytes(mutated((media / name).read_bytes(), rng))
+        content = (media / name).read_bytes()
+        path = folder / (f"{k}{name[-4:]}" if k % 10 else f"{k}{rng.choice(['.jpg', '.txt', '.mkv', ''])}")
+        path.write_bytes(mutated(content, rng) if k % 10 else content)
         records.append(VideoRecord(str(path), 1))
-    quarantine = Quarantine(tmp_path / "quarantine.jsonl", num_records=len(records), max_share=1.0)
-    steps = -(-len(records) // 4)
+    return records
+
+
+NUM = [24, pytest.param(500, marks=pytest.mark.slow)]
+BACKENDS = ["decord", "pyav", "opencv"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("num", NUM)
+def test_broken_files_never_end_a_run(media, tmp_path, backend, num):
+    records = [VideoRecord(str(media / "part_0.mp4"), 0)] * 4
+    records += mutants(media, tmp_path, num, np.random.default_rng(num))
+    check_run(records, PROTOCOL._replace(backend=backend), tmp_path)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("num", NUM)
+def test_broken_files_are_left_out_of_a_prepared_set(media, tmp_path, backend, num):
+    records = mutants(media, tmp_path, num, np.random.default_rng(num))
+    names = dict(class_names=["a", "b"], split="train", short_side=32)
+    summary = prepare(records, tmp_path / "out", processes=2, timeout=3.0, backend=backend, **names)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "train_broken.jsonl").read_text().splitlines()]
+    named, used = {row["path"] for row in rows}, {record.name for record in load_prepared(tmp_path / "out", "train")}
+    assert len(named) == len(rows) == summary.num_broken and 0.3 * num < len(named) < num
+    assert named | {str(tmp_path / name) for name in used} == {record.path for record in records}
+
+
+@pytest.mark.parametrize("modality", ["RGB", "Flow"])
+@pytest.mark.parametrize("num", NUM)
+def test_broken_pictures_never_end_a_run(tmp_path, modality, num):
+    rng = np.random.default_rng(num)
+    shape, template = ((48, 64, 3), "img_{:05}.jpg") if modality == "RGB" else ((48, 64), "{}_{:05}.jpg")
+    names = [""] if modality == "RGB" else ["x", "y"]
+    picture = lambda: cv2.imencode(".jpg", rng.integers(256, size=shape, dtype=np.uint8))[1].tobytes()
+    records = []
+    for k in range(num + 4):
+        folder = tmp_path / f"{k}"
+        folder.mkdir()
+        for frame in range(1, 6):
+            for name in names:
+                (folder / template.format(*filter(None, (name, frame)))).write_bytes(picture())
+        if k >= 4:
+            victim = sorted(folder.iterdir())[rng.integers(5)]
+            if k % 5:
+                victim.write_bytes(mutated(picture(), rng))
+            elif k % 2:
+                victim.unlink()
+            else:  # a picture of another size
+                victim.write_bytes(cv2.imencode(".jpg", np.zeros((40, *shape[1:]), np.uint8))[1].tobytes())
+        records.append(RawframesRecord(str(folder), 5, 0, filename_tmpl=template, modality=modality))
+    sample = functools.partial(stages.sample_frames, num_clips=1, clip_len=5)
+    check_run(records, PROTOCOL._replace(sample=sample, modality=modality), tmp_path)
+
+
+def check_run(records, protocol, folder):
+    """One pass over the records, most of them broken: it ends, with whole batches, and names each broken one once."""
+    num = len(records)
+    quarantine = Quarantine(folder / "quarantine.jsonl", num_records=num, max_share=1.0)
+    steps = -(-num // 4)
     options = dict(seed=0, batch_size=4, first_step=0, num_steps=steps, loader=Loader(2, timeout=3.0))
-    taken = list(train_batches(records, PROTOCOL._replace(backend=backend), quarantine=quarantine, **options))
-    assert [batch["video"].shape for batch in taken] == [(4, 1, 4, 40, 40, 3)] * steps
+    taken = list(train_batches(records, protocol, quarantine=quarantine, **options))
+    assert [batch["video"].shape for batch in taken] == [(4, *protocol.clip_shape)] * steps
     rows = [json.loads(line) for line in quarantine.path.read_text().splitlines()]
     named = [row["path"] for row in rows]
     assert len(named) == len(set(named)) and all(row["reason"] for row in rows)

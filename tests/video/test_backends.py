@@ -4,6 +4,7 @@ import fractions
 import itertools
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -30,6 +31,16 @@ def test_same_frames(media, name):
     for a, b in itertools.combinations(FILES, 2):
         assert frames[a].shape == frames[b].shape
         assert psnr(frames[a], frames[b]) > 40, (a, b)
+
+
+@pytest.mark.parametrize(("ending", "least"), [("png", np.inf), ("jpg", 38)])
+def test_pictures_of_a_video_are_its_frames(media, tmp_path, ending, least):
+    frames = open_video(media / "part_0.mp4", backend="pyav").frames(range(32))
+    for k, frame in enumerate(frames, start=1):
+        cv2.imwrite(str(tmp_path / f"img_{k:05}.{ending}"), frame[..., ::-1])
+    video = open_video(tmp_path, backend="rawframes", filename_tmpl=f"img_{{:05}}.{ending}")
+    assert video.num_frames == 32
+    assert psnr(video.frames([31, 0, 7, 7]), frames[[31, 0, 7, 7]]) >= least
 
 
 def write(path, durations, **options) -> np.ndarray:
