@@ -13,7 +13,6 @@ import logging
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +20,6 @@ import numpy as np
 from actjax.data.reader import Readers
 from actjax.data.seeding import Place, generator
 from actjax.data.selecting import power_sample
-from actjax.data.sharing import Pixels
 from actjax.data.stages import Protocol
 from actjax.video.errors import VideoError, VideoTimeout
 
@@ -168,19 +166,21 @@ def train_batches(
     local = _local_size(batch_size, loader.shard)
     order = Order(records, seed=seed, power=power)
 
-    def load(position: int, read: Callable, out: Pixels) -> dict:
-        broken = []
-        for place in order.candidates(position):
-            record = records[place.record]
-            if record.path in quarantine:
-                continue
-            try:
-                clip = read(record, place, out=out)
-            except VideoError as error:
-                broken.append(error)
-                continue
-            return dict(label=clip.label, record=place.record, broken=broken)
-        raise RuntimeError("not one of the videos can be decoded")
+    def load(position: int, submit: Callable) -> Callable:
+        places = (place for place in order.candidates(position) if records[place.record].path not in quarantine)
+        attempts = ((place, submit(records[place.record], place)) for place in places)
+        first = list(itertools.islice(attempts, 1))  # the others only if it fails
+
+        def finish() -> dict:
+            broken = []
+            for place, clip in itertools.chain(first, attempts):
+                try:
+                    return dict(label=clip.result().label, record=place.record, broken=broken)
+                except VideoError as error:
+                    broken.append(error)
+            raise RuntimeError("not one of the videos can be decoded")
+
+        return finish
 
     def batch(step: int) -> range:
         first = (first_step + step) * batch_size + loader.shard.index * local
@@ -201,18 +201,20 @@ def eval_batches(
     batches_per_pass = -(-len(records) // batch_size)
     no_label = np.zeros_like(records[0].label)
 
-    def nothing(out: Pixels, *, broken: list) -> dict:
-        out.array[...] = 0
-        return dict(label=no_label, record=-1, mask=False, broken=broken)
+    def load(position: int, submit: Callable) -> Callable:
+        wanted = position < len(records) and records[position].path not in quarantine
+        clip = submit(records[position], None) if wanted else None
 
-    def load(position: int, read: Callable, out: Pixels) -> dict:
-        if position >= len(records) or records[position].path in quarantine:
-            return nothing(out, broken=[])
-        try:
-            clip = read(records[position], out=out)
-        except VideoError as error:
-            return nothing(out, broken=[error])
-        return dict(label=clip.label, record=position, mask=True, broken=[])
+        def finish() -> dict:
+            broken = []
+            try:
+                if clip:
+                    return dict(label=clip.result().label, record=position, mask=True, broken=broken)
+            except VideoError as error:
+                broken.append(error)
+            return dict(label=no_label, record=-1, mask=False, broken=broken)
+
+        return finish
 
     def batch(step: int) -> range:
         first = step % batches_per_pass * batch_size + loader.shard.index * local
@@ -250,12 +252,16 @@ def build_dataloader(
     mine = order[loader.shard.index :: loader.shard.count]
     num_batches = len(mine) // size if drop_last else -(-len(mine) // size)
 
-    def load(record: int, read: Callable, out: Pixels) -> dict:
-        try:
-            clip = read(records[record], Place(seed, epoch, record) if shuffle else None, out=out)
-        except VideoError as error:
-            return dict(label=np.zeros_like(records[0].label), record=-1, broken=[error])
-        return dict(label=clip.label, record=record, broken=[])
+    def load(record: int, submit: Callable) -> Callable:
+        clip = submit(records[record], Place(seed, epoch, record) if shuffle else None)
+
+        def finish() -> dict:
+            try:
+                return dict(label=clip.result().label, record=record, broken=[])
+            except VideoError as error:
+                return dict(label=np.zeros_like(records[0].label), record=-1, broken=[error])
+
+        return finish
 
     def batch(step: int) -> list[int]:
         return mine[step * size : (step + 1) * size].tolist()
@@ -268,22 +274,25 @@ def build_dataloader(
 def _batches(
     load: Callable, jobs: Callable, num_batches: int, protocol: Protocol, loader: Loader, quarantine: Quarantine
 ) -> Iterator[Batch]:
-    """Batch k holds what `load(job, read, out)` makes of `jobs(k)`; two are under way while one is used."""
+    """Batch k holds the clips of `jobs(k)`; two are under way while one is used.
+
+    `load(job, submit)` asks for a clip by `submit(record, place)`, and gives a function that waits for it and returns
+    its part of the batch: `record` is -1 where there is none, and its pixels are 0.
+    """
     import grain
 
     workers = max(loader.num_workers, 1)
     options = dict(timeout=loader.timeout, batch_size=len(jobs(0)))
 
-    with (
-        contextlib.closing(Readers(protocol, loader.num_workers, **options)) as readers,
-        ThreadPoolExecutor(3 * workers, thread_name_prefix="reader") as threads,
-    ):
+    with contextlib.closing(Readers(protocol, loader.num_workers, **options)) as readers:
 
         def make(step: int) -> Batch:
             todo = jobs(step)
             pixels = readers.empty(len(todo))
-            items = list(threads.map(lambda k: load(todo[k], readers.read, pixels.clip(k)), range(len(todo))))
-            return dict(video=pixels.array, **_collate(items))
+            asked = [load(job, functools.partial(readers.submit, out=pixels.clip(k))) for k, job in enumerate(todo)]
+            batch = _collate([finish() for finish in asked])
+            pixels.array[batch["record"] < 0] = 0
+            return dict(video=pixels.array, **batch)
 
         dataset = grain.MapDataset.source(range(num_batches)).map(make)
         ahead = grain.ReadOptions(num_threads=min(2, workers), prefetch_buffer_size=2)
@@ -294,8 +303,7 @@ def _batches(
                         quarantine.add(error)
                     yield batch
             finally:
-                readers.close()  # what is under way ends now, and the threads with it
-                threads.shutdown(wait=False, cancel_futures=True)
+                readers.close()  # what is under way ends now
 
 
 def _collate(items: list[dict]) -> dict:

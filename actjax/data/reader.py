@@ -46,24 +46,34 @@ class Readers:
             return Pixels(np.empty((num, *self._shape[1:]), np.uint8))
         return self._memory.take(num)
 
-    def read(self, record, place: Place | None = None, *, out: Pixels | None = None) -> Clip:
-        """The clip of a record with the draws of `place`; its pixels are those of `out`, None for new ones.
+    def submit(self, record, place: Place | None, out: Pixels) -> "Future[Clip]":
+        """The coming clip of a record with the draws of `place`. Its pixels go to `out`; `video` is None.
 
-        Raises:
+        Its `result()` raises:
           VideoError: the record cannot be decoded, or decoding it took too long or crashed.
           RuntimeError: the process does not start, or the readers were closed.
         """
-        if self._closed:
-            raise _closed()
-        out = self.empty(1).clip(0) if out is None else out
-        if not self._readers:
-            return read_clip(record, self._protocol, rngs=stage_rngs(place), out=out.array)
         job = _Job(record, place, out, Future())
         with self._lock:
             if self._closed:
-                raise _closed()
-            self._jobs.put(job)
-        return job.future.result()._replace(video=out.array)
+                job.future.set_exception(_closed())
+            elif self._readers:
+                self._jobs.put(job)
+        if not self._readers and not job.future.done():
+            self._read_here(job)
+        return job.future
+
+    def read(self, record, place: Place | None = None) -> Clip:
+        """The clip of a record, as soon as it is there; errors as for `submit`."""
+        out = self.empty(1).clip(0)
+        return self.submit(record, place, out).result()._replace(video=out.array)
+
+    def _read_here(self, job: "_Job") -> None:
+        try:
+            clip = read_clip(job.record, self._protocol, rngs=stage_rngs(job.place), out=job.out.array)
+            job.future.set_result(clip)
+        except Exception as error:
+            job.future.set_exception(error)
 
     def close(self) -> None:
         """Ends the processes, also in the middle of a request."""
