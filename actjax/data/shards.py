@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import pickle
 import signal
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -95,7 +96,7 @@ class _Writers:
     def _attempt(self, job: Job) -> Job | None:
         import cloudpickle
 
-        process = self._idle.pop() if self._idle else self._new()
+        process = self._process()
         number = None  # of the record that it reads
         try:
             process.channel.send_bytes(cloudpickle.dumps(job))
@@ -117,11 +118,15 @@ class _Writers:
             )
         return job._replace(broken={**job.broken, number: blame(job.path_of(number), status, self._timeout).reason})
 
-    def _new(self) -> GuardedProcess:
-        self._all.append(self._start())
+    def _process(self) -> GuardedProcess:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            process = self._start()
+        self._all.append(process)
         if self._closed:  # meanwhile, by another thread
-            self._all[-1].kill()
-        return self._all[-1]
+            process.kill()
+        return process
 
     def close(self) -> None:
         """Ends the processes, also in the middle of a shard."""
@@ -134,8 +139,6 @@ class _Writers:
 
 def _serve(channel: Connection, encode: Callable, timeout: float) -> None:
     """The process's side: writes shards and tells which record it reads, `None` between them."""
-    import pickle
-
     tell = lambda number: channel.send(("record", number))
     while True:
         job = pickle.loads(channel.recv_bytes())
