@@ -173,9 +173,9 @@ def train_batches(
 
         def finish() -> dict:
             broken = []
-            for place, clip in itertools.chain(first, attempts):
+            for place, label in itertools.chain(first, attempts):
                 try:
-                    return dict(label=clip.result().label, record=place.record, broken=broken)
+                    return dict(label=label.result(), record=place.record, broken=broken)
                 except VideoError as error:
                     broken.append(error)
             raise RuntimeError("not one of the videos can be decoded")
@@ -203,13 +203,13 @@ def eval_batches(
 
     def load(position: int, submit: Callable) -> Callable:
         wanted = position < len(records) and records[position].path not in quarantine
-        clip = submit(records[position], None) if wanted else None
+        label = submit(records[position], None) if wanted else None
 
         def finish() -> dict:
             broken = []
             try:
-                if clip:
-                    return dict(label=clip.result().label, record=position, mask=True, broken=broken)
+                if label:
+                    return dict(label=label.result(), record=position, mask=True, broken=broken)
             except VideoError as error:
                 broken.append(error)
             return dict(label=no_label, record=-1, mask=False, broken=broken)
@@ -253,11 +253,11 @@ def build_dataloader(
     num_batches = len(mine) // size if drop_last else -(-len(mine) // size)
 
     def load(record: int, submit: Callable) -> Callable:
-        clip = submit(records[record], Place(seed, epoch, record) if shuffle else None)
+        label = submit(records[record], Place(seed, epoch, record) if shuffle else None)
 
         def finish() -> dict:
             try:
-                return dict(label=clip.result().label, record=record, broken=[])
+                return dict(label=label.result(), record=record, broken=[])
             except VideoError as error:
                 return dict(label=np.zeros_like(records[0].label), record=-1, broken=[error])
 

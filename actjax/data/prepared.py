@@ -95,28 +95,33 @@ class PreparedVideo:
         indices = np.asarray(indices).ravel()
         if indices.size and (indices.min() < 0 or indices.max() >= self.num_frames):
             raise IndexError(f"{self._record.path}: frames {indices} of a video that has {self.num_frames}")
-        parts = self._spans.shape[1]
-        out = np.empty((len(indices), *self.size, 3 if parts == 1 else parts), np.uint8)
+        parts, kind = (3, "RGB") if self._spans.shape[1] == 1 else (self._spans.shape[1], "GRAY")
+        out = np.empty((len(indices), *self.size, parts), np.uint8)
         first = {}
         for place, index in enumerate(indices.tolist()):
             if index in first:
                 out[place] = out[first[index]]
                 continue
             first[index] = place
-            for part in range(parts):
-                picture = self._picture(index, part, grey=parts > 1)
-                out[(place, ...) if parts == 1 else (place, ..., part)] = picture
+            if kind == "RGB":
+                self._decode(index, 0, kind, out[place])
+            else:
+                for part in range(parts):
+                    out[place, ..., part] = self._decode(index, part, kind, np.empty((*self.size, 1), np.uint8))[..., 0]
         return out
 
-    def _picture(self, index: int, part: int, *, grey: bool) -> np.ndarray:
-        import cv2
+    def _decode(self, index: int, part: int, kind: str, out: np.ndarray) -> np.ndarray:
+        """The picture in `out`, without a copy; the pixels are those of OpenCV, which has the same libjpeg-turbo."""
+        import simplejpeg
 
         offset, length = self._spans[index, part].tolist()
-        data = np.frombuffer(self._shard.read(self._start + offset, length), np.uint8)
-        picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB)
-        if picture is None or picture.shape[:2] != self.size:
+        try:
+            picture = simplejpeg.decode_jpeg(self._shard.read(self._start + offset, length), kind, buffer=out)
+        except ValueError:
+            picture = None
+        if picture is None or picture.shape != out.shape:
             raise VideoError(self._record.path, f"{self._record.name}, frame {index}: no JPEG of size {self.size}")
-        return picture
+        return out
 
 
 def load_prepared(folder: str | os.PathLike, split: str) -> list[PreparedRecord]:

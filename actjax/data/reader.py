@@ -46,14 +46,14 @@ class Readers:
             return Pixels(np.empty((num, *self._shape[1:]), np.uint8))
         return self._memory.take(num)
 
-    def submit(self, record, place: Place | None, out: Pixels) -> "Future[Clip]":
-        """The coming clip of a record with the draws of `place`. Its pixels go to `out`; `video` is None.
+    def submit(self, record, place: Place | None, out: Pixels, *, whole: bool = False) -> Future:
+        """The coming label of a record seen with the draws of `place`, the pixels go to `out`; `whole`: its `Clip`.
 
         Its `result()` raises:
           VideoError: the record cannot be decoded, or decoding it took too long or crashed.
           RuntimeError: the process does not start, or the readers were closed.
         """
-        job = _Job(record, place, out, Future())
+        job = _Job(record, place, out, whole, Future())
         with self._lock:
             if self._closed:
                 job.future.set_exception(_closed())
@@ -66,12 +66,11 @@ class Readers:
     def read(self, record, place: Place | None = None) -> Clip:
         """The clip of a record, as soon as it is there; errors as for `submit`."""
         out = self.empty(1).clip(0)
-        return self.submit(record, place, out).result()._replace(video=out.array)
+        return self.submit(record, place, out, whole=True).result()._replace(video=out.array)
 
     def _read_here(self, job: "_Job") -> None:
         try:
-            clip = read_clip(job.record, self._protocol, rngs=stage_rngs(job.place), out=job.out.array)
-            job.future.set_result(clip)
+            job.future.set_result(_read(job.record, job.place, self._protocol, job.out.array, job.whole))
         except Exception as error:
             job.future.set_exception(error)
 
@@ -96,6 +95,7 @@ class _Job(NamedTuple):
     record: object
     place: Place | None
     out: Pixels
+    whole: bool
     future: Future
 
 
@@ -132,7 +132,7 @@ class _Reader(threading.Thread):
         try:
             if self.process is None:
                 self._start()
-            self.process.channel.send((job.record, job.place, job.out.slot, job.out.index))
+            self.process.channel.send((job.record, job.place, job.out.slot, job.out.index, job.whole))
         except OSError:
             pass  # the process is gone; who waits for its answer learns how
         except Exception as error:
@@ -176,15 +176,21 @@ def serve(channel: Connection, protocol: Protocol, timeout: float, shape: tuple,
     """The process's side: answers requests."""
     memory, deadline = SharedMemory(shape, descriptor), Deadline(timeout)
     while True:
-        record, place, slot, index = channel.recv()
+        record, place, slot, index, whole = channel.recv()
         with deadline:
-            answer = _answer(record, place, protocol, memory.array(slot)[index])
+            answer = _answer(record, place, protocol, memory.array(slot)[index], whole)
         channel.send(answer)
 
 
-def _answer(record, place: Place | None, protocol: Protocol, out: np.ndarray):
+def _read(record, place: Place | None, protocol: Protocol, out: np.ndarray, whole: bool):
+    """The label alone unless `whole`: the rest of a clip takes time to send, and training does not look at it."""
+    clip = read_clip(record, protocol, rngs=stage_rngs(place), out=out)
+    return clip._replace(video=None) if whole else clip.label
+
+
+def _answer(*job):
     try:
-        return read_clip(record, protocol, rngs=stage_rngs(place), out=out)._replace(video=None)
+        return _read(*job)
     except VideoError as error:
         return error
     except Exception as error:  # a fault in the code; the caller raises it
