@@ -5,6 +5,7 @@ What is written is a tfds data set of ArrayRecord shards, one `tf.train.Example`
 `actjax.data.prepared`) lets us read single frames. `actjax.data.shards` writes the shards.
 """
 
+import collections
 import hashlib
 import itertools
 import json
@@ -19,7 +20,7 @@ import numpy as np
 
 from actjax.data.features import load_feature
 from actjax.data.prepared import index_path, load_index, load_metadata, open_shard, splits
-from actjax.data.shards import Job, checksum, replace, write_shards
+from actjax.data.shards import Job, checksum, path_of, replace, write_shards
 from actjax.video import views
 from actjax.video.decoding import VideoError
 from actjax.video.rendering import render
@@ -141,7 +142,7 @@ def prepare_features(
     """
     paths = [str(path) for path in paths]
     names = [pathlib.Path(path).stem for path in paths]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := _repeated(names):
         raise ValueError(f"prepare_features: several files are named {twice[:5]}; the names stand for the videos")
     channels = next((array.shape[1] for array in map(_try_feature, paths) if array is not None), None)
     if channels is None:
@@ -258,7 +259,7 @@ def _build(
             raise ValueError(
                 f"prepare: {folder} holds split {other!r} with another {', '.join(wrong)}; use a new folder"
             )
-    paths = [str(getattr(record, "path", record)) for record in records]
+    paths = [path_of(record) for record in records]
     source = hashlib.sha256(json.dumps([paths, labels, options, content, num_shards]).encode()).hexdigest()
     building = index_path(folder, split, ".building")
     if split in splits(folder):
@@ -398,8 +399,7 @@ def _try_feature(path: str) -> np.ndarray | None:
 
 def _check_labels(records, class_names: list[str]) -> bool:
     """Whether records have several labels each. ValueError if they do not fit the names or each other."""
-    if len(set(class_names)) < len(class_names):
-        twice = sorted({name for name in class_names if class_names.count(name) > 1})
+    if twice := _repeated(class_names):
         raise ValueError(f"prepare: class_names holds {twice} more than once")
     several = bool(records) and np.ndim(records[0].label) == 1
     for record in records:
@@ -413,6 +413,10 @@ def _check_labels(records, class_names: list[str]) -> bool:
                 f"prepare: label {record.label!r} of {record.path}; expected 0..{number - 1}, by class_names"
             )
     return several
+
+
+def _repeated(names: list[str]) -> list[str]:
+    return sorted(name for name, count in collections.Counter(names).items() if count > 1)
 
 
 def _names(paths: list[str]) -> list[str]:

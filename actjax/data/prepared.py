@@ -95,23 +95,23 @@ class PreparedVideo:
         indices = np.asarray(indices).ravel()
         if indices.size and (indices.min() < 0 or indices.max() >= self.num_frames):
             raise IndexError(f"{self._record.path}: frames {indices} of a video that has {self.num_frames}")
-        parts, kind = (3, "RGB") if self._spans.shape[1] == 1 else (self._spans.shape[1], "GRAY")
-        out = np.empty((len(indices), *self.size, parts), np.uint8)
+        parts = self._spans.shape[1]
+        out = np.empty((len(indices), *self.size, 3 if parts == 1 else parts), np.uint8)
         first = {}
         for place, index in enumerate(indices.tolist()):
             if index in first:
                 out[place] = out[first[index]]
                 continue
             first[index] = place
-            if kind == "RGB":
-                self._decode(index, 0, kind, out[place])
+            if parts == 1:
+                self._decode(index, 0, "RGB", out[place])
             else:
                 for part in range(parts):
-                    out[place, ..., part] = self._decode(index, part, kind, np.empty((*self.size, 1), np.uint8))[..., 0]
+                    out[place, ..., part] = self._decode(index, part, "GRAY")[..., 0]
         return out
 
-    def _decode(self, index: int, part: int, kind: str, out: np.ndarray) -> np.ndarray:
-        """The picture in `out`, without a copy; the pixels are those of OpenCV, which has the same libjpeg-turbo."""
+    def _decode(self, index: int, part: int, kind: str, out: np.ndarray | None = None) -> np.ndarray:
+        """A picture [h, w, c], written straight into `out`; OpenCV, with the same libjpeg-turbo, gives equal pixels."""
         import simplejpeg
 
         offset, length = self._spans[index, part].tolist()
@@ -119,9 +119,9 @@ class PreparedVideo:
             picture = simplejpeg.decode_jpeg(self._shard.read(self._start + offset, length), kind, buffer=out)
         except ValueError:
             picture = None
-        if picture is None or picture.shape != out.shape:
+        if picture is None or picture.shape[:2] != self.size:
             raise VideoError(self._record.path, f"{self._record.name}, frame {index}: no JPEG of size {self.size}")
-        return out
+        return picture
 
 
 def load_prepared(folder: str | os.PathLike, split: str) -> list[PreparedRecord]:

@@ -57,22 +57,23 @@ class Readers:
         with self._lock:
             if self._closed:
                 job.future.set_exception(_closed())
-            elif self._readers:
+                return job.future
+            if self._readers:
                 self._jobs.put(job)
-        if not self._readers and not job.future.done():
-            self._read_here(job)
-        return job.future
+                return job.future
+        return self._read_here(job)
 
     def read(self, record, place: Place | None = None) -> Clip:
         """The clip of a record, as soon as it is there; errors as for `submit`."""
         out = self.empty(1).clip(0)
         return self.submit(record, place, out, whole=True).result()._replace(video=out.array)
 
-    def _read_here(self, job: "_Job") -> None:
+    def _read_here(self, job: "_Job") -> Future:
         try:
             job.future.set_result(_read(job.record, job.place, self._protocol, job.out.array, job.whole))
         except Exception as error:
             job.future.set_exception(error)
+        return job.future
 
     def close(self) -> None:
         """Ends the processes, also in the middle of a request."""

@@ -24,8 +24,6 @@ from actjax.data.prepared import Shard
 from actjax.data.processes import Deadline, GuardedProcess, blame, how, sendable
 from actjax.video.errors import VideoError
 
-KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)  # by the system or a user, by no decoder
-
 
 class Job(NamedTuple):
     """One shard to write. `items`: (name, record); `state`: the file that says it is done; `source`: of what run;
@@ -37,11 +35,6 @@ class Job(NamedTuple):
     items: list[tuple]
     broken: Mapping[int, str] = {}
 
-    def path_of(self, number: int) -> str:
-        """What errors call a record."""
-        record = self.items[number][1]
-        return str(getattr(record, "path", record))
-
     @property
     def done(self) -> bool:
         """Whether the shard is there, made by the same run. One of broken records alone is worth another try."""
@@ -50,6 +43,11 @@ class Job(NamedTuple):
         state = json.loads(self.state.read_text())
         same = state["source"] == self.source and state["bytes"] == self.path.stat().st_size
         return same and bool(state["rows"])
+
+
+def path_of(record) -> str:
+    """What errors call a record, which is a path or has one."""
+    return str(getattr(record, "path", record))
 
 
 def write_shards(jobs: list[Job], encode: Callable, *, processes: int | None, timeout: float, show: Callable) -> None:
@@ -109,14 +107,14 @@ class _Writers:
             raise answer[1]
 
     def _without(self, job: Job, number: int | None, status: int) -> Job:
-        """The job again, without what ended the process. RuntimeError if that was no record."""
-        if number is None or status in KILLED:
-            at = f" at {job.path_of(number)}" if number is not None else ""
+        """The job again, without what ended the process. RuntimeError if it was no record that did."""
+        path = None if number is None else path_of(job.items[number][1])
+        if path is None or status == -signal.SIGKILL:
             raise RuntimeError(
-                f"prepare: a writing process ended{at} ({how(status)}); memory may be short. What is finished stays: "
-                "run again, with fewer processes"
+                f"prepare: a writing process ended{f' at {path}' if path else ''} ({how(status)}); memory may be "
+                "short. What is finished stays: run again, with fewer processes"
             )
-        return job._replace(broken={**job.broken, number: blame(job.path_of(number), status, self._timeout).reason})
+        return job._replace(broken={**job.broken, number: blame(path, status, self._timeout).reason})
 
     def _process(self) -> GuardedProcess:
         try:
@@ -139,11 +137,11 @@ class _Writers:
 
 def _serve(channel: Connection, encode: Callable, timeout: float) -> None:
     """The process's side: writes shards and tells which record it reads, `None` between them."""
-    tell = lambda number: channel.send(("record", number))
+    tell, deadline = lambda number: channel.send(("record", number)), Deadline(timeout)
     while True:
         job = pickle.loads(channel.recv_bytes())
         try:
-            _write_shard(job, encode, Deadline(timeout), tell)
+            _write_shard(job, encode, deadline, tell)
             answer = None
         except Exception as error:
             answer = ("error", sendable(error))
@@ -161,20 +159,20 @@ def _write_shard(job: Job, encode: Callable, deadline: Deadline, tell: Callable 
             tell(number)
             try:
                 if number in job.broken:
-                    raise VideoError(job.path_of(number), job.broken[number])
+                    raise VideoError(path_of(record), job.broken[number])
                 with deadline:
                     values, row = encode(name, record, deadline.renew)
             except VideoError as error:
                 broken.append(dict(path=error.path, reason=error.reason))
                 continue
-            tell(None)
+            finally:
+                tell(None)
             data, places = encode_example(values)
             writer.write(data)
             names.append(name)
             checks.append(zlib.crc32(data))
             spans.append(encode.spans(places))
             rows.append(row | dict(num_spans=len(spans[-1])))
-        tell(None)
     finally:
         writer.close()
     for row, start in zip(rows, _read_back(temporary, names, checks), strict=True):

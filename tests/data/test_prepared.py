@@ -79,13 +79,10 @@ def folder(videos, tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
     broken = File(str(pathlib.Path(videos[0].path).parent / "LICENSE.mmaction2.txt"), 1)
     listed = [videos[0], broken, *videos[1:]]
-    options = dict(class_names=NAMES, short_side=120, quality=95, num_shards=2, processes=2)
-    summary = prepare(listed, folder, split="train", **options)
+    options = dict(class_names=NAMES, quality=95)
+    summary = prepare(listed, folder, split="train", short_side=120, num_shards=2, processes=2, **options)
     assert summary[1:5] == ("train", 3, 1, 300 + 32 + 164)
-    assert (
-        prepare(videos[1:], folder, split="val", class_names=NAMES, short_side=0, quality=95, processes=0).num_records
-        == 2
-    )
+    assert prepare(videos[1:], folder, split="val", short_side=0, processes=0, **options).num_records == 2
     return folder
 
 
@@ -230,9 +227,7 @@ def test_decoders_that_hang_or_crash_cost_their_record(records, tmp_path):
     names = {1: "crash.mp4", 2: "hang.mp4", 5: "exit.mp4"}
     listed = [File(names[k], 0) if k in names else record for k, record in enumerate(records[:8])]
     options = dict(split="train", class_names=NAMES, num_shards=2)
-    summary = prepare(
-        listed, tmp_path / "a", processes=2, timeout=2.0, open_video=open_dangerously, progress=iterate, **options
-    )
+    summary = prepare(listed, tmp_path / "a", processes=2, timeout=2.0, open_video=open_dangerously, **options)
     assert (summary.num_records, summary.num_broken) == (5, 3)
     rows = [json.loads(line) for line in (tmp_path / "a" / "train_broken.jsonl").read_text().splitlines()]
     assert {row["path"]: row["reason"] for row in rows} == {
@@ -244,10 +239,6 @@ def test_decoders_that_hang_or_crash_cost_their_record(records, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder / "train_broken.jsonl").unlink()
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
-
-
-def iterate(items, total, what):
-    return iter(items)
 
 
 def test_a_killed_writer_is_no_broken_video(records, tmp_path):
