@@ -41,6 +41,7 @@ setup(
         "ml-collections>=1.1",
         "numpy>=2.1",
         "opencv-python-headless>=4.11",
+        "safetensors>=0.5",
         "simplejpeg>=1.8",
         "optax>=0.2.8",
         "orbax-checkpoint>=0.12",

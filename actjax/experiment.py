@@ -83,9 +83,9 @@ def build(config) -> Experiment:
 def recognition_experiment(*, data, loader, model, train, eval, optim, run, augment=None, prepare=None) -> Experiment:
     """Classes of videos: TSN, TSM."""
     settings = bind(training.Settings, run, "run")().check()
-    network = pick(MODELS, model, "model", given=("parent",))()
     train_protocol = bind(_train_protocol, train, "train")()
     protocol = bind(_eval_protocol, eval, "eval")()
+    network = pick(MODELS, model, "model", given=("parent", "in_channels"))(in_channels=protocol.clip_shape[-1])
     optimizer, rules = bind(_optimizer, optim, "optim", given=("settings",))(settings=settings)
     open_dataset = pick(DATASETS, data, "data", given=("num_classes",))
     loading = bind(Loading, loader, "loader")()
@@ -93,10 +93,7 @@ def recognition_experiment(*, data, loader, model, train, eval, optim, run, augm
     given = ("records", "folder", "split", "class_names", "progress", "protocol", "loading")
     prepare = bind(_prepare, prepare or {}, "prepare", given=given)
     multi_label = open_dataset.keywords.get("multi_class", False)
-    channels = protocol.clip_shape[-1]
-    task = recognition(
-        network, average_clips=protocol.average_clips, augment=augment, multi_label=multi_label, channels=channels
-    )
+    task = recognition(network, average_clips=protocol.average_clips, augment=augment, multi_label=multi_label)
     label = np.eye(1, network.num_classes) if multi_label else np.zeros(1)
     metrics = task.score({"scores": np.zeros((1, network.num_classes))}, {"label": label})
     if settings.best not in metrics:

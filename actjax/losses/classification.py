@@ -1,28 +1,69 @@
 """Losses of classification. Shapes: b examples, k classes."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
 
-def cross_entropy(scores, labels):
+def cross_entropy(
+    scores,
+    labels,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Sequence[float] | None = None,
+    loss_weight: float = 1.0,
+):
     """-sum of target x log softmax(scores), in float32 -> [b]. Source: the API entry CrossEntropyLoss.
 
     Args:
       scores: [b, k], before the softmax. labels: int [b], or float [b, k], a distribution over the classes.
+      label_smoothing: the share of the target that is spread evenly over all classes. Source: arXiv:1512.00567.
+      class_weights: [k]; an example weighs as its target's classes do, and the weights are divided by their mean, so
+        that the mean of the result is the weighted mean of the losses.
+      loss_weight: factor of the result.
     """
+    k = scores.shape[-1]
     log_probabilities = jax.nn.log_softmax(scores.astype(jnp.float32))
-    if labels.ndim == 2:
-        return -(labels * log_probabilities).sum(-1)
-    return -log_probabilities[jnp.arange(len(labels)), labels]
+    if labels.ndim == 1 and not label_smoothing and class_weights is None:
+        return -loss_weight * log_probabilities[jnp.arange(len(labels)), labels]
+    targets = smoothed(labels if labels.ndim == 2 else jax.nn.one_hot(labels, k), label_smoothing)
+    if class_weights is None:
+        return -loss_weight * (targets * log_probabilities).sum(-1)
+    weighted = targets * _checked(class_weights, k)
+    return -loss_weight * (weighted * log_probabilities).sum(-1) / weighted.sum(-1).mean()
 
 
-def binary_cross_entropy(scores, targets):
+def binary_cross_entropy(
+    scores,
+    targets,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Sequence[float] | None = None,
+    loss_weight: float = 1.0,
+):
     """Mean over classes of the cross-entropy of sigmoid(scores), in float32 -> [b].
 
     Args:
       scores: [b, k], before the sigmoid. targets: float [b, k] in [0, 1], many-hot.
+      label_smoothing, loss_weight: as in `cross_entropy`.
+      class_weights: [k], factors of the classes' losses.
 
     Source: the API entry BCELossWithLogits.
     """
     scores = scores.astype(jnp.float32)
-    return (jax.nn.softplus(scores) - targets * scores).mean(-1)
+    losses = jax.nn.softplus(scores) - smoothed(targets, label_smoothing) * scores
+    if class_weights is not None:
+        losses *= _checked(class_weights, scores.shape[-1])
+    return loss_weight * losses.mean(-1)
+
+
+def smoothed(targets, share: float):
+    """(1 - share) of the targets and share / k for every class, [b, k]."""
+    return targets * (1 - share) + share / targets.shape[-1]
+
+
+def _checked(class_weights: Sequence[float], k: int):
+    if len(class_weights) != k:
+        raise ValueError(f"loss.class_weights holds {len(class_weights)} numbers; the model has {k} classes")
+    return jnp.asarray(class_weights, jnp.float32)

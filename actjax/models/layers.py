@@ -4,6 +4,7 @@ Shapes: b clips, t frames, n = b * t frames, h w pixels, c channels.
 """
 
 import functools
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -14,41 +15,58 @@ kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 class Conv(nn.Module):
-    """2-d convolution without bias, `[n, h, w, c] -> [n, h', w', features]`, padded by kernel // 2 on every side.
+    """2-d convolution, `[n, h, w, c] -> [n, h', w', features]`, padded by kernel // 2 on every side.
 
-    A 1x1 kernel is written as the matrix product it is, over rows of pixels: on CPU XLA then runs it 2 to 4 times
-    faster, backward without transposing activations; on GPU it is the same matrix product either way.
+    `groups`: parts of the channels that do not see each other. A 1x1 kernel is written as the matrix product it is,
+    over rows of pixels: on CPU XLA then runs it 2 to 4 times faster, backward without transposing activations; on GPU
+    it is the same matrix product either way.
     """
 
     features: int
     kernel: int = 3
     stride: int = 1
+    groups: int = 1
+    bias: bool = False
+    init: Callable = kaiming_normal
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x):
-        shape = (self.kernel, self.kernel, x.shape[-1], self.features)
-        kernel = self.param("kernel", kaiming_normal, shape).astype(self.dtype)
-        x = x.astype(self.dtype)
-        if self.kernel == 1:
+        shape = (self.kernel, self.kernel, x.shape[-1] // self.groups, self.features)
+        y = self.convolve(x.astype(self.dtype), self.param("kernel", self.init, shape).astype(self.dtype))
+        if self.bias:
+            y += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
+        return y
+
+    def convolve(self, x, kernel):
+        if self.kernel == self.groups == 1:
             x = x[:, :: self.stride, :: self.stride]
             return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:-1], self.features)
-        pad = self.kernel // 2
         return lax.conv_general_dilated(
-            x, kernel, (self.stride,) * 2, ((pad, pad),) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+            x,
+            kernel,
+            window_strides=(self.stride,) * 2,
+            padding=((self.kernel // 2,) * 2,) * 2,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=self.groups,
         )
 
 
-def max_pool(x):
-    """3x3 maximum at stride 2, padded by 1, `[n, h, w, c] -> [n, ceil(h / 2), ceil(w / 2), c]`.
+def largest(parts: Sequence):
+    """The elementwise maximum of arrays; the first of equals takes the gradient, as in torch's pooling.
 
-    Written as nine comparisons, of which the first maximum takes the gradient as in torch: the gradient of XLA's own
-    window reduction is 4 times slower on CPU.
+    Windows are reduced this way, as slices: the gradient of XLA's own window reduction is 4 times slower on CPU.
     """
+    return functools.reduce(lambda best, other: jnp.where(other > best, other, best), parts)
+
+
+def max_pool(x):
+    """3x3 maximum at stride 2, padded by 1, `[n, h, w, c] -> [n, ceil(h / 2), ceil(w / 2), c]`."""
     height, width = (x.shape[1] + 1) // 2, (x.shape[2] + 1) // 2
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
-    taken = [padded[:, i : i + 2 * height - 1 : 2, j : j + 2 * width - 1 : 2] for i in range(3) for j in range(3)]
-    return functools.reduce(lambda best, other: jnp.where(other > best, other, best), taken)
+    return largest(
+        [padded[:, i : i + 2 * height - 1 : 2, j : j + 2 * width - 1 : 2] for i in range(3) for j in range(3)]
+    )
 
 
 class BatchNorm(nn.Module):
@@ -61,12 +79,13 @@ class BatchNorm(nn.Module):
 
     momentum: float = 0.1
     epsilon: float = 1e-5
+    init: Callable = nn.initializers.ones
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x, *, train: bool):
         features = x.shape[-1:]
-        scale = self.param("scale", nn.initializers.ones, features)
+        scale = self.param("scale", self.init, features)
         bias = self.param("bias", nn.initializers.zeros, features)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, features)
         running_var = self.variable("batch_stats", "var", jnp.ones, features)
@@ -87,16 +106,18 @@ class BatchNorm(nn.Module):
 
 
 class ConvBN(nn.Module):
-    """Convolution, batch norm and, if `relu`, ReLU."""
+    """Convolution, batch norm and, unless it is None, `act`; `bn_init` makes the scale of the batch norm."""
 
     features: int
     kernel: int = 3
     stride: int = 1
-    relu: bool = True
+    groups: int = 1
+    act: Callable | None = nn.relu
+    bn_init: Callable = nn.initializers.ones
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x, *, train: bool):
-        x = Conv(self.features, self.kernel, self.stride, dtype=self.dtype, name="conv")(x)
-        x = BatchNorm(dtype=self.dtype, name="bn")(x, train=train)
-        return nn.relu(x) if self.relu else x
+        x = Conv(self.features, self.kernel, self.stride, self.groups, dtype=self.dtype, name="conv")(x)
+        x = BatchNorm(init=self.bn_init, dtype=self.dtype, name="bn")(x, train=train)
+        return x if self.act is None else self.act(x)

@@ -1,16 +1,15 @@
-"""2-d ResNet, frame by frame, with a place for the temporal shift.
+"""2-d ResNet, frame by frame, with places for what happens between frames.
 
-Source: He et al., arXiv:1512.03385, as torchvision and the API entry ResNet build it ("pytorch" style: the stride of
-a bottleneck is in its 3x3 convolution). Parameter names follow torchvision: `stem`, `layer1_0/conv1`, ...
+Source: He et al., arXiv:1512.03385, as torchvision and the API entry ResNet build it. Parameter names follow
+torchvision: `stem`, `layer1_0/conv1`, ...
 """
 
-from collections.abc import Callable
-
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
+from actjax.models.freezing import Freezing
 from actjax.models.layers import ConvBN, max_pool
+from actjax.models.temporal import Temporal
 
 # depth: (bottleneck blocks?, blocks per stage). 10 is the smallest net of the family, for small pictures and tests.
 DEPTHS = {
@@ -21,6 +20,7 @@ DEPTHS = {
     101: (True, (3, 4, 23, 3)),
     152: (True, (3, 8, 36, 3)),
 }
+STYLES = ("pytorch", "caffe")
 
 
 def stages_of(depth: int) -> tuple[bool, tuple[int, ...]]:
@@ -30,35 +30,36 @@ def stages_of(depth: int) -> tuple[bool, tuple[int, ...]]:
     return DEPTHS[depth]
 
 
-def identity(x, stage: int, block: int):
-    """No shift."""
-    return x
-
-
 class Block(nn.Module):
-    """Residual block; `shift` acts on what enters the residual branch, `shift_block` on what enters the whole block."""
+    """Residual block number `at` = (stage, block); attributes as of `ResNet`."""
 
     planes: int
     stride: int
     bottleneck: bool
-    shift: Callable[[jax.Array], jax.Array]
-    shift_block: Callable[[jax.Array], jax.Array]
+    style: str
+    at: tuple[int, int]
+    temporal: Temporal
     dtype: jnp.dtype
 
     @nn.compact
     def __call__(self, x, *, train: bool):
-        x = self.shift_block(x)
-        width = self.planes * 4 if self.bottleneck else self.planes
-        y = self.shift(x)
+        def conv(features, kernel, stride=1, *, name, act=nn.relu):
+            return ConvBN(features, kernel, stride, act=act, dtype=self.dtype, name=name)
+
+        x = self.temporal.before_block(x, *self.at)
+        y = self.temporal.in_residual(x, *self.at)
         if self.bottleneck:
-            y = ConvBN(self.planes, 1, dtype=self.dtype, name="conv1")(y, train=train)
-            y = ConvBN(self.planes, 3, self.stride, dtype=self.dtype, name="conv2")(y, train=train)
-            y = ConvBN(width, 1, relu=False, dtype=self.dtype, name="conv3")(y, train=train)
+            width = self.planes * 4
+            strides = (1, self.stride) if self.style == "pytorch" else (self.stride, 1)
+            y = conv(self.planes, 1, strides[0], name="conv1")(y, train=train)
+            y = conv(self.planes, 3, strides[1], name="conv2")(y, train=train)
+            y = conv(width, 1, name="conv3", act=None)(y, train=train)
         else:
-            y = ConvBN(self.planes, 3, self.stride, dtype=self.dtype, name="conv1")(y, train=train)
-            y = ConvBN(width, 3, relu=False, dtype=self.dtype, name="conv2")(y, train=train)
+            width = self.planes
+            y = conv(width, 3, self.stride, name="conv1")(y, train=train)
+            y = conv(width, 3, name="conv2", act=None)(y, train=train)
         if self.stride != 1 or x.shape[-1] != width:
-            x = ConvBN(width, 1, self.stride, relu=False, dtype=self.dtype, name="downsample")(x, train=train)
+            x = conv(width, 1, self.stride, name="downsample", act=None)(x, train=train)
         return nn.relu(x + y)
 
 
@@ -69,36 +70,43 @@ class ResNet(nn.Module):
       depth: a key of `DEPTHS`.
       width: channels of the stem; stage k has width * 2^k planes (bottlenecks put out four times as many).
       small_input: a 3x3 stride-2 stem without the max-pool, for pictures far below 224 pixels (total stride 16).
-      shift, shift_block: functions `(x, stage, block) -> x` on `[n, h, w, c]`, applied before the first convolution
-        of the residual branch, or before the whole block.
+      style: where a bottleneck has its stride: "pytorch", in the 3x3 convolution; "caffe", in the first 1x1.
+      temporal: what happens between frames.
+      freezing: what does not train.
       dtype: what convolutions compute in; parameters stay float32.
     """
 
     depth: int = 50
     width: int = 64
     small_input: bool = False
-    shift: Callable = identity
-    shift_block: Callable = identity
+    style: str = "pytorch"
+    temporal: Temporal = Temporal()
+    freezing: Freezing = Freezing()
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x, *, train: bool):
         bottleneck, stages = stages_of(self.depth)
-        if self.small_input:
-            x = ConvBN(self.width, 3, 2, dtype=self.dtype, name="stem")(x, train=train)
-        else:
-            x = ConvBN(self.width, 7, 2, dtype=self.dtype, name="stem")(x, train=train)
-            x = max_pool(x)
+        if self.style not in STYLES:
+            raise ValueError(f"ResNet: style={self.style!r}; choose from {STYLES}")
+        if self.freezing.frozen_stages > len(stages):
+            raise ValueError(f"ResNet: frozen_stages={self.freezing.frozen_stages}; it has {len(stages)} stages")
+        stem = ConvBN(self.width, 3 if self.small_input else 7, 2, dtype=self.dtype, name="stem")
+        x = stem(x, train=self.freezing.stem(train))
+        x = x if self.small_input else max_pool(x)
         for stage, blocks in enumerate(stages):
+            x = self.temporal.before_stage(x, stage)
             for block in range(blocks):
                 x = Block(
                     planes=self.width * 2**stage,
                     stride=2 if stage > 0 and block == 0 else 1,
                     bottleneck=bottleneck,
-                    shift=lambda x, at=(stage, block): self.shift(x, *at),
-                    shift_block=lambda x, at=(stage, block): self.shift_block(x, *at),
+                    style=self.style,
+                    at=(stage, block),
+                    temporal=self.temporal,
                     dtype=self.dtype,
                     name=f"layer{stage + 1}_{block}",
-                )(x, train=train)
+                )(x, train=self.freezing.stage(stage, train))
+                x = self.temporal.after_block(x, stage, block, train=self.freezing.added(stage, train))
             self.sow("intermediates", f"layer{stage + 1}", x)
         return x

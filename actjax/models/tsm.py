@@ -1,6 +1,6 @@
 """TSN and TSM: a 2-d network over sparsely sampled frames, without and with the temporal shift.
 
-Shapes: b clips, t frames (segments) per clip, h w pixels, c channels, k classes.
+Shapes: b clips, t frames (segments) per clip, h w pixels, c channels, d features, k classes.
 """
 
 from typing import Any
@@ -8,56 +8,71 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from actjax.models.freezing import Freezing
+from actjax.models.mobilenet import MobileNetV2
+from actjax.models.non_local import NON_LOCAL_MODES, NonLocal
 from actjax.models.pixels import IMAGENET_MEAN, IMAGENET_STD, normalize
-from actjax.models.resnet import ResNet, identity, stages_of
+from actjax.models.resnet import ResNet, stages_of
+from actjax.models.temporal import Temporal, temporal_pool, temporal_shift
 
+ARCHS = ("resnet", "mobilenet_v2")
 SHIFT_PLACES = ("blockres", "block")
 
 
-def temporal_shift(x, *, num_segments: int, shift_div: int = 8):
-    """Moves a fraction of the channels one frame back, as many one frame forth -> `[b * t, h, w, c]`, as it came.
-
-    Of every clip of t = `num_segments` adjacent frames, channels [0, f) take the next frame's values, channels
-    [f, 2f) the previous frame's, with f = c // shift_div; past either end they are 0. c < shift_div: nothing moves.
-
-    Raises:
-      ValueError: the frames do not divide into clips of `num_segments`.
-
-    Source: Lin et al., arXiv:1811.08383, section 3; the API entry TSM / `TemporalShift.shift`.
-    """
-    if x.shape[0] % num_segments:
-        raise ValueError(f"temporal_shift: {x.shape[0]} frames do not divide into clips of num_segments={num_segments}")
-    fold = x.shape[-1] // shift_div
-    clips = x.reshape(-1, num_segments, *x.shape[1:])
-    zeros = jnp.zeros_like(clips[:, :1, ..., :fold])
-    future = jnp.concatenate([clips[:, 1:, ..., :fold], zeros], axis=1)
-    past = jnp.concatenate([zeros, clips[:, :-1, ..., fold : 2 * fold]], axis=1)
-    return jnp.concatenate([future, past, clips[..., 2 * fold :]], axis=-1).reshape(x.shape)
-
-
 class _Recognizer(nn.Module):
-    """What TSN and TSM share: uint8 clips in, backbone over all frames, global average pool, classifier."""
+    """What TSN and TSM share: uint8 clips in, backbone over all frames, global average pool, classifier.
+
+    Attributes:
+      num_classes: k.
+      in_channels: c; 3 for RGB, 10 for five frames of flow.
+      arch: "resnet", or "mobilenet_v2", which takes no `depth`, `style` and `small_input`.
+      depth, width, small_input, style: see `ResNet`; width None: the published one.
+      frozen_stages, norm_eval, partial_bn: see `Freezing`.
+      dropout: share of the features that training drops before the classifier.
+      init_std: of the classifier's kernel.
+      mean, std: of uint8 pixels, per channel or one for all.
+      dtype: "float32", "bfloat16" or "float16"; parameters, statistics and scores are float32 in any case.
+    """
 
     num_classes: int
+    in_channels: int = 3
+    arch: str = "resnet"
     depth: int = 50
-    width: int = 64
+    width: int | None = None
     small_input: bool = False
+    style: str = "pytorch"
+    frozen_stages: int = -1
+    norm_eval: bool = False
+    partial_bn: bool = False
     dropout: float = 0.5
     init_std: float = 0.001
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     dtype: Any = "float32"
 
-    def features(self, video, *, train: bool, **shifts):
-        """uint8 (normalised here) or float `[b, t, h, w, c]` -> float32 `[b, t, d]`."""
-        b, t, h, w, c = video.shape
-        dtype = jnp.dtype(self.dtype)
-        frames = video.reshape(b * t, h, w, c)
+    @property
+    def freezing(self) -> Freezing:
+        return Freezing(self.frozen_stages, self.norm_eval, self.partial_bn)
+
+    def network(self, temporal: Temporal) -> nn.Module:
+        """The backbone."""
+        width = {} if self.width is None else {"width": self.width}
+        common = dict(temporal=temporal, freezing=self.freezing, dtype=jnp.dtype(self.dtype), name="backbone", **width)
+        if self.arch == "resnet":
+            return ResNet(depth=self.depth, small_input=self.small_input, style=self.style, **common)
+        if self.arch != "mobilenet_v2":
+            raise ValueError(f"{type(self).__name__}: arch={self.arch!r}; choose from {ARCHS}")
+        if (self.depth, self.small_input, self.style) != (50, False, "pytorch"):
+            raise ValueError('arch="mobilenet_v2" takes no depth, small_input and style')
+        return MobileNetV2(**common)
+
+    def features(self, video, *, train: bool, temporal: Temporal = Temporal()):
+        """uint8 (normalised here) or float `[b, t, h, w, c]` -> float32 `[b, t, d]`, t as the backbone leaves it."""
+        frames = video.reshape(-1, *video.shape[2:])
         if frames.dtype == jnp.uint8:
-            frames = normalize(frames, mean=self.mean, std=self.std, dtype=dtype)
-        backbone = ResNet(self.depth, self.width, self.small_input, dtype=dtype, name="backbone", **shifts)
-        maps = backbone(frames, train=train)
-        return maps.astype(jnp.float32).mean((1, 2)).reshape(b, t, -1)
+            frames = normalize(frames, mean=self.mean, std=self.std, dtype=jnp.dtype(self.dtype))
+        maps = self.network(temporal)(frames, train=train)
+        return maps.astype(jnp.float32).mean((1, 2)).reshape(len(video), -1, maps.shape[-1])
 
     def drop(self, x, *, train: bool):
         return nn.Dropout(self.dropout, deterministic=not train)(x)
@@ -85,30 +100,78 @@ class TSN(_Recognizer):
 class TSM(_Recognizer):
     """TSN with `temporal_shift` inside its backbone: dropout and classifier per frame, mean of the scores -> `[b, k]`.
 
-    Attributes:
+    Attributes, beside those of TSN:
       num_segments: frames that shift among each other; None: all t frames of the clip.
       shift_div: a part 1 / shift_div of the channels moves each way.
       shift_place: "blockres": before the first convolution of every residual branch (of every second block in nets
         whose third stage has 23 blocks or more); "block": before every block, its shortcut included.
+      temporal_pool: halves the number of frames before the second stage.
+      non_local: per stage, after which blocks a non-local block follows, as ((0, 0, 0), (1, 0, 1, 0), ...); empty:
+        none. non_local_mode: see `NonLocal`.
 
-    Source: Lin et al., arXiv:1811.08383; the API entries ResNetTSM / TSMHead.
+    Source: Lin et al., arXiv:1811.08383; the API entries ResNetTSM / MobileNetV2TSM / TSMHead.
     """
 
     num_segments: int | None = None
     shift_div: int = 8
     shift_place: str = "blockres"
+    temporal_pool: bool = False
+    non_local: tuple[tuple[int, ...], ...] = ()
+    non_local_mode: str = "embedded_gaussian"
 
     @nn.compact
     def __call__(self, video, *, train: bool = False):
-        if self.shift_place not in SHIFT_PLACES:
-            raise ValueError(f"TSM: shift_place={self.shift_place!r}; choose from {SHIFT_PLACES}")
-        every = 2 if self.shift_place == "blockres" and stages_of(self.depth)[1][2] >= 23 else 1
-        num_segments = self.num_segments or video.shape[1]
+        self._check()
+        temporal = self._temporal(self.num_segments or video.shape[1])
+        features = self.features(video, train=train, temporal=temporal)
+        return self.classify(self.drop(features, train=train)).mean(1)
+
+    def _temporal(self, num_segments: int) -> Temporal:
+        frames_in = lambda stage: num_segments // 2 if self.temporal_pool and stage > 0 else num_segments
 
         def shift(x, stage, block):
-            return x if block % every else temporal_shift(x, num_segments=num_segments, shift_div=self.shift_div)
+            if not self.shifts(stage, block):
+                return x
+            return temporal_shift(x, num_segments=frames_in(stage), shift_div=self.shift_div)
 
-        residual = self.shift_place == "blockres"
-        shifts = dict(shift=shift if residual else identity, shift_block=identity if residual else shift)
-        features = self.features(video, train=train, **shifts)
-        return self.classify(self.drop(features, train=train)).mean(1)
+        def pool(x, stage):
+            return temporal_pool(x, num_segments=num_segments) if stage == 1 else x
+
+        def attend(x, stage, block, *, train):
+            if not self.non_local[stage][block]:
+                return x
+            name = f"layer{stage + 1}_{block}_non_local"
+            return NonLocal(frames_in(stage), self.non_local_mode, dtype=jnp.dtype(self.dtype), name=name)(
+                x, train=train
+            )
+
+        places = {"in_residual" if self.shift_place == "blockres" else "before_block": shift}
+        places |= {"before_stage": pool} if self.temporal_pool else {}
+        places |= {"after_block": attend} if self.non_local else {}
+        return Temporal(**places)
+
+    def shifts(self, stage: int, block: int) -> bool:
+        """Whether frames shift in that block of the backbone."""
+        if self.arch == "mobilenet_v2":
+            return block > 0  # those with a shortcut
+        return self.shift_place == "block" or self._blocks()[2] < 23 or block % 2 == 0
+
+    def _blocks(self) -> tuple[int, ...]:
+        return stages_of(self.depth)[1]
+
+    def _check(self) -> None:
+        if self.shift_place not in SHIFT_PLACES:
+            raise ValueError(f"TSM: shift_place={self.shift_place!r}; choose from {SHIFT_PLACES}")
+        if self.non_local_mode not in NON_LOCAL_MODES:
+            raise ValueError(f"TSM: non_local_mode={self.non_local_mode!r}; choose from {NON_LOCAL_MODES}")
+        if self.arch != "resnet":
+            if self.shift_place != "blockres" or self.temporal_pool or self.non_local:
+                raise ValueError("TSM: shift_place, temporal_pool and non_local need arch='resnet'")
+        elif self.non_local and tuple(map(len, self.non_local)) != self._blocks():
+            raise ValueError(f"TSM: non_local={self.non_local}; needs one number for each block of {self._blocks()}")
+
+
+def initialize(model: _Recognizer, key) -> dict:
+    """The variables of a recogniser before training, "params" and "batch_stats"; also under `jax.jit`."""
+    clip = jnp.zeros((1, getattr(model, "num_segments", None) or 2, 32, 32, model.in_channels), jnp.uint8)
+    return model.init(key, clip, train=False)

@@ -1,5 +1,6 @@
 """Action recognition: classes of a video. Shapes: b videos, v views, t frames, h w pixels, c channels, k classes."""
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -14,7 +15,7 @@ from actjax.metrics import (
     sample_mean_average_precision,
     top_k_accuracy,
 )
-from actjax.models import TSM, TSN
+from actjax.models import TSM, TSN, initialize
 from actjax.tasks.task import Task
 
 MODELS = {"TSN": TSN, "TSM": TSM}
@@ -24,29 +25,28 @@ def recognition(
     model: nn.Module,
     *,
     average_clips: str,
+    clips_at_once: int = 0,
     topk: tuple[int, ...] = (1, 5),
     augment: Callable | None = None,
     multi_label: bool = False,
-    channels: int = 3,
+    loss_options: dict | None = None,
 ) -> Task:
     """The task of a recogniser that maps clips `[n, t, h, w, c]` to scores `[n, k]`.
 
     Args:
       model: a recogniser of `actjax.models`.
-      average_clips: how the views of a video become one answer: "prob", the mean of their softmax, or "score", the
-        mean of their scores.
+      average_clips: how the views of a video become one answer: "prob", the mean of their probabilities; "score", the
+        mean of their scores; "none", all their scores [b, v, k], of whose mean the metrics are then taken.
+      clips_at_once: views of each video that go through the network at a time, which bounds memory; 0: all.
       topk: the ks of the reported top-k accuracies.
       augment: (video [n, t, h, w, c], targets [n, k], key) -> both, for training; see `models.make_augment`.
-      multi_label: many-hot labels [b, k]: binary cross-entropy, sigmoid scores, mean average precisions.
-      channels: of the clips; 3 for RGB.
+      multi_label: many-hot labels [b, k]: binary cross-entropy, sigmoid probabilities, mean average precisions.
+      loss_options: keyword arguments of the loss, `label_smoothing` and others.
 
     Labels are int [b], or float [b, k]: distributions over the classes or, with `multi_label`, many-hot.
     """
-    criterion = binary_cross_entropy if multi_label else cross_entropy
-
-    def init(key):
-        clip = jnp.zeros((1, getattr(model, "num_segments", None) or 2, 32, 32, channels), jnp.uint8)
-        return model.init(key, clip, train=False)
+    criterion = functools.partial(binary_cross_entropy if multi_label else cross_entropy, **(loss_options or {}))
+    probabilities = jax.nn.sigmoid if multi_label else jax.nn.softmax
 
     def loss(variables, batch, key):
         video = batch["video"]
@@ -66,17 +66,15 @@ def recognition(
         return losses, updated, {"top1_acc": per_video((scores.argmax(-1) == likeliest).astype(jnp.float32))}
 
     def predict(variables, batch):
-        video = batch["video"]
-        b, v = video.shape[:2]
-        scores = model.apply(variables, video.reshape(b * v, *video.shape[2:]), train=False)
-        if multi_label:
-            scores = jax.nn.sigmoid(scores)
-        elif average_clips == "prob":
-            scores = jax.nn.softmax(scores)
-        return {"scores": scores.reshape(b, v, -1).mean(1)}
+        scores = _by_view(lambda clips: model.apply(variables, clips, train=False), batch["video"], clips_at_once)
+        if average_clips == "prob":
+            scores = probabilities(scores)
+        return {"scores": scores if average_clips == "none" else scores.mean(1)}
 
     def score(outputs, targets):
         scores, labels = outputs["scores"], targets["label"]
+        if scores.ndim == 3:
+            scores = scores.mean(1)
         if multi_label:
             return {
                 "mAP": class_mean_average_precision(scores, labels),
@@ -90,7 +88,15 @@ def recognition(
             "confusion_matrix": _counts(scores.argmax(1), labels, scores.shape[1]),
         }
 
-    return Task(init, loss, predict, score)
+    return Task(functools.partial(initialize, model), loss, predict, score)
+
+
+def _by_view(apply: Callable, video, clips_at_once: int):
+    """`apply` of every view, `[b, v, t, h, w, c] -> [b, v, k]`, `clips_at_once` views of each video at a time."""
+    b, v = video.shape[:2]
+    if not 0 < clips_at_once < v:
+        return apply(video.reshape(b * v, *video.shape[2:])).reshape(b, v, -1)
+    return jnp.moveaxis(jax.lax.map(apply, jnp.moveaxis(video, 1, 0), batch_size=clips_at_once), 0, 1)
 
 
 def _counts(predictions: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:

@@ -1,17 +1,30 @@
 """Everything that touches devices: one loop for all tasks."""
 
-from actjax.training.evaluating import evaluate
-from actjax.training.loop import Data, Settings, restore_variables, train
-from actjax.training.optimizers import Optimizer, ParamGroups, param_groups, sgd, tsm_optimizer, tsm_rules
+from actjax.training.evaluating import collect, evaluate
+from actjax.training.loop import Data, Settings, restore_variables, save_variables, train
+from actjax.training.optimizers import (
+    Optimizer,
+    ParamGroups,
+    freeze,
+    frozen_rules,
+    param_groups,
+    sgd,
+    tsm_optimizer,
+    tsm_rules,
+)
 
 __all__ = [
     "Data",
     "Optimizer",
     "ParamGroups",
     "Settings",
+    "collect",
     "evaluate",
+    "freeze",
+    "frozen_rules",
     "param_groups",
     "restore_variables",
+    "save_variables",
     "sgd",
     "train",
     "tsm_optimizer",

@@ -67,13 +67,14 @@ def restore(manager: ocp.CheckpointManager, abstract: State, *, step: int) -> St
 
 
 def find(manager: ocp.CheckpointManager, which: str) -> int:
-    """The step that `which` means: "latest", "best" or a number.
+    """The step that `which` means: "latest", "best" (the latest, if none was evaluated) or a number.
 
     Raises:
       FileNotFoundError: there is no such checkpoint; says which there are.
     """
     steps = list(manager.all_steps())
-    named: dict[str, Callable] = {"latest": manager.latest_step, "best": manager.best_step}
+    best = lambda: manager.latest_step() if manager.best_step() is None else manager.best_step()
+    named: dict[str, Callable] = {"latest": manager.latest_step, "best": best}
     step = named[which]() if which in named else int(which) if which.isdecimal() else None
     if step not in steps:
         raise FileNotFoundError(

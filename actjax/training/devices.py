@@ -24,10 +24,10 @@ def replicate(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def put(batch: dict[str, np.ndarray], sharding: NamedSharding) -> dict[str, jax.Array]:
+def put(tree, sharding: NamedSharding):
     """This host's rows -> arrays over all hosts' rows. One of the two places where data crosses to a device."""
     with jax.transfer_guard("allow"):
-        return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
+        return jax.tree.map(lambda rows: jax.make_array_from_process_local_data(sharding, rows), tree)
 
 
 def gather(tree):
@@ -38,7 +38,8 @@ def gather(tree):
         return multihost_utils.process_allgather(tree, tiled=True)
 
 
-def check_batch_size(batch_size: int, mesh: Mesh) -> None:
-    """ValueError unless every device gets the same number of clips."""
-    if batch_size % mesh.size:
-        raise ValueError(f"batch_size={batch_size} does not divide by {mesh.size} devices")
+def check_batch_size(batch_size: int, mesh: Mesh, *, accumulate: int = 1) -> None:
+    """ValueError unless every device gets the same number of clips in each of `accumulate` parts."""
+    if batch_size % (mesh.size * accumulate):
+        parts = f" in {accumulate} parts" if accumulate > 1 else ""
+        raise ValueError(f"batch_size={batch_size} does not divide by {mesh.size} devices{parts}")

@@ -8,14 +8,23 @@ import numpy as np
 from actjax.training import devices
 
 
-def evaluate(
-    predict: Callable, score: Callable, variables, batches: Iterable[dict], *, put: Callable | None = None
-) -> dict:
-    """`score` of the predictions for all rows whose `mask` is True -> its floats and arrays, and `num_videos`.
+def evaluate(predict: Callable, score: Callable, variables, batches: Iterable[dict], *, put: Callable | None = None):
+    """`score` of what `collect` gives -> its floats and arrays, and `num_videos`.
+
+    Args:
+      score: (outputs, targets), both NumPy dicts without padding -> dict.
+    """
+    outputs, targets = collect(predict, variables, batches, put=put)
+    return score(outputs, targets) | {"num_videos": len(next(iter(targets.values())))}
+
+
+def collect(
+    predict: Callable, variables, batches: Iterable[dict], *, put: Callable | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The predictions and the targets of all rows whose `mask` is True, on every host.
 
     Args:
       predict: jitted, (variables, device batch) -> dict of arrays [b, ...].
-      score: (outputs, targets), both NumPy dicts without padding -> dict.
       batches: host batches; all keys but `video` and `mask` are targets.
       put: host batch -> device batch; default: split over all devices.
 
@@ -33,10 +42,9 @@ def evaluate(
         outputs.append({name: values[mask] for name, values in predicted.items()})
         targets.append({name: values[mask] for name, values in given.items()})
     outputs, targets = _join(outputs), _join(targets)
-    num_videos = len(next(iter(targets.values())))
-    if not num_videos:
+    if not len(next(iter(targets.values()))):
         raise RuntimeError("evaluation: not one video of the validation set could be read")
-    return score(outputs, targets) | {"num_videos": num_videos}
+    return outputs, targets
 
 
 def _join(batches: list[dict]) -> dict:

@@ -16,10 +16,12 @@ class Optimizer(NamedTuple):
 
     schedule: steps per epoch -> Schedule.
     transform: (params, schedule) -> optax transformation.
+    freeze: params -> the same, those without a gradient that do not train.
     """
 
     schedule: Callable[[float], Schedule]
     transform: Callable[[Any, Schedule], optax.GradientTransformation]
+    freeze: Callable[[Any], Any] = lambda params: params
 
 
 class Rule(NamedTuple):
@@ -32,6 +34,29 @@ class Rule(NamedTuple):
 
 
 UNIFORM_RULES = (Rule("all", r".*", 1, 1),)
+
+
+def frozen_rules(patterns: Sequence[str]) -> tuple[Rule, ...]:
+    """The rule that comes before all others: what matches one of `patterns` stays as it is."""
+    return (Rule("frozen", "|".join(patterns), 0, 0),) if patterns else ()
+
+
+def layerwise_rules(*, factor: float, stages: int = 4, decay_norms: bool = False) -> tuple[Rule, ...]:
+    """Learning rates that fall from the classifier down to the stem, by `factor` from stage to stage.
+
+    Args:
+      stages: of the backbone; 4 for ResNet, 7 for MobileNet-V2.
+      decay_norms: whether scales and biases decay, too.
+
+    Source: Howard & Ruder, arXiv:1801.06146 (discriminative fine-tuning).
+    """
+    depth = {"stem": 0} | {f"layer{k}": k for k in range(1, stages + 1)} | {"head": stages + 1}
+    places = {name: rf"backbone/{name}[_/].*" for name in depth} | {"head": r"(backbone/conv2|fc_cls)/.*"}
+    return tuple(
+        Rule(f"{name}_{kind}", rf"(?=.*/{leaf}$){places[name]}", factor ** (stages + 1 - k), decay)
+        for name, k in depth.items()
+        for kind, leaf, decay in (("weight", "kernel", 1), ("other", r"(scale|bias)", int(decay_norms)))
+    )
 
 
 def tsm_rules(*, fc_lr5: bool = True) -> tuple[Rule, ...]:
@@ -74,7 +99,8 @@ def param_groups(params, rules: Sequence[Rule] | None = None) -> ParamGroups:
 
     Args:
       params: a tree of arrays or shapes.
-      rules: (group, pattern, lr multiplier, decay multiplier), in order; default `tsm_rules()`.
+      rules: (group, pattern, lr multiplier, decay multiplier), in order; default `tsm_rules()`. A parameter whose lr
+        multiplier is 0 is frozen, see `freeze`.
 
     Raises:
       ValueError: a parameter that no rule matches, or two rules of one name.
@@ -98,6 +124,12 @@ def param_groups(params, rules: Sequence[Rule] | None = None) -> ParamGroups:
     take = lambda field: jax.tree.map(lambda r: getattr(r, field), chosen, is_leaf=lambda x: isinstance(x, Rule))
     frozen = {group: tuple(paths) for group, paths in members.items()}
     return ParamGroups(rules, frozen, sizes, take("lr_mult"), take("decay_mult"))
+
+
+def freeze(params, groups: ParamGroups):
+    """The parameters, without a gradient for those whose lr multiplier is 0: nothing is computed for them, and they
+    count neither in the norm of the gradient nor in its clipping."""
+    return jax.tree.map(lambda p, mult: p if mult else jax.lax.stop_gradient(p), params, groups.lr_mult)
 
 
 def sgd(
@@ -154,7 +186,7 @@ def table_rules(*, rows: Sequence[Sequence]) -> tuple[Rule, ...]:
 
 
 OPTIMIZERS = {"sgd": sgd}
-RULES = {"tsm": tsm_rules, "uniform": lambda: UNIFORM_RULES, "table": table_rules}
+RULES = {"tsm": tsm_rules, "uniform": lambda: UNIFORM_RULES, "layerwise": layerwise_rules, "table": table_rules}
 
 
 def step_schedule(epoch, *, epochs: float, milestones: Sequence[int], gamma: float = 0.1):

@@ -21,14 +21,43 @@ class State(NamedTuple):
     variables: dict  # "params" and the other collections
     opt_state: Any
     key: Any  # uint32 key data
+    loss_scale: Any = ()  # LossScale, if the network computes in float16
+    ema: Any = ()  # the moving average of `variables`, if one is kept
+
+    @property
+    def served(self) -> dict:
+        """The variables to evaluate: the moving average, if one is kept."""
+        return self.ema or self.variables
 
 
-def create_state(*, seed: int, init: Callable, tx: Callable) -> State:
+class LossScale(NamedTuple):
+    """Factor of the loss that keeps float16 gradients representable. Source: arXiv:1710.03740, section 3.2.
+
+    It is halved whenever a gradient overflows, and that update is left out; it doubles after `GROWTH_INTERVAL`
+    updates in a row that did not.
+    """
+
+    scale: Any  # float32
+    good: Any  # int32: updates since it changed
+
+    def adjust(self, finite) -> "LossScale":
+        """The scale after an update whose gradients were `finite`, or were not."""
+        grown = self.good + 1 == GROWTH_INTERVAL
+        scale = jnp.where(finite, self.scale * jnp.where(grown, 2.0, 1.0), jnp.maximum(self.scale / 2, 1.0))
+        return LossScale(scale, jnp.where(finite & ~grown, self.good + 1, 0))
+
+
+GROWTH_INTERVAL = 2000
+
+
+def create_state(*, seed: int, init: Callable, tx: Callable, scale_loss: bool = False, ema: bool = False) -> State:
     """The state before the first update; `tx` maps parameters to their optimizer."""
     key = jax.random.key(seed)
     variables = init(named_key(key, "init"))
     opt_state = tx(variables["params"]).init(variables["params"])
-    return State(jnp.zeros((), jnp.int32), variables, opt_state, jax.random.key_data(key))
+    loss_scale = LossScale(jnp.float32(2.0**16), jnp.int32(0)) if scale_loss else ()
+    average = jax.tree.map(jnp.copy, variables) if ema else ()
+    return State(jnp.zeros((), jnp.int32), variables, opt_state, jax.random.key_data(key), loss_scale, average)
 
 
 def shapes_of(create: Callable, sharding) -> State:
@@ -43,7 +72,17 @@ def named_key(key, name: str):
 
 
 def update(
-    state: State, batch: dict, *, loss: Callable, tx: Callable, schedule: Callable, mesh: Mesh, bn: str
+    state: State,
+    batch: dict,
+    *,
+    loss: Callable,
+    tx: Callable,
+    schedule: Callable,
+    mesh: Mesh,
+    bn: str,
+    freeze: Callable = lambda params: params,
+    accumulate: int = 1,
+    ema: float | None = None,
 ) -> tuple[State, dict]:
     """One step of gradient descent on the mean loss of the batch -> the next state and numbers to report.
 
@@ -54,28 +93,75 @@ def update(
       bn: "global": batch statistics run over the whole batch, on however many devices. "device": every device
         normalises with its own share's, as multi-GPU training without synchronisation does and the published results
         were made; the running statistics are the mean of the devices'.
+      freeze: parameters -> the same, without a gradient for those that do not train.
+      accumulate: parts in which the batch goes through the network, one after the other, their gradients averaged.
+      ema: decay of the moving average of the variables, less in the first steps; None: there is none.
     """
     key = jax.random.fold_in(named_key(jax.random.wrap_key_data(state.key), "train"), state.step)
     params, others = state.variables["params"], {k: v for k, v in state.variables.items() if k != "params"}
+    scale = state.loss_scale.scale if state.loss_scale else 1.0
 
-    def mean_loss(params, others, batch, key):
-        losses, updated, extra = loss({"params": params, **others}, batch, key)
-        return losses.mean(), (updated, jax.tree.map(jnp.mean, extra))
-
-    def share(params, others, batch, key):
-        """On one device. The mean over devices is inside what is differentiated: gradients come out averaged."""
-        key = jax.random.fold_in(key, jax.lax.axis_index(DATA))
-        averaged = lambda params: jax.lax.pmean(mean_loss(params, others, batch, key), DATA)
-        return jax.value_and_grad(averaged, has_aux=True)(params)
-
-    if bn == "device":
-        everywhere = PartitionSpec()
-        specs = (everywhere, everywhere, PartitionSpec(DATA), everywhere)
-        gradient = jax.shard_map(share, mesh=mesh, in_specs=specs, out_specs=everywhere)
-    else:
-        gradient = jax.value_and_grad(mean_loss, has_aux=True)
-    (value, (updated, extra)), gradients = gradient(params, others, batch, key)
+    gradient = _gradient(loss, freeze, mesh=mesh, bn=bn, accumulate=accumulate)
+    gradients, (updated, numbers) = gradient(params, others, batch, key, scale)
+    gradients = jax.tree.map(lambda g: g / scale, gradients)
+    norm = optax.tree.norm(gradients)
     updates, opt_state = tx(params).update(gradients, state.opt_state, params)
-    variables = {"params": optax.apply_updates(params, updates), **updated}
-    numbers = {"loss": value, "grad_norm": optax.tree.norm(gradients), "lr": schedule(state.step), **extra}
-    return State(state.step + 1, variables, opt_state, state.key), numbers
+    variables, loss_scale = {"params": optax.apply_updates(params, updates), **updated}, ()
+    numbers |= {"grad_norm": norm, "lr": schedule(state.step)}
+    if state.loss_scale:
+        finite = jnp.isfinite(norm)
+        keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+        variables, opt_state = keep(variables, state.variables), keep(opt_state, state.opt_state)
+        loss_scale = state.loss_scale.adjust(finite)
+        numbers |= {"grad_norm": jnp.where(finite, norm, 0.0), "loss_scale": scale, "skipped": 1.0 - finite}
+    average = state.ema
+    if ema is not None:
+        decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
+        average = optax.incremental_update(variables, average, 1 - decay)
+    return State(state.step + 1, variables, opt_state, state.key, loss_scale, average), numbers
+
+
+def _gradient(loss: Callable, freeze: Callable, *, mesh: Mesh, bn: str, accumulate: int) -> Callable:
+    """(params, others, batch, key, scale) -> (gradients of scale x the mean loss, (others, numbers))."""
+
+    def mean_loss(params, others, batch, key, scale):
+        losses, updated, extra = loss({"params": freeze(params), **others}, batch, key)
+        value = losses.mean()
+        return value * scale, (updated, {"loss": value, **jax.tree.map(jnp.mean, extra)})
+
+    if bn == "global":
+        return _in_parts(jax.grad(mean_loss, has_aux=True), accumulate)
+
+    def averaged(*arguments):
+        """The mean over devices is inside what is differentiated: gradients come out averaged."""
+        return jax.lax.pmean(mean_loss(*arguments), DATA)
+
+    def share(params, others, batch, key, scale):
+        """On one device."""
+        key = jax.random.fold_in(key, jax.lax.axis_index(DATA))
+        return _in_parts(jax.grad(averaged, has_aux=True), accumulate)(params, others, batch, key, scale)
+
+    everywhere = PartitionSpec()
+    specs = (everywhere, everywhere, PartitionSpec(DATA), everywhere, everywhere)
+    return jax.shard_map(share, mesh=mesh, in_specs=specs, out_specs=everywhere)
+
+
+def _in_parts(gradient: Callable, parts: int) -> Callable:
+    """`gradient`, with the batch taken in `parts`; what changes with every part is handed on from one to the next."""
+    if parts == 1:
+        return gradient
+
+    def whole(params, others, batch, key, scale):
+        # Rows r, r + parts, r + 2 parts, ... are one part, so that every device keeps its rows.
+        batches = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0), batch)
+
+        def one(carry, part):
+            (others, total), (number, rows) = carry, part
+            gradients, (others, numbers) = gradient(params, others, rows, jax.random.fold_in(key, number), scale)
+            return (others, jax.tree.map(jnp.add, total, gradients)), numbers
+
+        start = others, jax.tree.map(jnp.zeros_like, params)
+        (others, total), numbers = jax.lax.scan(one, start, (jnp.arange(parts), batches))
+        return jax.tree.map(lambda g: g / parts, total), (others, jax.tree.map(lambda x: x.mean(0), numbers))
+
+    return whole

@@ -14,6 +14,7 @@ _spec.loader.exec_module(fillrule)
 
 _LEAVES = {
     "conv.weight": ("params", "conv/kernel"),
+    "conv.bias": ("params", "conv/bias"),
     "bn.weight": ("params", "bn/scale"),
     "bn.bias": ("params", "bn/bias"),
     "bn.running_mean": ("batch_stats", "bn/mean"),
@@ -27,15 +28,23 @@ def place(key: str) -> tuple[str, str] | None:
         return None
     if key.startswith("cls_head.fc_cls."):
         return "params", f"fc_cls/{'kernel' if key.endswith('weight') else 'bias'}"
-    key = key.replace(".net.", ".").removeprefix("backbone.")
+    key = key.replace(".net.", ".").replace(".block.", ".").removeprefix("backbone.")
+    key = re.sub(r"\.conv\.(\d)\.", r".conv\1.", key)  # MobileNet's lists of convolutions
     module, leaf = re.fullmatch(r"(.*)\.((?:conv|bn)\.\w+)", key).groups()
+    if nonlocal_ := re.fullmatch(r"(layer\d)\.(\d+)\.non_local_block\.(\w+)(\.0)?", module):
+        stage, block, part, _ = nonlocal_.groups()
+        if part == "conv_out":
+            leaf_place = _LEAVES[leaf]
+            return leaf_place[0], f"backbone/{stage}_{block}_non_local/conv_out/{leaf_place[1]}"
+        return "params", f"backbone/{stage}_{block}_non_local/{part}/{_LEAVES[leaf][1].removeprefix('conv/')}"
     module = "stem" if module == "conv1" else re.sub(r"^layer(\d)\.(\d+)\.", r"layer\1_\2/", module)
     collection, name = _LEAVES[leaf]
     return collection, f"backbone/{module}/{name}"
 
 
 def from_torch(array: np.ndarray) -> np.ndarray:
-    """[out, in, h, w] -> [h, w, in, out]; [out, in] -> [in, out]."""
+    """[out, in, h, w] -> [h, w, in, out]; [out, in, 1, 1, 1] -> [1, 1, in, out]; [out, in] -> [in, out]."""
+    array = array[..., 0] if array.ndim == 5 else array
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
 
 
@@ -48,12 +57,15 @@ def variables(model: str) -> dict:
     tree: dict = {"params": {}, "batch_stats": {}}
     for key, value in fillrule.state_dict(json.loads((FOLDER / "manifests" / f"{model}.json").read_text())).items():
         if where := place(key):
-            node = tree[where[0]]
-            *parents, leaf = where[1].split("/")
-            for parent in parents:
-                node = node.setdefault(parent, {})
-            node[leaf] = from_torch(value)
+            put(tree[where[0]], where[1], from_torch(value))
     return tree
+
+
+def put(tree: dict, path: str, value) -> None:
+    *parents, leaf = path.split("/")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+    tree[leaf] = value
 
 
 def leaf(tree: dict, path: str) -> np.ndarray:
@@ -81,5 +93,5 @@ def clips(inputs: dict) -> dict:
 
 def probe(key: str, array: np.ndarray) -> float:
     """The dot product that tells permuted axes apart; `array` in our layout."""
-    torch_layout = to_torch(array).astype(np.float64)
+    torch_layout = to_torch(array).astype(np.float64)  # a 1x1x1 kernel has the order of a 1x1 one
     return float((torch_layout * fillrule.gauss(fillrule.default_salt(), f"probe:{key}", torch_layout.shape)).sum())

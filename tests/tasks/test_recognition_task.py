@@ -65,7 +65,7 @@ def test_vectors_of_labels_and_augmentation(batch):
 
 def test_multi_label(batch):
     many_hot = np.float32([[1, 0, 1, 0, 0], [0, 0, 0, 0, 1], [1, 1, 0, 0, 0]])
-    task = recognition(MODEL, average_clips="score", multi_label=True)
+    task = recognition(MODEL, average_clips="prob", multi_label=True)
     variables = task.init(jax.random.key(0))
     losses, _, extra = task.loss(variables, batch | {"label": many_hot}, jax.random.key(1))
     assert losses.shape == (3,) and not extra
@@ -76,6 +76,6 @@ def test_multi_label(batch):
 
 
 def test_flow_clips_have_their_own_stem():
-    model = TSM(num_classes=5, depth=10, width=8, small_input=True, mean=(128.0,), std=(128.0,))
-    variables = recognition(model, average_clips="prob", channels=10).init(jax.random.key(0))
+    model = TSM(num_classes=5, in_channels=10, depth=10, width=8, small_input=True, mean=(128.0,), std=(128.0,))
+    variables = recognition(model, average_clips="prob").init(jax.random.key(0))
     assert {leaf.shape[2] for leaf in jax.tree.leaves(variables["params"]) if leaf.ndim == 4} >= {10}

@@ -1,0 +1,47 @@
+"""Our variables -> checkpoint files that others read."""
+
+import os
+import pathlib
+
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from actjax.models.layouts import mmaction_name
+from actjax.models.torch_files import save_torch
+
+SUFFIXES = (".pth", ".safetensors")
+
+
+def export_checkpoint(variables: dict, model, path: str | os.PathLike, *, meta: dict | None = None) -> list[str]:
+    """Writes the variables under MMAction2's names, in torch's order of axes -> the names.
+
+    Args:
+      path: `.pth` for `{"meta", "state_dict"}`, which torch and MMAction2 load, or `.safetensors`.
+      meta: plain values to be kept with it; in `.safetensors` as text.
+
+    Raises:
+      ValueError: another suffix.
+    """
+    suffix = pathlib.Path(path).suffix
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path}: suffix {suffix!r}; choose from {SUFFIXES}")
+    tensors = {}
+    for keys, value in flatten_dict(variables).items():
+        name = mmaction_name("/".join(keys[1:]), model)
+        tensors[name] = _to_torch(np.asarray(value), three_axes=".non_local_block." in name)
+        if name.endswith("running_var"):
+            tensors[name.replace("running_var", "num_batches_tracked")] = np.zeros((), np.int64)
+    if suffix == ".pth":
+        save_torch(path, tensors, meta=meta)
+    else:
+        from safetensors.numpy import save_file
+
+        save_file(tensors, path, metadata={name: str(value) for name, value in (meta or {}).items()})
+    return list(tensors)
+
+
+def _to_torch(value: np.ndarray, *, three_axes: bool) -> np.ndarray:
+    """[h, w, in, out] -> [out, in, h, w], with `three_axes` [out, in, 1, h, w]; [in, out] -> [out, in]."""
+    order = {4: (3, 2, 0, 1), 2: (1, 0)}.get(value.ndim, range(value.ndim))
+    value = value.transpose(tuple(order))
+    return np.ascontiguousarray(value[:, :, None] if three_axes and value.ndim == 4 else value)

@@ -1,0 +1,140 @@
+"""Names of parameters: ours, as `backbone/layer1_0/conv1/conv/kernel`, and those in checkpoint files of others."""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from actjax.models.mobilenet import STAGES
+
+HEAD = "fc_cls"
+
+# MMAction2 -> ours, in order. Modules that wrap another (`net`, `block`) have no name here.
+_RENAMED = [
+    (r"\.(net|block)(?=\.)", ""),
+    (r"^backbone\.conv1\.", "backbone.stem."),
+    (r"\.(layer\d)\.(\d+)\.non_local_block\.", r".\1_\2_non_local."),
+    (r"(_non_local\.(?:g|phi|theta))(\.0)?\.conv\.", r"\1."),
+    (r"\.(layer\d)\.(\d+)\.", r".\1_\2."),
+    (r"(layer\d_\d+)\.conv\.(\d)\.", r"\1.conv\2."),
+    (r"^cls_head\.fc_cls\.", f"{HEAD}."),
+    (r"\.bn\.weight$", ".bn.scale"),
+    (r"\.weight$", ".kernel"),
+    (r"\.running_(mean|var)$", r".\1"),
+]
+# torchvision's ResNet -> MMAction2.
+_RESNET = [
+    (r"^conv1\.", "conv1.conv."),
+    (r"^bn1\.", "conv1.bn."),
+    (r"\.conv(\d)\.(net\.)?weight$", r".conv\1.conv.weight"),
+    (r"\.bn(\d)\.", r".conv\1.bn."),
+    (r"\.downsample\.0\.", ".downsample.conv."),
+    (r"\.downsample\.1\.", ".downsample.bn."),
+    (r"^(?=conv|layer)", "backbone."),
+]
+# What is never wanted: counters of batch norms, classifiers of other tasks.
+_DROPPED = r"(.*\.num_batches_tracked|fc\.\w+|head\..*|classifier\..*)"
+
+
+class Translation(NamedTuple):
+    """The layout of a file, and its names with our paths; None for what is never wanted."""
+
+    layout: str
+    paths: dict[str, str | None]
+
+
+def translate(names: Iterable[str]) -> Translation:
+    """Our paths of the names in a checkpoint of MMAction2, of the TSM authors, or of torchvision.
+
+    Raises:
+      ValueError: none of these layouts.
+    """
+    plain = {name: name.removeprefix("module.") for name in names}
+    authors = any(name.startswith("base_model.") for name in plain.values())
+    if authors:
+        rename = lambda name: name.removeprefix("base_model.").replace("new_fc.", "cls_head.fc_cls.")
+        plain = {name: rename(inner) for name, inner in plain.items()}
+    flat = not any(re.match(r"features\.\d+\.conv\.\d\.\d\.", name) for name in plain.values())
+    known = {
+        "MobileNet-V2": (r"features\.\d+\.", lambda name: _mobilenet_name(name, flat=flat)),
+        "ResNet": (r"layer1\.0\.conv1\.(net\.)?weight$", lambda name: _renamed(name, _RESNET)),
+        "MMAction2": (r"backbone\.|cls_head\.", lambda name: name),
+    }
+    for layout, (sign, to_mmaction) in known.items():
+        if any(re.match(sign, name) for name in plain.values()):
+            break
+    else:
+        raise ValueError(
+            f"names like {sorted(plain)[:3]} belong to no known layout; those of MMAction2 begin with backbone., of the "
+            "TSM authors with module.base_model., of torchvision with conv1 and layer1, or features"
+        )
+    if layout != "MMAction2":
+        layout = f"{layout} of {'the TSM authors' if authors else 'torchvision'}"
+    to_ours = lambda name: None if re.fullmatch(_DROPPED, name) else _renamed(to_mmaction(name), _RENAMED)
+    return Translation(layout, {name: (p := to_ours(inner)) and p.replace(".", "/") for name, inner in plain.items()})
+
+
+def _renamed(name: str, table: list[tuple[str, str]]) -> str:
+    for pattern, replacement in table:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+# features.I of the flat list of blocks -> layerL.B
+_BLOCKS = [f"layer{stage}.{block}" for stage, (_, _, blocks, _) in enumerate(STAGES, 1) for block in range(blocks)]
+
+
+def _mobilenet_name(name: str, *, flat: bool) -> str:
+    """A name in a list of blocks -> MMAction2.
+
+    A block of the `flat` form (the TSM authors') lists convolution, batch norm, activation, convolution, ...; one of
+    torchvision's form lists pairs of convolution and batch norm, the last of them unpacked.
+    """
+    kind = ("conv", "bn")
+    if outer := re.fullmatch(r"features\.(0|18)\.([01])\.(\w+)", name):
+        return f"backbone.conv{1 if outer[1] == '0' else 2}.{kind[int(outer[2])]}.{outer[3]}"
+    inner = re.fullmatch(r"features\.(\d+)\.conv\.(\d)(?:\.([01]))?\.(?:net\.)?(\w+)", name)
+    if not inner or not 1 <= int(inner[1]) <= len(_BLOCKS):
+        return name
+    block, place = int(inner[1]), int(inner[2])
+    last = 1 if block == 1 else 2  # the number of the block's last convolution
+    if flat:
+        number, which = divmod(place, 3)
+    elif inner[3]:
+        number, which = place, int(inner[3])
+    else:
+        number, which = last, place - last
+    return f"backbone.{_BLOCKS[block - 1]}.conv.{number}.{kind[which]}.{inner[4]}" if which in (0, 1) else name
+
+
+def mmaction_name(path: str, model) -> str:
+    """The name in MMAction2's layout of one of our paths, with what wraps modules of this model there."""
+    name = path.replace("/", ".")
+    for pattern, replacement in (
+        (rf"^{HEAD}\.", "cls_head.fc_cls."),
+        (r"^backbone\.stem\.", "backbone.conv1."),
+        (r"(_non_local\.(?:g|phi))\.", r"\1.0.conv."),
+        (r"_non_local\.theta\.", "_non_local.theta.conv."),
+        (r"\.(scale|kernel)$", ".weight"),
+        (r"\.(mean|var)$", r".running_\1"),
+    ):
+        name = re.sub(pattern, replacement, name)
+    if not (within := re.fullmatch(r"backbone\.layer(\d)_(\d+)(_non_local)?\.(.*)", name)):
+        return name
+    stage, block, extra, rest = int(within[1]) - 1, int(within[2]), within[3], within[4]
+    layer = f"backbone.layer{stage + 1}" + (".net" if getattr(model, "temporal_pool", False) and stage == 1 else "")
+    if extra:
+        return f"{layer}.{block}.non_local_block.{rest}"
+    return f"{layer}.{block}.{_wrapped(rest, model, stage, block)}"
+
+
+def _wrapped(rest: str, model, stage: int, block: int) -> str:
+    """The part of a name inside its block, with the wrappers that MMAction2's shift and non-local blocks add."""
+    shifts = getattr(model, "shifts", lambda stage, block: False)(stage, block)
+    if model.arch == "mobilenet_v2":
+        rest = re.sub(r"^conv(\d)\.", r"conv.\1.", rest)
+        return re.sub(r"^conv\.0\.", "conv.0.net.", rest) if shifts else rest
+    if shifts:
+        residual = model.shift_place == "blockres"
+        rest = re.sub(r"^conv1\.conv\.", "conv1.conv.net.", rest) if residual else f"net.{rest}"
+    attended = getattr(model, "non_local", ()) and model.non_local[stage][block]
+    return f"block.{rest}" if attended else rest

@@ -1,0 +1,67 @@
+"""What happens between frames: the shift, the pool, and the places they take in a 2-d network.
+
+Shapes: b clips, t frames (segments) per clip, h w pixels, c channels.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from actjax.models.layers import largest
+
+
+class Temporal(NamedTuple):
+    """Four places of a 2-d network at which frames may see each other; as it is, they do not.
+
+    before_stage: (x, stage) -> x.
+    before_block: (x, stage, block) -> x, for the residual branch and the shortcut.
+    in_residual: (x, stage, block) -> x, for the residual branch alone.
+    after_block: (x, stage, block, train=) -> x.
+    """
+
+    before_stage: Callable = lambda x, stage: x
+    before_block: Callable = lambda x, stage, block: x
+    in_residual: Callable = lambda x, stage, block: x
+    after_block: Callable = lambda x, stage, block, *, train: x
+
+
+def clips_of(name: str, x, num_segments: int):
+    """`[b * t, ...] -> [b, t, ...]`. ValueError: the frames do not divide into clips of `num_segments`."""
+    if x.shape[0] % num_segments:
+        raise ValueError(f"{name}: {x.shape[0]} frames do not divide into clips of num_segments={num_segments}")
+    return x.reshape(-1, num_segments, *x.shape[1:])
+
+
+def temporal_shift(x, *, num_segments: int, shift_div: int = 8):
+    """Moves a fraction of the channels one frame back, as many one frame forth -> `[b * t, h, w, c]`, as it came.
+
+    Of every clip of t = `num_segments` adjacent frames, channels [0, f) take the next frame's values, channels
+    [f, 2f) the previous frame's, with f = c // shift_div; past either end they are 0. c < shift_div: nothing moves.
+
+    Raises:
+      ValueError: the frames do not divide into clips of `num_segments`.
+
+    Source: Lin et al., arXiv:1811.08383, section 3; the API entry TSM / `TemporalShift.shift`.
+    """
+    clips = clips_of("temporal_shift", x, num_segments)
+    fold = x.shape[-1] // shift_div
+    zeros = jnp.zeros_like(clips[:, :1, ..., :fold])
+    future = jnp.concatenate([clips[:, 1:, ..., :fold], zeros], axis=1)
+    past = jnp.concatenate([zeros, clips[:, :-1, ..., fold : 2 * fold]], axis=1)
+    return jnp.concatenate([future, past, clips[..., 2 * fold :]], axis=-1).reshape(x.shape)
+
+
+def temporal_pool(x, *, num_segments: int):
+    """Maximum over 3 frames at stride 2, `[b * t, h, w, c] -> [b * t / 2, h, w, c]`.
+
+    Raises:
+      ValueError: t is odd, or the frames do not divide into clips of t = `num_segments`.
+
+    Source: the API entry ResNetTSM (`temporal_pool`).
+    """
+    if num_segments % 2:
+        raise ValueError(f"temporal_pool: num_segments={num_segments} must be even")
+    clips = clips_of("temporal_pool", x, num_segments)
+    previous = jnp.pad(clips[:, 1:-1:2], [(0, 0), (1, 0)] + [(0, 0)] * (x.ndim - 1), constant_values=-jnp.inf)
+    return largest([previous, clips[:, ::2], clips[:, 1::2]]).reshape(-1, *x.shape[1:])
