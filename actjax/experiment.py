@@ -1,23 +1,24 @@
 """Config -> everything a run needs, checked whole before any data is opened.
 
 A config has one section per function that reads it: `data`, `loader`, `model`, `train`, `eval`, `optim`, `run`, and
-where the defaults do not do, `augment` and `prepare`.
+where the defaults do not do, `test`, `load_from`, `loss`, `augment` and `prepare`.
 """
 
 import functools
 import pathlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from actjax import training
 from actjax.config import bind, pick, plain, unknown
 from actjax.data import builders
-from actjax.data.datasets import DATASETS, Dataset
+from actjax.data.datasets import DATASETS, Dataset, load_names
 from actjax.data.loading import Loader, Quarantine, Shard, eval_batches, train_batches
 from actjax.data.stages import AVERAGE_CLIPS, EVAL_VIEWS, MODALITIES, SAMPLERS, TRAIN_VIEWS, Protocol
-from actjax.models import make_augment
+from actjax.losses import binary_cross_entropy, cross_entropy
+from actjax.models import import_checkpoint, make_augment
 from actjax.tasks import Task, recognition
 from actjax.tasks.recognition import MODELS
 from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES, by_epoch
@@ -27,10 +28,14 @@ from actjax.video.decoding import BACKENDS
 class Experiment(NamedTuple):
     """A task, and all that it takes to train, evaluate and use it.
 
+    model: the network inside the task.
     train_protocol: how a video becomes a clip to train on.
-    protocol: the same, for validation, test and prediction alike.
+    protocol: the same, for validation during training.
+    test: task and protocol of test and prediction; those of the validation, if the config has no section `test`.
+    load_from: () -> `Imported`, what training starts from, or None.
     open_dataset: () -> Dataset; may take a while the first time.
-    loop_data: (Dataset, workdir) -> what the training loop asks of the data.
+    class_names: () -> the names of the classes, without the records.
+    loop_data: (Dataset, workdir, eval=Protocol) -> what the training loop asks of the data.
     groups: which parameter takes which multiple of the learning rate and the decay.
     loading: worker processes and limits of the loader.
     augment: what the device does to training clips, or None.
@@ -38,16 +43,27 @@ class Experiment(NamedTuple):
     """
 
     task: Task
+    model: Any
     train_protocol: Protocol
     protocol: Protocol
+    test: "Test"
+    load_from: Callable | None
     settings: training.Settings
     open_dataset: Callable[[], Dataset]
+    class_names: Callable[[], list[str]]
     loop_data: Callable[[Dataset, pathlib.Path], training.Data]
     optimizer: training.Optimizer
     groups: training.ParamGroups
     loading: "Loading"
     augment: Callable | None
     prepare: Callable
+
+
+class Test(NamedTuple):
+    """How videos are scored, and by which task: the two differ from the validation's in their views."""
+
+    task: Task
+    protocol: Protocol
 
 
 class Loading(NamedTuple):
@@ -80,38 +96,69 @@ def build(config) -> Experiment:
     return bind(TASKS[name], sections, "config")()
 
 
-def recognition_experiment(*, data, loader, model, train, eval, optim, run, augment=None, prepare=None) -> Experiment:
+def recognition_experiment(
+    *,
+    data,
+    loader,
+    model,
+    train,
+    eval,
+    optim,
+    run,
+    test=None,
+    load_from=None,
+    loss=None,
+    augment=None,
+    prepare=None,
+) -> Experiment:
     """Classes of videos: TSN, TSM."""
-    settings = bind(training.Settings, run, "run")().check()
     train_protocol = bind(_train_protocol, train, "train")()
-    protocol = bind(_eval_protocol, eval, "eval")()
-    network = pick(MODELS, model, "model", given=("parent", "in_channels"))(in_channels=protocol.clip_shape[-1])
-    optimizer, rules = bind(_optimizer, optim, "optim", given=("settings",))(settings=settings)
+    validation = bind(_eval_protocol, eval, "eval", given=("where",))(where="eval")
+    tested = bind(_eval_protocol, test, "test", given=("where",))(where="test") if test else validation
+    channels = _channels(train_protocol, validation[0], tested[0])
+    network = pick(MODELS, model, "model", given=("parent", "in_channels"))(in_channels=channels)
+    if len(network.mean) not in (1, channels) or len(network.std) not in (1, channels):
+        raise ValueError(f"model.mean and model.std need 1 or {channels} numbers, one for each channel of a clip")
+    settings = bind(training.Settings, run, "run", given=("scale_loss",))().check()
+    settings = settings._replace(scale_loss=network.dtype == "float16")
+    frozen = training.frozen_rules(network.freezing.patterns())
+    optimizer, rules = bind(_optimizer, optim, "optim", given=("settings", "frozen"))(settings=settings, frozen=frozen)
     open_dataset = pick(DATASETS, data, "data", given=("num_classes",))
     loading = bind(Loading, loader, "loader")()
     augment = bind(make_augment, augment, "augment")() if augment else None
     given = ("records", "folder", "split", "class_names", "progress", "protocol", "loading")
     prepare = bind(_prepare, prepare or {}, "prepare", given=given)
     multi_label = open_dataset.keywords.get("multi_class", False)
-    task = recognition(network, average_clips=protocol.average_clips, augment=augment, multi_label=multi_label)
+    criterion = binary_cross_entropy if multi_label else cross_entropy
+    criterion = bind(criterion, loss or {}, "loss", given=("scores", "labels", "targets"))
+
+    def task_of(protocol: Protocol, clips_at_once: int) -> Task:
+        options = dict(average_clips=protocol.average_clips, clips_at_once=clips_at_once)
+        return recognition(network, **options, augment=augment, multi_label=multi_label, criterion=criterion)
+
+    task = task_of(*validation)
     label = np.eye(1, network.num_classes) if multi_label else np.zeros(1)
     metrics = task.score({"scores": np.zeros((1, network.num_classes))}, {"label": label})
     if settings.best not in metrics:
         raise ValueError(f"run.best={unknown(settings.best, [name for name, v in metrics.items() if np.ndim(v) == 0])}")
     return Experiment(
         task=task,
+        model=network,
         train_protocol=train_protocol,
-        protocol=protocol,
+        protocol=validation[0],
+        test=Test(task_of(*tested), tested[0]),
+        load_from=_start(network, load_from) if load_from else None,
         settings=settings,
         open_dataset=functools.partial(open_dataset, num_classes=network.num_classes),
+        class_names=functools.partial(load_names, plain(data), num_classes=network.num_classes),
         loop_data=functools.partial(
-            _loop_data, loading=loading, settings=settings, train=train_protocol, eval=protocol
+            _loop_data, loading=loading, settings=settings, train=train_protocol, eval=validation[0]
         ),
         optimizer=optimizer,
         groups=training.param_groups(_parameter_shapes(task), rules),
         loading=loading,
         augment=augment,
-        prepare=functools.partial(prepare, protocol=protocol, loading=loading),
+        prepare=functools.partial(prepare, protocol=validation[0], loading=loading),
     )
 
 
@@ -130,13 +177,42 @@ def _parameter_shapes(task: Task):
 
 def _train_protocol(*, sample, view, **options) -> Protocol:
     stages = _stages("train", sample, view, TRAIN_VIEWS)
-    return _checked("train", bind(Protocol, options, "train", given=("sample", "view", "average_clips"))(*stages))
+    given = ("sample", "view", "average_clips", "test")
+    return _checked("train", bind(Protocol, options, "train", given=given)(*stages))
 
 
-def _eval_protocol(*, sample, view, average_clips: str, **options) -> Protocol:
-    stages = _stages("eval", sample, view, EVAL_VIEWS)
-    given = ("sample", "view", "average_clips", "flip_labels")
-    return _checked("eval", bind(Protocol, options, "eval", given=given)(*stages, average_clips=average_clips))
+def _eval_protocol(
+    *, where: str, sample, view, average_clips: str, clips_at_once: int = 0, **options
+) -> tuple[Protocol, int]:
+    """The protocol, and how many clips of a video go through the network at a time."""
+    stages = _stages(where, sample, view, EVAL_VIEWS)
+    given = ("sample", "view", "average_clips", "flip_labels", "test")
+    make = bind(Protocol, options, where, given=given)
+    return _checked(where, make(*stages, average_clips=average_clips, test=True)), clips_at_once
+
+
+def _channels(*protocols: Protocol) -> int:
+    """Of the clips of all protocols. ValueError: they differ."""
+    channels = {protocol.clip_shape[-1] for protocol in protocols}
+    if len(channels) > 1:
+        raise ValueError(f"the clips of train, eval and test have {sorted(channels)} channels; see modality and stack")
+    return channels.pop()
+
+
+def _start(network, section) -> Callable:
+    """() -> the variables that training starts from, and what of the file did not fit."""
+    load = bind(import_checkpoint, section, "load_from", given=("model",))
+
+    def start():
+        try:
+            return load(model=network)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"load_from.path={load.keywords['path']} does not exist; docs/model_zoo.md tells which file it is. "
+                "--config=FILE:scratch trains a published recipe without it"
+            ) from None
+
+    return start
 
 
 def _stages(where: str, sample, view, views) -> tuple[Callable, Callable]:
@@ -149,9 +225,10 @@ def _checked(where: str, protocol: Protocol) -> Protocol:
     for key, known in (("backend", BACKENDS), ("average_clips", AVERAGE_CLIPS), ("modality", MODALITIES)):
         if getattr(protocol, key) not in known:
             raise ValueError(f"{where}.{key}={unknown(getattr(protocol, key), known)}")
-    if protocol.sample(1000, rng=np.random.default_rng(0)).shape[1] % protocol.stack:
-        raise ValueError(f"{where}.stack={protocol.stack}; must divide the frames that {where}.sample takes")
-    _ = protocol.clip_shape
+    try:
+        _ = protocol.clip_shape
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
     return protocol
 
 
@@ -175,7 +252,9 @@ def _loop_data(dataset: Dataset, workdir: pathlib.Path, *, loading: Loading, set
         span = dict(first_step=first_step, num_steps=num_steps, seed=settings.seed, power=loading.power)
         return train_batches(dataset.train, train, **common, **span)
 
-    return training.Data(len(dataset.train), train_steps, lambda: eval_batches(dataset.val, eval, **common))
+    videos = settings.eval_batch_size or settings.batch_size
+    passes = lambda: eval_batches(dataset.val, eval, **common | {"batch_size": videos})
+    return training.Data(len(dataset.train), train_steps, passes)
 
 
 def _prepare(
@@ -212,12 +291,13 @@ def _optimizer(
     schedule,
     rules,
     settings: training.Settings,
+    frozen: tuple,
     warmup_epochs: float = 0.0,
     warmup_ratio: float = 0.1,
     **options,
 ) -> tuple[training.Optimizer, tuple]:
     """Optimizer and parameter rules; `lr` is meant for `lr_batch_size` clips and scales with the batch."""
-    rules = pick(RULES, rules, "optim.rules")()
+    rules = (*frozen, *pick(RULES, rules, "optim.rules")())
     factor = pick(SCHEDULES, schedule, "optim.schedule", given=("epoch", "epochs"))
     given = ("params", "schedule", "rules")
     make = functools.partial(pick(OPTIMIZERS, {"name": name, **options}, "optim", given=given), rules=rules)
@@ -228,4 +308,5 @@ def _optimizer(
         warmup_epochs=warmup_epochs,
         warmup_ratio=warmup_ratio,
     )
-    return training.Optimizer(lambda steps: scheduled(steps_per_epoch=steps), make), rules
+    freeze = lambda params: training.freeze(params, training.param_groups(params, rules))
+    return training.Optimizer(lambda steps: scheduled(steps_per_epoch=steps), make, freeze), rules

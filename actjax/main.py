@@ -1,7 +1,9 @@
-"""`python -m actjax.main --config=FILE[:ARG] --workdir=DIR --mode=train|eval|predict|check|prepare|browse`
+"""`python -m actjax.main --config=FILE[:ARG] --workdir=DIR --mode=MODE`
 
-Numbers of the config are overridden on the command line: `--config.run.epochs=2`. In modes eval and predict `--config`
-may be left out: the run's own, saved in its workdir, is used.
+MODE is train, eval, predict, import, export, check, prepare or browse.
+
+Numbers of the config are overridden on the command line: `--config.run.epochs=2`. In modes eval, predict and export
+`--config` may be left out: the run's own, saved in its workdir, is used.
 """
 
 import contextlib
@@ -20,10 +22,13 @@ from ml_collections import config_dict, config_flags
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an optional :argument.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/CONFIG-TIME.")
-_MODES = ["train", "eval", "predict", "check", "prepare", "browse"]
+_MODES = ["train", "eval", "predict", "import", "export", "check", "prepare", "browse"]
+_OF_A_RUN = ("eval", "predict", "export")  # modes that use what is in a workdir
 _MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
 _VIDEO = flags.DEFINE_string("video", None, "predict: a video file, or a folder of them.")
-_OUT = flags.DEFINE_string("out", None, "prepare: folder of the prepared set.")
+_OUT = flags.DEFINE_string("out", None, "prepare: folder of the prepared set. export: a .pth or .safetensors file.")
+_FROM = flags.DEFINE_string("from", None, "import: a checkpoint of MMAction2, the TSM authors or torchvision.")
+_PROTOCOL = flags.DEFINE_enum("protocol", "test", ["test", "eval"], "eval, predict: the config's section to follow.")
 _FEATURES = flags.DEFINE_string("features", None, "prepare: folder of feature files, in place of a config's videos.")
 _NUM = flags.DEFINE_integer("num", 16, "browse: clips to show.", lower_bound=1)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "eval, predict: best, latest, or a step.")
@@ -37,10 +42,14 @@ def main(argv: list[str]) -> None:
     absl_logging.set_verbosity(absl_logging.WARNING)  # the libraries speak through absl, actjax does not
     if len(argv) > 1:
         raise SystemExit(f"error: unknown arguments {argv[1:]}")
-    if _MODE.value == "predict" and not _VIDEO.value:
-        raise SystemExit("error: --mode=predict needs --video=FILE, or a folder of files")
-    if _MODE.value == "prepare" and not _OUT.value:
-        raise SystemExit("error: --mode=prepare needs --out=FOLDER")
+    for mode, flag, wanted in (
+        ("predict", _VIDEO, "--video=FILE, or a folder of files"),
+        ("prepare", _OUT, "--out=FOLDER"),
+        ("export", _OUT, "--out=FILE.pth or FILE.safetensors"),
+        ("import", _FROM, "--from=FILE"),
+    ):
+        if _MODE.value == mode and not flag.value:
+            raise SystemExit(f"error: --mode={mode} needs {wanted}")
     if _MODE.value == "prepare" and _FEATURES.value:
         return prepare_features(pathlib.Path(_FEATURES.value))
     workdir = _workdir()
@@ -62,28 +71,34 @@ def train(experiment, config, workdir: pathlib.Path, started: float) -> None:
 
     log.info("this run lives in %s", workdir)
     with _clear_errors():
+        initial = _initial(experiment, workdir)
         dataset = experiment.open_dataset()
     save_description(workdir, config, dataset.class_names)
     log.info("%d videos to train on, %d to validate on", len(dataset.train), len(dataset.val))
     log.info("parameter groups\n%s", experiment.groups)
     data = experiment.loop_data(dataset, workdir)
-    metrics = training.train(experiment.task, data, experiment.optimizer, experiment.settings, workdir)
+    metrics = training.train(experiment.task, data, experiment.optimizer, experiment.settings, workdir, initial=initial)
     _finish("results", metrics, dataset, experiment, workdir, started)
 
 
 def evaluate(experiment, config, workdir: pathlib.Path, started: float) -> None:
-    """Evaluates a checkpoint on the validation set."""
+    """Evaluates a checkpoint on the validation set, and keeps every video's scores."""
     import jax
 
     from actjax import training
+    from actjax.workdir import save_scores
 
     variables, step = _restore(experiment, workdir)
+    task, protocol = _tested(experiment)
     with _clear_errors():
         dataset = experiment.open_dataset()
-    passes = experiment.loop_data(dataset, workdir).evaluate()
-    metrics = training.evaluate(jax.jit(experiment.task.predict), experiment.task.score, variables, next(passes))
+    passes = experiment.loop_data(dataset, workdir, eval=protocol).evaluate()
+    outputs, targets = training.collect(jax.jit(task.predict), variables, next(passes))
     passes.close()
-    _finish("results_eval", {"step": step, **metrics}, dataset, experiment, workdir, started)
+    names = [dataset.val[k].path for k in targets["record"]]
+    save_scores(workdir / "scores.npz", names, outputs["scores"], targets["label"])
+    metrics = {"step": step, "protocol": _PROTOCOL.value, **task.score(outputs, targets), "num_videos": len(names)}
+    _finish("results_eval", metrics, dataset, experiment, workdir, started)
 
 
 def predict(experiment, config, workdir: pathlib.Path, started: float) -> None:
@@ -95,11 +110,12 @@ def predict(experiment, config, workdir: pathlib.Path, started: float) -> None:
     from actjax.predicting import predict_files
 
     variables, _ = _restore(experiment, workdir)
+    task, protocol = _tested(experiment)
     names = json.loads((workdir / "class_names.json").read_text())
     table = Table("video", "class", "score")
     path = workdir / "predictions.jsonl"
     with _clear_errors(), path.open("w") as file:
-        for row in predict_files(_VIDEO.value, experiment.protocol, jax.jit(experiment.task.predict), variables, names):
+        for row in predict_files(_VIDEO.value, protocol, jax.jit(task.predict), variables, names):
             file.write(json.dumps(row) + "\n")
             if "error" in row:
                 table.add_row(row["video"], "[red]cannot be decoded", row["error"])
@@ -107,6 +123,32 @@ def predict(experiment, config, workdir: pathlib.Path, started: float) -> None:
                 table.add_row("" if rank else row["video"], best["class"], f"{best['score']:.4f}")
     rich.print(table)
     rich.print(f"predictions  {path}")
+
+
+def import_(experiment, config, workdir: pathlib.Path, started: float) -> None:
+    """Makes a run of somebody else's checkpoint, to be evaluated, used, or trained on."""
+    from actjax import training
+    from actjax.models import import_checkpoint
+    from actjax.workdir import save_description
+
+    with _clear_errors():
+        names = experiment.class_names()
+        imported = import_checkpoint(_FROM.value, experiment.model)
+        start = lambda: imported.variables
+        training.save_variables(experiment.task, experiment.optimizer, experiment.settings, workdir, start)
+    save_description(workdir, config, names)
+    log.info("%s\nthe run is in %s", imported.report, workdir)
+
+
+def export(experiment, config, workdir: pathlib.Path, started: float) -> None:
+    """Writes a checkpoint under MMAction2's names, for torch (.pth) or as .safetensors."""
+    from actjax.models import export_checkpoint
+
+    variables, step = _restore(experiment, workdir)
+    meta = {"step": step, "CLASSES": json.loads((workdir / "class_names.json").read_text())}
+    with _clear_errors():
+        names = export_checkpoint(variables, experiment.model, _OUT.value, meta=meta)
+    log.info("%s: %d tensors of step %d", _OUT.value, len(names), step)
 
 
 def check(experiment, config, workdir: pathlib.Path, started: float) -> None:
@@ -194,6 +236,8 @@ MODES = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "import": import_,
+    "export": export,
     "check": check,
     "prepare": prepare,
     "browse": browse,
@@ -205,7 +249,7 @@ def _clear_errors(*more: type[Exception]):
     """What the user can mend ends the program with its message alone, without a traceback."""
     try:
         yield
-    except (ValueError, FileNotFoundError, *more) as error:
+    except (ValueError, FileNotFoundError, FileExistsError, *more) as error:
         raise SystemExit(f"error: {error}") from error
 
 
@@ -221,7 +265,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 
 def _workdir() -> pathlib.Path:
-    if _MODE.value in ("eval", "predict") and not (_WORKDIR.value and pathlib.Path(_WORKDIR.value).is_dir()):
+    if _MODE.value in _OF_A_RUN and not (_WORKDIR.value and pathlib.Path(_WORKDIR.value).is_dir()):
         raise SystemExit(
             f"error: --mode={_MODE.value} needs --workdir, the folder of a trained run; got {_WORKDIR.value}"
         )
@@ -237,11 +281,25 @@ def _config(workdir: pathlib.Path) -> config_dict.ConfigDict:
     if _CONFIG.value is not None:
         return _CONFIG.value
     saved = workdir / "config.json"
-    if _MODE.value not in ("eval", "predict") and not saved.exists():
+    if _MODE.value not in _OF_A_RUN and not saved.exists():
         raise SystemExit("error: --config=FILE is missing")
     if not saved.exists():
         raise SystemExit(f"error: no --config, and no {saved}")
     return config_dict.ConfigDict(json.loads(saved.read_text()))
+
+
+def _tested(experiment):
+    """Task and protocol of `--protocol`."""
+    return experiment.test if _PROTOCOL.value == "test" else (experiment.task, experiment.protocol)
+
+
+def _initial(experiment, workdir: pathlib.Path):
+    """What gives the variables to start from, or None where the run has begun already or starts from nothing."""
+    if experiment.load_from is None or any((workdir / "checkpoints").glob("[0-9]*")):
+        return None
+    imported = experiment.load_from()
+    log.info("%s", imported.report)
+    return lambda: imported.variables
 
 
 def _restore(experiment, workdir: pathlib.Path) -> tuple[dict, int]:

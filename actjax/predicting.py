@@ -52,6 +52,7 @@ def predict_files(
                 yield {"video": str(file), "error": error.reason}
                 continue
             scores = np.asarray(predict(variables, {"video": clip.video[None]})["scores"][0])
+            scores = scores.reshape(-1, len(class_names)).mean(0)  # of the views, if they are not averaged
             best = np.argsort(-scores, kind="stable")[:topk]
             yield {
                 "video": str(file),

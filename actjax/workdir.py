@@ -68,6 +68,12 @@ def save_description(workdir: pathlib.Path, config, class_names: list[str]) -> N
     (workdir / "class_names.json").write_text(json.dumps(class_names))
 
 
+def save_scores(path: pathlib.Path, names: list[str], scores: np.ndarray, labels: np.ndarray) -> None:
+    """Writes the scores of every video, [n, k] or [n, v, k], for `python -m actjax.metrics accuracy`."""
+    if jax.process_index() == 0:
+        np.savez_compressed(path, name=np.array(names), scores=scores, label=labels)
+
+
 def save_results(workdir: pathlib.Path, name: str, metrics: dict, class_names: list[str]) -> None:
     """Writes the numbers to NAME.json, every class-by-class matrix to a CSV file of its own, and shows the numbers."""
     if jax.process_index():

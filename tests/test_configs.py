@@ -1,12 +1,45 @@
 """Every config builds, and a wrong key in any section stops it before data is opened."""
 
+import functools
 import runpy
 
+import jax
+import numpy as np
 import pytest
+from conftest import ROOT
 
 from actjax.experiment import build
+from actjax.training import devices, step
 
-VARIANTS = {"tsm_shapes": (None, "tsn"), "tsm_r50_video_1x1x8_50e_kinetics400_rgb": (None, "prepared=folder")}
+RECIPES = sorted(file.stem for file in (ROOT / "configs").glob("*.py") if file.stem != "tsm_shapes")
+
+# What MMAction2 publishes; `test`: clips of a video, and frames of a clip.
+K400 = dict(decay=1e-4, clip=20.0, classes=400)
+STH = dict(epochs=50, decay=5e-4, clip=20.0, classes=174)
+PUBLISHED = {
+    "tsm_r50_1x1x8_50e_kinetics400_rgb": dict(K400, frames=8, batch=64, lr=0.01, epochs=50, test=(1, 8)),
+    "tsm_r50_1x1x8_100e_kinetics400_rgb": dict(K400, frames=8, batch=64, lr=0.01, epochs=100, test=(1, 8)),
+    "tsm_r50_video_1x1x8_50e_kinetics400_rgb": dict(K400, frames=8, batch=64, lr=0.02, epochs=50, test=(1, 8)),
+    "tsm_r50_dense_1x1x8_100e_kinetics400_rgb": dict(K400, frames=8, batch=64, lr=0.01, epochs=100, test=(100, 8)),
+    "tsm_r50_1x1x16_50e_kinetics400_rgb": dict(K400, frames=16, batch=48, lr=0.0075, epochs=50, test=(10, 16)),
+    "tsm_nl_embedded_gaussian_r50_1x1x8_50e_kinetics400_rgb": dict(
+        K400, frames=8, batch=64, lr=0.01, epochs=50, test=(1, 8)
+    ),
+    "tsm_nl_gaussian_r50_1x1x8_50e_kinetics400_rgb": dict(K400, frames=8, batch=64, lr=0.01, epochs=50, test=(1, 8)),
+    "tsm_nl_dot_product_r50_1x1x8_50e_kinetics400_rgb": dict(K400, frames=8, batch=64, lr=0.01, epochs=50, test=(1, 8)),
+    "tsm_temporal_pool_r50_1x1x8_50e_kinetics400_rgb": dict(K400, frames=8, batch=64, lr=0.01, epochs=50, test=(1, 8)),
+    "tsm_mobilenetv2_dense_1x1x8_100e_kinetics400_rgb": dict(
+        K400 | dict(decay=2e-5), frames=8, batch=64, lr=0.01, epochs=100, test=(30, 8)
+    ),
+    "tsm_r50_1x1x8_50e_sthv1_rgb": dict(STH, frames=8, batch=64, lr=0.01, test=(6, 8)),
+    "tsm_r50_1x1x16_50e_sthv1_rgb": dict(STH, frames=16, batch=48, lr=0.0075, test=(6, 16)),
+    "tsm_r50_1x1x8_50e_sthv2_rgb": dict(STH, frames=8, batch=48, lr=0.0075, test=(6, 8)),
+    "tsm_r50_1x1x16_50e_sthv2_rgb": dict(STH, frames=16, batch=48, lr=0.0075, test=(6, 16)),
+    "tsm_r101_1x1x8_50e_sthv2_rgb": dict(STH, frames=8, batch=64, lr=0.01, test=(6, 8)),
+    "tsn_r50_1x1x3_100e_kinetics400_rgb": dict(
+        K400 | dict(clip=40.0), frames=3, batch=256, lr=0.01, epochs=100, test=(10, 25)
+    ),
+}
 
 
 def load(root, name, arg=None):
@@ -14,14 +47,70 @@ def load(root, name, arg=None):
     return get_config() if arg is None else get_config(arg)
 
 
-def test_every_config_is_tested(root):
-    assert {file.stem for file in (root / "configs").glob("*.py")} == set(VARIANTS)
+def test_every_config_is_tested():
+    assert sorted(PUBLISHED) == RECIPES
 
 
-@pytest.mark.parametrize(("name", "arg"), [(name, arg) for name, args in VARIANTS.items() for arg in args])
-def test_config_builds(root, name, arg):
-    experiment = build(load(root, name, arg))
-    assert experiment.protocol.clip_shape[1] == 8
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_is_the_published_one(root, name):
+    config, told = load(root, name), PUBLISHED[name]
+    experiment = build(config)
+    assert experiment.train_protocol.clip_shape == (1, told["frames"], 224, 224, 3)
+    side = 256 if told["test"][0] in (6, 30) else 224
+    assert experiment.test.protocol.clip_shape == (*told["test"], side, side, 3)
+    optim, run = config.optim, config.run
+    milestones = {50: (20, 40), 100: (40, 80)}[told["epochs"]]
+    assert (run.batch_size, optim.lr_batch_size, optim.lr) == (told["batch"], told["batch"], told["lr"])
+    assert (run.epochs, optim.schedule.milestones, optim.schedule.gamma) == (told["epochs"], milestones, 0.1)
+    assert (optim.weight_decay, optim.clip_norm, optim.momentum) == (told["decay"], told["clip"], 0.9)
+    assert config.model.num_classes == told["classes"]
+    assert config.model.dropout == (0.4 if name.startswith("tsn") else 0.5)
+    assert config.train.view.flip_ratio == (0.0 if "sth" in name else 0.5)
+    assert optim.rules.name == ("uniform" if name.startswith("tsn") else "tsm")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_takes_a_step(root, name):
+    """At reduced width and size: the loss of the first step is that of guessing, and the groups are printed."""
+    config = load(root, name, "scratch")
+    config.model.width = 8
+    for section in ("train", "eval", "test"):
+        if section in config:
+            config[section].view.short_side = 64
+            if "size" in config[section].view:
+                config[section].view.size = 64
+    experiment = build(config)
+    views, *shape = experiment.train_protocol.clip_shape
+    rng = np.random.default_rng(0)
+    video = rng.integers(0, 256, (2, views, *shape), dtype=np.uint8)
+    schedule = experiment.optimizer.schedule(1.0)
+    tx = functools.partial(experiment.optimizer.transform, schedule=schedule)
+    choices = dict(tx=tx, schedule=schedule, mesh=devices.make_mesh(1), bn="global", freeze=experiment.optimizer.freeze)
+    state = jax.jit(functools.partial(step.create_state, seed=0, init=experiment.task.init, tx=tx))()
+    update = jax.jit(functools.partial(step.update, loss=experiment.task.loss, **choices))
+    after, numbers = update(state, {"video": video, "label": np.array([1, 5], np.int32)})
+    assert float(numbers["loss"]) == pytest.approx(np.log(config.model.num_classes), rel=0.1)
+    assert 0 < float(numbers["grad_norm"]) < np.inf and float(numbers["lr"]) == pytest.approx(config.optim.lr)
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), state.variables["params"], after.variables["params"])
+    assert all(jax.tree.leaves(moved["fc_cls"])) and all(jax.tree.leaves(moved["backbone"]["stem"]))
+    first = "all" if name.startswith("tsn") else "first_conv_weight"
+    assert str(experiment.groups).splitlines()[1].split()[0] == first
+
+
+def test_arguments_of_recipes(root):
+    name = "tsm_r50_1x1x8_50e_sthv1_rgb"
+    assert load(root, name).load_from.path.endswith("resnet50-19c8e357.pth")
+    assert "load_from" not in load(root, name, "scratch")
+    assert load(root, name, "prepared=folder").data.to_dict() == dict(name="prepared", folder="folder")
+    with pytest.raises(ValueError, match="did you mean 'scratch'"):
+        load(root, name, "scrach")
+    with pytest.raises(FileNotFoundError, match=r"load_from.path=.*resnet50-19c8e357.pth does not exist; docs/model"):
+        build(load(root, name)).load_from()
+
+
+@pytest.mark.parametrize("arg", [None, "tsn"])
+def test_sample_config_builds(root, arg):
+    assert build(load(root, "tsm_shapes", arg)).protocol.clip_shape[1] == 8
 
 
 @pytest.mark.parametrize(
@@ -29,6 +118,9 @@ def test_config_builds(root, name, arg):
     [
         ("", "modle", r"config.'modle' is unknown; did you mean 'model'"),
         ("data", "num_trian", r"data.'num_trian' is unknown; did you mean 'num_train'"),
+        ("loss", "label_smothing", r"loss.'label_smothing' is unknown; did you mean 'label_smoothing'"),
+        ("load_from", "file", r"load_from.'file' is unknown"),
+        ("test", "bakend", r"test.'bakend' is unknown; did you mean 'backend'"),
         ("loader", "workers", r"loader.'workers' is unknown; did you mean 'num_workers'"),
         ("model", "shift_divs", r"model.'shift_divs' is unknown; did you mean 'shift_div'"),
         ("train.sample", "num_clip", r"train.sample.'num_clip' is unknown; did you mean 'num_clips'"),
@@ -42,6 +134,7 @@ def test_config_builds(root, name, arg):
 )
 def test_unread_key_is_an_error(root, section, key, message):
     config = load(root, "tsm_shapes")
+    config.update(loss={"label_smoothing": 0.1}, load_from={"path": "file.pth"}, test=config.eval.to_dict())
     place = config
     for part in filter(None, section.split(".")):
         place = place[part]

@@ -80,6 +80,75 @@ def test_predict_a_folder_with_a_broken_file(trained, cache, media, tmp_path):
         assert row["predictions"][0]["class"] in output
 
 
+def test_scores_of_runs_are_fused_from_the_command_line(trained, cache, tmp_path):
+    """The dump of an evaluation gives its accuracy again, alone and with another that counts nothing."""
+    from actjax.metrics.__main__ import main as score
+
+    workdir, _ = trained
+    run("--mode=eval", f"--workdir={workdir}", "--protocol=eval", cache=cache)
+    results = json.loads((workdir / "results_eval.json").read_text())
+    dump = dict(np.load(workdir / "scores.npz"))
+    assert dump["scores"].shape == (40, 8) and results["protocol"] == "eval"
+    flow = {**dump, "name": [f"flow/{pathlib.Path(name).stem}" for name in dump["name"]]}
+    flow["scores"] = np.eye(8)[dump["label"]]  # a perfect network
+    order = np.random.default_rng(0).permutation(40)
+    np.savez(tmp_path / "flow.npz", **{key: np.asarray(value)[order] for key, value in flow.items()})
+
+    def accuracy(*coefficients):
+        from contextlib import redirect_stdout
+        from io import StringIO
+
+        with redirect_stdout(StringIO()) as printed:
+            files = (str(workdir / "scores.npz"), str(tmp_path / "flow.npz"))[: len(coefficients)]
+            score(["accuracy", "--json", "--predictions", *files, "--coefficients", *map(str, coefficients)])
+        return json.loads(printed.getvalue())["top1_acc"]
+
+    assert accuracy(1) == accuracy(1, 0) == pytest.approx(results["top1_acc"])
+    assert accuracy(1, 5) == 1.0
+
+
+def test_export_and_import_of_a_run(trained, cache, media, tmp_path):
+    """A trained run leaves as a file and comes back: the same answers for a real video, the same file again."""
+    from actjax.models.importing import read_tensors
+
+    workdir, _ = trained
+    answers = []
+    for number, suffix in enumerate((".pth", ".safetensors")):
+        run("--mode=export", f"--workdir={workdir}", f"--out={tmp_path}/{number}{suffix}", cache=cache)
+        again = tmp_path / f"run{number}"
+        arguments = ("--mode=import", *SMALL, f"--workdir={again}", f"--from={tmp_path}/{number}{suffix}")
+        assert "77 tensors in the layout of MMAction2" in run(*arguments, cache=cache)
+        output = run(*arguments, cache=cache, status=1)
+        assert "holds checkpoints already" in output and "Traceback" not in output
+        run("--mode=export", f"--workdir={again}", f"--out={tmp_path}/{number}again{suffix}", cache=cache)
+        first, second = (read_tensors(tmp_path / f"{number}{end}{suffix}") for end in ("", "again"))
+        assert first.keys() == second.keys()
+        for name in first:
+            np.testing.assert_array_equal(first[name], second[name])
+        for place in (workdir, again):
+            run("--mode=predict", f"--workdir={place}", f"--video={media / 'test.mp4'}", cache=cache)
+            answers.append(json.loads((place / "predictions.jsonl").read_text()))
+    assert answers[0] == answers[1] == answers[2] == answers[3]
+
+
+def test_training_starts_from_a_file_and_goes_on_from_an_import(trained, cache, tmp_path):
+    workdir, _ = trained
+    run("--mode=export", f"--workdir={workdir}", f"--out={tmp_path}/file.pth", cache=cache)
+    source = (ROOT / "configs" / "tsm_shapes.py").read_text()
+    section = f'load_from=dict(path="{tmp_path}/file.pth"), loss=dict(label_smoothing=0.1), train='
+    (tmp_path / "config.py").write_text(source.replace("train=", section, 1))
+    small = [f"--config={tmp_path}/config.py", *SMALL[1:], "--config.run.epochs=0.125", "--config.optim.lr=0.0"]
+    small += ["--config.model.norm_eval=True", "--config.run.eval_every=9.0"]  # so that nothing changes
+    output = run(*small, f"--workdir={tmp_path}/run", cache=cache)
+    assert "file.pth: 77 tensors in the layout of MMAction2" in output
+    trained_results, results = (json.loads((w / "results.json").read_text()) for w in (workdir, tmp_path / "run"))
+    assert results["top1_acc"] == trained_results["top1_acc"]
+    run("--mode=import", *small, f"--workdir={tmp_path}/other", f"--from={tmp_path}/file.pth", cache=cache)
+    output = run(*small, f"--workdir={tmp_path}/other", cache=cache)
+    assert "tensors in the layout" not in output  # it goes on from step 0 of the import
+    assert json.loads((tmp_path / "other" / "results.json").read_text())["top1_acc"] == trained_results["top1_acc"]
+
+
 def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
     """The same protocol: a file predicted alone scores as it does inside an evaluation."""
     import jax
@@ -118,6 +187,12 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
         (["--config=configs/tsm_shapes.py", "--config.model.name=TMS"], "model.name='TMS' is unknown; did you mean"),
         (
             ["--config=configs/tsm_r50_video_1x1x8_50e_kinetics400_rgb.py"],
+            r"load_from.path=checkpoints/resnet50-19c8e357.pth does not exist",
+        ),
+        (["--mode=import"], "--mode=import needs --from=FILE"),
+        (["--mode=export", "--workdir=docs"], "--mode=export needs --out=FILE.pth"),
+        (
+            ["--config=configs/tsm_r50_video_1x1x8_50e_kinetics400_rgb.py:scratch"],
             "kinetics400_train_list_videos.txt does not exist",
         ),
         (["--config=configs/tsm_shapes.py", "stray"], "unknown arguments"),

@@ -103,7 +103,7 @@ def test_workers_die_with_a_killed_trainer(cache, tmp_path):
 def test_kinetics_config_trains_on_real_files(cache, media, tmp_path):
     (tmp_path / "list.txt").write_text("test.mp4 0\npart_0.mp4 1\ntest.avi 399\n")
     run(
-        "--config=configs/tsm_r50_video_1x1x8_50e_kinetics400_rgb.py",
+        "--config=configs/tsm_r50_video_1x1x8_50e_kinetics400_rgb.py:scratch",
         f"--config.data.train={tmp_path}/list.txt", f"--config.data.val={tmp_path}/list.txt",
         f"--config.data.data_prefix={media}", "--config.loader.num_workers=1",
         "--config.run.batch_size=2", "--config.run.epochs=2.0", "--config.run.log_every=1",
@@ -116,3 +116,36 @@ def test_kinetics_config_trains_on_real_files(cache, media, tmp_path):
     assert len(losses) == 3 and losses[0] == pytest.approx(np.log(400), rel=0.05)
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["num_videos"] == 3 and results["bn"] == "device"
+
+
+def test_a_published_file_answers_for_a_real_video(cache, media, tmp_path):
+    """The golden weights in MMAction2's own layout, at full size: import, predict, export, import; nothing changes."""
+    import sys
+
+    sys.path.append(str(ROOT / "tests" / "models"))
+    import golden_models as g
+
+    from actjax.models.torch_files import save_torch
+
+    manifest = json.loads((g.FOLDER / "manifests" / "tsm_r18.json").read_text())
+    save_torch(tmp_path / "tsm_r18.pth", g.fillrule.state_dict(manifest))
+    config = (
+        "--config=configs/tsm_r50_1x1x8_50e_kinetics400_rgb.py",
+        "--config.model.depth=18",
+        "--config.model.num_classes=10",
+    )
+    source, answers = tmp_path / "tsm_r18.pth", []
+    for number in range(2):
+        workdir = tmp_path / f"run{number}"
+        output = run("--mode=import", *config, f"--workdir={workdir}", f"--from={source}", cache=cache)
+        assert "102 tensors in the layout of MMAction2" in output
+        run("--mode=predict", f"--workdir={workdir}", f"--video={media / 'test.mp4'}", cache=cache)
+        answers.append(json.loads((workdir / "predictions.jsonl").read_text()))
+        source = tmp_path / "again.safetensors"
+        run("--mode=export", f"--workdir={workdir}", f"--out={source}", cache=cache)
+    assert answers[0] == answers[1] and len(answers[0]["predictions"]) == 5
+    from safetensors.numpy import load_file
+
+    tensors = load_file(source)
+    for name, value in g.fillrule.state_dict(manifest).items():
+        assert "num_batches" in name or (tensors[name] == value).all()

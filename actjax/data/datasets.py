@@ -71,6 +71,17 @@ def build_dataset(config, *, num_classes: int) -> Dataset:
     return pick(DATASETS, config, "data", given=("num_classes",))(num_classes=num_classes)
 
 
+def load_names(config, *, num_classes: int) -> list[str]:
+    """The class names of a data set, without its records: also where only a trained network is used.
+
+    Raises:
+      ValueError: as many names as the network has classes are not there.
+    """
+    if config["name"] in ("videos", "rawframes"):
+        return _names(config.get("class_names", ""), num_classes, load_class_names)
+    return build_dataset(config, num_classes=num_classes).class_names
+
+
 def selected(records: Sequence, *, repeat_times: int = 1, classes=None, fraction: float | None = None, seed: int = 0):
     """Only `classes`, only a `fraction` of each class, all of it `repeat_times` times."""
     if classes is not None or fraction is not None:

@@ -13,7 +13,7 @@ import numpy as np
 from actjax.video import sampling, views
 from actjax.video.rendering import render
 
-AVERAGE_CLIPS = ("prob", "score")
+AVERAGE_CLIPS = ("prob", "score", "none")
 MODALITIES = ("RGB", "Flow")
 
 
@@ -28,6 +28,7 @@ class Protocol(NamedTuple):
     modality: "RGB", or "Flow": frames have an x and a y channel, and mirroring turns x round.
     stack: adjacent sampled frames that become channels of one: 5 for flow gives 10 channels x0, y0, x1, y1, ...
     flip_labels: pairs of classes that a mirrored video swaps ("to the left", "to the right").
+    test: whether it is used without draws; dense sampling then takes more clips.
     """
 
     sample: Callable
@@ -38,13 +39,20 @@ class Protocol(NamedTuple):
     modality: str = "RGB"
     stack: int = 1
     flip_labels: tuple[tuple[int, int], ...] = ()
+    test: bool = False
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int, int]:
-        """(v, t, h, w, c) of every clip it makes, whatever the video."""
-        rng = np.random.default_rng(0)
+        """(v, t, h, w, c) of every clip it makes, whatever the video.
+
+        Raises:
+          ValueError: the frames of a clip do not divide into stacks.
+        """
+        rng = None if self.test else np.random.default_rng(0)
         boxes = self.view(480, 640, rng=rng)
         samplings, n = self.sample(1000, rng=rng).shape
+        if n % self.stack:
+            raise ValueError(f"stack={self.stack} does not divide the {n} frames that the sampling takes")
         channels = 3 if self.modality == "RGB" else 2
         return (len(boxes) * samplings, n // self.stack, *boxes[0].size, self.stack * channels)
 

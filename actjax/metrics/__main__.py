@@ -56,14 +56,22 @@ def thumos14(options) -> dict:
 
 def accuracy(options) -> dict:
     """Accuracy of recognition, or mean average precision with several labels; scores of several models are fused."""
-    names, labels = results.load_labels(options.ground_truth, multi_label=options.multi_label)
+    names, labels = _labels(options)
     scores = [results.load_scores(path, names) for path in options.predictions]
     fused = np.array(get_weighted_score(scores, options.coefficients or [1.0] * len(scores)))
     numbers = evaluation.evaluate_recognition(fused, labels)
     return {
-        "ground_truth": f"{options.ground_truth}: {len(names)} videos",
+        "ground_truth": f"{options.ground_truth or options.predictions[0]}: {len(names)} videos",
         "predictions": ", ".join(options.predictions),
     } | numbers
+
+
+def _labels(options) -> tuple[list[str], list[list[int]]]:
+    if options.ground_truth:
+        return results.load_labels(options.ground_truth, multi_label=options.multi_label)
+    if not options.predictions[0].endswith(".npz"):
+        raise ValueError("--ground-truth is missing; only the scores.npz of a run hold their labels themselves")
+    return results.dumped_labels(options.predictions[0])
 
 
 def _detection(options, truth: ground_truth.GroundTruth, thresholds) -> dict:
@@ -107,10 +115,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m actjax.metrics", description="Scores a result file.")
     tasks = parser.add_subparsers(title="tasks", required=True, metavar="TASK")
 
-    def task(name: str, run, truth: str, found: str, **nargs) -> argparse.ArgumentParser:
+    def task(name: str, run, truth: str, found: str, needs_truth=True, **nargs) -> argparse.ArgumentParser:
         sub = tasks.add_parser(name, help=run.__doc__, description=run.__doc__)
         sub.set_defaults(run=run, plot=None)
-        sub.add_argument("--ground-truth", required=True, metavar="PATH", help=truth)
+        sub.add_argument("--ground-truth", required=needs_truth, metavar="PATH", help=truth)
         sub.add_argument("--predictions", required=True, metavar="PATH", help=found, **nargs)
         sub.add_argument("--json", action="store_true", help="print JSON instead of a table")
         return sub
@@ -132,8 +140,9 @@ def _parser() -> argparse.ArgumentParser:
         _segment_options(sub)
     for sub in (detection, thumos):
         sub.add_argument("--per-class", action="store_true", help="also the average precision of each class")
-    sub = task("accuracy", accuracy, "list with lines `file label`",
-               "scores [n, k]: .npy, or .json as rows or {file: row}; several are fused", nargs="+")  # fmt: skip
+    sub = task("accuracy", accuracy, "list with lines `file label`; default: the labels in the first scores.npz",
+               "scores [n, k]: the scores.npz of a run, .npy, or .json as rows or {file: row}; several are fused",
+               needs_truth=False, nargs="+")  # fmt: skip
     sub.add_argument("--coefficients", type=float, nargs="+", help="one for each file of scores; default 1")
     sub.add_argument("--multi-label", action="store_true", help="lines are `file label label ...`")
     return parser

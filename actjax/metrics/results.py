@@ -3,6 +3,7 @@
 import gzip
 import json
 import pathlib
+import zipfile
 from typing import NamedTuple
 
 import numpy as np
@@ -92,8 +93,16 @@ def load_labels(path, *, multi_label: bool = False) -> tuple[list[str], list[lis
 
 
 def load_scores(path, names: list[str]) -> np.ndarray:
-    """Scores of the videos `names` -> [n, k], from .npy or .json: rows in the order of the names, or {name: row}."""
-    content = np.load(path, allow_pickle=False) if pathlib.Path(path).suffix == ".npy" else read_json(path)
+    """Scores of the videos `names` -> [n, k].
+
+    From .npy or .json: rows in the order of the names, or {name: row}; or from the `scores.npz` of a run.
+    """
+    suffix = pathlib.Path(path).suffix
+    if suffix == ".npz":
+        content = dict(zip(_stems(load_dump(path)["name"], path), load_dump(path)["scores"], strict=True))
+        names = _stems(names, "the ground truth")
+    else:
+        content = np.load(path, allow_pickle=False) if suffix == ".npy" else read_json(path)
     if isinstance(content, dict):
         missing = [name for name in names if name not in content]
         if missing:
@@ -107,6 +116,37 @@ def load_scores(path, names: list[str]) -> np.ndarray:
     if np.isnan(scores).any():
         raise ValueError(f"{path}: the scores of row {int(np.argmax(np.isnan(scores).any(1)))} hold NaN")
     return scores
+
+
+def load_dump(path) -> dict[str, np.ndarray]:
+    """The `scores.npz` of a run: `name` [n], `scores` [n, k], `label` [n] or [n, k]; views are averaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            dump = {key: file[key] for key in ("name", "scores", "label")}
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: is not what --mode=eval writes: {error}") from error
+    scores = dump["scores"].astype(np.float64)
+    return dump | {"scores": scores.mean(1) if scores.ndim == 3 else scores}
+
+
+def dumped_labels(path) -> tuple[list[str], list[list[int]]]:
+    """Names and labels of a run's `scores.npz`, as `load_labels` gives them."""
+    dump = load_dump(path)
+    rows = [[int(k)] for k in dump["label"]] if dump["label"].ndim == 1 else [np.flatnonzero(r) for r in dump["label"]]
+    return list(dump["name"]), [list(map(int, row)) for row in rows]
+
+
+def _stems(names, where) -> list[str]:
+    """File names without folder and suffix, which the frames and the flow of a video share with it.
+
+    Raises:
+      ValueError: two videos would be one.
+    """
+    stems = [pathlib.PurePath(str(name)).name.split(".")[0] for name in names]
+    if len(set(stems)) < len(stems):
+        twice = next(stem for stem in stems if stems.count(stem) > 1)
+        raise ValueError(f"{where}: {twice!r} names several videos, so that scores cannot be told apart by file names")
+    return stems
 
 
 def read_json(path):

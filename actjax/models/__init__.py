@@ -1,8 +1,24 @@
 """Models: batch -> outputs. Linen modules and the pure functions inside them."""
 
 from actjax.models.augment import make_augment
+from actjax.models.exporting import export_checkpoint
+from actjax.models.importing import import_checkpoint
+from actjax.models.mobilenet import MobileNetV2
 from actjax.models.pixels import normalize
 from actjax.models.resnet import ResNet
-from actjax.models.tsm import TSM, TSN, temporal_shift
+from actjax.models.temporal import temporal_pool, temporal_shift
+from actjax.models.tsm import TSM, TSN, initialize
 
-__all__ = ["TSM", "TSN", "ResNet", "make_augment", "normalize", "temporal_shift"]
+__all__ = [
+    "TSM",
+    "TSN",
+    "MobileNetV2",
+    "ResNet",
+    "export_checkpoint",
+    "import_checkpoint",
+    "initialize",
+    "make_augment",
+    "normalize",
+    "temporal_pool",
+    "temporal_shift",
+]

@@ -67,8 +67,8 @@ def import_checkpoint(
       seed: of what starts anew.
 
     Raises:
-      FileNotFoundError: no such file. ValueError: no checkpoint, no known layout, not one tensor fits, a value that is
-        not finite; with `strict` also what does not fit.
+      FileNotFoundError: no such file. ValueError: no checkpoint, no known layout, not half of the model in it, a value
+        that is not finite; with `strict` also what does not fit.
     """
     tensors = read_tensors(path)
     start = jax.tree.map(np.asarray, jax.jit(lambda: initialize(model, jax.random.key(seed)))())
@@ -100,8 +100,11 @@ def import_checkpoint(
                 notes.append(f"{value.shape[-1]} classes in the file, {shape[-1]} in the model: {HEAD} starts anew")
         else:
             misshaped.append((name, value.shape, shape))
-    if not values:
-        raise ValueError(f"{path}: not one of its {len(tensors)} tensors fits the model, in the layout of {layout}")
+    if 2 * len(values) < len(ours):
+        raise ValueError(
+            f"{path}: a file in the layout of {layout}; only {len(values)} of the model's {len(ours)} tensors are in "
+            "it. Do model.arch, depth and width fit?"
+        )
     rows = {place for name, _, _ in misshaped if (place := places[name])}
     missing = sorted(set(ours) - set(values) - rows)
     if all(name.startswith(f"{HEAD}/") for name in missing) and missing and not any(HEAD in note for note in notes):
@@ -138,7 +141,7 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, np.ndarray):
             raise ValueError(
-                f"{path}: {name!r} is a {type(value).__name__}; expected tensors, or a dictionary of them as 'state_dict'"
+                f"{path}: {name!r} is a {type(value).__name__}; expected tensors, or a dictionary of them, 'state_dict'"
             )
     return content
 

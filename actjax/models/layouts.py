@@ -59,14 +59,14 @@ def translate(names: Iterable[str]) -> Translation:
         "ResNet": (r"layer1\.0\.conv1\.(net\.)?weight$", lambda name: _renamed(name, _RESNET)),
         "MMAction2": (r"backbone\.|cls_head\.", lambda name: name),
     }
-    for layout, (sign, to_mmaction) in known.items():
-        if any(re.match(sign, name) for name in plain.values()):
-            break
-    else:
+    fits = lambda sign: any(re.match(sign, name) for name in plain.values())
+    layout = next((layout for layout, (sign, _) in known.items() if fits(sign)), None)
+    if layout is None:
         raise ValueError(
-            f"names like {sorted(plain)[:3]} belong to no known layout; those of MMAction2 begin with backbone., of the "
-            "TSM authors with module.base_model., of torchvision with conv1 and layer1, or features"
+            f"names like {sorted(plain)[:3]} belong to no known layout; those of MMAction2 begin with backbone., of "
+            "the TSM authors with module.base_model., of torchvision with conv1 and layer1, or features"
         )
+    to_mmaction = known[layout][1]
     if layout != "MMAction2":
         layout = f"{layout} of {'the TSM authors' if authors else 'torchvision'}"
     to_ours = lambda name: None if re.fullmatch(_DROPPED, name) else _renamed(to_mmaction(name), _RENAMED)

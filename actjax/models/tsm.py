@@ -173,5 +173,5 @@ class TSM(_Recognizer):
 
 def initialize(model: _Recognizer, key) -> dict:
     """The variables of a recogniser before training, "params" and "batch_stats"; also under `jax.jit`."""
-    clip = jnp.zeros((1, getattr(model, "num_segments", None) or 2, 32, 32, model.in_channels), jnp.uint8)
+    clip = jnp.zeros((1, getattr(model, "num_segments", None) or 2, 32, 32, model.in_channels))
     return model.init(key, clip, train=False)

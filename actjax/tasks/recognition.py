@@ -29,7 +29,7 @@ def recognition(
     topk: tuple[int, ...] = (1, 5),
     augment: Callable | None = None,
     multi_label: bool = False,
-    loss_options: dict | None = None,
+    criterion: Callable | None = None,
 ) -> Task:
     """The task of a recogniser that maps clips `[n, t, h, w, c]` to scores `[n, k]`.
 
@@ -41,11 +41,11 @@ def recognition(
       topk: the ks of the reported top-k accuracies.
       augment: (video [n, t, h, w, c], targets [n, k], key) -> both, for training; see `models.make_augment`.
       multi_label: many-hot labels [b, k]: binary cross-entropy, sigmoid probabilities, mean average precisions.
-      loss_options: keyword arguments of the loss, `label_smoothing` and others.
+      criterion: (scores [n, k], labels) -> losses [n]; None: that of `actjax.losses` without options.
 
     Labels are int [b], or float [b, k]: distributions over the classes or, with `multi_label`, many-hot.
     """
-    criterion = functools.partial(binary_cross_entropy if multi_label else cross_entropy, **(loss_options or {}))
+    criterion = criterion or (binary_cross_entropy if multi_label else cross_entropy)
     probabilities = jax.nn.sigmoid if multi_label else jax.nn.softmax
 
     def loss(variables, batch, key):

@@ -90,6 +90,7 @@ def train(
     # Devices: one mesh, two shardings.
     mesh = devices.make_mesh()
     devices.check_batch_size(settings.batch_size, mesh, accumulate=settings.accumulate)
+    devices.check_batch_size(settings.eval_batch_size or settings.batch_size, mesh)
     everywhere = devices.replicate(mesh)
     put = functools.partial(devices.put, sharding=devices.split(mesh))
 

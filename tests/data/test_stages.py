@@ -1,8 +1,11 @@
 """The stages draw what their functions ask for: laws of whole clips, over the places of a training run."""
 
+import json
+
 import numpy as np
 from data_cases import boxes_follow, cases, independent, places, slots_follow
 
+from actjax.config import pick
 from actjax.data import stages
 from actjax.data.seeding import stage_rngs
 
@@ -49,3 +52,34 @@ def test_neighbours_draw_independently():
     sample, view = draws.T
     for ours, theirs in ((sample, view), (sample[1:], sample[:-1]), (sample[250:], sample[:-250])):
         assert independent(ours, theirs)
+
+
+# Of the golden table: our stages, and the names of its columns.
+SAMPLINGS = {
+    "1x1x8": dict(name="sample_frames", num_clips=8),
+    "1x1x8_twice": dict(name="sample_frames", num_clips=8, twice_sample=True),
+    "1x1x16": dict(name="sample_frames", num_clips=16),
+    "1x1x25": dict(name="sample_frames", num_clips=25),
+    "dense_1x1x8": dict(name="dense_sample_frames", num_clips=8),
+}
+
+
+def test_published_test_protocols_are_the_reference_s(golden):
+    """Frames of every protocol at every length of the table, and the boxes of three and ten crops, in their order."""
+    table = json.loads((golden / "models" / "cases" / "test_sampling.json").read_text())
+    for num_frames, columns in table["frame_indices"].items():
+        for column, section in SAMPLINGS.items():
+            indices = pick(stages.SAMPLERS, section, "sample", given=("num_frames", "rng"))(int(num_frames), rng=None)
+            np.testing.assert_array_equal(indices.ravel(), columns[column], err_msg=f"{num_frames} {column}")
+    crops = {
+        "three_256": dict(name="three_crop", short_side=256),
+        "ten_224": dict(name="ten_crop", short_side=256, size=224),
+    }
+    for size, columns in table["crop_boxes_for_height_x_width"].items():
+        height, width = map(int, size.split("x"))
+        for column, section in crops.items():
+            given = ("height", "width", "rng")
+            views = pick(stages.EVAL_VIEWS, section, "view", given=given)(height, width)
+            assert [[round(x) for x in view.box] for view in views] == columns[column], (size, column)
+            mirrored = [False, True] * 5 if column == "ten_224" else [False] * 3
+            assert [view.flip for view in views] == mirrored

@@ -12,6 +12,7 @@ import pytest
 from actjax.losses import binary_cross_entropy, cross_entropy
 from actjax.models import TSM, TSN, initialize, temporal_pool, temporal_shift
 from actjax.models.non_local import NonLocal
+from actjax.tasks import recognition
 from actjax.training import freeze, frozen_rules, param_groups, sgd, tsm_optimizer, tsm_rules
 
 NON_LOCAL = ((0, 0, 0), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 0, 0))
@@ -300,3 +301,20 @@ def test_frozen_layers_are_the_reference_s(setting):
     _, updated = jax.jit(train)(ones, jnp.zeros((1, 2, 32, 32, 3)))
     kept = jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), ones["batch_stats"], updated["batch_stats"]))
     assert sum(kept) == 2 * expected["bn_in_eval_mode"]
+
+
+@pytest.mark.parametrize("clips_at_once", [0, 4])
+def test_views_are_averaged_as_in_both_releases(clips_at_once):
+    """48 frames are 6 views of 8: 0.24.1's three ways, and 0.6's mean of all scores."""
+    case, variables = g.case("multi_view_v0241"), g.variables("tsm_r18")
+    imgs = g.clips(case["inputs"])["imgs"]
+    video = imgs.reshape(2, 6, 8, *imgs.shape[2:])
+    scores = {}
+    for way in ("none", "score", "prob"):
+        task = recognition(MODELS["tsm_r18"], average_clips=way, clips_at_once=clips_at_once)
+        scores[way] = jax.jit(task.predict)(variables, {"video": video})["scores"]
+    expected = g.arrays("multi_view_v0241")
+    close(scores["none"].reshape(12, -1), expected["out_None_batch2"], of_max=1e-4)
+    close(scores["score"], expected["out_score_batch2"], of_max=1e-4)
+    close(scores["prob"], expected["out_prob_batch2"], of_max=1e-4)
+    close(scores["score"], g.arrays("multi_view_v060")["out_None_batch2"], of_max=1e-4)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actjax.models import TSM, TSN, initialize
 from actjax.training import param_groups, sgd
-from actjax.training.optimizers import by_epoch, constant_schedule, cosine_schedule, step_schedule
+from actjax.training.optimizers import by_epoch, constant_schedule, cosine_schedule, layerwise_rules, step_schedule
 
 PARAMS = {"backbone": {"stem": {"conv": {"kernel": jnp.ones(3)}, "bn": {"scale": jnp.ones(2), "bias": jnp.ones(2)}}},
           "fc_cls": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}}  # fmt: skip
@@ -71,6 +72,21 @@ def test_param_groups_refuse():
         param_groups(PARAMS, [("weights", r".*(kernel|scale)", 1, 1)])
     with pytest.raises(ValueError, match="group names must differ"):
         param_groups(PARAMS, [("a", "x", 1, 1), ("a", ".*", 1, 1)])
+
+
+@pytest.mark.parametrize(
+    ("model", "stages"), [(TSM(num_classes=3, width=8), 4), (TSN(num_classes=3, arch="mobilenet_v2"), 7)]
+)
+def test_layerwise_learning_rates_fall_towards_the_stem(model, stages):
+    """Every parameter has a group, factors are powers, scales and biases do not decay."""
+    shapes = jax.eval_shape(lambda: initialize(model, jax.random.key(0)))["params"]
+    groups = param_groups(shapes, layerwise_rules(factor=0.5, stages=stages))
+    rate = {rule.group: (rule.lr_mult, rule.decay_mult) for rule in groups.rules}
+    assert rate["head_weight"] == (1, 1) and rate["stem_weight"] == (0.5 ** (stages + 1), 1)
+    assert rate["layer2_other"] == (0.5 ** (stages - 1), 0)
+    assert groups.lr_mult["fc_cls"]["kernel"] == 1 and groups.decay_mult["fc_cls"]["bias"] == 0
+    assert groups.lr_mult["backbone"]["layer1_0"]["conv1"]["bn"]["scale"] == 0.5**stages
+    assert all(groups.members.values())
 
 
 def test_schedules():

@@ -8,7 +8,7 @@ import pytest
 
 from actjax.models import TSM
 from actjax.tasks import recognition
-from actjax.training import devices, sgd, step
+from actjax.training import devices, freeze, frozen_rules, param_groups, sgd, step, tsm_rules
 
 TASK = recognition(TSM(num_classes=4, depth=10, width=8, small_input=True, dropout=0.5), average_clips="prob")
 schedule = lambda n: 0.05
@@ -21,13 +21,15 @@ def batch_of(number, size=8):
     return {"video": video, "label": rng.integers(0, 4, size).astype(np.int32)}
 
 
-def run(num_devices, *, bn="global", steps=5, task=TASK):
+def run(num_devices, *, bn="global", steps=5, task=TASK, scale_loss=False, **choices):
     mesh = devices.make_mesh(num_devices)
     everywhere = devices.replicate(mesh)
-    create = functools.partial(step.create_state, seed=0, init=task.init, tx=optimizer)
+    extras = dict(scale_loss=scale_loss, ema="ema" in choices)
+    create = functools.partial(step.create_state, seed=0, init=task.init, tx=optimizer, **extras)
     state = jax.jit(create, out_shardings=everywhere)()
     update = jax.jit(
-        functools.partial(step.update, loss=task.loss, tx=optimizer, schedule=schedule, mesh=mesh, bn=bn),
+        functools.partial(step.update, loss=task.loss, tx=optimizer, schedule=schedule, mesh=mesh, bn=bn, **choices),
+        donate_argnums=0,
         out_shardings=everywhere,
     )
     losses = []
@@ -85,3 +87,84 @@ def test_same_seed_same_bits_and_dropout_changes_with_the_step():
 def test_batch_must_divide():
     with pytest.raises(ValueError, match="batch_size=12 does not divide by 8 devices"):
         devices.check_batch_size(12, devices.make_mesh())
+
+
+@pytest.mark.parametrize("bn", ["global", "device"])
+def test_accumulated_gradients_are_those_of_the_whole_batch(bn):
+    """With batch norms that keep their statistics, so that parts do not differ from the whole."""
+    model = TSM(num_classes=4, depth=10, width=8, small_input=True, dropout=0.0, norm_eval=True)
+    task = recognition(model, average_clips="prob")
+    whole, parts = (run(2, bn=bn, steps=3, task=task, accumulate=k) for k in (1, 4))
+    np.testing.assert_allclose(whole[0], parts[0], rtol=1e-5)
+    assert_near(whole[1], parts[1])
+
+
+def test_statistics_pass_from_part_to_part():
+    """Four parts of two clips update the running statistics as four steps of two clips do."""
+    task = recognition(TSM(num_classes=4, depth=10, width=8, small_input=True, dropout=0.0), average_clips="prob")
+    _, state = run(1, steps=1, task=task, accumulate=4)
+    start = step.create_state(seed=0, init=task.init, tx=optimizer)
+    variables, batch = start.variables, batch_of(0)
+    for part in range(4):
+        rows = {name: values[part::4] for name, values in batch.items()}
+        _, updated, _ = task.loss(variables, rows, jax.random.key(0))
+        variables = {**variables, **updated}
+    assert_near(state.variables["batch_stats"], variables["batch_stats"])
+
+
+def test_moving_average_follows_the_variables():
+    """Against the rule written out; one of decay 0.5 warms up for eight steps."""
+    average = None
+    for steps in range(1, 4):
+        _, state = run(1, steps=steps, ema=0.5)
+        if average is None:
+            average = step.create_state(seed=0, init=TASK.init, tx=optimizer).variables
+        decay = min(0.5, steps / (steps + 9))
+        average = jax.tree.map(lambda a, b, d=decay: d * a + (1 - d) * b, average, state.variables)
+        assert_near(state.ema, average)
+        assert state.served is state.ema
+
+
+def test_float16_trains_and_an_overflow_is_left_out():
+    model = TSM(num_classes=4, depth=10, width=8, small_input=True, dropout=0.0, dtype="float16")
+    task = recognition(model, average_clips="prob")
+    half, state = run(1, steps=4, task=task, scale_loss=True)
+    full, _ = run(1, steps=4, task=recognition(model.clone(dtype="float32"), average_clips="prob"))
+    np.testing.assert_allclose(half, full, rtol=2e-2)
+    assert state.loss_scale == (2.0**16, 4)
+    # A scale far too large: the gradients overflow, nothing moves, the scale is halved.
+    mesh = devices.make_mesh(1)
+    start = step.create_state(seed=0, init=task.init, tx=optimizer, scale_loss=True)
+    start = start._replace(loss_scale=step.LossScale(np.float32(2.0**120), np.int32(7)))
+    choices = dict(loss=task.loss, tx=optimizer, schedule=schedule, mesh=mesh, bn="global")
+    after, numbers = jax.jit(functools.partial(step.update, **choices))(start, batch_of(0))
+    assert numbers["skipped"] == 1 and numbers["grad_norm"] == 0 and np.isfinite(numbers["loss"])
+    assert after.step == 1 and after.loss_scale == (2.0**119, 0)
+    jax.tree.map(np.testing.assert_array_equal, after.variables, start.variables)
+    jax.tree.map(np.testing.assert_array_equal, after.opt_state[:-1], start.opt_state[:-1])
+
+
+def test_scale_grows_after_enough_good_steps():
+    scale = step.LossScale(np.float32(8), np.int32(step.GROWTH_INTERVAL - 1)).adjust(np.bool_(True))
+    assert scale == (16, 0)
+    assert scale.adjust(np.bool_(True)) == (16, 1)
+    assert scale.adjust(np.bool_(False)) == (8, 0)
+
+
+def test_what_is_frozen_stays_and_counts_in_no_norm():
+    model = TSM(num_classes=4, depth=10, width=8, small_input=True, dropout=0.0, frozen_stages=2)
+    task = recognition(model, average_clips="prob")
+    start = step.create_state(seed=0, init=task.init, tx=optimizer)
+    rules = (*frozen_rules(model.freezing.patterns()), *tsm_rules())
+    groups = param_groups(start.variables["params"], rules)
+    tx = functools.partial(sgd, schedule=schedule, weight_decay=1e-4, rules=rules)
+    choices = dict(loss=task.loss, tx=tx, schedule=schedule, mesh=devices.make_mesh(1), bn="global")
+    update = jax.jit(functools.partial(step.update, freeze=lambda params: freeze(params, groups), **choices))
+    after, numbers = update(start, batch_of(0))
+    for collection in ("params", "batch_stats"):
+        before, now = start.variables[collection]["backbone"], after.variables[collection]["backbone"]
+        for name in before:
+            same = jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), before[name], now[name]))
+            assert all(same) if name.startswith(("stem", "layer1", "layer2")) else not any(same), name
+    free, whole = update(start, batch_of(0)), jax.jit(functools.partial(step.update, **choices))(start, batch_of(0))
+    assert 0 < free[1]["grad_norm"] < whole[1]["grad_norm"]

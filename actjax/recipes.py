@@ -1,0 +1,197 @@
+"""What the published recipes of TSN and TSM share; a file in `configs/` says what is its own.
+
+Numbers are those of MMAction2: of release 0.24.1 where it has the recipe, else of 0.6. Learning rates are for the batch
+of all 8 GPUs.
+"""
+
+import copy
+
+import ml_collections
+
+from actjax.config import parse_arg
+
+TEN_CROP = dict(name="ten_crop", short_side=256, size=224)
+THREE_CROP = dict(name="three_crop", short_side=256)
+CENTER = dict(name="center", short_side=256, size=224)
+
+# After blocks 0 and 2 of the second stage and 0, 2 and 4 of the third.
+NON_LOCAL = ((0, 0, 0), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 0, 0))
+
+# Where training starts: torchvision's ImageNet networks.
+IMAGENET = {
+    50: "checkpoints/resnet50-19c8e357.pth",
+    101: "checkpoints/resnet101-5d3b4d8f.pth",
+    "mobilenet_v2": "checkpoints/mobilenet_v2-b0353104.pth",
+}
+
+# Lists that MMAction2's scripts make; file names in them are relative to `data_prefix`.
+DATA = {
+    "kinetics400": dict(
+        name="rawframes",
+        train="data/kinetics400/kinetics400_train_list_rawframes.txt",
+        val="data/kinetics400/kinetics400_val_list_rawframes.txt",
+        data_prefix="data/kinetics400/rawframes",
+    ),
+    "kinetics400_videos": dict(
+        name="videos",
+        train="data/kinetics400/kinetics400_train_list_videos.txt",
+        val="data/kinetics400/kinetics400_val_list_videos.txt",
+        data_prefix="",
+    ),
+    "sthv1": dict(
+        name="rawframes",
+        train="data/sthv1/sthv1_train_list_rawframes.txt",
+        val="data/sthv1/sthv1_val_list_rawframes.txt",
+        data_prefix="data/sthv1/rawframes",
+        filename_tmpl="{:05d}.jpg",
+    ),
+    "sthv2": dict(
+        name="rawframes",
+        train="data/sthv2/sthv2_train_list_rawframes.txt",
+        val="data/sthv2/sthv2_val_list_rawframes.txt",
+        data_prefix="data/sthv2/rawframes",
+    ),
+}
+CLASSES = {"kinetics400": 400, "kinetics400_videos": 400, "sthv1": 174, "sthv2": 174}
+
+
+def segments(frames: int, **options) -> dict:
+    """One frame from each of `frames` parts of the video."""
+    return dict(name="sample_frames", clip_len=1, frame_interval=1, num_clips=frames, **options)
+
+
+def dense(frames: int) -> dict:
+    """`frames` frames of a window of 64; in a test ten windows."""
+    return dict(name="dense_sample_frames", clip_len=1, frame_interval=1, num_clips=frames)
+
+
+def tsm(
+    arg: str | None,
+    *,
+    data: str,
+    epochs: int,
+    milestones: tuple[int, int],
+    lr: float,
+    videos_per_gpu: int = 8,
+    frames: int = 8,
+    weight_decay: float = 1e-4,
+    flip_ratio: float = 0.5,
+    train_sample: dict | None = None,
+    eval_sample: dict | None = None,
+    test: dict | None = None,
+    model: dict | None = None,
+) -> ml_collections.ConfigDict:
+    """A recipe of TSM.
+
+    Args:
+      arg: what follows the colon of `--config=FILE:`.
+      data: a key of `DATA`.
+      train_sample, eval_sample: of training and validation; None: `segments(frames)`.
+      test: sample, view and clips_at_once of the published test; None: that of the validation.
+      model: attributes beyond those of ResNet-50.
+    """
+    attributes = dict(name="TSM", depth=50, shift_div=8, dropout=0.5, init_std=0.001) | (model or {})
+    if attributes.get("arch") == "mobilenet_v2":
+        del attributes["depth"]
+    return _recipe(
+        arg,
+        data=data,
+        model=attributes,
+        train_sample=train_sample or segments(frames),
+        eval=dict(sample=eval_sample or segments(frames), view=CENTER, average_clips="prob"),
+        test=test and test | dict(average_clips="prob"),
+        flip_ratio=flip_ratio,
+        optim=dict(lr=lr, weight_decay=weight_decay, clip_norm=20.0, rules=dict(name="tsm", fc_lr5=True)),
+        milestones=milestones,
+        epochs=epochs,
+        batch_size=8 * videos_per_gpu,
+    )
+
+
+def tsn(
+    arg: str | None,
+    *,
+    data: str,
+    epochs: int,
+    milestones: tuple[int, int],
+    lr: float,
+    videos_per_gpu: int,
+    frames: int,
+    test: dict,
+) -> ml_collections.ConfigDict:
+    """A recipe of TSN; arguments as of `tsm`. The mean of the scores is that of the features over all views."""
+    return _recipe(
+        arg,
+        data=data,
+        model=dict(name="TSN", depth=50, dropout=0.4, init_std=0.01),
+        train_sample=segments(frames),
+        eval=dict(sample=segments(frames), view=CENTER, average_clips="score"),
+        test=test | dict(average_clips="score"),
+        flip_ratio=0.5,
+        optim=dict(lr=lr, weight_decay=1e-4, clip_norm=40.0, rules=dict(name="uniform")),
+        milestones=milestones,
+        epochs=epochs,
+        batch_size=8 * videos_per_gpu,
+    )
+
+
+def _recipe(
+    arg, *, data, model, train_sample, eval, test, flip_ratio, optim, milestones, epochs, batch_size
+) -> ml_collections.ConfigDict:
+    """All sections.
+
+    Arguments of every recipe: `prepared=FOLDER`, what `--mode=prepare` wrote; `scratch`: nothing from ImageNet.
+    """
+    arg = parse_arg(arg, prepared="", scratch=False)
+    # File with one name per line; "" numbers the classes.
+    lists = DATA[data] | dict(class_names="")
+    reading = dict(fused=True) | (dict(backend="decord") if lists["name"] == "videos" else {})
+    sections = dict(
+        task="recognition",
+        data=dict(name="prepared", folder=arg.prepared) if arg.prepared else lists,
+        loader=dict(num_workers=8, timeout=30.0, max_broken=0.05),
+        model=dict(num_classes=CLASSES[data], dtype="float32", **model),
+        load_from=dict(path=IMAGENET[model.get("arch") or model["depth"]]),
+        train=dict(
+            sample=train_sample,
+            view=dict(
+                name="multi_scale",
+                short_side=256,
+                size=224,
+                scales=(1.0, 0.875, 0.75, 0.66),
+                max_wh_scale_gap=1,
+                num_fixed_crops=13,
+                flip_ratio=flip_ratio,
+            ),
+            **reading,
+        ),
+        eval=eval | reading,
+        test=test and test | reading,
+        optim=dict(
+            name="sgd",
+            lr_batch_size=batch_size,
+            momentum=0.9,
+            schedule=dict(name="step", milestones=milestones, gamma=0.1),
+            warmup_epochs=0.0,
+            **optim,
+        ),
+        prepare=dict(short_side=256, quality=95),
+        run=dict(
+            seed=0,
+            epochs=float(epochs),
+            batch_size=batch_size,
+            # Of a test with many views, videos at a time.
+            eval_batch_size=8 if test else batch_size,
+            # Statistics per device, as the published numbers were made: 8 devices.
+            bn="device",
+            log_every=20,
+            eval_every=5.0,
+            save_every=2000,
+            keep=2,
+            best="top1_acc",
+        ),
+    )
+    if arg.scratch:
+        del sections["load_from"]
+    # Sections that share a value (`sample` of train and eval) get one each: an override changes only its own.
+    return ml_collections.ConfigDict({name: copy.deepcopy(value) for name, value in sections.items() if value})
