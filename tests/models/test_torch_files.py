@@ -1,0 +1,584 @@
+"""Checkpoints of torch come through whole; whatever else is in a file is refused by name and never run."""
+
+import builtins
+import collections
+import io
+import os
+import pickle
+import struct
+import sys
+import zipfile
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from actjax.models import torch_files
+from actjax.models.torch_files import MAGIC, PROTOCOL, load_torch, save_torch
+
+DTYPES = [np.float64, np.float32, np.float16, np.int64, np.int32, np.int16, np.int8, np.uint8, np.bool_]
+SIX = struct.pack("<6f", *range(6))
+
+
+def arrays(*more):
+    """One array of every type, and of shapes that are easily got wrong."""
+    values = np.arange(6).reshape(2, 3)
+    made = {np.dtype(dtype).name: values.astype(dtype) for dtype in (*DTYPES, *more)}
+    return made | {
+        "zero_dim": np.array(2.5, np.float32),
+        "empty": np.zeros((0, 3), np.float32),
+        "ünïcode.weight": values,
+    }
+
+
+def same(found, expect):
+    """Equal values and types, all the way down."""
+    if isinstance(expect, np.ndarray):
+        assert type(found) is np.ndarray and found.dtype == expect.dtype and found.shape == expect.shape
+        assert found.tobytes() == expect.tobytes()
+    elif isinstance(expect, (list, tuple, dict)):
+        assert type(found) is type(expect) and len(found) == len(expect)
+        if isinstance(expect, dict):
+            assert list(found) == list(expect)
+            found, expect = found.values(), expect.values()
+        for one, other in zip(found, expect, strict=True):
+            same(one, other)
+    else:
+        assert type(found) is type(expect) and found == expect
+
+
+# Round trips.
+
+META = {
+    "name": "tsm ü",
+    "epoch": 3,
+    "big": 2**40,
+    "negative": -(2**35),
+    "rate": 0.1,
+    "infinite": float("inf"),
+    "best": None,
+    "done": True,
+    "nested": [1, [2.0, "x", False], {"a": {}, 5: []}],
+}
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    path, state = tmp_path / "a.pth", arrays(ml_dtypes.bfloat16)
+    save_torch(path, state | {"transposed": state["float32"].T}, meta=META)
+    same(load_torch(path), {"meta": META, "state_dict": state | {"transposed": state["float32"].T}})
+    assert [file.name for file in tmp_path.iterdir()] == ["a.pth"]
+    with zipfile.ZipFile(path) as file:
+        assert {"archive/data.pkl", "archive/data/0", "archive/version", "archive/byteorder"} <= set(file.namelist())
+        assert all(info.compress_type == zipfile.ZIP_STORED for info in file.infolist())
+
+
+def test_arrays_can_be_written_to(tmp_path):
+    save_torch(tmp_path / "a.pth", {"w": np.ones(3)})
+    array = load_torch(tmp_path / "a.pth")["state_dict"]["w"]
+    array += 1
+    np.testing.assert_array_equal(array, 2)
+
+
+@pytest.mark.parametrize(
+    "state, meta, match",
+    [
+        ({"w": np.ones(2, np.complex64)}, {}, "'w' is complex64; choose from"),
+        ({"w": np.array(["a"])}, {}, "'w' is <U1"),
+        ({3: np.ones(2)}, {}, "the name 3 is no str"),
+        ({}, {"a": (1, 2)}, "meta holds a tuple"),
+        ({}, {"a": {(1,): 2}}, "meta has a tuple as key"),
+        ({}, {"a": 1 << 3000}, "more than 255 bytes"),
+    ],
+)
+def test_what_cannot_be_saved_leaves_no_file(tmp_path, state, meta, match):
+    with pytest.raises(ValueError, match=f"save_torch: .*{match}"):
+        save_torch(tmp_path / "a.pth", state, meta=meta)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
+    save_torch(tmp_path / "a.pth", {"w": np.ones(3)})
+    before = (tmp_path / "a.pth").read_bytes()
+
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    with pytest.raises(OSError, match="disk full"):
+        save_torch(tmp_path / "a.pth", {"w": np.zeros(3)})
+    assert [file.name for file in tmp_path.iterdir()] == ["a.pth"]
+    assert (tmp_path / "a.pth").read_bytes() == before
+
+
+def test_meta_that_holds_itself_is_refused(tmp_path):
+    endless = []
+    endless.append(endless)
+    with pytest.raises(ValueError, match="deep, or holds itself"):
+        save_torch(tmp_path / "a.pth", {}, meta={"a": endless})
+
+
+# Against torch.
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason="torch writes the files that are read here")
+
+
+@pytest.fixture(params=[True, False], ids=["zip", "stream"])
+def through(torch, tmp_path, request):
+    """Saves by torch, in one of its formats, and loads here."""
+
+    def save_and_load(value, **options):
+        torch.save(value, tmp_path / "a.pth", _use_new_zipfile_serialization=request.param, **options)
+        return load_torch(tmp_path / "a.pth")
+
+    return save_and_load
+
+
+def test_every_dtype_of_torch(torch, through):
+    state = arrays()
+    found = through(
+        {k: torch.from_numpy(v.copy()) for k, v in state.items()} | {"b": torch.ones(3, dtype=torch.bfloat16)}
+    )
+    same(found, state | {"b": np.ones(3, ml_dtypes.bfloat16)})
+
+
+def test_views_and_shared_storages(torch, through):
+    base = torch.arange(24.0).reshape(4, 6)
+    value = [base, base.T, base[1:3, ::2], base[2], base.flatten()[5:5], base[3, 5]]
+    found = through(value)
+    same(found, [part.numpy() for part in value])
+    assert all(np.shares_memory(found[0], part) for part in (*found[1:4], found[5]))
+
+
+@pytest.mark.parametrize("protocol", [1, 2, 3, 4, 5])
+def test_every_protocol(torch, through, protocol):
+    value = {"w": torch.ones(2, 3), "x": [1, -1, 2**40, -(2**3000), 1.5, True, None, "ü" * 300, (), (1,), (1, 2, 3, 4)]}
+    found = through(value | {"bytes": [b"", b"\x00\xff", b"x" * 300]}, pickle_protocol=protocol)
+    same(found, {"w": np.ones((2, 3), np.float32), "x": value["x"], "bytes": [b"", b"\x00\xff", b"x" * 300]})
+
+
+def test_state_of_a_module(torch, through):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    state = model.state_dict()
+    assert state._metadata
+    same(through(state), {name: value.numpy() for name, value in state.items()})
+
+
+def test_parameters_and_sizes(torch, through):
+    value = {"p": torch.nn.Parameter(torch.ones(2, 2)), "size": torch.Size([2, 3]), "none": torch.Size([])}
+    same(through(value), {"p": np.ones((2, 2), np.float32), "size": (2, 3), "none": ()})
+
+
+def test_state_of_an_optimizer(torch, through):
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    state = optimizer.state_dict()
+    found = through({"optimizer": state, "epoch": 7})
+    assert found["epoch"] == 7 and found["optimizer"]["param_groups"] == state["param_groups"]
+    expect = {key: {"momentum_buffer": value["momentum_buffer"].numpy()} for key, value in state["state"].items()}
+    same(found["optimizer"]["state"], expect)
+
+
+def test_torch_loads_what_is_saved(torch, tmp_path):
+    state = arrays()
+    save_torch(tmp_path / "a.pth", state, meta=META)
+    found = torch.load(tmp_path / "a.pth", weights_only=True)
+    assert type(found["state_dict"]) is collections.OrderedDict
+    same(found["meta"], META)
+    same({k: v.numpy() for k, v in found["state_dict"].items()}, state)
+    assert all(value.is_contiguous() for value in found["state_dict"].values())
+
+
+def test_torch_loads_bfloat16(torch, tmp_path):
+    save_torch(tmp_path / "a.pth", {"b": np.ones((2, 2), ml_dtypes.bfloat16)})
+    found = torch.load(tmp_path / "a.pth", weights_only=True)["state_dict"]["b"]
+    assert found.dtype == torch.bfloat16 and torch.equal(found.float(), torch.ones(2, 2))
+
+
+def test_a_whole_model_of_torch_is_refused(torch, through):
+    with pytest.raises(ValueError, match=r"a\.pth: it holds `torch\.nn\.modules\.linear\.Linear`.*only its state_dict"):
+        through(torch.nn.Linear(2, 2))
+
+
+def test_types_of_torch_that_are_no_arrays_are_refused(torch, through):
+    for value, name in (
+        (torch.float32, "torch.float32"),
+        (torch.ones(2, dtype=torch.complex64), "ComplexFloatStorage"),
+    ):
+        with pytest.raises(ValueError, match=rf"it holds `.*{name}"):
+            through({"a": value})
+
+
+# Files by hand. Pickles are put together from opcodes, which is what a forger would do.
+
+
+def text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
+
+
+def integer(value: int) -> bytes:
+    data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8a" + bytes([len(data)]) + data
+
+
+def integers(values) -> bytes:
+    return b"(" + b"".join(map(integer, values)) + b"t"
+
+
+def storage(kind="FloatStorage", key="0", count=6, more=b"", word="storage") -> bytes:
+    return b"(" + text(word) + f"ctorch\n{kind}\n".encode() + text(key) + text("cpu") + integer(count) + more + b"tQ"
+
+
+def tensor(size=(2, 3), stride=(3, 1), offset=0, store=None) -> bytes:
+    """Written by the oldest of the functions."""
+    place = integer(offset) + integers(size) + integers(stride)
+    return b"ctorch._utils\n_rebuild_tensor\n(" + (store or storage()) + place + b"tR"
+
+
+def zipped(pickled: bytes, storages=None, folder="archive", compression=zipfile.ZIP_STORED, **members) -> bytes:
+    """A zip file, by default with one storage of six floats."""
+    file = io.BytesIO()
+    storages = {"0": SIX} if storages is None else storages
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        archive.writestr(f"{folder}/data.pkl", pickled)
+        for key, content in storages.items():
+            archive.writestr(f"{folder}/data/{key}", content)
+        for name, content in members.items():
+            archive.writestr(f"{folder}/{name.replace('__', '/').replace('_pkl', '.pkl')}", content)
+    return file.getvalue()
+
+
+def stream(value=None, *, magic=MAGIC, protocol=PROTOCOL, little=True, keys=("0",), storages=None) -> bytes:
+    """A file of the older format, by default with one tensor in a dict."""
+    value = b"\x80\x02}" + text("w") + tensor(store=storage(more=b"N")) + b"s." if value is None else value
+    head = (magic, protocol, {"protocol_version": protocol, "little_endian": little})
+    start = b"".join(pickle.dumps(part, 2) for part in head)
+    return start + value + pickle.dumps(list(keys), 2) + (struct.pack("<q", 6) + SIX if storages is None else storages)
+
+
+GOOD_ZIP, GOOD_STREAM = zipped(b"\x80\x02}" + text("w") + tensor() + b"s."), stream()
+EXPECT = {"w": np.arange(6, dtype=np.float32).reshape(2, 3)}
+
+
+@pytest.mark.parametrize("content", [GOOD_ZIP, GOOD_STREAM], ids=["zip", "stream"])
+def test_a_file_by_hand(tmp_path, content):
+    (tmp_path / "a.pth").write_bytes(content)
+    same(load_torch(str(tmp_path / "a.pth")), EXPECT)
+
+
+BY_HAND = {
+    "parameter": (
+        b"ctorch._utils\n_rebuild_parameter\n(" + tensor((2,), (1,), 4) + b"\x88ccollections\nOrderedDict\n)RtR.",
+        np.array([4, 5], np.float32),
+    ),
+    "module of newer torch": (tensor(store=storage().replace(b"ctorch\n", b"ctorch.storage\n")) + b".", EXPECT["w"]),
+    "storage of longs": (tensor((3,), (1,), store=storage("LongStorage", count=3)) + b".", np.frombuffer(SIX, "<i8")),
+    "bool above one": (
+        tensor((24,), (1,), store=storage("BoolStorage", count=24)) + b".",
+        np.frombuffer(SIX, np.uint8) != 0,
+    ),
+    "step over one element": (tensor((1, 2), (2**60, 1)) + b".", np.array([[0, 1]], np.float32)),
+    "pairs of Python 2": (b"ccollections\nOrderedDict\n(](](U\x01aK\x01eetR.", {"a": 1}),
+    "text of Python 2": (b"(S'one'\nU\x03\xc3\xbcaT\x01\x00\x00\x00bVd\xe9\nl.", ["one", "üa", "b", "dé"]),
+    "numbers of protocol 0": (b"(I01\nI00\nI-7\nL99L\nF1.5\nl.", [True, False, -7, 99, 1.5]),
+    "dict of protocol 0": (b"(S'a'\np0\nI1\nS'b'\ng0\nd.", {"a": 1, "b": "a"}),
+    "marks": (b"](K\x01K\x020K\x03e(K\x07K\x081.", [1, 3]),
+    "repeated": (b"]K\x01a2\x86.", ([1], [1])),
+    "numbers": (pickle.dumps([1, 300, 70000, 2**80, 1.5], 2), [1, 300, 70000, 2**80, 1.5]),
+    "frames": (pickle.dumps({"a": (1, [2, "x" * 300, b"y" * 300])}, 5), {"a": (1, [2, "x" * 300, b"y" * 300])}),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_forms_that_torch_wrote_once(tmp_path, name):
+    pickled, expect = BY_HAND[name]
+    (tmp_path / "a.pth").write_bytes(zipped(pickled))
+    same(load_torch(tmp_path / "a.pth"), expect)
+
+
+def test_a_file_without_byte_order_is_little_endian(tmp_path):
+    (tmp_path / "a.pth").write_bytes(zipped(tensor() + b".", byteorder=b"little"))
+    same(load_torch(tmp_path / "a.pth"), EXPECT["w"])
+    (tmp_path / "b.pth").write_bytes(zipped(tensor() + b".", folder="of any name"))
+    same(load_torch(tmp_path / "b.pth"), EXPECT["w"])
+
+
+# Attacks: each would leave a marker if anything of it ran.
+
+
+class Attack:
+    """Pickles as a call."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+CODE = "open({!r}, 'w').close()"
+ATTACKS = {
+    "system": (r"(posix|nt)\.system", lambda marker: Attack(os.system, f"echo > '{marker}'")),
+    "eval": (r"(__builtin__|builtins)\.eval", lambda marker: Attack(builtins.eval, CODE.format(marker))),
+    "exec": (r"(__builtin__|builtins)\.exec", lambda marker: Attack(builtins.exec, CODE.format(marker))),
+    "open": (r"(_?io)\.open", lambda marker: Attack(open, marker, "w")),
+    "hidden": (r"(posix|nt)\.mkdir", lambda marker: {"a": [1, {"b": (Attack(os.mkdir, marker), 2)}]}),
+    "import": (r"(__builtin__|builtins)\.__import__", lambda marker: Attack(builtins.__import__, "antigravity")),
+    "getattr": (r"(__builtin__|builtins)\.getattr", lambda marker: Attack(getattr, "text", "upper")),
+    "object": (r"torch_files\.Attack|__main__\.Attack", lambda marker: Attack),
+}
+
+
+@pytest.mark.parametrize("wrap", [zipped, stream], ids=["zip", "stream"])
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize("name", ATTACKS)
+def test_nothing_is_run(tmp_path, name, protocol, wrap):
+    match, make = ATTACKS[name]
+    marker, path = tmp_path / "marker", tmp_path / "a.pth"
+    attack, modules = pickle.dumps(make(str(marker)), protocol), set(sys.modules)
+    path.write_bytes(wrap(attack))
+    with pytest.raises(ValueError, match=f"a.pth: it holds `[a-z_.]*{match}`, which is neither a tensor nor a plain"):
+        load_torch(path)
+    path.write_bytes(attack)  # bare
+    with pytest.raises(ValueError, match="a.pth: no file of torch.save"):
+        load_torch(path)
+    assert not marker.exists() and set(sys.modules) == modules
+
+
+def test_the_attacks_would_work(tmp_path):
+    for name in ("system", "eval", "exec", "open", "hidden"):
+        marker = tmp_path / name
+        pickle.loads(pickle.dumps(ATTACKS[name][1](str(marker)), 2))
+        assert marker.exists(), name
+
+
+HOOKS = b"ccollections\nOrderedDict\n)R"
+V2 = tensor()[:-2].replace(b"_rebuild_tensor", b"_rebuild_tensor_v2") + b"\x89" + HOOKS
+PICKLES = {
+    # Opcodes and names.
+    "instance": (b"(iposix\nsystem\n.", "its pickle uses INST"),
+    "object": (b"(cposix\nsystem\no.", "it holds `posix.system`"),
+    "new object": (b"ccollections\nOrderedDict\n)\x81.", "its pickle uses NEWOBJ"),
+    "extension": (b"\x82\x01.", "its pickle uses EXT1"),
+    "persistent text": (b"Pstorage\n.", "its pickle uses PERSID"),
+    "buffer": (b"\x97.", "its pickle uses NEXT_BUFFER"),
+    "set": (b"\x8f.", "its pickle uses EMPTY_SET"),
+    "named in pieces": (text("os") + text("path.join") + b"\x93.", "it holds `os.path.join`"),
+    "named by a number": (b"K\x01K\x02\x93.", "a name that is no text"),
+    "name across lines": (text("a\nb") + text("c") + b"\x93.", r"it holds `a\\nb\.c`"),
+    "untyped storage": (b"ctorch\nUntypedStorage\n.", "it holds `torch.UntypedStorage`"),
+    "bare name": (b"]ctorch\nFloatStorage\na.", "it holds `torch.FloatStorage`, which is neither"),
+    "bare storage": (storage() + b".", "`a storage without a tensor`"),
+    # Calls and attributes.
+    "call of a text": (text("os.system") + b")R.", "calls what cannot be called"),
+    "call of a type": (b"ctorch\nFloatStorage\n)R.", "calls what cannot be called"),
+    "call without a tuple": (b"ccollections\nOrderedDict\nK\x01R.", "calls what cannot be called"),
+    "too few arguments": (b"ctorch._utils\n_rebuild_tensor\n)R.", "with the wrong arguments"),
+    "too many arguments": (V2 + b"NNtR.", "with the wrong arguments"),
+    "tensor without storage": (tensor(store=b"N") + b".", "with the wrong arguments"),
+    "parameter of a text": (b"ctorch._utils\n_rebuild_parameter\n(" + text("a") + b"NNtR.", "wrong arguments"),
+    "negative bit": (V2 + b"}" + text("neg") + b"\x88stR.", "negative bit set"),
+    "encoded otherwise": (b"c_codecs\nencode\n" + text("a") + text("rot13") + b"\x86R.", "not written as latin1"),
+    "encoded beyond": (b"c_codecs\nencode\n" + text("€") + text("latin1") + b"\x86R.", "can't encode"),
+    "no pairs": (b"ccollections\nOrderedDict\n(](K\x01etR.", "not made of pairs"),
+    "attributes of a tensor": (tensor() + b"}b.", "attributes to what is no ordered dict"),
+    "attributes of a dict": (b"}}b.", "attributes to what is no ordered dict"),
+    "attributes of nothing": (b"}b.", "attributes to what is no ordered dict"),
+    # Tensors and storages.
+    "beyond the end": (tensor((2, 3), (4, 1)) + b".", "size .2, 3., stride .4, 1. and offset 0 in a storage of 6"),
+    "offset beyond the end": (tensor((1,), (1,), 6) + b".", "offset 6 in a storage of 6 elements"),
+    "offset beyond the end of nothing": (tensor((0,), (1,), 7) + b".", "offset 7 in a storage of 6 elements"),
+    "negative size": (tensor((-1, 3)) + b".", "malformed or negative"),
+    "negative stride": (tensor((2,), (-1,), 3) + b".", "malformed or negative"),
+    "negative offset": (tensor((2,), (1,), -1) + b".", "malformed or negative"),
+    "sizes without strides": (tensor((2, 3), (1,)) + b".", "malformed or negative"),
+    "size that is huge": (tensor((2**70,), (1,)) + b".", "malformed or negative"),
+    "empty and huge": (tensor((0, 2**62), (1, 1)) + b".", "damaged or cut short"),
+    "size of texts": (b"ctorch._utils\n_rebuild_tensor\n(" + storage() + b"K\x00(U\x01at(K\x01ttR.", "malformed or"),
+    "expanded by stride 0": (tensor((10**9,), (0,)) + b".", "offset 0 in a storage of 6 elements"),
+    "many dimensions": (tensor((1,) * 65, (1,) * 65) + b".", "malformed or negative"),
+    "other size than its record": (tensor(store=storage(count=7)) + b".", "24 bytes in the record .* '0', not 28"),
+    "terabytes": (tensor(store=storage(count=2**40)) + b".", "24 bytes in the record"),
+    "negative storage": (tensor(store=storage(count=-6)) + b".", "no known type or size"),
+    "no record": (tensor(store=storage(key="1")) + b".", "no record for the storage '1'"),
+    "record elsewhere": (tensor(store=storage(key="../data.pkl")) + b".", "no record for the storage"),
+    "storage of two types": (tensor() + tensor(store=storage("IntStorage")) + b"\x86.", "two types or sizes"),
+    "storage of no type": (storage("Size") + b".", "no known type or size"),
+    "storage that is a view": (tensor(store=storage(more=b"K\x01")) + b".", "a storage that views another"),
+    "other reference": (storage(word="module") + b".", "refers to something that is no storage"),
+    "reference by text": (text("storage") + b"Q.", "refers to something that is no storage"),
+    # Stack, memory and containers.
+    "nothing": (b".", "takes more than it made"),
+    "taken from before a mark": (b"K\x01K\x02(\x86.", "takes more than it made"),
+    "no mark": (b"]K\x01e.", "lacks a mark"),
+    "appended to a dict": (b"}K\x01a.", "lacks a list"),
+    "set in a list": (b"]K\x01K\x02s.", "lacks a dict"),
+    "key without a value": (b"}(K\x01u.", "a key of a dict lacks its value"),
+    "tuple as key": (b"})K\x01s.", "a dict with a tuple as key"),
+    "tensor as key": (b"}" + tensor() + b"K\x01s.", "a dict with a ndarray as key"),
+    "unknown memory": (b"h\x05.", "recalls what it did not store"),
+    "no end": (b"]K\x01a", "before seeing STOP"),
+    "cut in an argument": (b"X\xff\x00\x00\x00abc", "damaged or cut short"),
+    "no opcode": (b"\xff.", "unknown"),
+    "no UTF-8": (b"X\x01\x00\x00\x00\xff.", "codec can't decode"),
+    "no number": (b"I" + b"x" * 5000 + b"\n.", "invalid literal"),
+    "long number": (b"I" + b"9" * 5000 + b"\n.", "damaged or cut short"),
+    "holds itself": (b"]q\x00h\x00a.", "deep, or holds itself"),
+    "deep": (b")" + b"\x85" * 100_000 + b".", "nests more than 100 deep"),
+    "deep and dropped": (HOOKS + b")" + b"\x85" * 100_000 + b"b0.", "takes more than it made"),
+}
+
+
+@pytest.mark.parametrize("name", PICKLES)
+def test_pickles_that_are_refused(tmp_path, name):
+    pickled, match = PICKLES[name]
+    (tmp_path / "a.pth").write_bytes(zipped(b"\x80\x02" + pickled))
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/a\.pth: .*{match}") as error:
+        load_torch(tmp_path / "a.pth")
+    assert len(str(error.value)) < len(str(tmp_path)) + 400
+
+
+# Each repeats what it holds: a list that doubles, the pairs of a dict, bytes.
+DOUBLING = b"]" + b"".join(b"q%ch%ch%c\x86" % (n, n, n) for n in range(60)) + b"."
+UNFOLDING = {
+    "doubling": DOUBLING,
+    "pairs": b"](" + b"K\x01K\x01\x86" * 40 + b"e\x85q\x000" + b"ccollections\nOrderedDict\nh\x00R0" * 40 + b"N.",
+    "bytes": text("x" * 100) + text("latin1") + b"\x86q\x000" + b"c_codecs\nencode\nh\x00R0" * 20 + b"N.",
+    "opcodes": b"N0" * 1000 + b"N.",
+}
+
+
+@pytest.mark.parametrize("name", UNFOLDING)
+def test_small_files_do_not_grow(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(torch_files, "MOST_VALUES", 1000)
+    (tmp_path / "a.pth").write_bytes(zipped(UNFOLDING[name]))
+    with pytest.raises(ValueError, match="unfolds to more than 1000 values"):
+        load_torch(tmp_path / "a.pth")
+
+
+def moved(content: bytes) -> bytes:
+    """All members of a zip file at the place of the first."""
+    first = content.index(b"PK\x01\x02")
+    parts = content[first:].split(b"PK\x01\x02")
+    return content[:first] + b"".join(b"PK\x01\x02" + part[:38] + bytes(4) + part[42:] for part in parts[1:])
+
+
+BIG = zipped(tensor() + b".", {"0": SIX, "1": bytes(4000)})
+TAR = bytes(257) + b"ustar" + bytes(1000)
+FILES = {
+    "empty": (b"", "empty; copy or download"),
+    "page": (b"<!DOCTYPE html><html><title>404</title>", "begins with b'<!DOCTYPE html>.*a saved web page; .*download"),
+    "text": (b"version https://git-lfs.github.com/spec/v1\n", "begins with b'version https.*text"),
+    "zeros": (bytes(1000), r"begins with b'\\x00.*'; copy or"),
+    "plain pickle": (pickle.dumps({"a": 1}), "no file of torch.save: it begins with"),
+    "tar": (TAR, "a tar archive, .*load it with torch"),
+    "other zip": (zipped(b"").replace(b"data.pkl", b"data.npy"), "a zip archive with no data.pkl"),
+    "two pickles": (zipped(b"N.", more__data_pkl=b"N."), "a zip archive with 2 data.pkl"),
+    "script": (zipped(b"N.", constants_pkl=b"N."), "a TorchScript archive, .*state_dict"),
+    "code": (zipped(b"N.", code__a="def f(): pass"), "a TorchScript archive"),
+    "big-endian zip": (zipped(tensor() + b".", byteorder=b"big"), "big-endian machine"),
+    "compressed": (zipped(b"N.", compression=zipfile.ZIP_DEFLATED), "a compressed zip archive"),
+    "bomb": (zipped(b"N.", {"0": bytes(10**6)}, compression=zipfile.ZIP_DEFLATED), "a compressed zip archive"),
+    "overlapping": (BIG.replace(struct.pack("<II", 24, 24), struct.pack("<II", 4000, 4000)), "overlap"),
+    "at one place": (moved(GOOD_ZIP), "damaged or cut short"),
+    "same name twice": (BIG.replace(b"archive/data/1", b"archive/data/0"), "have one name"),
+    "flipped bit": (GOOD_ZIP.replace(SIX, SIX[:-1] + b"\x00"), "CRC-32 for file 'archive/data/0'"),
+    "cut zip": (GOOD_ZIP[:-30], "damaged or cut short .*; copy or download"),
+    "head of a zip": (GOOD_ZIP[:10], "damaged or cut short"),
+    "encrypted": (GOOD_ZIP.replace(b"PK\x01\x02\x14\x03\x14\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01"), "damaged"),
+    "other magic": (stream(magic=MAGIC + 1), "no file of torch.save"),
+    "other protocol": (stream(protocol=1002), "unknown protocol of the stream"),
+    "big-endian stream": (stream(little=False), "big-endian machine"),
+    "no byte order": (stream(little=None), "does not say its byte order"),
+    "stream of views": (
+        stream(b"\x80\x02" + tensor(store=storage(more=b"(" + text("1") + b"K\x00K\x06t")) + b"."),
+        "a storage that views another",
+    ),
+    "unlisted storage": (stream(keys=()), "list of storages is not that of the tensors"),
+    "listed twice": (stream(keys=("0", "0")), "list of storages is not that of the tensors"),
+    "unused storage": (stream(keys=("0", "1")), "list of storages is not that of the tensors"),
+    "keys of no text": (stream(keys=(0,)), "list of storages is not that of the tensors"),
+    "other count": (stream(storages=struct.pack("<q", 7) + SIX + bytes(4)), "7 elements for a storage of 6"),
+    "negative count": (stream(storages=struct.pack("<q", -6) + SIX), "-6 elements for a storage of 6"),
+    "cut storage": (GOOD_STREAM[:-5], "the file ends in a storage, 5 bytes early"),
+    "cut count": (GOOD_STREAM[:-28], "damaged or cut short"),
+    "cut pickle": (GOOD_STREAM[:90], "damaged or cut short"),
+    "claims terabytes": (stream(tensor(store=storage(count=2**40)) + b"."), "bytes for storages of 4398046511104"),
+    "attack on the head": (b"cposix\nsystem\n(V true\ntR.", "no file of torch.save: it begins with b'cposix"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_that_are_refused(tmp_path, name):
+    content, match = FILES[name]
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/a\.pth: .*{match}"):
+        load_torch(tmp_path / "a.pth")
+
+
+def test_what_is_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path}: a folder, not a checkpoint"):
+        load_torch(tmp_path)
+    with pytest.raises(FileNotFoundError, match="absent.pth: no such file"):
+        load_torch(tmp_path / "absent.pth")
+
+
+# Mutations.
+
+
+def mutated(content: bytes, rng: np.random.Generator) -> bytes:
+    """With flipped bytes, cut, without a piece, with a piece twice, or with an opcode put in."""
+    data, (start, end) = bytearray(content), sorted(rng.integers(len(content), size=2).tolist())
+    kind = rng.integers(6)
+    if kind < 2:
+        for place in rng.integers(len(data), size=rng.integers(1, 4)):
+            data[place] = rng.integers(256)
+    elif kind == 2:
+        del data[end:]
+    elif kind == 3:
+        del data[start : min(end, start + 20)]
+    elif kind == 4:
+        data[start:start] = data[start:end]
+    else:
+        data[start:start] = rng.choice([op.code for op in torch_files.pickletools.opcodes]).encode("latin-1")
+    return bytes(data)
+
+
+def varied() -> bytes:
+    """A pickle with most of what is read."""
+    value = {"a": (1, [2.5, "x", None, True]), "b": {3: b"bytes", 1.5: 2**70}, "c": ["y" * 300] * 2, "d": ((), (1,))}
+    w = text("w") + tensor() + text("v") + V2 + b"tR" + text("s") + b"ctorch\nSize\n" + integers((2, 3)) + b"\x85R"
+    return b"\x80\x02" + HOOKS + b"(" + w + text("rest") + pickle.dumps(value, 2)[2:-1] + b"u}" + text("m") + b"Nsb."
+
+
+FUZZED = {
+    "pickle": lambda rng: zipped(mutated(varied(), rng)),
+    "zip": lambda rng: mutated(zipped(varied()), rng),
+    "directory": lambda rng: GOOD_ZIP[: (at := GOOD_ZIP.index(b"PK\x01\x02"))] + mutated(GOOD_ZIP[at:], rng),
+    "stream": lambda rng: mutated(stream(varied()), rng),
+}
+
+
+@pytest.mark.parametrize("name", FUZZED)
+def test_mutations_are_read_or_refused(tmp_path, name):
+    rng, path, refused = np.random.default_rng(0), tmp_path / "a.pth", 0
+    for _ in range(400):
+        path.write_bytes(FUZZED[name](rng))
+        try:
+            load_torch(path)
+        except ValueError as error:
+            refused += 1
+            assert type(error) is ValueError and str(error).startswith(f"{path}: ")
+    assert 100 < refused < 400
+
+
+def test_what_is_mutated_is_read(tmp_path):
+    for content in (zipped(varied()), stream(varied())):
+        (tmp_path / "a.pth").write_bytes(content)
+        found = load_torch(tmp_path / "a.pth")
+        assert list(found) == ["w", "v", "s", "rest"] and found["s"] == (2, 3)
+        same(found["v"], EXPECT["w"])
