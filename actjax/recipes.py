@@ -24,13 +24,14 @@ IMAGENET = {
     "mobilenet_v2": "checkpoints/mobilenet_v2-b0353104.pth",
 }
 
-# Lists that MMAction2's scripts make; file names in them are relative to `data_prefix`.
+# Lists as MMAction2's scripts make them; names in them are relative to `data_prefix`, or with "" to the list's folder.
+# Both splits have one prefix, so those of Kinetics need the split's folder before each name: see docs/model_zoo.md.
 DATA = {
     "kinetics400": dict(
         name="rawframes",
         train="data/kinetics400/kinetics400_train_list_rawframes.txt",
         val="data/kinetics400/kinetics400_val_list_rawframes.txt",
-        data_prefix="data/kinetics400/rawframes",
+        data_prefix="",
     ),
     "kinetics400_videos": dict(
         name="videos",
@@ -100,6 +101,7 @@ def tsm(
         train_sample=train_sample or segments(frames),
         eval=dict(sample=eval_sample or segments(frames), view=CENTER, average_clips="prob"),
         test=test and test | dict(average_clips="prob"),
+        num_fixed_crops=13,
         flip_ratio=flip_ratio,
         optim=dict(lr=lr, weight_decay=weight_decay, clip_norm=20.0, rules=dict(name="tsm", fc_lr5=True)),
         milestones=milestones,
@@ -127,6 +129,7 @@ def tsn(
         train_sample=segments(frames),
         eval=dict(sample=segments(frames), view=CENTER, average_clips="score"),
         test=test | dict(average_clips="score"),
+        num_fixed_crops=5,
         flip_ratio=0.5,
         optim=dict(lr=lr, weight_decay=1e-4, clip_norm=40.0, rules=dict(name="uniform")),
         milestones=milestones,
@@ -136,7 +139,7 @@ def tsn(
 
 
 def _recipe(
-    arg, *, data, model, train_sample, eval, test, flip_ratio, optim, milestones, epochs, batch_size
+    arg, *, data, model, train_sample, eval, test, num_fixed_crops, flip_ratio, optim, milestones, epochs, batch_size
 ) -> ml_collections.ConfigDict:
     """All sections.
 
@@ -160,7 +163,7 @@ def _recipe(
                 size=224,
                 scales=(1.0, 0.875, 0.75, 0.66),
                 max_wh_scale_gap=1,
-                num_fixed_crops=13,
+                num_fixed_crops=num_fixed_crops,
                 flip_ratio=flip_ratio,
             ),
             **reading,

@@ -71,9 +71,13 @@ def test_recipe_is_the_published_one(root, name):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_takes_a_step(root, name):
-    """At reduced width and size: the loss of the first step is that of guessing, and the groups are printed."""
+    """At reduced depth, width and size: the first loss is that of guessing, and the groups are printed."""
     config = load(root, name, "scratch")
     config.model.width = 8
+    if "depth" in config.model:
+        config.model.depth = 10
+    if "non_local" in config.model:
+        config.model.non_local = ((0,), (1,), (1,), (0,))
     for section in ("train", "eval", "test"):
         if section in config:
             config[section].view.short_side = 64

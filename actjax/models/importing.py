@@ -1,8 +1,10 @@
 """Checkpoint files of others -> our variables, and a report of what did not fit."""
 
 import difflib
+import functools
 import os
 import pathlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax
@@ -71,21 +73,16 @@ def import_checkpoint(
         that is not finite; with `strict` also what does not fit.
     """
     tensors = read_tensors(path)
-    start = jax.tree.map(np.asarray, jax.jit(lambda: initialize(model, jax.random.key(seed)))())
-    flat = {"/".join(path): path for path in ((*keys[1:],) for keys in flatten_dict(start))}
-    collections = {"/".join(keys[1:]): keys[0] for keys in flatten_dict(start)}
-    ours = {name: flatten_dict(start)[(collections[name], *keys)] for name, keys in flat.items()}
+    start = functools.partial(initialize, model, jax.random.key(seed))
+    ours = _by_place(jax.eval_shape(start))
     try:
         layout, places = translate(tensors)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-    values, notes, extra, misshaped = {}, [], [], []
-    for name, place in places.items():
-        if place is None:
-            continue
+    wanted = {name: place for name, place in places.items() if place is not None}
+    values, notes, misshaped = {}, [], []
+    for name, place in wanted.items():
         if place not in ours:
-            extra.append(name)
             continue
         value, shape = _to_ours(tensors[name]), ours[place].shape
         if not np.isfinite(value).all():
@@ -95,34 +92,37 @@ def import_checkpoint(
             value = np.repeat(value.mean(axis=2, keepdims=True), shape[2], axis=2)
         if value.shape == shape:
             values[place] = value
-        elif place.startswith(f"{HEAD}/"):
-            if value.ndim == 2:
-                notes.append(f"{value.shape[-1]} classes in the file, {shape[-1]} in the model: {HEAD} starts anew")
-        else:
+        elif place == f"{HEAD}/kernel":
+            notes.append(f"{value.shape[-1]} classes in the file, {shape[-1]} in the model: {HEAD} starts anew")
+        elif place != f"{HEAD}/bias":
             misshaped.append((name, value.shape, shape))
     if 2 * len(values) < len(ours):
         raise ValueError(
             f"{path}: a file in the layout of {layout}; only {len(values)} of the model's {len(ours)} tensors are in "
             "it. Do model.arch, depth and width fit?"
         )
-    rows = {place for name, _, _ in misshaped if (place := places[name])}
-    missing = sorted(set(ours) - set(values) - rows)
-    if all(name.startswith(f"{HEAD}/") for name in missing) and missing and not any(HEAD in note for note in notes):
-        notes.append(f"the file has no classifier for videos: {HEAD} starts anew")
-    missing = [name for name in missing if not (name.startswith(f"{HEAD}/") and any(HEAD in n for n in notes))]
+    if not any(place.startswith(f"{HEAD}/") for place in wanted.values()):
+        notes.append(f"the file has no classifier of videos: {HEAD} starts anew")
+    told = {wanted[name] for name, *_ in misshaped}
+    if any(HEAD in note for note in notes):
+        told |= {f"{HEAD}/kernel", f"{HEAD}/bias"}
+    missing = sorted(set(ours) - set(values) - told)
+    extra = {place: name for name, place in wanted.items() if place not in ours}
     report = Report(
-        str(path),
-        layout,
-        len(values),
-        _with_nearest(missing, {places[name]: name for name in extra}),
-        _with_nearest(extra, {name: name for name in missing}, places),
-        tuple(misshaped),
-        tuple(notes),
+        path=str(path),
+        layout=layout,
+        loaded=len(values),
+        missing=tuple((place, extra.get(_nearest(place, extra))) for place in missing),
+        extra=tuple((name, _nearest(place, missing)) for place, name in extra.items()),
+        misshaped=tuple(misshaped),
+        notes=tuple(notes),
     )
     if strict and (report.missing or report.extra or report.misshaped):
         raise ValueError(str(report))
-    merged = {(collections[name], *flat[name]): values.get(name, ours[name]) for name in ours}
-    return Imported(unflatten_dict(merged), report)
+    if len(values) < len(ours):
+        values = {place: np.asarray(value) for place, value in _by_place(jax.jit(start)()).items()} | values
+    collection = lambda place: "batch_stats" if place.endswith(("/mean", "/var")) else "params"
+    return Imported(unflatten_dict({f"{collection(place)}/{place}": values[place] for place in ours}, sep="/"), report)
 
 
 def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -158,6 +158,11 @@ def _read_safetensors(path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path}: no safetensors file that can be read: {error}") from error
 
 
+def _by_place(variables: dict) -> dict:
+    """Our paths, without the name of the collection, and what is there."""
+    return {"/".join(keys[1:]): value for keys, value in flatten_dict(variables).items()}
+
+
 def _to_ours(tensor: np.ndarray) -> np.ndarray:
     """[out, in, 1, 1, 1] or [out, in, h, w] -> [h, w, in, out]; [out, in] -> [in, out]; float32."""
     tensor = tensor[..., 0] if tensor.ndim == 5 else tensor
@@ -165,10 +170,6 @@ def _to_ours(tensor: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(tensor.transpose(tuple(order)), dtype=np.float32)
 
 
-def _with_nearest(names: list[str], others: dict[str, str], shown: dict | None = None) -> tuple:
-    """Every name with the nearest of `others`, which maps what is compared to what is told."""
-    rows = []
-    for name in names:
-        near = difflib.get_close_matches((shown or {}).get(name, name), list(others), n=1, cutoff=0.6)
-        rows.append((name, others[near[0]] if near else None))
-    return tuple(rows)
+def _nearest(place: str, others: Iterable[str]) -> str | None:
+    """The one of `others` most like `place`, if one is like it."""
+    return next(iter(difflib.get_close_matches(place, list(others), n=1, cutoff=0.6)), None)

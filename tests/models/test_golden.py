@@ -303,15 +303,14 @@ def test_frozen_layers_are_the_reference_s(setting):
     assert sum(kept) == 2 * expected["bn_in_eval_mode"]
 
 
-@pytest.mark.parametrize("clips_at_once", [0, 4])
-def test_views_are_averaged_as_in_both_releases(clips_at_once):
-    """48 frames are 6 views of 8: 0.24.1's three ways, and 0.6's mean of all scores."""
+def test_views_are_averaged_as_in_both_releases():
+    """48 frames are 6 views of 8, four at a time: 0.24.1's three ways, and 0.6's mean of all scores."""
     case, variables = g.case("multi_view_v0241"), g.variables("tsm_r18")
     imgs = g.clips(case["inputs"])["imgs"]
     video = imgs.reshape(2, 6, 8, *imgs.shape[2:])
     scores = {}
     for way in ("none", "score", "prob"):
-        task = recognition(MODELS["tsm_r18"], average_clips=way, clips_at_once=clips_at_once)
+        task = recognition(MODELS["tsm_r18"], average_clips=way, clips_at_once=4)
         scores[way] = jax.jit(task.predict)(variables, {"video": video})["scores"]
     expected = g.arrays("multi_view_v0241")
     close(scores["none"].reshape(12, -1), expected["out_None_batch2"], of_max=1e-4)

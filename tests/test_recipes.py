@@ -1,0 +1,93 @@
+"""Configs as data, without jax: what tests/test_configs.py, which builds them, does not look at."""
+
+import re
+import runpy
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from actjax.data.annotations import load_annotations
+from actjax.data.stages import EVAL_VIEWS, SAMPLERS
+
+CONFIGS = {
+    file.stem: runpy.run_path(str(file))["get_config"]
+    for file in sorted((ROOT / "configs").glob("*.py"))
+    if file.stem != "tsm_shapes"
+}
+ZOO = (ROOT / "docs" / "model_zoo.md").read_text()
+TESTS_OF_ZOO = dict(re.findall(r"^\| `(\w+)` \| (\d+ x \d+)", ZOO, re.M))
+
+
+def shape(section) -> tuple[int, int, int]:
+    """(clips, frames of a clip, side) that a video of 300 frames, 340x256, gives without draws."""
+    sample, view = section.sample.to_dict(), section.view.to_dict()
+    indices = SAMPLERS[sample.pop("name")](300, **sample)
+    boxes = EVAL_VIEWS[view.pop("name")](256, 340, **view)
+    return len(indices) * len(boxes), indices.shape[1], boxes[0].size[0]
+
+
+def test_recipes_load_without_jax():
+    code = "import sys, actjax.recipes; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_validation_is_one_centre(name):
+    frames = int(re.search(r"1x1x(\d+)_", name)[1])
+    dense = name.startswith("tsm_r50_dense")
+    assert shape(CONFIGS[name]().eval) == (10 if dense else 1, frames, 224)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_model_zoo_tells_the_test(name):
+    config = CONFIGS[name]()
+    clips, frames, side = shape(config.get("test") or config.eval)
+    assert TESTS_OF_ZOO[name] == f"{clips} x {frames}"
+    assert side == (256 if clips in (6, 30) else 224)
+    if clips > 1:
+        assert clips % config.test.clips_at_once == 0 and config.run.eval_batch_size == 8
+
+
+def test_model_zoo_lists_every_config():
+    assert set(TESTS_OF_ZOO) == set(CONFIGS)
+    files = re.findall(r"^\| `(\S+)\.pth`", ZOO, re.M)
+    assert len(set(files)) == len(files) and all(re.search(r"_\d{8}-[0-9a-f]{8}$", file) for file in files)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_training_follows_the_name(name):
+    config, video = CONFIGS[name](), "_video_" in name
+    start = "resnet101-5d3b4d8f" if "_r101_" in name else "resnet50-19c8e357"
+    start = "mobilenet_v2-b0353104" if "_mobilenetv2_" in name else start
+    assert config.load_from.path == f"checkpoints/{start}.pth" and f"`{start}.pth`" in ZOO
+    assert config.train.sample.name == ("dense_sample_frames" if name.startswith("tsm_r50_dense") else "sample_frames")
+    assert config.train.view.num_fixed_crops == (5 if name.startswith("tsn") else 13)
+    assert config.eval.average_clips == ("score" if name.startswith("tsn") else "prob")
+    assert config.data.name == ("videos" if video else "rawframes") and ("backend" in config.train) == video
+    assert config.data.get("filename_tmpl", "") == ("{:05d}.jpg" if "sthv1" in name else "")
+    assert config.model.get("non_local_mode", "") in name and bool(config.model.get("non_local")) == ("_nl_" in name)
+    assert config.model.get("temporal_pool", False) == ("temporal_pool" in name)
+
+
+def test_override_of_one_section_leaves_the_others():
+    config = CONFIGS["tsm_r50_1x1x16_50e_kinetics400_rgb"]()
+    config.train.sample.num_clips, config.eval.view.size = 4, 112
+    assert (config.eval.sample.num_clips, config.test.sample.num_clips, config.test.view.size) == (16, 16, 224)
+    assert CONFIGS["tsm_r50_1x1x8_50e_kinetics400_rgb"]().eval.view.size == 224
+
+
+def test_lists_of_kinetics_as_the_zoo_makes_them(tmp_path, monkeypatch):
+    """The lists of MMAction2's layout, after the command in model_zoo.md, name folders that are there."""
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "data" / "kinetics400"
+    for split in ("train", "val"):
+        (root / f"rawframes_{split}" / "dancing" / split).mkdir(parents=True)
+        (root / f"kinetics400_{split}_list_rawframes.txt").write_text(f"dancing/{split} 30 7\n")
+    command = re.search(r"^for split in .*?^done$", ZOO, re.M | re.S)[0]
+    subprocess.run(["bash", "-ec", command], check=True)
+    data = CONFIGS["tsm_r50_1x1x8_50e_kinetics400_rgb"]().data
+    for file in (data.train, data.val):
+        (record,) = load_annotations("rawframes", file, data_prefix=data.data_prefix or None)
+        assert (tmp_path / record.path).is_dir() and (record.num_frames, record.label) == (30, 7)
