@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import ROOT
+from drawn import drawn
 
 from actjax.experiment import build
 from actjax.training import devices, step
@@ -90,7 +91,8 @@ def test_recipe_takes_a_step(root, name):
     schedule = experiment.optimizer.schedule(1.0)
     tx = functools.partial(experiment.optimizer.transform, schedule=schedule)
     choices = dict(tx=tx, schedule=schedule, mesh=devices.make_mesh(1), bn="global", freeze=experiment.optimizer.freeze)
-    state = jax.jit(functools.partial(step.create_state, seed=0, init=experiment.task.init, tx=tx))()
+    variables = drawn(experiment.task.init)
+    state = jax.jit(functools.partial(step.create_state, seed=0, init=lambda key: variables, tx=tx))()
     update = jax.jit(functools.partial(step.update, loss=experiment.task.loss, **choices))
     after, numbers = update(state, {"video": video, "label": np.array([1, 5], np.int32)})
     assert float(numbers["loss"]) == pytest.approx(np.log(config.model.num_classes), rel=0.1)

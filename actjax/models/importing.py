@@ -80,49 +80,68 @@ def import_checkpoint(
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     wanted = {name: place for name, place in places.items() if place is not None}
-    values, notes, misshaped = {}, [], []
-    for name, place in wanted.items():
-        if place not in ours:
-            continue
-        value, shape = _to_ours(tensors[name]), ours[place].shape
-        if not np.isfinite(value).all():
-            raise ValueError(f"{path}: {name} holds values that are not finite")
-        if place == STEM and inflate_stem and value.shape[2] != shape[2]:
-            notes.append(f"the stem for {value.shape[2]} channels was inflated to {shape[2]}")
-            value = np.repeat(value.mean(axis=2, keepdims=True), shape[2], axis=2)
-        if value.shape == shape:
-            values[place] = value
-        elif place == f"{HEAD}/kernel":
-            notes.append(f"{value.shape[-1]} classes in the file, {shape[-1]} in the model: {HEAD} starts anew")
-        elif place != f"{HEAD}/bias":
-            misshaped.append((name, value.shape, shape))
-    if 2 * len(values) < len(ours):
+    fit = _fit(path, tensors, wanted, {place: value.shape for place, value in ours.items()}, inflate_stem)
+    if 2 * len(fit.values) < len(ours):
         raise ValueError(
-            f"{path}: a file in the layout of {layout}; only {len(values)} of the model's {len(ours)} tensors are in "
-            "it. Do model.arch, depth and width fit?"
+            f"{path}: a file in the layout of {layout}; only {len(fit.values)} of the model's {len(ours)} tensors are "
+            "in it. Do model.arch, depth and width fit?"
         )
-    if not any(place.startswith(f"{HEAD}/") for place in wanted.values()):
-        notes.append(f"the file has no classifier of videos: {HEAD} starts anew")
-    told = {wanted[name] for name, *_ in misshaped}
-    if any(HEAD in note for note in notes):
-        told |= {f"{HEAD}/kernel", f"{HEAD}/bias"}
-    missing = sorted(set(ours) - set(values) - told)
-    extra = {place: name for name, place in wanted.items() if place not in ours}
-    report = Report(
-        path=str(path),
-        layout=layout,
-        loaded=len(values),
-        missing=tuple((place, extra.get(_nearest(place, extra))) for place in missing),
-        extra=tuple((name, _nearest(place, missing)) for place, name in extra.items()),
-        misshaped=tuple(misshaped),
-        notes=tuple(notes),
-    )
+    report = _report(path, layout, wanted, fit, ours)
     if strict and (report.missing or report.extra or report.misshaped):
         raise ValueError(str(report))
+    values = fit.values
     if len(values) < len(ours):
         values = {place: np.asarray(value) for place, value in _by_place(jax.jit(start)()).items()} | values
     collection = lambda place: "batch_stats" if place.endswith(("/mean", "/var")) else "params"
     return Imported(unflatten_dict({f"{collection(place)}/{place}": values[place] for place in ours}, sep="/"), report)
+
+
+class _Fit(NamedTuple):
+    """Values by our path, and as in `Report` what was done beyond copying, and what has another shape."""
+
+    values: dict[str, np.ndarray]
+    notes: list[str]
+    misshaped: list[tuple]
+
+
+def _fit(path, tensors: dict, wanted: dict[str, str], shapes: dict[str, tuple], inflate_stem: bool) -> _Fit:
+    """The tensors of a file that have a place of their shape in the model; `wanted`: names and our paths."""
+    fit = _Fit({}, [], [])
+    for name, place in wanted.items():
+        if place not in shapes:
+            continue
+        value, shape = _to_ours(tensors[name]), shapes[place]
+        if not np.isfinite(value).all():
+            raise ValueError(f"{path}: {name} holds values that are not finite")
+        if place == STEM and inflate_stem and value.ndim == 4 and value.shape[2] != shape[2]:
+            fit.notes.append(f"the stem for {value.shape[2]} channels was inflated to {shape[2]}")
+            value = np.repeat(value.mean(axis=2, keepdims=True), shape[2], axis=2)
+        if value.shape == shape:
+            fit.values[place] = value
+        elif place == f"{HEAD}/kernel":
+            fit.notes.append(f"{value.shape[-1]} classes in the file, {shape[-1]} in the model: {HEAD} starts anew")
+        elif place != f"{HEAD}/bias":
+            fit.misshaped.append((name, value.shape, shape))
+    if not any(place.startswith(f"{HEAD}/") for place in wanted.values()):
+        fit.notes.append(f"the file has no classifier of videos: {HEAD} starts anew")
+    return fit
+
+
+def _report(path, layout: str, wanted: dict[str, str], fit: _Fit, ours: Iterable[str]) -> Report:
+    told = {wanted[name] for name, *_ in fit.misshaped}
+    if any(HEAD in note for note in fit.notes):
+        told |= {f"{HEAD}/kernel", f"{HEAD}/bias"}
+    missing = sorted(set(ours) - set(fit.values) - told)
+    extra = {place: name for name, place in wanted.items() if place not in set(ours)}
+    return Report(
+        path=str(path),
+        layout=layout,
+        loaded=len(fit.values),
+        missing=tuple((place, extra.get(_nearest(place, extra))) for place in missing),
+        extra=tuple((name, _nearest(place, missing)) for place, name in extra.items()),
+        misshaped=tuple(fit.misshaped),
+        notes=tuple(fit.notes),
+    )
 
 
 def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -165,7 +184,7 @@ def _by_place(variables: dict) -> dict:
 
 def _to_ours(tensor: np.ndarray) -> np.ndarray:
     """[out, in, 1, 1, 1] or [out, in, h, w] -> [h, w, in, out]; [out, in] -> [in, out]; float32."""
-    tensor = tensor[..., 0] if tensor.ndim == 5 else tensor
+    tensor = tensor[..., 0] if tensor.ndim == 5 and tensor.shape[2:] == (1, 1, 1) else tensor
     order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(tensor.ndim, range(tensor.ndim))
     return np.ascontiguousarray(tensor.transpose(tuple(order)), dtype=np.float32)
 

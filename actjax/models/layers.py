@@ -27,13 +27,13 @@ class Conv(nn.Module):
     stride: int = 1
     groups: int = 1
     bias: bool = False
-    init: Callable = kaiming_normal
+    kernel_init: Callable = kaiming_normal
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x):
         shape = (self.kernel, self.kernel, x.shape[-1] // self.groups, self.features)
-        y = self.convolve(x.astype(self.dtype), self.param("kernel", self.init, shape).astype(self.dtype))
+        y = self.convolve(x.astype(self.dtype), self.param("kernel", self.kernel_init, shape).astype(self.dtype))
         if self.bias:
             y += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return y
@@ -79,13 +79,13 @@ class BatchNorm(nn.Module):
 
     momentum: float = 0.1
     epsilon: float = 1e-5
-    init: Callable = nn.initializers.ones
+    scale_init: Callable = nn.initializers.ones
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x, *, train: bool):
         features = x.shape[-1:]
-        scale = self.param("scale", self.init, features)
+        scale = self.param("scale", self.scale_init, features)
         bias = self.param("bias", nn.initializers.zeros, features)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, features)
         running_var = self.variable("batch_stats", "var", jnp.ones, features)
@@ -106,18 +106,18 @@ class BatchNorm(nn.Module):
 
 
 class ConvBN(nn.Module):
-    """Convolution, batch norm and, unless it is None, `act`; `bn_init` makes the scale of the batch norm."""
+    """Convolution, batch norm and, unless it is None, `act`."""
 
     features: int
     kernel: int = 3
     stride: int = 1
     groups: int = 1
     act: Callable | None = nn.relu
-    bn_init: Callable = nn.initializers.ones
+    scale_init: Callable = nn.initializers.ones
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x, *, train: bool):
         x = Conv(self.features, self.kernel, self.stride, self.groups, dtype=self.dtype, name="conv")(x)
-        x = BatchNorm(init=self.bn_init, dtype=self.dtype, name="bn")(x, train=train)
+        x = BatchNorm(scale_init=self.scale_init, dtype=self.dtype, name="bn")(x, train=train)
         return x if self.act is None else self.act(x)

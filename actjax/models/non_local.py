@@ -39,7 +39,7 @@ class NonLocal(nn.Module):
     def __call__(self, x, *, train: bool):
         n, h, w, c = x.shape
         embed = lambda x, name: Conv(
-            c // 2, 1, bias=True, init=nn.initializers.normal(0.01), dtype=self.dtype, name=name
+            c // 2, 1, bias=True, kernel_init=nn.initializers.normal(0.01), dtype=self.dtype, name=name
         )(x)
         shrink = halve if self.sub_sample else lambda x: x
         per_clip = lambda x: x.reshape(n // self.num_segments, -1, x.shape[-1])
@@ -50,6 +50,6 @@ class NonLocal(nn.Module):
         weights = jnp.einsum("bqc,bkc->bqk", theta, phi, preferred_element_type=jnp.float32)
         weights = weights / weights.shape[-1] if self.mode == "dot_product" else jax.nn.softmax(weights)
         y = jnp.einsum("bqk,bkc->bqc", weights.astype(self.dtype), g).reshape(n, h, w, c // 2)
-        return x + ConvBN(c, 1, act=None, bn_init=nn.initializers.zeros, dtype=self.dtype, name="conv_out")(
+        return x + ConvBN(c, 1, act=None, scale_init=nn.initializers.zeros, dtype=self.dtype, name="conv_out")(
             y, train=train
         )

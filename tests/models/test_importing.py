@@ -7,6 +7,7 @@ import golden_models as g
 import jax
 import numpy as np
 import pytest
+from drawn import drawn
 from test_golden import MODELS, close
 
 from actjax.models import TSM, TSN, export_checkpoint, import_checkpoint, initialize
@@ -14,13 +15,6 @@ from actjax.models.layouts import mmaction_name, translate
 from actjax.models.torch_files import save_torch
 
 SMALL = functools.partial(TSM, depth=10, width=8)
-
-
-def drawn(model):
-    """Variables of the model's shapes, drawn at random."""
-    rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(functools.partial(initialize, model), jax.random.key(0))
-    return jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), shapes)
 
 
 def manifest(name):
@@ -86,7 +80,7 @@ def test_names_of_every_model_are_the_reference_s_both_ways(name):
     ids=["plain", "block-pool", "non-local", "mobilenet", "flow"],
 )
 def test_export_then_import_is_exact(model, suffix, tmp_path):
-    variables = drawn(model)
+    variables = drawn(functools.partial(initialize, model))
     export_checkpoint(variables, model, tmp_path / f"file{suffix}", meta={"epoch": 3})
     again, report = import_checkpoint(tmp_path / f"file{suffix}", model, strict=True)
     assert report.loaded == len(jax.tree.leaves(variables)) and not report.notes
@@ -112,7 +106,7 @@ def exported(tmp_path, model, change):
     """An exported file of `model`, after `change` of its tensors."""
     from actjax.models.importing import read_tensors
 
-    variables = drawn(model)
+    variables = drawn(functools.partial(initialize, model))
     export_checkpoint(variables, model, tmp_path / "file.pth")
     tensors = read_tensors(tmp_path / "file.pth")
     change(tensors)

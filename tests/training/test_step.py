@@ -5,6 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
+from drawn import drawn
 
 from actjax.models import TSM
 from actjax.tasks import recognition
@@ -21,16 +22,23 @@ def batch_of(number, size=8):
     return {"video": video, "label": rng.integers(0, 4, size).astype(np.int32)}
 
 
-def start_of(task, **extras):
-    """The state before the first step, on one device."""
-    return jax.jit(functools.partial(step.create_state, seed=0, init=task.init, tx=optimizer, **extras))()
+VARIABLES = drawn(TASK.init)  # those of all networks below, which differ in no shape
+
+
+def create_of(**extras):
+    """() -> the state before the first step."""
+    return functools.partial(step.create_state, seed=0, init=lambda key: VARIABLES, tx=optimizer, **extras)
+
+
+def start_of(**extras):
+    return jax.jit(create_of(**extras))()
 
 
 def run(num_devices, *, bn="global", steps=5, task=TASK, scale_loss=False, **choices):
     mesh = devices.make_mesh(num_devices)
     everywhere = devices.replicate(mesh)
     extras = dict(scale_loss=scale_loss, ema="ema" in choices)
-    create = functools.partial(step.create_state, seed=0, init=task.init, tx=optimizer, **extras)
+    create = create_of(**extras)
     state = jax.jit(create, out_shardings=everywhere)()
     update = jax.jit(
         functools.partial(step.update, loss=task.loss, tx=optimizer, schedule=schedule, mesh=mesh, bn=bn, **choices),
@@ -59,7 +67,7 @@ def test_batch_norm_per_device_is_that_of_each_share():
     """Against eight one-clip batches through the same model, their losses and gradients averaged by hand."""
     task = recognition(TSM(num_classes=4, depth=10, width=8, small_input=True, dropout=0.0), average_clips="prob")
     losses, state = run(8, bn="device", steps=1, task=task)
-    start = start_of(task)
+    start = start_of()
     params, batch = start.variables["params"], batch_of(0)
 
     def share(params, rows):
@@ -108,7 +116,7 @@ def test_statistics_pass_from_part_to_part():
     """Four parts of two clips update the running statistics as four steps of two clips do."""
     task = recognition(TSM(num_classes=4, depth=10, width=8, small_input=True, dropout=0.0), average_clips="prob")
     _, state = run(1, steps=1, task=task, accumulate=4)
-    start = start_of(task)
+    start = start_of()
     variables, batch = start.variables, batch_of(0)
     statistics = jax.jit(lambda variables, rows: task.loss(variables, rows, jax.random.key(0))[1])
     for part in range(4):
@@ -119,7 +127,7 @@ def test_statistics_pass_from_part_to_part():
 
 def test_moving_average_follows_the_variables():
     """Against the rule written out; in the first steps the decay is less."""
-    state = start_of(TASK, ema=True)
+    state = start_of(ema=True)
     choices = dict(tx=optimizer, schedule=schedule, mesh=devices.make_mesh(1), bn="global", ema=0.15)
     update = jax.jit(functools.partial(step.update, loss=TASK.loss, **choices))
     average = state.variables
@@ -139,7 +147,7 @@ def test_float16_trains_and_an_overflow_is_left_out():
     assert state.loss_scale == (2.0**16, 4)
     # A scale far too large: the gradients overflow, nothing moves, the scale is halved.
     mesh = devices.make_mesh(1)
-    start = start_of(task, scale_loss=True)
+    start = start_of(scale_loss=True)
     start = start._replace(loss_scale=step.LossScale(np.float32(2.0**120), np.int32(7)))
     choices = dict(loss=task.loss, tx=optimizer, schedule=schedule, mesh=mesh, bn="global")
     after, numbers = jax.jit(functools.partial(step.update, **choices))(start, batch_of(0))
@@ -159,7 +167,7 @@ def test_scale_grows_after_enough_good_steps():
 def test_what_is_frozen_stays_and_counts_in_no_norm():
     model = TSM(num_classes=4, depth=10, width=8, small_input=True, dropout=0.0, frozen_stages=2)
     task = recognition(model, average_clips="prob")
-    start = start_of(task)
+    start = start_of()
     rules = (*frozen_rules(model.freezing.patterns()), *tsm_rules())
     groups = param_groups(start.variables["params"], rules)
     tx = functools.partial(sgd, schedule=schedule, weight_decay=1e-4, rules=rules)
