@@ -73,7 +73,7 @@ def import_checkpoint(
         that is not finite; with `strict` also what does not fit.
     """
     tensors = read_tensors(path)
-    start = functools.partial(initialize, model, jax.random.key(seed))
+    start = functools.partial(initialize, model, key=jax.random.key(seed))
     ours = _by_place(jax.eval_shape(start))
     try:
         layout, places = translate(tensors)

@@ -171,7 +171,7 @@ class TSM(_Recognizer):
             raise ValueError(f"TSM: non_local={self.non_local}; needs one number for each block of {self._blocks()}")
 
 
-def initialize(model: _Recognizer, key) -> dict:
+def initialize(model: _Recognizer, *, key) -> dict:
     """The variables of a recogniser before training, "params" and "batch_stats"; also under `jax.jit`."""
     clip = jnp.zeros((1, getattr(model, "num_segments", None) or 2, 32, 32, model.in_channels))
     return model.init(key, clip, train=False)

@@ -88,7 +88,7 @@ def recognition(
             "confusion_matrix": _counts(scores.argmax(1), labels, scores.shape[1]),
         }
 
-    return Task(functools.partial(initialize, model), loss, predict, score)
+    return Task(lambda key: initialize(model, key=key), loss, predict, score)
 
 
 def _by_view(apply: Callable, video, clips_at_once: int):

@@ -293,7 +293,7 @@ def test_frozen_layers_are_the_reference_s(setting):
     if modes.startswith("frozen"):
         options["frozen_stages"] = int(modes.removeprefix("frozen"))
     model = TSM_(num_classes=3, depth=int(depth[1:]), width=8, **options)
-    shapes = jax.eval_shape(functools.partial(initialize, model), jax.random.key(0))
+    shapes = jax.eval_shape(lambda key: initialize(model, key=key), jax.random.key(0))
     groups = param_groups(shapes["params"], rules_of(model))
     assert len(groups.members.get("frozen", ())) == expected["frozen_params"]
     ones = jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), shapes)

@@ -61,7 +61,7 @@ def test_imported_files_give_the_reference_s_logits(name, tmp_path):
 @pytest.mark.parametrize("name", MODELS)
 def test_names_of_every_model_are_the_reference_s_both_ways(name):
     names = [entry["key"] for entry in manifest(name)["tensors"]]
-    shapes = jax.eval_shape(functools.partial(initialize, MODELS[name]), jax.random.key(0))
+    shapes = jax.eval_shape(lambda key: initialize(MODELS[name], key=key), jax.random.key(0))
     ours = {"/".join(key.key for key in path[1:]) for path, _ in jax.tree_util.tree_leaves_with_path(shapes)}
     assert {mmaction_name(path, MODELS[name]) for path in ours} == {n for n in names if "num_batches" not in n}
     assert {path for path in translate(names).paths.values() if path} == ours
@@ -80,7 +80,7 @@ def test_names_of_every_model_are_the_reference_s_both_ways(name):
     ids=["plain", "block-pool", "non-local", "mobilenet", "flow"],
 )
 def test_export_then_import_is_exact(model, suffix, tmp_path):
-    variables = drawn(functools.partial(initialize, model))
+    variables = drawn(lambda key: initialize(model, key=key))
     export_checkpoint(variables, model, tmp_path / f"file{suffix}", meta={"epoch": 3})
     again, report = import_checkpoint(tmp_path / f"file{suffix}", model, strict=True)
     assert report.loaded == len(jax.tree.leaves(variables)) and not report.notes
@@ -106,7 +106,7 @@ def exported(tmp_path, model, change):
     """An exported file of `model`, after `change` of its tensors."""
     from actjax.models.importing import read_tensors
 
-    variables = drawn(functools.partial(initialize, model))
+    variables = drawn(lambda key: initialize(model, key=key))
     export_checkpoint(variables, model, tmp_path / "file.pth")
     tensors = read_tensors(tmp_path / "file.pth")
     change(tensors)

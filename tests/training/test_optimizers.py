@@ -79,7 +79,7 @@ def test_param_groups_refuse():
 )
 def test_layerwise_learning_rates_fall_towards_the_stem(model, stages):
     """Every parameter has a group, factors are powers, scales and biases do not decay."""
-    shapes = jax.eval_shape(lambda: initialize(model, jax.random.key(0)))["params"]
+    shapes = jax.eval_shape(lambda: initialize(model, key=jax.random.key(0)))["params"]
     groups = param_groups(shapes, layerwise_rules(factor=0.5, stages=stages))
     rate = {rule.group: (rule.lr_mult, rule.decay_mult) for rule in groups.rules}
     assert rate["head_weight"] == (1, 1) and rate["stem_weight"] == (0.5 ** (stages + 1), 1)
