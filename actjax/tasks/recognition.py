@@ -1,6 +1,5 @@
 """Action recognition: classes of a video. Shapes: b videos, v views, t frames, h w pixels, c channels, k classes."""
 
-import functools
 from collections.abc import Callable
 
 import flax.linen as nn

@@ -14,13 +14,13 @@ from actjax.tasks import recognition
 from actjax.training import devices, step, tsm_optimizer
 
 pytestmark = pytest.mark.slow
-LR, STEPS, CLASSES = 1e-4, 20, 10
+LR, STEPS, CLASSES = 2e-5, 20, 10
 
 
 def batch(number):
     rng = np.random.default_rng(number % 4)
-    video = rng.integers(0, 256, (2, 8, 64, 64, 3), dtype=np.uint8)
-    return video, rng.integers(0, CLASSES, 2, dtype=np.int32)
+    video = rng.integers(0, 256, (4, 8, 64, 64, 3), dtype=np.uint8)
+    return video, rng.integers(0, CLASSES, 4, dtype=np.int32)
 
 
 def losses_of_actjax(model, variables):
