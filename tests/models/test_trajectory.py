@@ -14,7 +14,7 @@ from actjax.tasks import recognition
 from actjax.training import devices, step, tsm_optimizer
 
 pytestmark = pytest.mark.slow
-LR, STEPS, CLASSES = 2e-5, 20, 10
+LR, STEPS, CLASSES = 1e-5, 20, 10
 
 
 def batch(number):
