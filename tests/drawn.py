@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 
-def drawn(init):
+def drawn(init, *, classifier_std=0.001):
     """What `init(key)` would give, in shape and about in scale: He's for kernels, small for the classifier."""
     rng = np.random.default_rng(0)
 
@@ -14,7 +14,7 @@ def drawn(init):
             return np.ones(leaf.shape, np.float32)
         if names[-1] in ("bias", "mean"):
             return np.zeros(leaf.shape, np.float32)
-        std = 0.001 if "fc_cls" in names else np.sqrt(2 / (leaf.shape[-1] * np.prod(leaf.shape[:-2])))
+        std = classifier_std if "fc_cls" in names else np.sqrt(2 / (leaf.shape[-1] * np.prod(leaf.shape[:-2])))
         return (std * rng.normal(size=leaf.shape)).astype(np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(init, jax.random.key(0)))

@@ -108,6 +108,7 @@ def test_arguments_of_recipes(root):
     assert load(root, name).load_from.path.endswith("resnet50-19c8e357.pth")
     assert "load_from" not in load(root, name, "scratch")
     assert load(root, name, "prepared=folder").data.to_dict() == dict(name="prepared", folder="folder")
+    assert build(load(root, name, "prepared=folder")).protocol.clip_shape[1] == 8
     with pytest.raises(ValueError, match="did you mean 'scratch'"):
         load(root, name, "scrach")
     with pytest.raises(FileNotFoundError, match=r"load_from.path=.*resnet50-19c8e357.pth does not exist; docs/model"):

@@ -1,5 +1,6 @@
 """Result files: segments in the form of ActivityNet 1.3, scores and labels of recognition."""
 
+import collections
 import gzip
 import json
 import pathlib
@@ -99,7 +100,8 @@ def load_scores(path, names: list[str]) -> np.ndarray:
     """
     suffix = pathlib.Path(path).suffix
     if suffix == ".npz":
-        content = dict(zip(_stems(load_dump(path)["name"], path), load_dump(path)["scores"], strict=True))
+        dump = load_dump(path)
+        content = dict(zip(_stems(dump["name"], path), dump["scores"], strict=True))
         names = _stems(names, "the ground truth")
     else:
         content = np.load(path, allow_pickle=False) if suffix == ".npy" else read_json(path)
@@ -143,8 +145,8 @@ def _stems(names, where) -> list[str]:
       ValueError: two videos would be one.
     """
     stems = [pathlib.PurePath(str(name)).name.split(".")[0] for name in names]
-    if len(set(stems)) < len(stems):
-        twice = next(stem for stem in stems if stems.count(stem) > 1)
+    twice, times = collections.Counter(stems).most_common(1)[0]
+    if times > 1:
         raise ValueError(f"{where}: {twice!r} names several videos, so that scores cannot be told apart by file names")
     return stems
 

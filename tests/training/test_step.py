@@ -22,7 +22,7 @@ def batch_of(number, size=8):
     return {"video": video, "label": rng.integers(0, 4, size).astype(np.int32)}
 
 
-VARIABLES = drawn(TASK.init)  # those of all networks below, which differ in no shape
+VARIABLES = drawn(TASK.init, classifier_std=0.003)  # those of all networks below, which differ in no shape
 
 
 def create_of(**extras):
@@ -87,7 +87,7 @@ def test_batch_norm_per_device_is_that_of_each_share():
 
 
 def test_global_and_device_statistics_differ():
-    assert abs(run(8, bn="global", steps=1)[0][0] - run(8, bn="device", steps=1)[0][0]) > 1e-5
+    assert abs(run(8, bn="global", steps=1)[0][0] - run(8, bn="device", steps=1)[0][0]) > 1e-4
 
 
 def test_same_seed_same_bits_and_dropout_changes_with_the_step():
