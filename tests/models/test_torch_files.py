@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from actjax.models import torch_files
+from actjax.models import unpickling
 from actjax.models.torch_files import MAGIC, PROTOCOL, load_torch, save_torch
 
 DTYPES = [np.float64, np.float32, np.float16, np.int64, np.int32, np.int16, np.int8, np.uint8, np.bool_]
@@ -171,6 +171,14 @@ def test_parameters_and_sizes(torch, through):
     same(through(value), {"p": np.ones((2, 2), np.float32), "size": (2, 3), "none": ()})
 
 
+def test_scores_of_numpy_in_meta(through):
+    """MMAction2's own checkpoints hold the best score as NumPy gave it."""
+    score = np.float64(0.7025)
+    meta = {"hook_msgs": {"best_score": score, "epoch": np.int64(-3)}, "more": [np.float32(0.5), np.bool_(True)]}
+    found = through({"meta": meta})["meta"]
+    same(found, {"hook_msgs": {"best_score": 0.7025, "epoch": -3}, "more": [0.5, True]})
+
+
 def test_state_of_an_optimizer(torch, through):
     model = torch.nn.Linear(3, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -289,6 +297,11 @@ BY_HAND = {
     "marks": (b"](K\x01K\x020K\x03e(K\x07K\x081.", [1, 3]),
     "repeated": (b"]K\x01a2\x86.", ([1], [1])),
     "numbers": (pickle.dumps([1, 300, 70000, 2**80, 1.5], 2), [1, 300, 70000, 2**80, 1.5]),
+    "number of NumPy 1": (
+        b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(U\x02f8K\x00K\x01tR(K\x03U\x01<NNNJ\xff\xff\xff\xff"
+        b"J\xff\xff\xff\xffK\x00tbc_codecs\nencode\n(X\x08\x00\x00\x0012345678X\x06\x00\x00\x00latin1tRtR.",
+        np.frombuffer(b"12345678", "<f8")[0].item(),
+    ),
     "frames": (pickle.dumps({"a": (1, [2, "x" * 300, b"y" * 300])}, 5), {"a": (1, [2, "x" * 300, b"y" * 300])}),
 }
 
@@ -356,6 +369,10 @@ def test_the_attacks_would_work(tmp_path):
         assert marker.exists(), name
 
 
+STATE = b"(K\x03" + text("<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t"
+F8 = b"cnumpy\ndtype\n" + text("f8") + b"\x89\x88\x87R" + STATE + b"b"
+BYTES = b"c_codecs\nencode\n" + text("12345678") + text("latin1") + b"\x86R"
+NUMBER = b"cnumpy.core.multiarray\nscalar\n" + F8 + BYTES + b"\x86R"
 HOOKS = b"ccollections\nOrderedDict\n)R"
 V2 = tensor()[:-2].replace(b"_rebuild_tensor", b"_rebuild_tensor_v2") + b"\x89" + HOOKS
 PICKLES = {
@@ -388,6 +405,17 @@ PICKLES = {
     "attributes of a tensor": (tensor() + b"}b.", "attributes to what is no ordered dict"),
     "attributes of a dict": (b"}}b.", "attributes to what is no ordered dict"),
     "attributes of nothing": (b"}b.", "attributes to what is no ordered dict"),
+    # Numbers of NumPy.
+    "type as a value": (F8 + b".", "it holds `f8`, which is neither"),
+    "array of objects": (F8.replace(b"f8", b"O8") + b".", "it holds `a NumPy value of type O8`"),
+    "big-endian number": (NUMBER.replace(b"<", b">") + b".", "not little-endian"),
+    "state of a type": (F8.replace(STATE, b"N") + b".", "not little-endian"),
+    "cut number": (
+        NUMBER.replace(b"12345678", b"1234567").replace(b"\x08\x00\x00\x00", b"\x07\x00\x00\x00"),
+        "7 bytes",
+    ),
+    "number of a text": (b"cnumpy.core.multiarray\nscalar\n" + text("f8") + text("a") + b"\x86R.", "wrong arguments"),
+    "array": (b"cnumpy.core.multiarray\n_reconstruct\n.", "it holds `numpy.core.multiarray._reconstruct`"),
     # Tensors and storages.
     "beyond the end": (tensor((2, 3), (4, 1)) + b".", "size .2, 3., stride .4, 1. and offset 0 in a storage of 6"),
     "offset beyond the end": (tensor((1,), (1,), 6) + b".", "offset 6 in a storage of 6 elements"),
@@ -454,7 +482,7 @@ UNFOLDING = {
 
 @pytest.mark.parametrize("name", UNFOLDING)
 def test_small_files_do_not_grow(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(torch_files, "MOST_VALUES", 1000)
+    monkeypatch.setattr(unpickling, "MOST_VALUES", 1000)
     (tmp_path / "a.pth").write_bytes(zipped(UNFOLDING[name]))
     with pytest.raises(ValueError, match="unfolds to more than 1000 values"):
         load_torch(tmp_path / "a.pth")
@@ -544,7 +572,7 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
     elif kind == 4:
         data[start:start] = data[start:end]
     else:
-        data[start:start] = rng.choice([op.code for op in torch_files.pickletools.opcodes]).encode("latin-1")
+        data[start:start] = rng.choice([op.code for op in unpickling.pickletools.opcodes]).encode("latin-1")
     return bytes(data)
 
 
