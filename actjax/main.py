@@ -13,6 +13,7 @@ import json
 import logging
 import pathlib
 import time
+import traceback
 
 from absl import app, flags
 from absl import logging as absl_logging
@@ -257,11 +258,21 @@ def _parse_flags(argv: list[str]) -> list[str]:
     """The flags as absl parses them; ml_collections raises these for a config file or an override that is wrong."""
     try:
         return flags.FLAGS(argv)
-    except (flags.Error, KeyError, AttributeError, ValueError, TypeError, OSError) as error:
-        text = str(error).strip()
-        if "Traceback" in text:  # of the config file, quoted in the message
-            text = text.splitlines()[-1]
-        raise SystemExit(f"error: {text}") from error
+    except (KeyError, AttributeError) as error:
+        if "ml_collections" not in traceback.extract_tb(error.__traceback__)[-1].filename:
+            raise  # out of the config file itself
+        inner = error.args[0]
+        what, *near = str(inner.args[0] if isinstance(inner, Exception) else inner).splitlines()
+        what += ": no such key in the config, and only its keys can be overridden." if what.startswith("'") else ""
+        raise SystemExit(" ".join([f"error: --config: {what}", *near])) from error
+    except (flags.Error, ValueError, TypeError, OSError) as error:
+        raise SystemExit(f"error: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What it says; of a config file that did not load, and is quoted with all that was tried, the last line."""
+    text = str(error).strip()
+    return text.splitlines()[-1].strip() if "Traceback" in text or "Failed loading config" in text else text
 
 
 def _workdir() -> pathlib.Path:
@@ -279,7 +290,10 @@ def _workdir() -> pathlib.Path:
 def _config(workdir: pathlib.Path) -> config_dict.ConfigDict:
     """The config of `--config`, or the one that the run in `workdir` was trained with."""
     if _CONFIG.value is not None:
-        return _CONFIG.value
+        try:
+            return _CONFIG.value.copy_and_resolve_references()
+        except OSError as error:  # of a file that did not load ml_collections tells whoever uses the config
+            raise SystemExit(f"error: {_reason(error)}") from error
     saved = workdir / "config.json"
     if _MODE.value not in _OF_A_RUN and not saved.exists():
         raise SystemExit("error: --config=FILE is missing")

@@ -7,6 +7,7 @@ of all 8 GPUs.
 import copy
 
 import ml_collections
+from ml_collections.config_dict import placeholder
 
 from actjax.config import parse_arg
 
@@ -91,7 +92,15 @@ def tsm(
       test: sample, view and clips_at_once of the published test; None: that of the validation.
       model: attributes beyond those of ResNet-50.
     """
-    attributes = dict(name="TSM", depth=50, shift_div=8, dropout=0.5, init_std=0.001) | (model or {})
+    attributes = dict(
+        name="TSM",
+        depth=50,
+        shift_div=8,
+        shift_place="blockres",
+        num_segments=placeholder(int),
+        dropout=0.5,
+        init_std=0.001,
+    ) | (model or {})
     if attributes.get("arch") == "mobilenet_v2":
         del attributes["depth"]
     return _recipe(
@@ -143,9 +152,11 @@ def _recipe(
 ) -> ml_collections.ConfigDict:
     """All sections.
 
-    Arguments of every recipe: `prepared=FOLDER`, what `--mode=prepare` wrote; `scratch`: nothing from ImageNet.
+    Arguments of every recipe: `prepared=FOLDER`, what `--mode=prepare` wrote; `scratch`: nothing from ImageNet; `flow`:
+    optical flow in place of RGB. What stands here with its default is there to be overridden on the command line,
+    which takes no key that a config lacks.
     """
-    arg = parse_arg(arg, prepared="", scratch=False)
+    arg = parse_arg(arg, prepared="", scratch=False, flow=False)
     # File with one name per line; "" numbers the classes.
     lists = DATA[data] | dict(class_names="")
     reading = dict(fused=True) | (dict(backend="decord") if lists["name"] == "videos" else {})
@@ -153,8 +164,16 @@ def _recipe(
         task="recognition",
         data=dict(name="prepared", folder=arg.prepared) if arg.prepared else lists,
         loader=dict(num_workers=8, timeout=30.0, max_broken=0.05),
-        model=dict(num_classes=CLASSES[data], dtype="float32", **model),
-        load_from=dict(path=IMAGENET[model.get("arch") or model["depth"]]),
+        model=dict(
+            num_classes=CLASSES[data],
+            frozen_stages=-1,
+            norm_eval=False,
+            partial_bn=False,
+            dtype="float32",
+            **model,
+        ),
+        load_from=dict(path=IMAGENET[model.get("arch") or model["depth"]], inflate_stem=False, strict=False),
+        loss=dict(label_smoothing=0.0),
         train=dict(
             sample=train_sample,
             view=dict(
@@ -187,6 +206,8 @@ def _recipe(
             eval_batch_size=8 if test else batch_size,
             # Statistics per device, as the published numbers were made: 8 devices.
             bn="device",
+            accumulate=1,
+            ema=placeholder(float),
             log_every=20,
             eval_every=5.0,
             save_every=2000,
@@ -197,4 +218,20 @@ def _recipe(
     if arg.scratch:
         del sections["load_from"]
     # Sections that share a value (`sample` of train and eval) get one each: an override changes only its own.
-    return ml_collections.ConfigDict({name: copy.deepcopy(value) for name, value in sections.items() if value})
+    sections = {name: copy.deepcopy(value) for name, value in sections.items() if value}
+    return ml_collections.ConfigDict(_of_flow(sections) if arg.flow else sections)
+
+
+def _of_flow(sections: dict) -> dict:
+    """The same recipe for x and y pictures of optical flow: a frame is five adjacent pairs, ten channels."""
+    if sections["data"]["name"] == "videos":
+        raise ValueError("config argument 'flow': video files hold no flow; choose a recipe of rawframes, or prepared=")
+    if sections["data"]["name"] == "rawframes":
+        sections["data"] |= dict(modality="Flow", filename_tmpl="{}_{:05d}.jpg")
+    sections["model"] |= dict(mean=(128.0,), std=(128.0,))
+    for name in {"train", "eval", "test"} & set(sections):
+        sections[name] |= dict(modality="Flow", stack=5)
+        sections[name]["sample"]["clip_len"] = 5
+    if "load_from" in sections:
+        sections["load_from"]["inflate_stem"] = True
+    return sections

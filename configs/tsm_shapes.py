@@ -6,6 +6,7 @@ python -m actjax.main --config=configs/tsm_shapes.py --workdir=runs/tsm_shapes
 """
 
 import ml_collections
+from ml_collections.config_dict import placeholder
 
 from actjax.config import parse_arg
 
@@ -26,6 +27,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
                 small_input=True,
                 dropout=0.0,
                 init_std=0.01,
+                dtype="float32",
             ),
             train=dict(
                 sample=sample,
@@ -46,7 +48,17 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
                 warmup_epochs=1.0,
             ),
             run=dict(
-                epochs=8.0, batch_size=16, bn="global", log_every=20, eval_every=2.0, save_every=200, best="top1_acc"
+                seed=0,
+                epochs=8.0,
+                batch_size=16,
+                bn="global",
+                accumulate=1,
+                ema=placeholder(float),
+                log_every=20,
+                eval_every=2.0,
+                save_every=200,
+                keep=2,
+                best="top1_acc",
             ),
         )
     )

@@ -115,6 +115,15 @@ def test_arguments_of_recipes(root):
         build(load(root, name)).load_from()
 
 
+@pytest.mark.parametrize("name", ["tsn_r50_1x1x3_100e_kinetics400_rgb", "tsm_r50_dense_1x1x8_100e_kinetics400_rgb"])
+def test_recipe_for_flow_builds(root, name):
+    """Ten channels in every protocol, one view after the other as for RGB."""
+    experiment, rgb = build(load(root, name, "flow")), build(load(root, name))
+    assert experiment.model.in_channels == 10
+    for flow, plain in ((experiment.train_protocol, rgb.train_protocol), (experiment.test.protocol, rgb.test.protocol)):
+        assert flow.clip_shape == (*plain.clip_shape[:-1], 10)
+
+
 @pytest.mark.parametrize("arg", [None, "tsn"])
 def test_sample_config_builds(root, arg):
     assert build(load(root, "tsm_shapes", arg)).protocol.clip_shape[1] == 8

@@ -185,6 +185,16 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
         (["--mode=eval", "--workdir=docs"], "no --config, and no docs/config.json"),
         (["--mode=predict", "--workdir=nowhere"], "needs --video"),
         (["--config=configs/tsm_shapes.py", "--config.train.view.siz=3"], 'Did you mean "size"'),
+        (
+            ["--config=configs/tsm_shapes.py", "--config.run.emma=0.9"],
+            "'emma': no such key in the config, .*Did you mean .ema.",
+        ),
+        (
+            ["--config=configs/tsm_shapes.py", "--config.optim.nesterov=True"],
+            "'nesterov': no such key in the config, and only its keys",
+        ),
+        (["--config=configs/tsm_shape.py"], r"^error: .*No such file or directory: 'configs/tsm_shape.py'$"),
+        (["--config=configs/tsm_shape.py", "--config.run.epochs=1"], "^error: .*No such file or directory"),
         (["--config=configs/tsm_shapes.py:tms"], "'tms' is unknown; did you mean 'tsn'"),
         (["--config=configs/tsm_shapes.py", "--config.model.name=TMS"], "model.name='TMS' is unknown; did you mean"),
         (

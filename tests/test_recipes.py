@@ -71,6 +71,36 @@ def test_training_follows_the_name(name):
     assert config.model.get("temporal_pool", False) == ("temporal_pool" in name)
 
 
+def has(config, key: str) -> bool:
+    """Whether the command line can override `key`."""
+    for part in key.split("."):
+        if part not in config:
+            return False
+        config = config[part]
+    return True
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("tsm")])
+def test_overrides_that_are_told_can_be_made(name):
+    texts = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "configs" / f"{name}.py"]
+    told = {key for text in texts for key in re.findall(r"--config\.([a-z_.]+)=", text.read_text())}
+    assert {"model.num_segments", "run.ema", "data.val"} <= told
+    config = CONFIGS[name]()
+    assert [key for key in sorted(told) if not has(config, key)] == []
+
+
+def test_a_recipe_for_flow():
+    config = CONFIGS["tsn_r50_1x1x3_100e_kinetics400_rgb"]("flow")
+    for section in (config.train, config.eval, config.test):
+        assert (section.modality, section.stack, section.sample.clip_len) == ("Flow", 5, 5)
+    assert (config.data.modality, config.data.filename_tmpl) == ("Flow", "{}_{:05d}.jpg")
+    assert config.load_from.inflate_stem and config.model.mean == config.model.std == (128.0,)
+    prepared = CONFIGS["tsn_r50_1x1x3_100e_kinetics400_rgb"]("flow,scratch,prepared=folder")
+    assert prepared.data.to_dict() == dict(name="prepared", folder="folder") and "load_from" not in prepared
+    with pytest.raises(ValueError, match="'flow': video files hold no flow"):
+        CONFIGS["tsm_r50_video_1x1x8_50e_kinetics400_rgb"]("flow")
+
+
 def test_override_of_one_section_leaves_the_others():
     config = CONFIGS["tsm_r50_1x1x16_50e_kinetics400_rgb"]()
     config.train.sample.num_clips, config.eval.view.size = 4, 112
