@@ -1,7 +1,11 @@
 """Variables of a network, drawn by NumPy: compiling an initialisation takes seconds, even of a small net."""
 
+import functools
+
 import jax
 import numpy as np
+
+from actjax.models import initialize
 
 
 def drawn(init, *, classifier_std=0.001):
@@ -18,3 +22,13 @@ def drawn(init, *, classifier_std=0.001):
         return (std * rng.normal(size=leaf.shape)).astype(np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(init, jax.random.key(0)))
+
+
+def drawn_variables(model):
+    """Of a recogniser."""
+    return drawn(lambda key: initialize(model, key=key))
+
+
+def jitted(model, **options):
+    """`model.apply`, compiled: a few operations one by one take longer."""
+    return jax.jit(functools.partial(model.apply, **options))

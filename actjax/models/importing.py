@@ -89,9 +89,9 @@ def import_checkpoint(
     report = _report(path, layout, wanted, fit, ours)
     if strict and (report.missing or report.extra or report.misshaped):
         raise ValueError(str(report))
-    values = fit.values
-    if len(values) < len(ours):
-        values = {place: np.asarray(value) for place, value in _by_place(jax.jit(start)()).items()} | values
+    # Compiled, what is not asked for is not computed.
+    anew = jax.jit(lambda: {place: value for place, value in _by_place(start()).items() if place not in fit.values})
+    values = fit.values | jax.tree.map(np.asarray, anew() if len(fit.values) < len(ours) else {})
     collection = lambda place: "batch_stats" if place.endswith(("/mean", "/var")) else "params"
     return Imported(unflatten_dict({f"{collection(place)}/{place}": values[place] for place in ours}, sep="/"), report)
 

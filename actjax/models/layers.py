@@ -17,9 +17,10 @@ kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 class Conv(nn.Module):
     """2-d convolution, `[n, h, w, c] -> [n, h', w', features]`, padded by kernel // 2 on every side.
 
-    `groups`: parts of the channels that do not see each other. A 1x1 kernel is written as the matrix product it is,
-    over rows of pixels: on CPU XLA then runs it 2 to 4 times faster, backward without transposing activations; on GPU
-    it is the same matrix product either way.
+    `groups`: parts of the channels that do not see each other. What XLA runs slowly on CPU is written out. A 1x1 kernel
+    is the matrix product it is, over rows of pixels: 2 to 4 times faster, and on a GPU the same product either way. So
+    is a kernel on a map no larger than itself, over rows of all it covers: up to 100 times. A kernel per channel is a
+    sum of shifted products, which fuse: 10 to 50 times.
     """
 
     features: int
@@ -39,9 +40,13 @@ class Conv(nn.Module):
         return y
 
     def convolve(self, x, kernel):
-        if self.kernel == self.groups == 1:
-            x = x[:, :: self.stride, :: self.stride]
-            return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:-1], self.features)
+        if self.groups == x.shape[-1] == self.features:
+            parts = zip(windows(x, self.kernel, self.stride), kernel.reshape(-1, self.features), strict=True)
+            return sum(part.astype(jnp.float32) * weights for part, weights in parts).astype(self.dtype)
+        if self.groups == 1 and (self.kernel == 1 or min(x.shape[1:3]) <= self.stride * (self.kernel - 1)):
+            rows = jnp.concatenate(windows(x, self.kernel, self.stride), axis=-1)
+            y = rows.reshape(-1, rows.shape[-1]) @ kernel.reshape(-1, self.features)
+            return y.reshape(*rows.shape[:-1], self.features)
         return lax.conv_general_dilated(
             x,
             kernel,
@@ -50,6 +55,17 @@ class Conv(nn.Module):
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
             feature_group_count=self.groups,
         )
+
+
+def windows(x, kernel: int, stride: int, *, fill: float = 0.0) -> list:
+    """What lies under each place of a kernel, row by row: kernel^2 arrays `[n, ceil(h / stride), ceil(w / stride), c]`.
+
+    `x`, `[n, h, w, c]`, is padded by kernel // 2 on every side with `fill`.
+    """
+    ends = [(size - 1) // stride * stride + 1 for size in x.shape[1:3]]
+    sides = (kernel // 2,) * 2
+    x = jnp.pad(x, ((0, 0), sides, sides, (0, 0)), constant_values=fill)
+    return [x[:, i : i + ends[0] : stride, j : j + ends[1] : stride] for i in range(kernel) for j in range(kernel)]
 
 
 def largest(parts: Sequence):
@@ -62,11 +78,7 @@ def largest(parts: Sequence):
 
 def max_pool(x):
     """3x3 maximum at stride 2, padded by 1, `[n, h, w, c] -> [n, ceil(h / 2), ceil(w / 2), c]`."""
-    height, width = (x.shape[1] + 1) // 2, (x.shape[2] + 1) // 2
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
-    return largest(
-        [padded[:, i : i + 2 * height - 1 : 2, j : j + 2 * width - 1 : 2] for i in range(3) for j in range(3)]
-    )
+    return largest(windows(x, 3, 2, fill=-jnp.inf))
 
 
 class BatchNorm(nn.Module):

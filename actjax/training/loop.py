@@ -170,12 +170,12 @@ def _creator(task, optimizer: Optimizer, settings: Settings, schedule: Callable)
 
 def start(create: Callable, everywhere, initial: Callable[[], dict] | None) -> step.State:
     """What `create` gives, with the variables of `initial`, if given, in place of its own."""
-    state = jax.jit(create, out_shardings=everywhere)()
     if initial is None:
-        return state
-    variables = initial()
-    ema = devices.put(variables, everywhere) if state.ema else ()
-    return state._replace(variables=devices.put(variables, everywhere), ema=ema)
+        return jax.jit(create, out_shardings=everywhere)()
+    variables = lambda: devices.put(initial(), everywhere)
+    rest = lambda: create()._replace(variables=(), ema=())  # compiled, what is not asked for is not computed
+    state = jax.jit(rest, out_shardings=everywhere)()
+    return state._replace(variables=variables(), ema=variables() if jax.eval_shape(create).ema else ())
 
 
 def save_variables(

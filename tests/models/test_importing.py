@@ -7,7 +7,7 @@ import golden_models as g
 import jax
 import numpy as np
 import pytest
-from drawn import drawn
+from drawn import drawn_variables
 from test_golden import MODELS, close
 
 from actjax.models import TSM, TSN, export_checkpoint, import_checkpoint, initialize
@@ -80,7 +80,7 @@ def test_names_of_every_model_are_the_reference_s_both_ways(name):
     ids=["plain", "block-pool", "non-local", "mobilenet", "flow"],
 )
 def test_export_then_import_is_exact(model, suffix, tmp_path):
-    variables = drawn(lambda key: initialize(model, key=key))
+    variables = drawn_variables(model)
     export_checkpoint(variables, model, tmp_path / f"file{suffix}", meta={"epoch": 3})
     again, report = import_checkpoint(tmp_path / f"file{suffix}", model, strict=True)
     assert report.loaded == len(jax.tree.leaves(variables)) and not report.notes
@@ -106,7 +106,7 @@ def exported(tmp_path, model, change):
     """An exported file of `model`, after `change` of its tensors."""
     from actjax.models.importing import read_tensors
 
-    variables = drawn(lambda key: initialize(model, key=key))
+    variables = drawn_variables(model)
     export_checkpoint(variables, model, tmp_path / "file.pth")
     tensors = read_tensors(tmp_path / "file.pth")
     change(tensors)

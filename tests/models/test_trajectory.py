@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 from conftest import ROOT
-from drawn import drawn
+from drawn import drawn_variables
 
-from actjax.models import TSM, export_checkpoint, initialize
+from actjax.models import TSM, export_checkpoint
 from actjax.tasks import recognition
 from actjax.training import devices, step, tsm_optimizer
 
@@ -68,7 +68,7 @@ def losses_of_torch(torch, path, depth):
 def test_losses_are_torch_s_at_every_step(depth, tmp_path):
     torch = pytest.importorskip("torch", reason="torch is the other side of this comparison")
     model = TSM(num_classes=CLASSES, depth=depth, dropout=0.0)
-    variables = drawn(lambda key: initialize(model, key=key))
+    variables = drawn_variables(model)
     export_checkpoint(variables, model, tmp_path / "start.pth")
     ours = losses_of_actjax(model, variables)
     theirs = losses_of_torch(torch, tmp_path / "start.pth", depth)
