@@ -17,6 +17,7 @@ EXTRAS = {
         "matplotlib>=3.9",
         "pillow>=10",
         "pytest>=8",
+        "pytest-xdist>=3.6",
         "ruff>=0.12",
     ],  # fmt: skip
 }

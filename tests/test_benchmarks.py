@@ -33,3 +33,8 @@ def test_train_step(tmp_path):
     pytest.importorskip("torch", reason="torch is the other side of this benchmark")
     output = run("train_step.py", "--batch=1", "--repeats=1", cache=tmp_path)
     assert len(re.findall(r"ratio   torch / actjax = \d", output)) == 2 and "peak" in output
+
+
+def test_convolution(tmp_path):
+    output = run("convolution.py", "--frames=1", "--repeats=1", cache=tmp_path)
+    assert len(re.findall(r"^(?:R50|depthwise).*(?: +\d+\.\d){6}$", output, re.M)) == 12

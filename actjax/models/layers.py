@@ -17,10 +17,10 @@ kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 class Conv(nn.Module):
     """2-d convolution, `[n, h, w, c] -> [n, h', w', features]`, padded by kernel // 2 on every side.
 
-    `groups`: parts of the channels that do not see each other. What XLA runs slowly on CPU is written out. A 1x1 kernel
-    is the matrix product it is, over rows of pixels: 2 to 4 times faster, and on a GPU the same product either way. So
-    is a kernel on a map no larger than itself, over rows of all it covers: up to 100 times. A kernel per channel is a
-    sum of shifted products, which fuse: 10 to 50 times.
+    `groups`: parts of the channels that do not see each other. What XLA runs slowly on CPU is written out: a 1x1 kernel
+    as the matrix product it is, over rows of pixels (on a GPU the same product either way); a kernel that puts out less
+    than its own size, as a matrix product over rows of all it covers; a kernel per channel, as a sum of shifted
+    products, which fuse. Figures: experiments/benchmarks/README.md, convolution.py.
     """
 
     features: int

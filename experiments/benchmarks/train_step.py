@@ -1,6 +1,7 @@
-"""TSM-R50 on 8x224x224 clips: forward and training step, actjax against torch.
+"""TSM-R50 on clips of 8 frames: forward and training step, actjax against torch.
 
     python experiments/benchmarks/train_step.py --batch=2 --dtype=float32
+    python experiments/benchmarks/train_step.py --batch=8 --size=64
     python experiments/benchmarks/train_step.py --batch=32 --dtype=bfloat16      # on a GPU
 
 Each side runs in a process of its own, one after the other, so that neither sees the other's memory. torch runs
@@ -24,9 +25,9 @@ PEAKS = {
     ("H100", "bfloat16"): 989e12, ("H100", "float32"): 495e12,
     ("A100", "bfloat16"): 312e12, ("A100", "float32"): 156e12,
 }  # fmt: skip
-CLIP = (8, 224, 224, 3)
+FRAMES = 8
 # Multiply-adds of one ResNet-50 frame at 224x224, twice; the backward pass costs two forwards.
-FORWARD_FLOPS = 2 * 4.09e9 * CLIP[0]
+FORWARD_FLOPS = 2 * 4.09e9 * FRAMES
 
 
 def time_repeats(call, wait, *, repeats: int) -> float:
@@ -41,7 +42,7 @@ def time_repeats(call, wait, *, repeats: int) -> float:
     return statistics.median(seconds)
 
 
-def run_actjax(batch: int, dtype: str, repeats: int) -> dict:
+def run_actjax(batch: int, size: int, dtype: str, repeats: int) -> dict:
     import functools
 
     import jax
@@ -63,7 +64,7 @@ def run_actjax(batch: int, dtype: str, repeats: int) -> dict:
     )
     predict = jax.jit(task.predict)
     rng = np.random.default_rng(0)
-    clips = rng.integers(0, 256, (batch, 1, *CLIP), dtype=np.uint8)
+    clips = rng.integers(0, 256, (batch, 1, FRAMES, size, size, 3), dtype=np.uint8)
     data = jax.device_put({"video": clips, "label": rng.integers(0, 400, batch, dtype=np.int32)})
     forward = time_repeats(lambda: predict(state.variables, data), jax.block_until_ready, repeats=repeats)
 
@@ -84,7 +85,7 @@ def run_actjax(batch: int, dtype: str, repeats: int) -> dict:
     )
 
 
-def run_torch(batch: int, dtype: str, repeats: int) -> dict:
+def run_torch(batch: int, size: int, dtype: str, repeats: int) -> dict:
     import torch
     from torch_tsm import TorchTSM
 
@@ -97,7 +98,7 @@ def run_torch(batch: int, dtype: str, repeats: int) -> dict:
     parameters = sum(p.numel() for p in model.parameters())
     compiled = torch.compile(model) if gpu else model
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
-    clips = torch.randint(0, 256, (batch, *CLIP), dtype=torch.uint8, device=device)
+    clips = torch.randint(0, 256, (batch, FRAMES, size, size, 3), dtype=torch.uint8, device=device)
     labels = torch.randint(0, 400, (batch,), device=device)
     autocast = lambda: torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16")
     wait = lambda _: torch.cuda.synchronize() if gpu else None
@@ -137,16 +138,17 @@ SIDES = {"actjax": run_actjax, "torch": run_torch}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=2, help="clips per step")
+    parser.add_argument("--size", type=int, default=224, help="height and width of a frame")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--side", choices=sorted(SIDES), help="measure one side and print JSON")
     args = parser.parse_args()
     if args.side:
-        print(json.dumps(SIDES[args.side](args.batch, args.dtype, args.repeats)))
+        print(json.dumps(SIDES[args.side](args.batch, args.size, args.dtype, args.repeats)))
         return
     results = {}
     for side in SIDES:
-        options = [f"--{name}={getattr(args, name)}" for name in ("batch", "dtype", "repeats")]
+        options = [f"--{name}={getattr(args, name)}" for name in ("batch", "size", "dtype", "repeats")]
         done = subprocess.run(
             [sys.executable, __file__, f"--side={side}", *options], stdout=subprocess.PIPE, check=True, timeout=3600
         )
@@ -154,7 +156,8 @@ def main() -> None:
     assert results["actjax"]["parameters"] == results["torch"]["parameters"], "the two sides are not the same net"
     device = results["actjax"]["device"]
     machine = f"{device} ({platform.machine()})"
-    print(f"TSM-R50, {args.batch} clips of 8x224x224, {args.dtype}, on {machine}, {time.strftime('%Y-%m-%d')}")
+    clip = f"{FRAMES}x{args.size}x{args.size}"
+    print(f"TSM-R50, {args.batch} clips of {clip}, {args.dtype}, on {machine}, {time.strftime('%Y-%m-%d')}")
     print(f"{'':10}{'':8}{'ms':>10}{'clips/s':>10}{'of peak':>9}{'memory':>10}")
     measured = max(result["peak"] for result in results.values())
     peak = next((flops for (name, dtype), flops in PEAKS.items() if name in device and dtype == args.dtype), measured)
@@ -162,7 +165,8 @@ def main() -> None:
     for kind, factor in (("forward", 1), ("training", 3)):
         for side, result in results.items():
             seconds = result[kind]
-            share = args.batch * FORWARD_FLOPS * factor / seconds / peak
+            flops = args.batch * FORWARD_FLOPS * (args.size / 224) ** 2 * factor
+            share = flops / seconds / peak
             memory = f"{result['memory'] / 2**30:.1f} GiB"
             print(f"{kind:10}{side:8}{seconds * 1e3:10.1f}{args.batch / seconds:10.2f}{share:9.0%}{memory:>10}")
         print(f"{kind:10}ratio   torch / actjax = {results['torch'][kind] / results['actjax'][kind]:.2f}")
