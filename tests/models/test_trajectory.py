@@ -14,7 +14,7 @@ from actjax.tasks import recognition
 from actjax.training import devices, step, tsm_optimizer
 
 pytestmark = pytest.mark.slow
-LR, STEPS, CLASSES = 1e-5, 20, 10
+STEPS, CLASSES = 20, 10
 
 
 def batch(number):
@@ -23,8 +23,8 @@ def batch(number):
     return video, rng.integers(0, CLASSES, 4, dtype=np.int32)
 
 
-def losses_of_actjax(model, variables):
-    task, schedule = recognition(model, average_clips="prob"), lambda n: LR
+def losses_of_actjax(model, variables, lr):
+    task, schedule = recognition(model, average_clips="prob"), lambda n: lr
     tx = functools.partial(tsm_optimizer, schedule=schedule)
     mesh = devices.make_mesh(1)
     create = functools.partial(step.create_state, seed=0, init=lambda key: variables, tx=tx)
@@ -39,7 +39,7 @@ def losses_of_actjax(model, variables):
     return losses
 
 
-def losses_of_torch(torch, path, depth):
+def losses_of_torch(torch, path, depth, lr):
     spec = importlib.util.spec_from_file_location("torch_tsm", ROOT / "experiments" / "benchmarks" / "torch_tsm.py")
     torch_tsm = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(torch_tsm)
@@ -51,7 +51,7 @@ def losses_of_torch(torch, path, depth):
         head = name.startswith("cls_head")
         key = ((5, 1) if head else (1, 1)) if parameter.ndim > 1 else ((10, 0) if head else (1, 0))
         groups[key].append(parameter)
-    options = [dict(params=p, lr=LR * lr, weight_decay=1e-4 * decay) for (lr, decay), p in groups.items()]
+    options = [dict(params=p, lr=lr * factor, weight_decay=1e-4 * decay) for (factor, decay), p in groups.items()]
     optimizer, losses = torch.optim.SGD(options, momentum=0.9), []
     for number in range(STEPS):
         video, label = batch(number)
@@ -64,13 +64,14 @@ def losses_of_torch(torch, path, depth):
     return losses
 
 
-@pytest.mark.parametrize("depth", [18, 50])
-def test_losses_are_torch_s_at_every_step(depth, tmp_path):
+@pytest.mark.parametrize(("depth", "lr"), [(18, 1e-3), (50, 1e-5)])
+def test_losses_are_torch_s_at_every_step(depth, lr, tmp_path):
+    """At rates that move the losses by a tenth and more; at 1e-4 ResNet-50, on so few frames, amplifies rounding."""
     torch = pytest.importorskip("torch", reason="torch is the other side of this comparison")
     model = TSM(num_classes=CLASSES, depth=depth, dropout=0.0)
     variables = drawn_variables(model)
     export_checkpoint(variables, model, tmp_path / "start.pth")
-    ours = losses_of_actjax(model, variables)
-    theirs = losses_of_torch(torch, tmp_path / "start.pth", depth)
-    assert np.mean(ours[-4:]) < np.mean(ours[:4])  # it learns
+    ours = losses_of_actjax(model, variables, lr)
+    theirs = losses_of_torch(torch, tmp_path / "start.pth", depth, lr)
+    assert np.mean(ours[-4:]) < 0.98 * np.mean(ours[:4])  # it learns
     np.testing.assert_allclose(ours, theirs, rtol=1e-3)

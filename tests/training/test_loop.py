@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 
 from actjax.tasks import Task
-from actjax.training import Data, Optimizer, Settings, checkpoints, evaluate, restore_variables, sgd, train
+from actjax.training import (
+    Data,
+    Optimizer,
+    Settings,
+    checkpoints,
+    evaluate,
+    restore_variables,
+    save_variables,
+    sgd,
+    train,
+)
 from actjax.training.feeding import Feeder
 from actjax.training.reporting import Report
 
@@ -176,3 +186,17 @@ def test_settings_refuse():
     for field in ("epochs", "batch_size", "keep"):
         with pytest.raises(ValueError, match=f"{field}=0"):
             SETTINGS._replace(**{field: 0}).check()
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_given_variables_are_where_training_starts(ema, tmp_path):
+    """As step 0 of a run, and in place of the task's own, with and without a moving average of them."""
+    settings, given = SETTINGS._replace(ema=ema), lambda: {"params": {"w": np.float32(3)}}
+    save_variables(line_task(), optimizer, settings, tmp_path / "saved", given)
+    variables, step = restore_variables(line_task(), optimizer, settings, tmp_path / "saved", "latest")
+    assert (step, variables["params"]["w"]) == (0, 3)
+    with pytest.raises(FileExistsError, match="holds checkpoints already"):
+        save_variables(line_task(), optimizer, settings, tmp_path / "saved", given)
+    for workdir, initial in (("saved", None), ("new", given)):
+        metrics = train(line_task(), line_data(), optimizer, settings, tmp_path / workdir, initial=initial)
+        assert metrics["loss"] < 1e-5  # 3 fits from the start, the task's own 0 does not
