@@ -145,8 +145,8 @@ def _stems(names, where) -> list[str]:
       ValueError: two videos would be one.
     """
     stems = [pathlib.PurePath(str(name)).name.split(".")[0] for name in names]
-    twice, times = collections.Counter(stems).most_common(1)[0]
-    if times > 1:
+    twice = next((stem for stem, times in collections.Counter(stems).items() if times > 1), None)
+    if twice is not None:
         raise ValueError(f"{where}: {twice!r} names several videos, so that scores cannot be told apart by file names")
     return stems
 

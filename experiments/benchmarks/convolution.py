@@ -9,13 +9,13 @@ values, and of the values with both gradients, as a training step needs them.
 import argparse
 import functools
 import platform
-import statistics
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from train_step import time_repeats
 
 from actjax.models.layers import Conv
 
@@ -57,22 +57,13 @@ def with_gradients(convolve):
     return both
 
 
-def median_ms(call, arguments, repeats: int) -> float:
-    jax.block_until_ready(call(*arguments))
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(call(*arguments))
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds) * 1e3
-
-
 def compare(theirs, ours, arguments, repeats: int) -> tuple[float, float]:
     """Milliseconds of both; their results must be near."""
     calls = [jax.jit(theirs), jax.jit(ours)]
     for a, b in zip(*(jax.tree.leaves(call(*arguments)) for call in calls), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * float(jnp.abs(a).max()))
-    return tuple(median_ms(call, arguments, repeats) for call in calls)
+    times = functools.partial(time_repeats, wait=jax.block_until_ready, repeats=repeats)
+    return tuple(1e3 * times(functools.partial(call, *arguments)) for call in calls)
 
 
 def main() -> None:

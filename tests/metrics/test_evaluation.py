@@ -350,3 +350,9 @@ def test_bad_labels_are_named(tmp_path):
 def test_golden_annotation_file_is_read():
     truth = load_activitynet(FOLDER / "anet_val_subset_ann.json")
     assert len(truth.videos) == 320
+
+
+def test_an_empty_score_file_names_what_it_lacks(tmp_path):
+    np.savez(tmp_path / "scores.npz", name=np.array([], str), scores=np.zeros((0, 3)), label=np.zeros(0, np.int64))
+    with pytest.raises(KeyError, match=r"scores.npz: no scores for 1 of 1 videos, 'a' the first"):
+        load_scores(tmp_path / "scores.npz", ["a"])
