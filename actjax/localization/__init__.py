@@ -1,7 +1,9 @@
 """Network outputs -> segments, in NumPy. `actjax.localization.batched` has the jittable forms of what loops."""
 
+from actjax.localization.bmn import boundary_matching_proposals
 from actjax.localization.bsn import generate_bsp_feature, generate_candidate_proposals
-from actjax.localization.nms import grouped_nms, post_processing, soft_nms, temporal_nms
+from actjax.localization.labels import actionness_labels, boundary_labels, inside_video, iou_map
+from actjax.localization.nms import grouped_nms, post_processing, proposal_list, soft_nms, temporal_nms
 from actjax.localization.proposal_file import ground_truth_by_class, load_localize_proposal_file
 from actjax.localization.proposals import bsp_feature, candidate_proposals, match
 from actjax.localization.ssn import (
@@ -15,6 +17,9 @@ from actjax.metrics import eval_ap
 from actjax.segments import temporal_iop, temporal_iou
 
 __all__ = [
+    "actionness_labels",
+    "boundary_labels",
+    "boundary_matching_proposals",
     "bsp_feature",
     "candidate_proposals",
     "eval_ap",
@@ -23,10 +28,13 @@ __all__ = [
     "generate_candidate_proposals",
     "ground_truth_by_class",
     "grouped_nms",
+    "inside_video",
+    "iou_map",
     "load_localize_proposal_file",
     "match",
     "perform_regression",
     "post_processing",
+    "proposal_list",
     "results_to_detections",
     "score_proposals",
     "soft_nms",

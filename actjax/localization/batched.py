@@ -7,10 +7,13 @@ Shapes: b videos, s time steps, k proposals, m ground truths.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from actjax.errors import ShapeError
 from actjax.localization import proposals as pgm
+from actjax.localization.labels import inside_video
 from actjax.localization.nms import decay
+from actjax.localization.proposals import is_candidate
 from actjax.segments import pairs, temporal_iop, temporal_iou
 
 
@@ -59,7 +62,7 @@ def candidate_proposals(start_scores, end_scores, *, peak_threshold: float, max_
     """
     b, s = start_scores.shape
     time = jnp.asarray(pgm.step_times(s), start_scores.dtype)
-    starts, ends = (pgm.is_candidate(curve, peak_threshold) for curve in (start_scores, end_scores))
+    starts, ends = (is_candidate(curve, peak_threshold) for curve in (start_scores, end_scores))
     score = start_scores[:, None, :] * end_scores[:, :, None]  # [b, end, start]
     valid = ends[:, :, None] & starts[:, None, :] & (time < time[:, None])
     # Among equal scores the later pair comes first, top_k takes the earlier: hence reversed.
@@ -72,6 +75,24 @@ def candidate_proposals(start_scores, end_scores, *, peak_threshold: float, max_
     surplus = max(max_proposals - s * s, 0)
     rows = jnp.pad(jnp.where(found[:, :, None], rows, 0), ((0, 0), (0, surplus), (0, 0)))
     return rows, jnp.pad(found, ((0, 0), (0, surplus)))
+
+
+def boundary_matching_proposals(start, end, regression, classification, *, peak_threshold: float = 0.5):
+    """`actjax.localization.boundary_matching_proposals` of many videos -> [b, k, 3], bool [b, k], k = s (s - 1) / 2.
+
+    Args:
+      start, end: [b, s]. regression, classification: [b, s, s]; finite.
+      peak_threshold: as there.
+
+    Rows are start, end, product of the scores, for every cell; the second result says which are proposals.
+    """
+    b, s = start.shape
+    duration, first = np.nonzero(inside_video(s)[1:])
+    last = duration + first + 1
+    found = is_candidate(start, peak_threshold)[:, first] & is_candidate(end, peak_threshold)[:, last]
+    score = start[:, first] * end[:, last] * classification[:, duration, first] * regression[:, duration, first]
+    times = [jnp.broadcast_to(jnp.asarray(step / s, score.dtype), score.shape) for step in (first, last)]
+    return jnp.stack([*times, score], axis=-1), found
 
 
 def match(proposals, segments, mask):

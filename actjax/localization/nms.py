@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from actjax.segments import best_first, check_array, namespace, ranges, temporal_iou
+from actjax.segments import best_first, check_array, intersection, namespace, ranges, temporal_iou
 
 BLOCK = 2**20  # pairs of segments that are compared at once
 SMALL = 1024  # proposals up to which soft_nms computes all overlaps at once, [k, k], instead of one row a round
@@ -46,7 +46,10 @@ def soft_nms(proposals, alpha: float, low_threshold: float, high_threshold: floa
 def decay(start, end, others_start, others_end, alpha: float, low_threshold: float, high_threshold: float):
     """What a proposal that is taken multiplies the scores of others by, in (0, 1]; broadcasts. The same under jit."""
     xp = namespace(others_start)
-    iou = temporal_iou(start, end, others_start, others_end)
+    common = intersection(start, end, others_start, others_end)
+    # In the reference's order of operations: on a grid, as BMN's, IoUs meet the threshold exactly.
+    union = (end - start) - common + others_end - others_start
+    iou = common / xp.where(union > 0, union, 1)
     tolerated = low_threshold + (high_threshold - low_threshold) * (end - start)
     # Never 0, which would turn the -inf of what has been taken into NaN.
     factor = xp.maximum(xp.exp(-(iou**2) / alpha), xp.finfo(iou.dtype).tiny)
@@ -124,12 +127,18 @@ def post_processing(
     """
     if len(result) > 1:
         result = soft_nms(result, soft_nms_alpha, soft_nms_low_threshold, soft_nms_high_threshold, post_process_top_k)
-    result = result[best_first(result[:, -1])][:post_process_top_k]
+    interval = feature_extraction_interval
+    return proposal_list(result, video_info, top_k=post_process_top_k, feature_extraction_interval=interval)
+
+
+def proposal_list(rows, video_info: dict, *, top_k: int, feature_extraction_interval: int = 16) -> list[dict]:
+    """The best `top_k` of proposals that suppression is done with; arguments and result as of `post_processing`."""
+    rows = rows[best_first(rows[:, -1])][:top_k]
     frames = video_info["duration_frame"]
     covered = frames // feature_extraction_interval * feature_extraction_interval / frames
     seconds = covered * video_info["duration_second"]
-    segments = np.stack([np.maximum(result[:, 0], 0), np.minimum(result[:, 1], 1)], axis=1).astype(np.float64)
-    scores = result[:, -1].tolist()
+    segments = np.stack([np.maximum(rows[:, 0], 0), np.minimum(rows[:, 1], 1)], axis=1).astype(np.float64)
+    scores = rows[:, -1].tolist()
     return [{"score": x, "segment": s} for x, s in zip(scores, (segments * seconds).tolist(), strict=True)]
 
 

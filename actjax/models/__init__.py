@@ -1,15 +1,21 @@
 """Models: batch -> outputs. Linen modules and the pure functions inside them."""
 
 from actjax.models.augment import make_augment
+from actjax.models.bmn import BMN
+from actjax.models.bsn import PEM, TEM
 from actjax.models.exporting import export_checkpoint
 from actjax.models.importing import import_checkpoint
+from actjax.models.init import initialize
 from actjax.models.mobilenet import MobileNetV2
 from actjax.models.pixels import normalize
 from actjax.models.resnet import ResNet
 from actjax.models.temporal import temporal_pool, temporal_shift
-from actjax.models.tsm import TSM, TSN, initialize
+from actjax.models.tsm import TSM, TSN
 
 __all__ = [
+    "BMN",
+    "PEM",
+    "TEM",
     "TSM",
     "TSN",
     "MobileNetV2",

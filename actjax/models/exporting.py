@@ -28,7 +28,7 @@ def export_checkpoint(variables: dict, model, path: str | os.PathLike, *, meta: 
     tensors = {}
     for keys, value in flatten_dict(variables).items():
         name = mmaction_name("/".join(keys[1:]), model)
-        tensors[name] = _to_torch(np.asarray(value), three_axes=".non_local_block." in name)
+        tensors[name] = _to_torch(np.asarray(value), name)
         if name.endswith("running_var"):
             tensors[name.replace("running_var", "num_batches_tracked")] = np.zeros((), np.int64)
     if suffix == ".pth":
@@ -40,8 +40,13 @@ def export_checkpoint(variables: dict, model, path: str | os.PathLike, *, meta: 
     return list(tensors)
 
 
-def _to_torch(value: np.ndarray, *, three_axes: bool) -> np.ndarray:
-    """[h, w, in, out] -> [out, in, h, w], with `three_axes` [out, in, 1, h, w]; [in, out] -> [out, in]."""
-    order = {4: (3, 2, 0, 1), 2: (1, 0)}.get(value.ndim, range(value.ndim))
+def _to_torch(value: np.ndarray, name: str) -> np.ndarray:
+    """[h, w, in, out] -> [out, in, h, w]; [t, in, out] -> [out, in, t]; [in, out] -> [out, in]; with the axes of
+    length 1 that 3-d convolutions have there."""
+    order = {4: (3, 2, 0, 1), 3: (2, 1, 0), 2: (1, 0)}.get(value.ndim, range(value.ndim))
     value = value.transpose(tuple(order))
-    return np.ascontiguousarray(value[:, :, None] if three_axes and value.ndim == 4 else value)
+    if ".non_local_block." in name and value.ndim == 4:
+        value = value[:, :, None]
+    if name.startswith("x_3d_p.") and value.ndim == 3:
+        value = value[..., None, None]
+    return np.ascontiguousarray(value)

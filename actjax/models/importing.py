@@ -11,9 +11,9 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from actjax.models.init import initialize
 from actjax.models.layouts import HEAD, translate
 from actjax.models.torch_files import load_torch
-from actjax.models.tsm import initialize
 
 STEM = "backbone/stem/conv/kernel"
 
@@ -58,11 +58,12 @@ def import_checkpoint(
 ) -> Imported:
     """The variables of `model` with what a checkpoint file holds of them.
 
-    Reads `.pth` files of MMAction2, of the TSM authors' repository and of torchvision (ResNet, MobileNet-V2), and
-    `.safetensors` with the same names. torch is not needed and nothing in the file is executed.
+    Reads `.pth` files of MMAction2 (recognisers, TEM, PEM, BMN), of the TSM authors' repository and of torchvision
+    (ResNet, MobileNet-V2), and `.safetensors` with the same names. torch is not needed and nothing in the file is
+    executed.
 
     Args:
-      model: a recogniser of `actjax.models`.
+      model: a network of `actjax.models`.
       inflate_stem: a stem for another number of channels, as of flow, starts from the mean of the file's over its
         channels. Source: arXiv:1608.00859, section 3.2.
       strict: what is missing, extra or of another shape is an error; a classifier of other classes is not.
@@ -122,7 +123,7 @@ def _fit(path, tensors: dict, wanted: dict[str, str], shapes: dict[str, tuple], 
             fit.notes.append(f"{value.shape[-1]} classes in the file, {shape[-1]} in the model: {HEAD} starts anew")
         elif place != f"{HEAD}/bias":
             fit.misshaped.append((name, value.shape, shape))
-    if not any(place.startswith(f"{HEAD}/") for place in wanted.values()):
+    if f"{HEAD}/kernel" in shapes and not any(place.startswith(f"{HEAD}/") for place in wanted.values()):
         fit.notes.append(f"the file has no classifier of videos: {HEAD} starts anew")
     return fit
 
@@ -183,9 +184,11 @@ def _by_place(variables: dict) -> dict:
 
 
 def _to_ours(tensor: np.ndarray) -> np.ndarray:
-    """[out, in, 1, 1, 1] or [out, in, h, w] -> [h, w, in, out]; [out, in] -> [in, out]; float32."""
-    tensor = tensor[..., 0] if tensor.ndim == 5 and tensor.shape[2:] == (1, 1, 1) else tensor
-    order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(tensor.ndim, range(tensor.ndim))
+    """[out, in, 1, 1, 1] or [out, in, h, w] -> [h, w, in, out]; [out, in, n, 1, 1] or [out, in, t] -> [n, in, out];
+    [out, in] -> [in, out]; float32."""
+    if tensor.ndim == 5 and tensor.shape[3:] == (1, 1):
+        tensor = tensor[..., 0] if tensor.shape[2] == 1 else tensor[..., 0, 0]
+    order = {4: (2, 3, 1, 0), 3: (2, 1, 0), 2: (1, 0)}.get(tensor.ndim, range(tensor.ndim))
     return np.ascontiguousarray(tensor.transpose(tuple(order)), dtype=np.float32)
 
 

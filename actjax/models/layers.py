@@ -1,17 +1,31 @@
-"""Convolution and batch normalisation as torch defines them, in Linen.
+"""Layers as torch defines them, in Linen: convolutions, products, batch normalisation.
 
 Shapes: b clips, t frames, n = b * t frames, h w pixels, c channels.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import lax
 
 # Conv weights ~ normal(0, sqrt(2 / fan_out)), as the reference's kaiming_init.
 kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+# What torch does unless told otherwise: weights and biases uniform between -1 and 1 over sqrt(fan_in).
+torch_kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def torch_bias(fan_in: int) -> Callable:
+    bound = fan_in**-0.5
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def zero_bias(fan_in: int) -> Callable:
+    """Biases that start at 0."""
+    return nn.initializers.zeros
 
 
 class Conv(nn.Module):
@@ -29,6 +43,7 @@ class Conv(nn.Module):
     groups: int = 1
     bias: bool = False
     kernel_init: Callable = kaiming_normal
+    bias_init: Callable = zero_bias
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -36,7 +51,8 @@ class Conv(nn.Module):
         shape = (self.kernel, self.kernel, x.shape[-1] // self.groups, self.features)
         y = self.convolve(x.astype(self.dtype), self.param("kernel", self.kernel_init, shape).astype(self.dtype))
         if self.bias:
-            y += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
+            init = self.bias_init(math.prod(shape[:-1]))
+            y += self.param("bias", init, (self.features,)).astype(self.dtype)
         return y
 
     def convolve(self, x, kernel):
@@ -55,6 +71,47 @@ class Conv(nn.Module):
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
             feature_group_count=self.groups,
         )
+
+
+class Conv1d(nn.Module):
+    """1-d convolution with bias, `[b, t, c] -> [b, t, features]`, padded by kernel // 2 on both sides.
+
+    One matrix product over rows of all that the kernel covers, for every one of the `groups`: XLA runs the gradient of
+    a convolution, and groups at all, slowly on CPU.
+    """
+
+    features: int
+    kernel: int = 3
+    groups: int = 1
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        b, t, c = x.shape
+        shape = (self.kernel, c // self.groups, self.features)
+        kernel = self.param("kernel", torch_kernel, shape).astype(self.dtype)
+        bias = self.param("bias", torch_bias(math.prod(shape[:-1])), (self.features,)).astype(self.dtype)
+        x = jnp.pad(x.astype(self.dtype), ((0, 0), (self.kernel // 2,) * 2, (0, 0)))
+        rows = jnp.stack([x[:, k : k + t] for k in range(self.kernel)], axis=2)
+        if self.groups == 1:
+            return rows.reshape(b, t, -1) @ kernel.reshape(-1, self.features) + bias
+        rows = rows.reshape(b, t, self.kernel, self.groups, -1)
+        kernel = kernel.reshape(self.kernel, c // self.groups, self.groups, -1)
+        return jnp.einsum("btkgc,kcgf->btgf", rows, kernel).reshape(b, t, self.features) + bias
+
+
+class Dense(nn.Module):
+    """Matrix product and bias, `[..., c] -> [..., features]`."""
+
+    features: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        c = x.shape[-1]
+        kernel = self.param("kernel", torch_kernel, (c, self.features))
+        bias = self.param("bias", torch_bias(c), (self.features,))
+        return x.astype(self.dtype) @ kernel.astype(self.dtype) + bias.astype(self.dtype)
 
 
 def windows(x, kernel: int, stride: int, *, fill: float = 0.0) -> list:

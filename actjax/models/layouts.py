@@ -31,8 +31,15 @@ _RESNET = [
     (r"\.downsample\.1\.", ".downsample.bn."),
     (r"^(?=conv|layer)", "backbone."),
 ]
-# What is never wanted: counters of batch norms, classifiers of other tasks.
-_DROPPED = r"(.*\.num_batches_tracked|fc\.\w+|head\..*|classifier\..*)"
+# MMAction2's BMN -> ours.
+_BMN = {
+    "x_1d_p.0": "map_1d",
+    "x_3d_p.0": "map_3d",
+    **{f"x_1d_{part[0]}.{2 * k}": f"{part}_{k}" for part in ("base", "start", "end") for k in (0, 1)},
+    **{f"x_2d_p.{2 * k}": f"map_2d_{k}" for k in range(4)},
+}
+# What is never wanted: counters of batch norms, classifiers of other tasks, what BMN computes anyway.
+_DROPPED = r"(.*\.num_batches_tracked|fc\.\w+|head\..*|classifier\..*|sample_mask)"
 
 
 class Translation(NamedTuple):
@@ -57,20 +64,27 @@ def translate(names: Iterable[str]) -> Translation:
     known = {
         "MobileNet-V2": (r"features\.\d+\.", lambda name: _mobilenet_name(name, flat=flat)),
         "ResNet": (r"layer1\.0\.conv1\.(net\.)?weight$", lambda name: _renamed(name, _RESNET)),
-        "MMAction2": (r"backbone\.|cls_head\.", lambda name: name),
+        "MMAction2": (r"backbone\.|cls_head\.|conv3\.weight$|fc1\.weight$", lambda name: name),
+        "MMAction2's BMN": (r"x_1d_b\.", _bmn_name),
     }
     fits = lambda sign: any(re.match(sign, name) for name in plain.values())
     layout = next((layout for layout, (sign, _) in known.items() if fits(sign)), None)
     if layout is None:
         raise ValueError(
-            f"names like {sorted(plain)[:3]} belong to no known layout; those of MMAction2 begin with backbone., of "
-            "the TSM authors with module.base_model., of torchvision with conv1 and layer1, or features"
+            f"names like {sorted(plain)[:3]} belong to no known layout; those of MMAction2 begin with backbone. (TEM: "
+            "conv1, PEM: fc1, BMN: x_1d), of the TSM authors with module.base_model., of torchvision with conv1 and "
+            "layer1, or features"
         )
     to_mmaction = known[layout][1]
-    if layout != "MMAction2":
+    if not layout.startswith("MMAction2"):
         layout = f"{layout} of {'the TSM authors' if authors else 'torchvision'}"
     to_ours = lambda name: None if re.fullmatch(_DROPPED, name) else _renamed(to_mmaction(name), _RENAMED)
     return Translation(layout, {name: (p := to_ours(inner)) and p.replace(".", "/") for name, inner in plain.items()})
+
+
+def _bmn_name(name: str) -> str:
+    module, _, leaf = name.rpartition(".")
+    return f"{_BMN.get(module, module)}.{leaf}"
 
 
 def _renamed(name: str, table: list[tuple[str, str]]) -> str:
@@ -109,6 +123,9 @@ def _mobilenet_name(name: str, *, flat: bool) -> str:
 def mmaction_name(path: str, model) -> str:
     """The name in MMAction2's layout of one of our paths, with what wraps modules of this model there."""
     name = path.replace("/", ".")
+    theirs = {ours: theirs for theirs, ours in _BMN.items()}
+    module, _, leaf = name.rpartition(".")
+    name = f"{theirs.get(module, module)}.{leaf}"
     for pattern, replacement in (
         (rf"^{HEAD}\.", "cls_head.fc_cls."),
         (r"^backbone\.stem\.", "backbone.conv1."),

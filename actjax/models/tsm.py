@@ -51,6 +51,11 @@ class _Recognizer(nn.Module):
     dtype: Any = "float32"
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of a small clip."""
+        return (getattr(self, "num_segments", None) or 2, 32, 32, self.in_channels)
+
+    @property
     def freezing(self) -> Freezing:
         return Freezing(self.frozen_stages, self.norm_eval, self.partial_bn)
 
@@ -169,9 +174,3 @@ class TSM(_Recognizer):
                 raise ValueError("TSM: shift_place, temporal_pool and non_local need arch='resnet'")
         elif self.non_local and tuple(map(len, self.non_local)) != self._blocks():
             raise ValueError(f"TSM: non_local={self.non_local}; needs one number for each block of {self._blocks()}")
-
-
-def initialize(model: _Recognizer, *, key) -> dict:
-    """The variables of a recogniser before training, "params" and "batch_stats"; also under `jax.jit`."""
-    clip = jnp.zeros((1, getattr(model, "num_segments", None) or 2, 32, 32, model.in_channels))
-    return model.init(key, clip, train=False)

@@ -1,6 +1,7 @@
 """Tasks: where a model meets its loss and its metric."""
 
+from actjax.tasks.proposals import bmn, pem, tem
 from actjax.tasks.recognition import recognition
 from actjax.tasks.task import Task
 
-__all__ = ["Task", "recognition"]
+__all__ = ["Task", "bmn", "pem", "recognition", "tem"]

@@ -5,6 +5,7 @@ from actjax.training.loop import Data, Settings, restore_variables, save_variabl
 from actjax.training.optimizers import (
     Optimizer,
     ParamGroups,
+    adam,
     freeze,
     frozen_rules,
     param_groups,
@@ -25,6 +26,7 @@ __all__ = [
     "param_groups",
     "restore_variables",
     "save_variables",
+    "adam",
     "sgd",
     "train",
     "tsm_optimizer",

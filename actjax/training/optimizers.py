@@ -152,6 +152,30 @@ def sgd(
 
     Source: the API entry CopyOfSGD.
     """
+    moved = optax.trace(momentum, nesterov=nesterov)
+    return _descent(params, schedule, moved, weight_decay=weight_decay, clip_norm=clip_norm, rules=rules)
+
+
+def adam(
+    params,
+    schedule: Schedule,
+    *,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    clip_norm: float | None = None,
+    rules: Sequence[Rule] = UNIFORM_RULES,
+) -> optax.GradientTransformation:
+    """Adam as torch does it: the decay joins the gradient (it is not AdamW), `eps` stands outside the root.
+
+    Other arguments as in `sgd`. Source: arXiv:1412.6980.
+    """
+    moved = optax.scale_by_adam(*betas, eps=eps)
+    return _descent(params, schedule, moved, weight_decay=weight_decay, clip_norm=clip_norm, rules=rules)
+
+
+def _descent(params, schedule: Schedule, moved, *, weight_decay, clip_norm, rules) -> optax.GradientTransformation:
+    """Clipping, decay, what `moved` makes of the gradients, learning rate; rate and decay by the rules."""
     groups = param_groups(params, rules)
 
     def decay(gradients, params):
@@ -160,7 +184,7 @@ def sgd(
     return optax.chain(
         optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm),
         optax.stateless(decay),
-        optax.trace(momentum, nesterov=nesterov),
+        moved,
         optax.stateless(lambda updates, _: jax.tree.map(lambda u, mult: u * mult, updates, groups.lr_mult)),
         optax.scale_by_learning_rate(schedule),
     )
@@ -185,7 +209,7 @@ def table_rules(*, rows: Sequence[Sequence]) -> tuple[Rule, ...]:
     return tuple(Rule(*row) for row in rows)
 
 
-OPTIMIZERS = {"sgd": sgd}
+OPTIMIZERS = {"sgd": sgd, "adam": adam}
 RULES = {"tsm": tsm_rules, "uniform": lambda: UNIFORM_RULES, "layerwise": layerwise_rules, "table": table_rules}
 
 

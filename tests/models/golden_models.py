@@ -28,6 +28,10 @@ def place(key: str) -> tuple[str, str] | None:
         return None
     if key.startswith("cls_head.fc_cls."):
         return "params", f"fc_cls/{'kernel' if key.endswith('weight') else 'bias'}"
+    if key == "sample_mask":
+        return None
+    if not key.startswith("backbone."):
+        return "params", _localizer_place(key)
     key = key.replace(".net.", ".").replace(".block.", ".").removeprefix("backbone.")
     key = re.sub(r"\.conv\.(\d)\.", r".conv\1.", key)  # MobileNet's lists of convolutions
     module, leaf = re.fullmatch(r"(.*)\.((?:conv|bn)\.\w+)", key).groups()
@@ -42,9 +46,22 @@ def place(key: str) -> tuple[str, str] | None:
     return collection, f"backbone/{module}/{name}"
 
 
+def _localizer_place(key: str) -> str:
+    """Of TEM (conv1), PEM (fc1) and BMN (x_1d_b.0)."""
+    module, leaf = key.rsplit(".", 1)
+    if module.startswith("x_"):
+        kind, number = module.split(".")
+        one = {"x_1d_p": "map_1d", "x_3d_p": "map_3d"}
+        several = {"x_1d_b": "base", "x_1d_s": "start", "x_1d_e": "end", "x_2d_p": "map_2d"}
+        module = one[kind] if kind in one else f"{several[kind]}_{int(number) // 2}"
+    return f"{module}/{'kernel' if leaf == 'weight' else 'bias'}"
+
+
 def from_torch(array: np.ndarray) -> np.ndarray:
-    """[out, in, h, w] -> [h, w, in, out]; [out, in, 1, 1, 1] -> [1, 1, in, out]; [out, in] -> [in, out]."""
-    array = array[..., 0] if array.ndim == 5 else array
+    """[out, in, h, w] -> [h, w, in, out]; [out, in, 1, 1, 1] -> [1, 1, in, out]; [out, in, n, 1, 1] and [out, in, n] ->
+    [n, in, out]; [out, in] -> [in, out]."""
+    if array.ndim == 5:
+        array = array[..., 0] if array.shape[2] == 1 else array[..., 0, 0]
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
 
 

@@ -1,0 +1,36 @@
+"""BMN's maps -> proposals. `actjax.localization.batched` has the jittable form."""
+
+import numpy as np
+
+from actjax.errors import ShapeError
+from actjax.localization.labels import inside_video
+from actjax.localization.proposals import is_candidate
+
+
+def boundary_matching_proposals(start, end, regression, classification, *, peak_threshold: float = 0.5) -> np.ndarray:
+    """Every candidate start with every later candidate end -> float64 [k, 7], by duration, then by start.
+
+    Args:
+      start, end: [s], probability that an action starts, or ends, at each step.
+      regression, classification: [d, s], scores of [j / s, (i + j + 1) / s] in cell (i, j).
+      peak_threshold: as in `candidate_proposals`.
+
+    Columns: start, end, the four scores, their product. Step i stands for the time i / s, so nothing ends at 1 (kept
+    from the reference).
+
+    Raises:
+      ShapeError: arrays of other shapes.
+
+    Source: BMN.forward_test of the reference; Lin et al. 2019, section 3.4.
+    """
+    curves, maps = np.stack([start, end]), np.stack([regression, classification])
+    scale = curves.shape[-1]
+    if curves.ndim != 2 or maps.shape != (2, scale, scale):
+        raise ShapeError(f"boundary_matching_proposals: curves {curves.shape}, maps {maps.shape}; expected [s], [s, s]")
+    starts, ends = is_candidate(curves, peak_threshold)
+    duration, first = np.nonzero(inside_video(scale)[1:])
+    last = duration + first + 1
+    chosen = starts[first] & ends[last]
+    duration, first, last = duration[chosen], first[chosen], last[chosen]
+    scores = [curves[0, first], curves[1, last], maps[1, duration, first], maps[0, duration, first]]
+    return np.stack([first / scale, last / scale, *scores, np.prod(scores, axis=0)], axis=1).astype(np.float64)

@@ -1,0 +1,78 @@
+"""Ground truth -> what TEM and BMN learn, for NumPy and under `jax.jit`.
+
+Labels are computed in the precision of the segments and returned in float32. With float64 segments, and only then, an
+edge on the grid gives the same side of a threshold as in the reference.
+Shapes: m segments, s time steps, d durations. Time is a fraction of the part of the video that features cover.
+"""
+
+import numpy as np
+
+from actjax.segments import namespace, pairs, temporal_iop, temporal_iou
+
+
+def actionness_labels(segments, *, temporal_scale: int, boundary_ratio: float = 0.1, mask=None):
+    """How much of each time step belongs to an action, to a start, to an end -> float32 [..., 3, s] in [0, 1].
+
+    Args:
+      segments: [..., m, 2].
+      boundary_ratio: the start of an action reaches this share of its length, but at least a step, about its first
+        moment; the end likewise.
+      mask: bool [..., m], False where a segment is padding; None: none is.
+
+    Source: TEM.generate_labels of the reference; Lin et al. 2018, section 3.3.
+    """
+    xp = namespace(segments)
+    start, end = segments[..., 0], segments[..., 1]
+    reach = xp.maximum(1 / temporal_scale, boundary_ratio * (end - start)) / 2
+    regions = [segments, _around(xp, start, reach), _around(xp, end, reach)]
+    steps = np.arange(temporal_scale) / temporal_scale
+    anchors = np.stack([steps, (np.arange(temporal_scale) + 1) / temporal_scale], axis=1)
+    return xp.stack([_covered(xp, anchors, region, mask) for region in regions], axis=-2)
+
+
+def boundary_labels(segments, *, temporal_scale: int, mask=None):
+    """How much of the surroundings of each time step belongs to a start, to an end -> float32 [..., 2, s] in [0, 1].
+
+    A start (or an end) is 3 steps wide, the surroundings are a step and half a one to either side. Arguments as in
+    `actionness_labels`. Source: BMN.generate_labels of the reference.
+    """
+    xp = namespace(segments)
+    steps = np.arange(temporal_scale)
+    anchors = np.stack([steps - 0.5, steps + 1.5], axis=1) / temporal_scale
+    regions = [_around(xp, segments[..., k], 1.5 / temporal_scale) for k in (0, 1)]
+    return xp.stack([_covered(xp, anchors, region, mask) for region in regions], axis=-2)
+
+
+def iou_map(segments, *, temporal_scale: int, mask=None):
+    """Best IoU of each cell of a boundary-matching map with any segment -> float32 [..., d, s], 0 outside the video.
+
+    Cell (i, j) stands for [j / s, (i + j + 1) / s]. Arguments as in `actionness_labels`. Source: BMN.generate_labels
+    of the reference; Lin et al. 2019, section 3.3.
+    """
+    xp = namespace(segments)
+    duration, start = np.indices((temporal_scale, temporal_scale)).reshape(2, -1)
+    cells = np.stack([start, start + duration + 1], axis=1) / temporal_scale
+    best = _best(xp, temporal_iou(*pairs(cells, segments)), mask)
+    inside = inside_video(temporal_scale)
+    return xp.where(inside, best.reshape(*best.shape[:-1], *inside.shape), 0)
+
+
+def inside_video(temporal_scale: int) -> np.ndarray:
+    """Which cells of a boundary-matching map end in the video -> bool [d, s]."""
+    duration, start = np.indices((temporal_scale, temporal_scale))
+    return duration + start < temporal_scale
+
+
+def _around(xp, moment, reach):
+    return xp.stack([moment - reach, moment + reach], axis=-1)
+
+
+def _covered(xp, anchors, regions, mask):
+    """The largest share of each anchor that one region covers."""
+    return _best(xp, temporal_iop(*pairs(anchors, regions)), mask)
+
+
+def _best(xp, overlaps, mask):
+    if mask is not None:
+        overlaps = xp.where(mask[..., None, :], overlaps, 0)
+    return xp.astype(xp.max(overlaps, axis=-1, initial=0), np.float32)
