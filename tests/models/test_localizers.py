@@ -74,7 +74,7 @@ def test_losses_gradients_and_adam_steps(name, dtype, monkeypatch):
     """In float32 the first gradients; in float64 all steps: Adam follows the sign of gradients that are nearly 0."""
     with jax.enable_x64(dtype == "float64"):
         monkeypatch.setitem(MODELS, name, MODELS[name].clone(dtype=dtype))
-        case, share = g.case(name), {"float32": 1e-3, "float64": 1e-5}[dtype]
+        case, share = g.case(name), {"float32": 1e-3, "float64": 1e-4}[dtype]
         steps = steps_of(name, dtype, monkeypatch)
         for number, expected in enumerate(case["steps"]):
             results = next(steps)
@@ -128,7 +128,7 @@ def check_step(expected, results, share):
         delta = value - g.leaf(results["start"], g.place(key)[1])
         np.testing.assert_allclose(np.linalg.norm(value), l2, rtol=1e-5, err_msg=key)
         np.testing.assert_allclose(np.linalg.norm(delta), delta_l2, rtol=10 * share, err_msg=key)
-        np.testing.assert_allclose(g.probe(key, delta), delta_dot, atol=100 * share * delta_l2, err_msg=key)
+        np.testing.assert_allclose(g.probe(key, delta), delta_dot, atol=10 * share * delta_l2, err_msg=key)
 
 
 def check_parts(name, case, parts):
