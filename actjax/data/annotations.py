@@ -1,6 +1,7 @@
 """Annotation files -> typed records. Every record opens its own video; nothing downstream asks what kind it is."""
 
 import csv
+import gzip
 import inspect
 import io
 import json
@@ -69,16 +70,21 @@ def load_annotations(kind: str, path: str | os.PathLike, *, data_prefix: str | N
         "rawframes": lines `folder total_frames label`, with `with_offset` `folder offset total_frames label`, with
         `multi_class` several labels; JSON with `frame_dir`, `total_frames`, CSV with columns of these names (API
         entry RawframeDataset).
-        "activitynet": JSON, video -> durations and annotations (API entry ActivityNetDataset).
+        "activitynet": JSON, video -> durations and annotations (API entry ActivityNetDataset), or the official file,
+        {"database": {id: {"subset", "annotations"}}}, which needs `video_info`.
         "ssn": proposal file of SSN (API entry SSNDataset), see `data.proposals.load_ssn`.
         "prepared", "tfds": `path` is the folder of a prepared set, `split` names the split.
-      path: the annotation file; `.json` and `.csv` are read as such, all else as text, where empty lines are skipped.
+      path: the annotation file; `.json` and `.csv` are read as such (in gzip with `.gz` behind it), all else as text,
+        where empty lines are skipped.
       data_prefix: folder or URL that relative paths start from; default the annotation file's own folder (the
         reference fails). Absolute paths and URLs stay as they are.
       options: of the kind. "videos" and "rawframes": `multi_class`, labels become many-hot float32 [num_classes];
         `num_classes`, which labels must be below. "rawframes": also `with_offset`, `filename_tmpl`, `start_index`,
         `modality`. In CSV, labels `3;7` are several classes, `3:0.7;7:0.3` weighs them: float32 [num_classes] that
-        sums to 1, with `multi_class` every weight up to 1.
+        sums to 1, with `multi_class` every weight up to 1. "activitynet": `subset`, "training", "validation" or
+        "testing", of which records are taken; `video_info`, the authors' table of videos (CSV: video, numFrame,
+        seconds, fps, rfps, subset, featureFrame), which says what the annotations do not; videos of the official file
+        that are not in it are left out.
 
     Raises:
       ValueError: an unknown kind or option; a line that does not parse (names file, line and text); no records.
@@ -147,17 +153,41 @@ def _rawframes(
     return _labelled(path, parse, line=line, columns="path or frame_dir, total_frames, label")
 
 
-def _activitynet(path, prefix) -> list[ActivityNetRecord]:
-    def parse(item) -> ActivityNetRecord:
-        video, info = item
-        known = {name: info[name] for name in ActivityNetRecord._fields[2:] if name in info}
+def _activitynet(path, prefix, *, subset: str | None = None, video_info=None) -> list[ActivityNetRecord]:
+    known = _video_info(pathlib.Path(video_info).expanduser()) if video_info else {}
+
+    def parse(item) -> ActivityNetRecord | None:
+        name, info = item
+        video = name if name.startswith("v_") else f"v_{name}"
+        info = known.get(video, {}) | info
+        if subset and "subset" not in info:
+            raise KeyError("subset; name a table with the columns video and subset as video_info")
+        if subset and info["subset"] != subset:
+            return None
+        if "duration_frame" not in info and known:
+            return None  # a video of the official list that nobody has features of
+        fields = {name: info[name] for name in ActivityNetRecord._fields[2:] if name in info}
         check_segments("annotations", [row["segment"] for row in info["annotations"]])
         if not all(row["label"] for row in info["annotations"]):
             raise ValueError("an annotation without a label")
-        return ActivityNetRecord(_joined(prefix, video), video, **known)
+        return ActivityNetRecord(_joined(prefix, video), video, **fields)
 
     fields = '{"duration_second", "duration_frame", "feature_frame", "annotations": [{"segment", "label"}, ...]}'
-    return _parsed(path, parse, line=f'"NAME": {fields}', columns=fields)
+    records = _parsed(path, parse, line=f'"NAME": {fields}', columns=fields)
+    return [record for record in records if record is not None]
+
+
+def _video_info(path: pathlib.Path) -> dict[str, dict]:
+    """A table of ActivityNet's videos: name -> what an annotation file says of it but for the annotations."""
+
+    def parse(row: dict) -> tuple[str, dict]:
+        numbers = dict(duration_second="seconds", duration_frame="numFrame", feature_frame="featureFrame",
+                       fps="fps", rfps="rfps")  # fmt: skip
+        kinds = {name: int if name.endswith("frame") else float for name in numbers}
+        return row["video"], {"subset": row["subset"]} | {n: kinds[n](row[key]) for n, key in numbers.items()}
+
+    columns = "video, numFrame, seconds, fps, rfps, subset, featureFrame"
+    return dict(_parsed(path, parse, line=columns, columns=columns))
 
 
 def _ssn(
@@ -240,17 +270,21 @@ def _parsed(path: pathlib.Path, parse: Callable, *, line: str, columns: str) -> 
 
 def _items(path: pathlib.Path) -> Iterator[tuple[str, object]]:
     """(place, what stands there) of a text, CSV or JSON file: a line, a row by column, an object."""
-    text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark before their CSV
-    if path.suffix == ".json":
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    text = data.decode("utf-8-sig")  # spreadsheets put a mark before their CSV
+    suffix = pathlib.Path(path.name.removesuffix(".gz")).suffix
+    if suffix == ".json":
         try:
             content = json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
         if not isinstance(content, list | dict):
             raise ValueError(f"{path}: {content!r}; expected a list or an object")
+        if isinstance(content, dict) and isinstance(content.get("database"), dict):
+            content = content["database"]
         for k, item in enumerate(content.items() if isinstance(content, dict) else content):
             yield f"entry {k + 1}", item
-    elif path.suffix == ".csv":
+    elif suffix == ".csv":
         rows = csv.DictReader(io.StringIO(text, newline=""))
         for row in rows:
             if None in row:

@@ -41,6 +41,10 @@ class FeatureFiles(NamedTuple):
 
     folder: str
 
+    def names(self) -> set[str]:
+        """The videos that have features."""
+        return {name.rpartition(".")[0] for name in os.listdir(self.folder) if name.endswith((".csv", ".npy"))}
+
     def read(self, video: str) -> np.ndarray:
         """The features of a video, from VIDEO.csv or VIDEO.npy -> float32 [channels, time]; errors: `load_feature`."""
         path = pathlib.Path(self.folder, f"{video}.csv")
@@ -52,6 +56,10 @@ class PreparedFeatures(NamedTuple):
 
     folder: str
     records: dict[str, PreparedFeature]
+
+    def names(self) -> set[str]:
+        """The videos that have features."""
+        return set(self.records)
 
     def read(self, video: str) -> np.ndarray:
         """The features of a video -> float32 [channels, time]. FileNotFoundError: the set has none."""

@@ -11,14 +11,13 @@ On disk the set looks exactly like a user's own data: `videos/*.mp4`, `train.txt
 """
 
 import concurrent.futures
-import hashlib
 import multiprocessing
 import os
 import pathlib
-import shutil
-import tempfile
 
 import numpy as np
+
+from actjax.data.samples import made_once
 
 CLASSES = (
     "moving right", "moving left", "moving down", "moving up",
@@ -48,26 +47,10 @@ def make_shapes(
     for name, number in (("num_train", num_train), ("num_val", num_val)):
         if number < 8 or number % 8:
             raise ValueError(f"make_shapes: {name}={number}; must be a multiple of 8 (eight classes, in pairs)")
-    if folder is None:
-        cache = os.environ.get("ACTJAX_CACHE", "~/.cache/actjax")
-        # This file is part of the name: change it, and an old set is not taken for the new one.
-        digest = hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()[:8]
-        folder = pathlib.Path(cache).expanduser() / f"shapes-{num_train}-{num_val}-{seed}-{digest}"
-    folder = pathlib.Path(folder)
-    if (folder / "classes.txt").exists():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    building.chmod(0o755)  # mkdtemp makes it private
-    try:
-        _write_set(building, {"train": num_train, "val": num_val}, seed=seed, processes=processes)
-        os.replace(building, folder)
-    except OSError:
-        if not (folder / "classes.txt").exists():  # else another process was faster: its set is the same
-            raise
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    return folder
+    splits = {"train": num_train, "val": num_val}
+    write = lambda building: _write_set(building, splits, seed=seed, processes=processes)
+    name = f"shapes-{num_train}-{num_val}-{seed}"
+    return made_once(folder, name, marker="classes.txt", code=__file__, write=write)
 
 
 def draw_clip(motion: int, *, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,211 @@
+"""Untrimmed videos for localization: annotations and features, or proposals of them, -> batches.
+
+Everything is small and read again in every epoch, so it is kept in memory: at 400 x 100 float32 a video takes 160 kB,
+all of ActivityNet 2.3 GB. A batch is a pure function of (seed, step), as in `actjax.data.loading`.
+Shapes: b videos of this host, s time steps, c channels.
+"""
+
+import contextlib
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.config import pick, unknown
+from actjax.data.annotations import ActivityNetRecord, load_annotations
+from actjax.data.features import FeatureFiles, PreparedFeatures, open_features
+from actjax.data.loading import Batch, Order, Quarantine, Shard
+from actjax.data.rescaling import RESCALINGS
+from actjax.data.sequences import make_sequences
+from actjax.video.errors import VideoError
+
+
+class Untrimmed(NamedTuple):
+    """Records of both splits, and where their features are.
+
+    rescale: (feature [t, c], s) -> [s, c].
+    class_scores: file of video-level class scores, or "".
+    left_out: videos of the annotation files without features.
+    """
+
+    train: Sequence[ActivityNetRecord]
+    val: Sequence[ActivityNetRecord]
+    features: FeatureFiles | PreparedFeatures
+    rescale: Callable
+    class_scores: str
+    left_out: tuple[str, ...] = ()
+
+
+def activitynet(
+    *,
+    features: str,
+    train: str,
+    val: str,
+    video_info: str = "",
+    rescale: str = "linear",
+    class_scores: str = "",
+    max_missing: float = 0.05,
+) -> Untrimmed:
+    """ActivityNet, or videos of one's own in its formats.
+
+    Args:
+      features: folder of `<video>.csv` or `<video>.npy`, or what `--mode=prepare --features` wrote.
+      train, val: annotation files of the two splits; with `video_info` they may be one and the same.
+      video_info: table of videos, see `load_annotations`; "" for none.
+      rescale: how features of another length than the network's get it: a name of `RESCALINGS`.
+      class_scores: JSON {"class": names, "results": {video id: scores}}, or a run's `scores.npz` (with its
+        `class_names.json` beside it), to make detections of proposals; "": proposals alone.
+      max_missing: share of the videos that may have no features; they are left out.
+
+    Raises:
+      FileNotFoundError, ValueError: naming file and field; more videos than allowed have no features.
+    """
+    if rescale not in RESCALINGS:
+        raise ValueError(f"data.rescale={unknown(rescale, RESCALINGS)}")
+    if class_scores and not pathlib.Path(class_scores).expanduser().is_file():
+        raise FileNotFoundError(f"data.class_scores={class_scores} does not exist")
+    folder = pathlib.Path(features).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"data.features={features} is no folder")
+    source = open_features(folder)
+    there = source.names()
+    splits, left_out = [], []
+    for path, subset in ((train, "training"), (val, "validation")):
+        subset = dict(subset=subset, video_info=video_info) if video_info else {}
+        records = load_annotations("activitynet", path, data_prefix=str(folder), **subset)
+        splits.append([record for record in records if record.video in there])
+        left_out += [record.video for record in records if record.video not in there]
+    total = len(left_out) + sum(map(len, splits))
+    if len(left_out) > max_missing * total or not all(splits):
+        raise ValueError(
+            f"data.features={features}: no features of {len(left_out)} of {total} videos, {left_out[0]!r} the first; "
+            f"data.max_missing={max_missing:g} allows for fewer"
+        )
+    return Untrimmed(*splits, source, RESCALINGS[rescale], class_scores, tuple(left_out))
+
+
+def sequences(
+    *, folder: str = "", num_train: int = 480, num_val: int = 120, seed: int = 0, rescale: str = "linear"
+) -> Untrimmed:
+    """The sample set; see `make_sequences`, which writes it on first use. `folder`: where, "" for the cache."""
+    root = make_sequences(folder or None, num_train=num_train, num_val=num_val, seed=seed)
+    files = {split: str(root / f"anet_anno_{split}.json") for split in ("train", "val")}
+    return activitynet(
+        features=str(root / "features"), **files, rescale=rescale, class_scores=str(root / "class_scores.json")
+    )
+
+
+UNTRIMMED = {"activitynet": activitynet, "sequences": sequences}
+
+
+def build_untrimmed(config) -> Untrimmed:
+    """`{"name": "activitynet", "features": ..., ...}` -> the data set. ValueError: an unknown name or key."""
+    return pick(UNTRIMMED, config, "data")()
+
+
+class Rescaled:
+    """The features of videos at one length, float32 [s, c], read once.
+
+    Args:
+      shape: (s, c).
+    """
+
+    def __init__(self, dataset: Untrimmed, shape: tuple[int, int]):
+        self._dataset, self._shape, self._kept = dataset, tuple(shape), {}
+
+    def __call__(self, record: ActivityNetRecord) -> np.ndarray:
+        """Raises VideoError: the features cannot be read or have another number of channels."""
+        if (feature := self._kept.get(record.video)) is None:
+            try:
+                feature = self._dataset.rescale(self._dataset.features.read(record.video).T, self._shape[0])
+            except (OSError, ValueError) as error:
+                raise VideoError(record.path, str(error)) from error
+            if feature.shape != self._shape:
+                raise VideoError(
+                    record.path, f"features of {feature.shape[1]} channels; model.feat_dim is {self._shape[1]}"
+                )
+            self._kept[record.video] = np.ascontiguousarray(feature, np.float32)
+        return self._kept[record.video]
+
+
+def train_items(
+    item: Callable,
+    num_records: int,
+    *,
+    seed: int,
+    batch_size: int,
+    first_step: int,
+    num_steps: int,
+    quarantine: Quarantine,
+    shard: Shard = Shard(),
+) -> Iterator[Batch]:
+    """The batches of steps `first_step` .. `num_steps - 1`: what `item(k)` gives of every record, and `record` [b].
+
+    A record that cannot be read (VideoError) goes to the quarantine; another one, drawn from (seed, epoch, record),
+    takes its place. Raises RuntimeError: too many of them.
+    """
+    local = batch_size // shard.count
+    order = Order(range(num_records), seed=seed)
+
+    def at(position: int) -> dict:
+        for place in order.candidates(position):
+            try:
+                return item(place.record) | {"record": np.int32(place.record)}
+            except VideoError as error:
+                quarantine.add(error)
+        raise RuntimeError("not one of the videos can be read")
+
+    def batch(step: int) -> Batch:
+        first = (first_step + step) * batch_size + shard.index * local
+        return _stacked([at(position) for position in range(first, first + local)])
+
+    yield from _ahead(batch, num_steps - first_step)
+
+
+def eval_items(
+    item: Callable, num_records: int, *, batch_size: int, quarantine: Quarantine, shard: Shard = Shard()
+) -> Iterator[Batch]:
+    """One pass over all records in order: what `item(k)` gives, `record` [b], and `mask` bool [b], False for what
+    fills the last batch and for what cannot be read. All hosts get the same number of batches."""
+    local = batch_size // shard.count
+    blank: dict = {}
+
+    def at(position: int) -> dict:
+        try:
+            if position < num_records:
+                values = item(position)
+                blank.update({name: np.zeros_like(value) for name, value in values.items()})
+                return values | {"record": np.int32(position), "mask": True}
+        except VideoError as error:
+            quarantine.add(error)
+        if not blank:
+            blank.update({name: np.zeros_like(value) for name, value in _any_of(item, num_records).items()})
+        return blank | {"record": np.int32(-1), "mask": False}
+
+    def batch(step: int) -> Batch:
+        first = step * batch_size + shard.index * local
+        return _stacked([at(position) for position in range(first, first + local)])
+
+    yield from _ahead(batch, -(-num_records // batch_size))
+
+
+def _any_of(item: Callable, num_records: int) -> dict:
+    for k in range(num_records):
+        with contextlib.suppress(VideoError):
+            return item(k)
+    raise RuntimeError("not one of the videos can be read")
+
+
+def _stacked(items: list[dict]) -> Batch:
+    return {name: np.stack([item[name] for item in items]) for name in items[0]}
+
+
+def _ahead(batch: Callable, num_batches: int) -> Iterator[Batch]:
+    """`batch(0)`, `batch(1)`, ..., two of them under way while one is used."""
+    import grain
+
+    dataset = grain.MapDataset.source(range(num_batches)).map(batch)
+    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
+    with contextlib.closing(iter(dataset.to_iter_dataset(options))) as batches:
+        yield from batches
