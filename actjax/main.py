@@ -31,6 +31,7 @@ _OUT = flags.DEFINE_string("out", None, "prepare: folder of the prepared set. ex
 _FROM = flags.DEFINE_string("from", None, "import: a checkpoint of MMAction2, the TSM authors or torchvision.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "test", ["test", "eval"], "eval, predict: the config's section to follow.")
 _FEATURES = flags.DEFINE_string("features", None, "prepare: folder of feature files, in place of a config's videos.")
+_STAGE = flags.DEFINE_string("stage", None, "import, export: which network of a chain, tem or pem.")
 _NUM = flags.DEFINE_integer("num", 16, "browse: clips to show.", lower_bound=1)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "eval, predict: best, latest, or a step.")
 
@@ -56,13 +57,16 @@ def main(argv: list[str]) -> None:
     workdir = _workdir()
     config = _config(workdir)
 
-    from actjax.experiment import build
+    from actjax.experiment import Proposer, build
     from actjax.workdir import set_up_logging
 
     with _clear_errors():
         experiment = build(config)
+    modes = PROPOSER_MODES if isinstance(experiment, Proposer) else MODES
+    if _MODE.value not in modes:
+        raise SystemExit(f"error: --mode={_MODE.value} is not for this config's task; choose from {sorted(modes)}")
     set_up_logging(workdir / "train.log" if _MODE.value in ("train", "eval") else None)
-    MODES[_MODE.value](experiment, config, workdir, started)
+    modes[_MODE.value](experiment, config, workdir, started)
 
 
 def train(experiment, config, workdir: pathlib.Path, started: float) -> None:
@@ -243,6 +247,59 @@ MODES = {
     "prepare": prepare,
     "browse": browse,
 }
+
+
+def propose(proposer, config, workdir: pathlib.Path, started: float) -> None:
+    """BSN, BMN: goes through the stages, or on where a killed run stopped, and ends with the table of recalls."""
+    from actjax import localizing
+    from actjax.workdir import save_description
+
+    log.info("this run lives in %s", workdir)
+    with _clear_errors():
+        dataset = proposer.open_dataset()
+        workdir.mkdir(parents=True, exist_ok=True)
+    training = _MODE.value == "train"
+    if training:
+        save_description(workdir, config, [])
+    log.info("%d videos to train on, %d to validate on", len(dataset.train), len(dataset.val))
+    if dataset.left_out:
+        log.warning("%d videos have no features, %s the first", len(dataset.left_out), dataset.left_out[0])
+    checkpoint = None if training or not flags.FLAGS["checkpoint"].present else _CHECKPOINT.value
+    with _clear_errors():
+        localizing.run(proposer, dataset, workdir, train=training, checkpoint=checkpoint)
+
+
+def import_network(proposer, config, workdir: pathlib.Path, started: float) -> None:
+    """BSN, BMN: takes somebody else's checkpoint for one of the networks, which then counts as trained."""
+    from actjax import localizing
+    from actjax.workdir import save_description
+
+    with _clear_errors():
+        report = localizing.import_network(proposer, _stage(proposer), _FROM.value, workdir)
+    save_description(workdir, config, [])
+    log.info("%s\nthe run is in %s", report, workdir)
+
+
+def export_network(proposer, config, workdir: pathlib.Path, started: float) -> None:
+    """BSN, BMN: writes a checkpoint of one of the networks under MMAction2's names."""
+    from actjax import localizing
+
+    with _clear_errors():
+        names = localizing.export_network(proposer, _stage(proposer), _OUT.value, workdir, which=_CHECKPOINT.value)
+    log.info("%s: %d tensors", _OUT.value, len(names))
+
+
+def _stage(proposer) -> str:
+    """The network that `--stage` names; without it the only one."""
+    networks = sorted(proposer.networks)
+    if _STAGE.value is None and len(networks) == 1:
+        return networks[0]
+    if _STAGE.value not in networks:
+        raise SystemExit(f"error: --stage={_STAGE.value}; choose from {networks}")
+    return _STAGE.value
+
+
+PROPOSER_MODES = {"train": propose, "eval": propose, "import": import_network, "export": export_network}
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What the published recipes of TSN and TSM share; a file in `configs/` says what is its own.
+"""What the published recipes share; a file in `configs/` says what is its own.
 
 Numbers are those of MMAction2: of release 0.24.1 where it has the recipe, else of 0.6. Learning rates are for the batch
 of all 8 GPUs.
@@ -55,6 +55,48 @@ DATA = {
     ),
 }
 CLASSES = {"kinetics400": 400, "kinetics400_videos": 400, "sthv1": 174, "sthv2": 174}
+
+
+# Files as MMAction2's scripts make them.
+ACTIVITYNET = dict(
+    name="activitynet",
+    features="data/ActivityNet/activitynet_feature_cuhk/csv_mean_100",
+    train="data/ActivityNet/anet_anno_train.json",
+    val="data/ActivityNet/anet_anno_val.json",
+    video_info="",
+    rescale="linear",
+    # Video-level scores by which proposals become detections; "" for none.
+    class_scores="",
+    max_missing=0.05,
+)
+
+
+def adam(*, lr: float, batch_size: int, weight_decay: float, milestones: tuple[int, ...]) -> dict:
+    """Adam with a learning rate that falls tenfold at every milestone."""
+    return dict(
+        name="adam",
+        lr=lr,
+        lr_batch_size=batch_size,
+        weight_decay=weight_decay,
+        rules=dict(name="uniform"),
+        schedule=dict(name="step", milestones=milestones, gamma=0.1),
+    )
+
+
+def proposal_run(*, epochs: int, batch_size: int, best: str) -> dict:
+    """The section `run` of TEM, PEM and BMN."""
+    return dict(
+        seed=0,
+        epochs=float(epochs),
+        batch_size=batch_size,
+        eval_batch_size=batch_size,
+        ema=placeholder(float),
+        log_every=50,
+        eval_every=1.0,
+        save_every=2000,
+        keep=2,
+        best=best,
+    )
 
 
 def segments(frames: int, **options) -> dict:

@@ -38,7 +38,7 @@ COVERED = {  # what share of the video actions cover, by the number of actions
 
 
 def make_sequences(
-    folder: str | os.PathLike | None = None, *, num_train: int = 480, num_val: int = 120, seed: int = 0
+    folder: str | os.PathLike | None = None, *, num_train: int = 1200, num_val: int = 200, seed: int = 0
 ) -> pathlib.Path:
     """The folder that holds the sample set; writes it first if it is not there.
 
@@ -100,7 +100,7 @@ def draw_feature(annotation: dict, directions: np.ndarray, rng: np.random.Genera
 
 def _presence(time: np.ndarray, start: float, end: float, rng: np.random.Generator) -> np.ndarray:
     """How much of an action is seen at each moment, [t]: it swells, lapses, fades."""
-    ramp = max(0.04 * (end - start), 0.3)
+    ramp = max(0.02 * (end - start), 0.3)
     rise, fall = ((edge * (time - moment) / ramp).clip(-30, 30) for edge, moment in ((1, start), (-1, end)))
     lapse = 1 - 0.7 * np.exp(-(((time - rng.uniform(start, end)) / (0.05 * (end - start) + 0.1)) ** 2))
     return lapse * rng.uniform(0.7, 1.3) / (1 + np.exp(-rise)) / (1 + np.exp(-fall))
@@ -112,7 +112,7 @@ def _quantile(values: tuple[float, ...], rng: np.random.Generator) -> float:
 
 def _write_set(folder: pathlib.Path, splits: dict[str, int], seed: int) -> None:
     (folder / "features").mkdir()
-    directions = np.random.default_rng((seed, 0)).normal(0, 0.45, (len(CLASSES) + 1, CHANNELS))
+    directions = np.random.default_rng((seed, 0)).normal(0, 0.8, (len(CLASSES) + 1, CHANNELS))
     scores = {}
     for number, (split, count) in enumerate(splits.items(), 1):
         annotations = {}

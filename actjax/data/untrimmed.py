@@ -86,7 +86,7 @@ def activitynet(
 
 
 def sequences(
-    *, folder: str = "", num_train: int = 480, num_val: int = 120, seed: int = 0, rescale: str = "linear"
+    *, folder: str = "", num_train: int = 1200, num_val: int = 200, seed: int = 0, rescale: str = "linear"
 ) -> Untrimmed:
     """The sample set; see `make_sequences`, which writes it on first use. `folder`: where, "" for the cache."""
     root = make_sequences(folder or None, num_train=num_train, num_val=num_val, seed=seed)

@@ -2,6 +2,7 @@
 
 from actjax.localization.bmn import boundary_matching_proposals
 from actjax.localization.bsn import generate_bsp_feature, generate_candidate_proposals
+from actjax.localization.detections import detections_from_proposals, uniform_proposals
 from actjax.localization.labels import actionness_labels, boundary_labels, inside_video, iou_map
 from actjax.localization.nms import grouped_nms, post_processing, proposal_list, soft_nms, temporal_nms
 from actjax.localization.proposal_file import ground_truth_by_class, load_localize_proposal_file
@@ -22,6 +23,7 @@ __all__ = [
     "boundary_matching_proposals",
     "bsp_feature",
     "candidate_proposals",
+    "detections_from_proposals",
     "eval_ap",
     "evaluate_ssn",
     "generate_bsp_feature",
@@ -42,4 +44,5 @@ __all__ = [
     "temporal_iop",
     "temporal_iou",
     "temporal_nms",
+    "uniform_proposals",
 ]

@@ -127,6 +127,15 @@ def read_table(path, *, columns: int) -> np.ndarray:
     return table.reshape(-1, width)
 
 
+def write_table(path, header: str, rows) -> None:
+    """A CSV file that `read_table` reads back bit for bit in float32; there as a whole or not at all."""
+    path = pathlib.Path(path)
+    lines = [header, *(",".join([f"{x:.9g}" for x in row]) for row in np.asarray(rows).tolist())]
+    building = path.with_name(f".{path.name}")
+    building.write_text("\n".join(lines) + "\n")
+    building.replace(path)
+
+
 def _best_rows(path: pathlib.Path, top_k: int) -> np.ndarray:
     rows = read_table(path, columns=2)
     if top_k < len(rows) and rows.shape[1] > 4 and (np.diff(rows[:, 4]) > 0).any():

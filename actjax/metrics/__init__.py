@@ -12,12 +12,14 @@ from actjax.metrics.average_precision import (
 from actjax.metrics.average_recall import AverageRecall, average_recall_at_avg_proposals
 from actjax.metrics.evaluation import (
     DetectionScore,
+    average_recall,
     evaluate_activitynet,
     evaluate_detections,
     evaluate_proposals,
     evaluate_recognition,
+    proposal_numbers,
 )
-from actjax.metrics.ground_truth import GroundTruth, load_activitynet, load_thumos14
+from actjax.metrics.ground_truth import GroundTruth, activitynet_ground_truth, load_activitynet, load_thumos14
 from actjax.metrics.multilabel import (
     class_mean_average_precision,
     mean_average_precision,
@@ -31,7 +33,7 @@ from actjax.metrics.recognition import (
     softmax,
     top_k_accuracy,
 )
-from actjax.metrics.results import Predictions, dump_results, load_results, proposals2json
+from actjax.metrics.results import Predictions, dump_results, load_class_scores, load_results, proposals2json
 
 __all__ = [
     "AverageRecall",
@@ -39,8 +41,10 @@ __all__ = [
     "GroundTruth",
     "Instances",
     "Predictions",
+    "activitynet_ground_truth",
     "average_precision_at_temporal_iou",
     "average_precisions",
+    "average_recall",
     "average_recall_at_avg_proposals",
     "class_mean_average_precision",
     "confusion_matrix",
@@ -52,11 +56,13 @@ __all__ = [
     "evaluate_recognition",
     "get_weighted_score",
     "load_activitynet",
+    "load_class_scores",
     "load_results",
     "load_thumos14",
     "mean_average_precision",
     "mean_class_accuracy",
     "pairwise_temporal_iou",
+    "proposal_numbers",
     "proposals2json",
     "sample_mean_average_precision",
     "softmax",

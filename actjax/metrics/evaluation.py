@@ -130,11 +130,17 @@ def evaluate_activitynet(
     """
     if not check_results(results, len(annotations), metrics, allowed=("AR@AN",)):
         return {}
+    return proposal_numbers(average_recall(results, annotations, max_avg_proposals, temporal_iou_thresholds))
+
+
+def average_recall(
+    results: list[dict], annotations: dict[str, dict], max_avg_proposals=100, temporal_iou_thresholds=THRESHOLDS
+) -> AverageRecall:
+    """AR@AN of results in memory, as a curve; arguments as of `evaluate_activitynet`."""
     ground_truth = {video_id(name): [a["segment"] for a in entry["annotations"]] for name, entry in annotations.items()}
     proposals = {video: [[*p["segment"], p["score"]] for p in rows] for video, rows in proposals2json(results).items()}
     total = sum(map(len, proposals.values()))
-    score = average_recall_at_avg_proposals(ground_truth, proposals, total, max_avg_proposals, temporal_iou_thresholds)
-    return proposal_numbers(score)
+    return average_recall_at_avg_proposals(ground_truth, proposals, total, max_avg_proposals, temporal_iou_thresholds)
 
 
 def proposal_numbers(score: AverageRecall) -> dict[str, float]:

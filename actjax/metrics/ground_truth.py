@@ -51,16 +51,26 @@ def load_activitynet(path, *, subset: str | None = None, video_info=None, block_
         raise KeyError(f"{path}: no video of subset {subset!r}; there are {sorted(set(subsets.values()))}")
     left_out = read_block_list(block_list)
     videos = [v for v in entries if (not subset or subsets.get(v) == subset) and v not in left_out]
+    name = f"{pathlib.Path(path).name}, {subset or 'all subsets'}, block list {_shown(block_list, left_out)}"
+    return activitynet_ground_truth(path, name, {v: entries[v] for v in videos}, left_out)
+
+
+def activitynet_ground_truth(
+    path, name: str, entries: dict[str, dict], left_out: frozenset[str] = frozenset()
+) -> GroundTruth:
+    """Ground truth in memory, {id: {"annotations": [{"segment", "label"}]}}; `path` is for errors, `name` for readers.
+
+    Raises as `load_activitynet`.
+    """
     rows = []
-    for v in videos:
+    for v, entry in entries.items():
         try:
-            rows += [(v, a["label"], *a["segment"]) for a in entries[v]["annotations"]]
+            rows += [(v, a["label"], *a["segment"]) for a in entry["annotations"]]
         except (KeyError, TypeError) as error:
             raise KeyError(
                 f"{path}: video {v!r}: {error!r}; expected annotations [{{'segment': [s, e], 'label': x}}]"
             ) from None
-    name = f"{pathlib.Path(path).name}, {subset or 'all subsets'}, block list {_shown(block_list, left_out)}"
-    return _ground_truth(path, name, videos, rows, left_out)
+    return _ground_truth(path, name, list(entries), rows, left_out)
 
 
 def load_thumos14(

@@ -131,6 +131,33 @@ def load_dump(path) -> dict[str, np.ndarray]:
     return dump | {"scores": scores.mean(1) if scores.ndim == 3 else scores}
 
 
+def load_class_scores(path) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Scores of whole videos -> class names [k], {video id: float64 [k]}.
+
+    Args:
+      path: JSON {"class": names, "results": {video id: scores}}, the form of the published ActivityNet classifications;
+        or the `scores.npz` of a run, beside which `class_names.json` stands.
+
+    Raises:
+      ValueError: neither of these, or not as many scores as names. All errors name the file.
+    """
+    path = pathlib.Path(path).expanduser()
+    if path.suffix == ".npz":
+        dump = load_dump(path)
+        names = read_json(path.with_name("class_names.json"))
+        results = dict(zip(_stems(dump["name"], path), dump["scores"], strict=True))
+    else:
+        content = read_json(path)
+        if not isinstance(content, dict) or not {"class", "results"} <= set(content):
+            raise ValueError(f'{path}: expected {{"class": [...], "results": {{video id: scores}}}}')
+        names, results = content["class"], content["results"]
+    scores = {video_id(video): np.asarray(row, np.float64) for video, row in results.items()}
+    for video, row in scores.items():
+        if row.shape != (len(names),):
+            raise ValueError(f"{path}: video {video!r} has scores of shape {row.shape}; there are {len(names)} classes")
+    return list(names), scores
+
+
 def dumped_labels(path) -> tuple[list[str], list[list[int]]]:
     """Names and labels of a run's `scores.npz`, as `load_labels` gives them."""
     dump = load_dump(path)

@@ -1,6 +1,6 @@
 """Everything that touches devices: one loop for all tasks."""
 
-from actjax.training.evaluating import collect, evaluate
+from actjax.training.evaluating import collect, evaluate, stream
 from actjax.training.loop import Data, Settings, restore_variables, save_variables, train
 from actjax.training.optimizers import (
     Optimizer,
@@ -19,6 +19,7 @@ __all__ = [
     "Optimizer",
     "ParamGroups",
     "Settings",
+    "adam",
     "collect",
     "evaluate",
     "freeze",
@@ -26,8 +27,8 @@ __all__ = [
     "param_groups",
     "restore_variables",
     "save_variables",
-    "adam",
     "sgd",
+    "stream",
     "train",
     "tsm_optimizer",
     "tsm_rules",

@@ -1,11 +1,13 @@
 """A pass over a validation set -> metrics. Every record counts once, on any number of devices and hosts."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from actjax.training import devices
+
+INPUTS = ("video", "feature")  # what of a batch is no target: too large to be gathered
 
 
 def evaluate(predict: Callable, score: Callable, variables, batches: Iterable[dict], *, put: Callable | None = None):
@@ -21,30 +23,36 @@ def evaluate(predict: Callable, score: Callable, variables, batches: Iterable[di
 def collect(
     predict: Callable, variables, batches: Iterable[dict], *, put: Callable | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The predictions and the targets of all rows whose `mask` is True, on every host.
-
-    Args:
-      predict: jitted, (variables, device batch) -> dict of arrays [b, ...].
-      batches: host batches; all keys but `video` and `mask` are targets.
-      put: host batch -> device batch; default: split over all devices.
+    """The predictions and the targets of all rows whose `mask` is True, on every host; arguments as of `stream`.
 
     Raises:
       RuntimeError: not one row could be read.
     """
-    put = put or functools.partial(devices.put, sharding=devices.split(devices.make_mesh()))
-    outputs, targets = [], []
-    for batch in batches:
-        on_device = put(batch)
-        predicted = predict(variables, on_device)
-        given = {name: values for name, values in on_device.items() if name != "video"}
-        predicted, given = devices.gather((predicted, given))  # the rows of all hosts, on every host
-        mask = given.pop("mask")
-        outputs.append({name: values[mask] for name, values in predicted.items()})
-        targets.append({name: values[mask] for name, values in given.items()})
+    outputs, targets = zip(*stream(predict, variables, batches, put=put), strict=True)
     outputs, targets = _join(outputs), _join(targets)
     if not len(next(iter(targets.values()))):
         raise RuntimeError("evaluation: not one video of the validation set could be read")
     return outputs, targets
+
+
+def stream(
+    predict: Callable, variables, batches: Iterable[dict], *, put: Callable | None = None
+) -> Iterator[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
+    """The predictions and the targets of the rows whose `mask` is True, batch by batch, on every host.
+
+    Args:
+      predict: jitted, (variables, device batch) -> dict of arrays [b, ...].
+      batches: host batches; all keys but `INPUTS` and `mask` are targets.
+      put: host batch -> device batch; default: split over all devices.
+    """
+    put = put or functools.partial(devices.put, sharding=devices.split(devices.make_mesh()))
+    for batch in batches:
+        on_device = put(batch)
+        predicted = predict(variables, on_device)
+        given = {name: values for name, values in on_device.items() if name not in INPUTS}
+        predicted, given = devices.gather((predicted, given))  # the rows of all hosts, on every host
+        mask = given.pop("mask")
+        yield tuple({name: values[mask] for name, values in part.items()} for part in (predicted, given))
 
 
 def _join(batches: list[dict]) -> dict:

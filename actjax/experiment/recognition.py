@@ -1,7 +1,7 @@
-"""Config -> everything a run needs, checked whole before any data is opened.
+"""The config of a recogniser -> everything its runs need.
 
-A config has one section per function that reads it: `data`, `loader`, `model`, `train`, `eval`, `optim`, `run`, and
-where the defaults do not do, `test`, `load_from`, `loss`, `augment` and `prepare`.
+Sections: `data`, `loader`, `model`, `train`, `eval`, `optim`, `run`, and where the defaults do not do, `test`,
+`load_from`, `loss`, `augment` and `prepare`.
 """
 
 import functools
@@ -17,11 +17,11 @@ from actjax.data import builders
 from actjax.data.datasets import DATASETS, Dataset, load_names
 from actjax.data.loading import Loader, Quarantine, Shard, eval_batches, train_batches
 from actjax.data.stages import AVERAGE_CLIPS, EVAL_VIEWS, MODALITIES, SAMPLERS, TRAIN_VIEWS, Protocol
+from actjax.experiment.networks import optimizer_of, parameter_shapes, start_of
 from actjax.losses import binary_cross_entropy, cross_entropy
-from actjax.models import import_checkpoint, make_augment
+from actjax.models import make_augment
 from actjax.tasks import Task, recognition
 from actjax.tasks.recognition import MODELS
-from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES, by_epoch
 from actjax.video.decoding import BACKENDS
 
 
@@ -83,19 +83,6 @@ class Loading(NamedTuple):
     power: float | None = None
 
 
-def build(config) -> Experiment:
-    """Checks every key of a config against the function that reads it.
-
-    Raises:
-      ValueError: a key that nobody reads, an unknown name, a missing key; names the nearest valid one.
-    """
-    sections = plain(config)
-    name = sections.pop("task", None)
-    if name not in TASKS:
-        raise ValueError(f"config.task={unknown(name, TASKS)}")
-    return bind(TASKS[name], sections, "config")()
-
-
 def recognition_experiment(
     *,
     data,
@@ -122,7 +109,9 @@ def recognition_experiment(
     settings = bind(training.Settings, run, "run", given=("scale_loss",))().check()
     settings = settings._replace(scale_loss=network.dtype == "float16")
     frozen = training.frozen_rules(network.freezing.patterns())
-    optimizer, rules = bind(_optimizer, optim, "optim", given=("settings", "frozen"))(settings=settings, frozen=frozen)
+    optimizer, rules = bind(optimizer_of, optim, "optim", given=("settings", "frozen"))(
+        settings=settings, frozen=frozen
+    )
     open_dataset = pick(DATASETS, data, "data", given=("num_classes",))
     loading = bind(Loading, loader, "loader")()
     augment = bind(make_augment, augment, "augment")() if augment else None
@@ -147,7 +136,7 @@ def recognition_experiment(
         train_protocol=train_protocol,
         protocol=validation[0],
         test=Test(task_of(*tested), tested[0]),
-        load_from=_start(network, load_from) if load_from else None,
+        load_from=start_of(network, load_from) if load_from else None,
         settings=settings,
         open_dataset=functools.partial(open_dataset, num_classes=network.num_classes),
         class_names=functools.partial(load_names, plain(data), num_classes=network.num_classes),
@@ -155,24 +144,11 @@ def recognition_experiment(
             _loop_data, loading=loading, settings=settings, train=train_protocol, eval=validation[0]
         ),
         optimizer=optimizer,
-        groups=training.param_groups(_parameter_shapes(task), rules),
+        groups=training.param_groups(parameter_shapes(task), rules),
         loading=loading,
         augment=augment,
         prepare=functools.partial(prepare, protocol=validation[0], loading=loading),
     )
-
-
-TASKS = {"recognition": recognition_experiment}
-
-
-def _parameter_shapes(task: Task):
-    """Traces the model, so that what it refuses is refused before any data is opened."""
-    import jax
-
-    try:
-        return jax.eval_shape(task.init, jax.random.key(0))["params"]
-    except TypeError as error:
-        raise ValueError(f"model: {error}") from error
 
 
 def _train_protocol(*, sample, view, **options) -> Protocol:
@@ -197,22 +173,6 @@ def _channels(*protocols: Protocol) -> int:
     if len(channels) > 1:
         raise ValueError(f"the clips of train, eval and test have {sorted(channels)} channels; see modality and stack")
     return channels.pop()
-
-
-def _start(network, section) -> Callable:
-    """() -> the variables that training starts from, and what of the file did not fit."""
-    load = bind(import_checkpoint, section, "load_from", given=("model",))
-
-    def start():
-        try:
-            return load(model=network)
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f"load_from.path={load.keywords['path']} does not exist; docs/model_zoo.md tells which file it is. "
-                "--config=FILE:scratch trains a published recipe without it"
-            ) from None
-
-    return start
 
 
 def _stages(where: str, sample, view, views) -> tuple[Callable, Callable]:
@@ -281,32 +241,3 @@ def _prepare(
         progress=progress,
         **options,
     )
-
-
-def _optimizer(
-    *,
-    name: str,
-    lr: float,
-    lr_batch_size: int,
-    schedule,
-    rules,
-    settings: training.Settings,
-    frozen: tuple,
-    warmup_epochs: float = 0.0,
-    warmup_ratio: float = 0.1,
-    **options,
-) -> tuple[training.Optimizer, tuple]:
-    """Optimizer and parameter rules; `lr` is meant for `lr_batch_size` clips and scales with the batch."""
-    rules = (*frozen, *pick(RULES, rules, "optim.rules")())
-    factor = pick(SCHEDULES, schedule, "optim.schedule", given=("epoch", "epochs"))
-    given = ("params", "schedule", "rules")
-    make = functools.partial(pick(OPTIMIZERS, {"name": name, **options}, "optim", given=given), rules=rules)
-    scheduled = functools.partial(
-        by_epoch,
-        functools.partial(factor, epochs=settings.epochs),
-        lr=lr * settings.batch_size / lr_batch_size,
-        warmup_epochs=warmup_epochs,
-        warmup_ratio=warmup_ratio,
-    )
-    freeze = lambda params: training.freeze(params, training.param_groups(params, rules))
-    return training.Optimizer(lambda steps: scheduled(steps_per_epoch=steps), make, freeze), rules

@@ -1,0 +1,203 @@
+"""The config of BSN or BMN -> everything its stages need.
+
+Sections: `data`; for every network (`tem` and `pem`, or `bmn`) `model`, `optim`, `run`, and where the defaults do not
+do, `loss`, `labels`, `nms`, `load_from`; `pgm`; `loader` and `detect`. `stages` names those that a run goes through.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from actjax import training
+from actjax.config import bind, pick, unknown
+from actjax.data.untrimmed import UNTRIMMED, Untrimmed
+from actjax.experiment.networks import optimizer_of, parameter_shapes, start_of
+from actjax.models import BMN, PEM, TEM
+from actjax.tasks import Task, bmn, pem, tem
+
+CHECKPOINTS = ("latest", "best")
+PROPOSAL_METRICS = ("auc", "AR@1", "AR@5", "AR@10", "AR@100")
+
+
+class Network(NamedTuple):
+    """A network of the chain, and what it takes to train it.
+
+    task: (judge) -> Task; see `actjax.tasks.pem`.
+    load_from: () -> `Imported`, what training starts from, or None.
+    checkpoint: the one that the next stage uses, "latest" or "best".
+    labels: options of the labels.
+    results: folder of what the network would give, made elsewhere; "" for none.
+    """
+
+    model: Any
+    task: Callable[[Callable | None], Task]
+    settings: training.Settings
+    optimizer: training.Optimizer
+    groups: training.ParamGroups
+    load_from: Callable | None
+    checkpoint: str
+    labels: dict
+    nms: "Nms | None" = None
+    results: str = ""
+
+
+class Nms(NamedTuple):
+    """Section `nms`: soft-NMS of the proposals, see `localization.soft_nms`; `top_k` is what remains of a video."""
+
+    alpha: float
+    low_threshold: float
+    high_threshold: float
+    top_k: int = 100
+
+
+class Pgm(NamedTuple):
+    """Section `pgm`: proposal generation between the two networks of BSN.
+
+    peak_threshold: see `localization.candidate_proposals`.
+    top_k_train, top_k: proposals kept of a video of the training split, of the validation split.
+    bsp_boundary_ratio, num_sample_start, num_sample_end, num_sample_action, num_sample_interp: see
+      `localization.bsp_feature`.
+    proposals, features: folders of `<video>.csv` and `<video>.npy` made elsewhere, to be used instead; "" for none.
+    """
+
+    peak_threshold: float = 0.5
+    top_k_train: int = 500
+    top_k: int = 1000
+    bsp_boundary_ratio: float = 0.2
+    num_sample_start: int = 8
+    num_sample_end: int = 8
+    num_sample_action: int = 16
+    num_sample_interp: int = 3
+    proposals: str = ""
+    features: str = ""
+
+    @property
+    def sampling(self) -> dict:
+        """The options of `localization.bsp_feature`."""
+        return {name: value for name, value in self._asdict().items() if name.startswith(("bsp_", "num_"))}
+
+
+class Detect(NamedTuple):
+    """Section `detect`: detections are proposals with the `top_classes` best classes of their video."""
+
+    top_classes: int = 2
+
+
+class Broken(NamedTuple):
+    """Section `loader`: the share of unreadable videos that a run accepts; a quarantine of another run to skip."""
+
+    max_broken: float = 0.05
+    skip: str = ""
+
+
+class Proposer(NamedTuple):
+    """Stages from features to proposals.
+
+    stages: those to go through, in order; chain: all there are.
+    networks: by stage. pgm: between them, or None.
+    sections: what of the config decides over each stage's outputs.
+    """
+
+    stages: tuple[str, ...]
+    chain: tuple[str, ...]
+    networks: dict[str, Network]
+    pgm: Pgm | None
+    open_dataset: Callable[[], Untrimmed]
+    detect: Detect
+    loading: Broken
+    sections: dict[str, dict]
+
+
+def bsn_experiment(*, data, tem, pgm, pem, stages: str = "tem,pgm,pem", detect=None, loader=None) -> Proposer:
+    """BSN: curves of boundaries (TEM), proposals from them (PGM), scores for these (PEM)."""
+    sections = dict(data=data, tem=tem, pgm=pgm, pem=pem)
+    networks = {
+        "tem": bind(_tem, tem, "tem")(),
+        "pem": bind(_pem, pem, "pem")(),
+    }
+    between = bind(Pgm, pgm, "pgm")()
+    if bool(between.proposals) != bool(between.features):
+        raise ValueError("pgm.proposals, pgm.features: name both folders, or none")
+    points = between.num_sample_start + between.num_sample_end + between.num_sample_action
+    if networks["pem"].model.feat_dim != points:
+        raise ValueError(f"pem.model.feat_dim={networks['pem'].model.feat_dim}; pgm makes {points} numbers a proposal")
+    return _proposer(("tem", "pgm", "pem"), stages, networks, between, data, detect, loader, sections)
+
+
+def bmn_experiment(*, data, bmn, stages: str = "bmn", detect=None, loader=None) -> Proposer:
+    """BMN: one network from features to proposals."""
+    networks = {"bmn": bind(_bmn, bmn, "bmn")()}
+    return _proposer(("bmn",), stages, networks, None, data, detect, loader, dict(data=data, bmn=bmn))
+
+
+def _proposer(chain, stages: str, networks, pgm, data, detect, loader, sections) -> Proposer:
+    chosen = [stage.strip() for stage in stages.split(",") if stage.strip()]
+    for stage in chosen:
+        if stage not in chain:
+            raise ValueError(f"config.stages={unknown(stage, chain)}")
+    return Proposer(
+        stages=tuple(stage for stage in chain if stage in chosen),
+        chain=chain,
+        networks=networks,
+        pgm=pgm,
+        open_dataset=pick(UNTRIMMED, data, "data"),
+        detect=bind(Detect, detect or {}, "detect")(),
+        loading=bind(Broken, loader or {}, "loader")(),
+        sections=sections,
+    )
+
+
+def _tem(*, model, optim, run, loss=None, labels=None, load_from=None, checkpoint="latest", results="") -> Network:
+    labels = bind(_tem_labels, labels or {}, "tem.labels")()
+    make = lambda network: functools.partial(_unjudged, bind(tem, loss or {}, "tem.loss", given=("model",)), network)
+    best = ("loss", "loss_action", "loss_start", "loss_end")
+    network = _network("tem", TEM, make, model, optim, run, load_from, checkpoint, best)
+    return network._replace(labels=labels, results=results)
+
+
+def _tem_labels(*, boundary_ratio: float = 0.1) -> dict:
+    return dict(boundary_ratio=boundary_ratio)
+
+
+def _unjudged(task: Callable, network, judge) -> Task:
+    """Curves are not proposals: nothing to judge."""
+    return task(network)
+
+
+def _pem(*, model, optim, run, nms, loss=None, load_from=None, checkpoint="latest") -> Network:
+    return _judged("pem", PEM, pem, model, optim, run, nms, loss, load_from, checkpoint)
+
+
+def _bmn(*, model, optim, run, nms, loss=None, load_from=None, checkpoint="latest") -> Network:
+    return _judged("bmn", BMN, bmn, model, optim, run, nms, loss, load_from, checkpoint)
+
+
+def _judged(where, kind, task, model, optim, run, nms, loss, load_from, checkpoint) -> Network:
+    suppression = bind(Nms, nms, f"{where}.nms")()
+    bound = bind(task, loss or {}, f"{where}.loss", given=("model", "nms", "judge"))
+    make = lambda network: lambda judge: bound(network, nms=suppression._asdict(), judge=judge)
+    made = _network(where, kind, make, model, optim, run, load_from, checkpoint, PROPOSAL_METRICS)
+    return made._replace(nms=suppression)
+
+
+def _network(where, kind, make, model, optim, run, load_from, checkpoint, best) -> Network:
+    """What all networks share, checked."""
+    network = bind(kind, model, f"{where}.model", given=("parent", "name"))()
+    settings = bind(training.Settings, run, f"{where}.run", given=("scale_loss", "bn"))().check()
+    if settings.best not in best:
+        raise ValueError(f"{where}.run.best={unknown(settings.best, best)}")
+    if checkpoint not in CHECKPOINTS:
+        raise ValueError(f"{where}.checkpoint={unknown(checkpoint, CHECKPOINTS)}")
+    given = ("settings", "frozen")
+    optimizer, rules = bind(optimizer_of, optim, f"{where}.optim", given=given)(settings=settings, frozen=())
+    task = make(network)
+    return Network(
+        model=network,
+        task=task,
+        settings=settings,
+        optimizer=optimizer,
+        groups=training.param_groups(parameter_shapes(task(None)), rules),
+        load_from=start_of(network, load_from) if load_from and load_from.get("path") else None,
+        checkpoint=checkpoint,
+        labels={},
+    )

@@ -1,0 +1,288 @@
+"""The stages of BSN and BMN, each resumable, each skipped when its outputs are complete and of the same config."""
+
+import functools
+import itertools
+import logging
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from actjax import training
+from actjax.data.features import localization_labels
+from actjax.data.loading import Quarantine, Shard
+from actjax.data.untrimmed import Rescaled, Untrimmed, eval_items, train_items
+from actjax.experiment.proposals import Network, Proposer
+from actjax.localization import bsp_feature, candidate_proposals, match, proposal_list
+from actjax.localization.bsn import read_table, write_table
+from actjax.localizing.folders import StageFolder, stage_folder
+from actjax.localizing.items import bmn_item, pem_item, tem_item
+from actjax.localizing.report import report
+from actjax.metrics import evaluate_activitynet
+from actjax.video.errors import VideoError
+from actjax.workdir import progress
+
+log = logging.getLogger("actjax")
+
+TEM_HEADER = "action,start,end,tmin,tmax"
+PGM_HEADER = "tmin,tmax,tmin_score,tmax_score,score,match_iou,match_ioa"
+
+
+class Run(NamedTuple):
+    """What all stages share.
+
+    train: whether networks are trained; otherwise they are only used.
+    checkpoint: of the last network, in place of its config's; None: that.
+    """
+
+    proposer: Proposer
+    dataset: Untrimmed
+    workdir: pathlib.Path
+    quarantine: Quarantine
+    train: bool
+    checkpoint: str | None
+
+
+def run(proposer: Proposer, dataset: Untrimmed, workdir: pathlib.Path, *, train: bool = True, checkpoint=None) -> dict:
+    """Goes through the stages that the config names -> the metrics of the proposals; {} if the last stage is not asked.
+
+    Args:
+      train: False: networks are used as they are, and the last one always anew.
+      checkpoint: "best", "latest" or a step of the last network; None: what its config says.
+
+    Raises:
+      ValueError: what a stage needs was not made, or by another config.
+    """
+    started = time.perf_counter()
+    count = len(dataset.train) + len(dataset.val)
+    options = dict(num_records=count, max_share=proposer.loading.max_broken, skip=proposer.loading.skip)
+    workdir.mkdir(parents=True, exist_ok=True)
+    shared = Run(proposer, dataset, workdir, Quarantine(workdir / "quarantine.jsonl", **options), train, checkpoint)
+    results = None
+    for stage in proposer.stages:
+        folder = _folder(shared, stage)
+        folder.save()
+        _wait_for_all(f"the folder of {stage}")
+        results = STAGES[stage](shared, folder)
+    if results is None:
+        log.info("no proposals are scored without the last stage, %s", proposer.chain[-1])
+        return {}
+    name = "results" if train else "results_eval"
+    return report(results, dataset, proposer, workdir, name=name, started=started)
+
+
+def _folder(run: Run, stage: str) -> StageFolder:
+    return stage_folder(run.proposer, stage, run.workdir, mend=run.train and stage in run.proposer.stages)
+
+
+def _needs(run: Run, stage: str, steps: Sequence[str], wanted_by: str) -> pathlib.Path:
+    """The folder of an earlier stage. ValueError unless it is complete."""
+    folder = _folder(run, stage)
+    if missing := [step for step in steps if step not in folder.done]:
+        raise ValueError(
+            f"stage {wanted_by} needs what stage {stage} makes, and {folder.path} lacks {missing}; add {stage} to "
+            "--config.stages"
+        )
+    return folder.path
+
+
+def _tem(run: Run, folder: StageFolder) -> None:
+    """Trains TEM, then writes the curves of all videos."""
+    network, data = run.proposer.networks["tem"], run.dataset
+    if network.results:
+        log.info("tem: curves are read from %s", network.results)
+        return
+    features = Rescaled(data, network.model.input_shape)
+    options = dict(temporal_scale=network.model.temporal_scale, **network.labels)
+    items = {split: tem_item(getattr(data, split), features, **options) for split in ("train", "val")}
+    variables = _trained(run, "tem", folder, items)
+    if "infer" in folder.done:
+        return log.info("tem: the curves are complete")
+    records = [*data.train, *data.val]
+    written = folder.path / "tem_results"
+    written.mkdir(exist_ok=True)
+    todo = [record for record in records if not (written / f"{record.video}.csv").exists()]
+    _wait_for_all("the list of missing curves")
+    times = np.arange(network.model.temporal_scale + 1) / network.model.temporal_scale
+    for rows, where in _inferred(run, network, variables(), tem_item(todo, features, **options), len(todo), "tem"):
+        for curves, k in zip(rows["curves"], where["record"], strict=True):
+            if jax.process_index() == 0:
+                table = np.column_stack([curves.T, times[:-1], times[1:]])
+                write_table(written / f"{todo[k].video}.csv", TEM_HEADER, table)
+    folder.mark("infer")
+
+
+def _pgm(run: Run, folder: StageFolder) -> None:
+    """Writes proposals and their features, from the curves of all videos."""
+    pgm, tem = run.proposer.pgm, run.proposer.networks["tem"]
+    if pgm.proposals:
+        return log.info("pgm: proposals are read from %s and %s", pgm.proposals, pgm.features)
+    curves = pathlib.Path(tem.results) if tem.results else _needs(run, "tem", ["infer"], "pgm") / "tem_results"
+    for split, top_k in (("train", pgm.top_k_train), ("val", pgm.top_k)):
+        if split in folder.done:
+            log.info("pgm: the proposals of split %s are complete", split)
+            continue
+        proposals, features = (folder.path / name for name in ("pgm_proposals", "pgm_features"))
+        for path in (proposals, features):
+            path.mkdir(parents=True, exist_ok=True)
+        records = getattr(run.dataset, split)[jax.process_index() :: jax.process_count()]
+        todo = [record for record in records if not (proposals / f"{record.video}.csv").exists()]
+        for record in progress(todo, len(todo), f"pgm {split}"):
+            try:
+                rows, points = generate(record, curves / f"{record.video}.csv", pgm, top_k)
+            except (OSError, ValueError) as error:
+                run.quarantine.add(VideoError(record.path, str(error)))
+                continue
+            _save_array(features / f"{record.video}.npy", points.astype(np.float32))
+            write_table(proposals / f"{record.video}.csv", PGM_HEADER, rows)
+        _wait_for_all(f"pgm {split}")
+        folder.mark(split)
+
+
+def generate(record, curves, pgm, top_k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The best proposals of a video, float64 [p, 7] with `PGM_HEADER`, and their features [p, 32].
+
+    Args:
+      curves: the file with its curves. pgm: options, `experiment.proposals.Pgm`.
+    """
+    table = read_table(curves, columns=5)
+    rows = candidate_proposals(table[:, 1], table[:, 2], peak_threshold=pgm.peak_threshold)[:top_k]
+    covered = record.feature_frame / record.duration_frame * record.duration_second
+    segments = np.array([row["segment"] for row in record.annotations], np.float64).reshape(-1, 2) / covered
+    step, end = table[0, 4] - table[0, 3], table[-1, 4]
+    # In float32, as these stand in the file that the reference reads them from.
+    points = bsp_feature(table[:, 0], rows[:, :2].astype(np.float32), step=step, end=end, **pgm.sampling)
+    return np.concatenate([rows, match(rows, segments)], axis=1), points
+
+
+def _pem(run: Run, folder: StageFolder) -> list[dict]:
+    """Trains PEM, then scores the proposals of the validation videos -> results."""
+    network, pgm, data = run.proposer.networks["pem"], run.proposer.pgm, run.dataset
+    folders = dict(proposals=pgm.proposals, features=pgm.features)
+    if not pgm.proposals:
+        made = _needs(run, "pgm", ["train", "val"], "pem")
+        folders = dict(proposals=str(made / "pgm_proposals"), features=str(made / "pgm_features"))
+    item = functools.partial(pem_item, **folders, feat_dim=network.model.feat_dim)
+    items = {"train": item(data.train, top_k=pgm.top_k_train), "val": item(data.val, top_k=pgm.top_k)}
+    return _scored(run, "pem", folder, items)
+
+
+def _bmn(run: Run, folder: StageFolder) -> list[dict]:
+    """Trains BMN, then finds the proposals of the validation videos -> results."""
+    network, data = run.proposer.networks["bmn"], run.dataset
+    features = Rescaled(data, network.model.input_shape)
+    scale = network.model.temporal_scale
+    items = {split: bmn_item(getattr(data, split), features, temporal_scale=scale) for split in ("train", "val")}
+    return _scored(run, "bmn", folder, items)
+
+
+STAGES: dict[str, Callable] = {"tem": _tem, "pgm": _pgm, "pem": _pem, "bmn": _bmn}
+
+
+def _scored(run: Run, stage: str, folder: StageFolder, items: dict[str, Callable]) -> list[dict]:
+    """Trains the last network of a chain, and lets it score the validation videos."""
+    network, records = run.proposer.networks[stage], run.dataset.val
+    variables = _trained(run, stage, folder, items)
+    rows, where = zip(*_inferred(run, network, variables(), items["val"], len(records), stage), strict=True)
+    joined = [np.concatenate([part[name] for part in parts]) for parts, name in
+              ((rows, "proposals"), (rows, "found"), (where, "record"))]  # fmt: skip
+    return results_of(records, network.nms.top_k, *joined)
+
+
+def results_of(records: Sequence, top_k: int, proposals, found, which) -> list[dict]:
+    """Proposals [n, r, 3] in fractions -> results as of the reference, in seconds, one for each of `records`.
+
+    Args:
+      found: bool [n, r], False for padding. which: int [n], the records that the rows belong to; others get none.
+    """
+    lists = {int(k): rows[real] for rows, real, k in zip(proposals, found, which, strict=True)}
+    empty = np.zeros((0, 3))
+    return [
+        {
+            "video_name": record.video,
+            "proposal_list": proposal_list(lists.get(k, empty), record._asdict(), top_k=top_k),
+        }
+        for k, record in enumerate(records)
+    ]
+
+
+def _trained(run: Run, stage: str, folder: StageFolder, items: dict[str, Callable]) -> Callable[[], dict]:
+    """Trains the network of a stage, unless that is done -> () -> its variables."""
+    network, data = run.proposer.networks[stage], run.dataset
+    truth = {record.video: {"annotations": record.annotations} for record in data.val}
+
+    def judge(proposals, found, which) -> dict:
+        return evaluate_activitynet(results_of(data.val, network.nms.top_k, proposals, found, which), truth)
+
+    task = network.task(judge)
+    if run.train and "train" not in folder.done:
+        log.info("%s: parameter groups\n%s", stage, network.groups)
+        loop_data = _loop_data(run, network, items)
+        initial = _initial(network, folder.path)
+        training.train(task, loop_data, network.optimizer, network.settings, folder.path, initial=initial)
+        folder.mark("train")
+    elif run.train:
+        log.info("%s: training is complete", stage)
+    last = stage == run.proposer.chain[-1]
+    which = run.checkpoint if last and run.checkpoint else network.checkpoint
+    restore = functools.partial(training.restore_variables, task, network.optimizer, network.settings, folder.path)
+    return lambda: restore(which)[0]
+
+
+def _initial(network: Network, folder: pathlib.Path) -> Callable | None:
+    """What gives the variables to start from; None where training has begun already, or starts from nothing."""
+    if network.load_from is None or any((folder / "checkpoints").glob("[0-9]*")):
+        return None
+    imported = network.load_from()
+    log.info("%s", imported.report)
+    return lambda: imported.variables
+
+
+def _shard() -> Shard:
+    return Shard(jax.process_index(), jax.process_count())
+
+
+def _loop_data(run: Run, network: Network, items: dict[str, Callable]) -> training.Data:
+    settings, data = network.settings, run.dataset
+    common = dict(quarantine=run.quarantine, shard=_shard())
+
+    def train_steps(first_step: int, num_steps: int) -> Iterator:
+        span = dict(first_step=first_step, num_steps=num_steps, seed=settings.seed, batch_size=settings.batch_size)
+        return train_items(items["train"], len(data.train), **span, **common)
+
+    size = settings.eval_batch_size or settings.batch_size
+    passes = lambda: (eval_items(items["val"], len(data.val), batch_size=size, **common) for _ in itertools.count())
+    return training.Data(len(data.train), train_steps, passes)
+
+
+def _inferred(run: Run, network: Network, variables: dict, item: Callable, count: int, what: str) -> Iterator:
+    """What a network says of `count` videos, batch by batch: (outputs, targets)."""
+    size = network.settings.eval_batch_size or network.settings.batch_size
+    batches = eval_items(item, count, batch_size=size, quarantine=run.quarantine, shard=_shard())
+    predict = jax.jit(network.task(None).predict)
+    shown = progress(batches, -(-count // size), f"{what} inference")
+    return training.stream(predict, variables, shown)
+
+
+def _save_array(path: pathlib.Path, array: np.ndarray) -> None:
+    """Writes an .npy file, there as a whole or not at all."""
+    building = path.with_name(f".{path.name}")
+    with building.open("wb") as file:
+        np.save(file, array)
+    building.replace(path)
+
+
+def _wait_for_all(what: str) -> None:
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(what)
+
+
+def check_labels(dataset: Untrimmed) -> None:
+    """ValueError for a record whose lengths make no sense, before anything runs."""
+    for record in itertools.chain(dataset.train, dataset.val):
+        localization_labels(record)

@@ -1,0 +1,104 @@
+"""Results -> tables, files and a plot, beside what knowing nothing and knowing everything would give."""
+
+import json
+import logging
+import pathlib
+import time
+
+import jax
+import rich
+from rich.table import Table
+
+from actjax.localization import detections_from_proposals, proposal_list, uniform_proposals
+from actjax.metrics import (
+    AverageRecall,
+    activitynet_ground_truth,
+    average_recall,
+    dump_results,
+    evaluate_detections,
+    load_class_scores,
+    load_results,
+    proposal_numbers,
+)
+from actjax.metrics.average_recall import THRESHOLDS
+
+log = logging.getLogger("actjax")
+
+BUDGETS = (1, 5, 10, 20, 50, 100)
+
+
+def report(results: list[dict], dataset, proposer, workdir: pathlib.Path, *, name: str, started: float) -> dict:
+    """Scores results, and writes `NAME.json`, `NAME_proposals.json`, with class scores also `NAME_detections.json`, and
+    `NAME_ar_an.png` -> the metrics.
+
+    Beside them stand "uniform", windows that do not look at the video, and "ground truth", its segments as proposals.
+    """
+    records = dataset.val
+    truth = {record.video: {"annotations": record.annotations} for record in records}
+    windows = uniform_proposals()
+    bounds = {
+        "uniform": [proposal_list(windows, record._asdict(), top_k=len(windows)) for record in records],
+        "ground truth": [[{"segment": a["segment"], "score": 1.0} for a in record.annotations] for record in records],
+    }
+    curves = {"proposals": average_recall(results, truth)}
+    for kind, lists in bounds.items():
+        rows = [{"video_name": r.video, "proposal_list": rows} for r, rows in zip(records, lists, strict=True)]
+        curves[kind] = average_recall(rows, truth)
+    numbers = proposal_numbers(curves["proposals"])
+    for kind in bounds:
+        numbers |= {f"{kind.replace(' ', '_')}_{k}": x for k, x in proposal_numbers(curves[kind]).items()}
+    proposals = workdir / f"{name}_proposals.json"
+    files = {"proposals": proposals}
+    first = jax.process_index() == 0
+    if first:
+        dump_results(results, proposals, "json")
+    if dataset.class_scores:
+        files["detections"] = workdir / f"{name}_detections.json"
+        numbers |= _detections(results, dataset, proposer.detect.top_classes, truth, files["detections"])
+    empty = sum(not row["proposal_list"] for row in results)
+    numbers |= {"num_videos": len(records), "num_empty": empty, "seconds": time.perf_counter() - started}
+    if first:
+        (workdir / f"{name}.json").write_text(json.dumps(numbers, indent=2, default=float))
+        files["plot"] = _plot(workdir / f"{name}_ar_an.png", curves["proposals"])
+        _show(curves, numbers, files | {name: workdir / f"{name}.json"})
+    return numbers
+
+
+def _detections(results, dataset, top_classes: int, truth: dict, path: pathlib.Path) -> dict[str, float]:
+    """Detections from proposals, written to `path` -> mAP at each tIoU and their mean."""
+    class_names, scores = load_class_scores(dataset.class_scores)
+    ids = {row["video_name"].removeprefix("v_"): row["proposal_list"] for row in results}
+    found = detections_from_proposals(ids, scores, class_names, top_classes=top_classes)
+    if len(found) < len(ids):
+        log.warning("%s: no class scores of %d videos", dataset.class_scores, len(ids) - len(found))
+    if jax.process_index() == 0:
+        path.write_text(json.dumps({"version": "VERSION 1.3", "results": found, "external_data": {}}))
+    entries = {video.removeprefix("v_"): entry for video, entry in truth.items()}
+    ground_truth = activitynet_ground_truth("the annotations", "validation", entries)
+    score = evaluate_detections(ground_truth, load_results(path))
+    return {f"mAP@{t:.2f}": float(x) for t, x in zip(THRESHOLDS, score.mAP, strict=True)} | {
+        "average_mAP": score.average_mAP
+    }
+
+
+def _plot(path: pathlib.Path, score: AverageRecall) -> pathlib.Path | str:
+    from actjax.metrics.plots import plot_average_recall
+
+    try:
+        plot_average_recall(path, score, THRESHOLDS)
+    except ImportError as error:
+        return str(error)
+    return path
+
+
+def _show(curves: dict[str, AverageRecall], numbers: dict, files: dict) -> None:
+    table = Table("proposals per video", *map(str, BUDGETS), "AUC", title="average recall, tIoU 0.5 to 0.95")
+    for kind, score in curves.items():
+        table.add_row(kind, *(f"{score.avg_recall[k - 1]:.4f}" for k in BUDGETS), f"{score.auc:.2f}")
+    rich.print(table)
+    if "average_mAP" in numbers:
+        shown = {name: value for name, value in numbers.items() if name in ("mAP@0.50", "mAP@0.75", "mAP@0.95")}
+        parts = [f"{name} {value:.4f}" for name, value in shown.items()]
+        rich.print("detections   " + "  ".join([*parts, f"mean {numbers['average_mAP']:.4f}"]))
+    for what, file in files.items():
+        rich.print(f"{what:12} {file}")
