@@ -1,6 +1,6 @@
 """`python -m actjax.main --config=FILE[:ARG] --workdir=DIR --mode=MODE`
 
-MODE is train, eval, predict, import, export, check, prepare or browse.
+MODE is train, eval, predict, extract, import, export, check, prepare or browse.
 
 Numbers of the config are overridden on the command line: `--config.run.epochs=2`. In modes eval, predict and export
 `--config` may be left out: the run's own, saved in its workdir, is used.
@@ -23,11 +23,11 @@ from ml_collections import config_dict, config_flags
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an optional :argument.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/CONFIG-TIME.")
-_MODES = ["train", "eval", "predict", "import", "export", "check", "prepare", "browse"]
-_OF_A_RUN = ("eval", "predict", "export")  # modes that use what is in a workdir
+_MODES = ["train", "eval", "predict", "extract", "import", "export", "check", "prepare", "browse"]
+_OF_A_RUN = ("eval", "predict", "extract", "export")  # modes that use what is in a workdir
 _MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
-_VIDEO = flags.DEFINE_string("video", None, "predict: a video file, or a folder of them.")
-_OUT = flags.DEFINE_string("out", None, "prepare: folder of the prepared set. export: a .pth or .safetensors file.")
+_VIDEO = flags.DEFINE_string("video", None, "predict, extract: a video file, or a folder of them.")
+_OUT = flags.DEFINE_string("out", None, "Folder of the prepared set, of features; export: a .pth or .safetensors file.")
 _FROM = flags.DEFINE_string("from", None, "import: a checkpoint of MMAction2, the TSM authors or torchvision.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "test", ["test", "eval"], "eval, predict: the config's section to follow.")
 _FEATURES = flags.DEFINE_string("features", None, "prepare: folder of feature files, in place of a config's videos.")
@@ -47,6 +47,7 @@ def main(argv: list[str]) -> None:
     for mode, flag, wanted in (
         ("predict", _VIDEO, "--video=FILE, or a folder of files"),
         ("prepare", _OUT, "--out=FOLDER"),
+        ("extract", _OUT, "--out=FOLDER"),
         ("export", _OUT, "--out=FILE.pth or FILE.safetensors"),
         ("import", _FROM, "--from=FILE"),
     ):
@@ -128,6 +129,44 @@ def predict(experiment, config, workdir: pathlib.Path, started: float) -> None:
                 table.add_row("" if rank else row["video"], best["class"], f"{best['score']:.4f}")
     rich.print(table)
     rich.print(f"predictions  {path}")
+
+
+def extract(experiment, config, workdir: pathlib.Path, started: float) -> None:
+    """Writes features of `--video`, or of the videos of the config, to `--out`, or goes on where it stopped."""
+    import jax
+
+    from actjax.data.annotations import VideoRecord
+    from actjax.data.loading import Quarantine, Shard
+    from actjax.data.snippets import Snippets
+    from actjax.extracting import extract_features
+    from actjax.models import embedding
+    from actjax.predicting import video_files
+    from actjax.workdir import progress
+
+    variables, step = _restore(experiment, workdir)
+    options, loading = experiment.extraction, experiment.loading
+    out = pathlib.Path(_OUT.value)
+    with _clear_errors(RuntimeError):
+        if _VIDEO.value:
+            records = [VideoRecord(str(file)) for file in video_files(_VIDEO.value)]
+        else:
+            dataset = experiment.open_dataset()
+            records = [*dataset.train, *dataset.val]
+        out.mkdir(parents=True, exist_ok=True)
+        snippets = Snippets(_tested(experiment)[1], options.interval, options.num_frames, options.chunk)
+        embed = jax.jit(lambda variables, clips: embedding(experiment.model, variables, clips, what=options.what))
+        summary = extract_features(
+            records,
+            out,
+            snippets,
+            lambda clips: embed(variables, clips),
+            quarantine=Quarantine(out / "quarantine.jsonl", num_records=len(records), max_share=1.0),
+            suffix=options.suffix,
+            shard=Shard(jax.process_index(), jax.process_count()),
+            timeout=loading.timeout,
+            progress=progress,
+        )
+    log.info("%s: %s, by the network of step %d", out, summary, step)
 
 
 def import_(experiment, config, workdir: pathlib.Path, started: float) -> None:
@@ -241,6 +280,7 @@ MODES = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "extract": extract,
     "import": import_,
     "export": export,
     "check": check,

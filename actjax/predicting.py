@@ -40,10 +40,7 @@ def predict_files(
     Raises:
       FileNotFoundError: no such file, or no video file in the folder.
     """
-    path = pathlib.Path(path)
-    files = sorted(f for f in path.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES) if path.is_dir() else [path]
-    if not path.exists() or not files:
-        raise FileNotFoundError(f"{path}: no video file there; suffixes looked for are {VIDEO_SUFFIXES}")
+    files = video_files(path)
     with contextlib.closing(Readers(protocol, 1, timeout=timeout)) as readers:
         for file in files:
             try:
@@ -58,3 +55,12 @@ def predict_files(
                 "video": str(file),
                 "predictions": [{"class": class_names[k], "label": int(k), "score": float(scores[k])} for k in best],
             }
+
+
+def video_files(path: str | os.PathLike) -> list[pathlib.Path]:
+    """The file, or those of a folder, by name. FileNotFoundError: there is none."""
+    path = pathlib.Path(path)
+    files = sorted(f for f in path.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES) if path.is_dir() else [path]
+    if not path.exists() or not files:
+        raise FileNotFoundError(f"{path}: no video file there; suffixes looked for are {VIDEO_SUFFIXES}")
+    return files

@@ -240,6 +240,7 @@ def _recipe(
             **optim,
         ),
         prepare=dict(short_side=256, quality=95),
+        extract=dict(interval=16, num_frames=placeholder(int), what="scores", chunk=16, suffix=".csv"),
         run=dict(
             seed=0,
             epochs=float(epochs),

@@ -12,7 +12,7 @@ from drawn import drawn
 from actjax.experiment import build
 from actjax.training import devices, step
 
-RECIPES = sorted(file.stem for file in (ROOT / "configs").glob("*.py") if file.stem != "tsm_shapes")
+RECIPES = sorted(file.stem for file in (ROOT / "configs").glob("ts[mn]_*.py") if file.stem != "tsm_shapes")
 
 # What MMAction2 publishes; `test`: clips of a video, and frames of a clip.
 K400 = dict(decay=1e-4, clip=20.0, classes=400)

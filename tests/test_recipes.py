@@ -13,7 +13,7 @@ from actjax.data.stages import EVAL_VIEWS, SAMPLERS
 
 CONFIGS = {
     file.stem: runpy.run_path(str(file))["get_config"]
-    for file in sorted((ROOT / "configs").glob("*.py"))
+    for file in sorted((ROOT / "configs").glob("ts[mn]_*.py"))
     if file.stem != "tsm_shapes"
 }
 ZOO = (ROOT / "docs" / "model_zoo.md").read_text()

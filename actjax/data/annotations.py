@@ -158,7 +158,7 @@ def _activitynet(path, prefix, *, subset: str | None = None, video_info=None) ->
 
     def parse(item) -> ActivityNetRecord | None:
         name, info = item
-        video = name if name.startswith("v_") else f"v_{name}"
+        video = f"v_{name}" if f"v_{name}" in known else name  # the official file has ids, the table names
         info = known.get(video, {}) | info
         if subset and "subset" not in info:
             raise KeyError("subset; name a table with the columns video and subset as video_info")

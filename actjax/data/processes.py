@@ -87,12 +87,16 @@ class Deadline:
         if self._seconds:
             signal.setitimer(signal.ITIMER_REAL, self._seconds)
 
+    def pause(self) -> None:
+        """No time runs, until `renew`."""
+        if self._seconds:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
     def __enter__(self) -> None:
         self.renew()
 
     def __exit__(self, *_) -> None:
-        if self._seconds:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        self.pause()
 
 
 def blame(path: str, status: int, timeout: float) -> VideoError:

@@ -1,7 +1,7 @@
 """The config of a recogniser -> everything its runs need.
 
 Sections: `data`, `loader`, `model`, `train`, `eval`, `optim`, `run`, and where the defaults do not do, `test`,
-`load_from`, `loss`, `augment` and `prepare`.
+`load_from`, `loss`, `augment`, `prepare` and `extract`.
 """
 
 import functools
@@ -19,7 +19,7 @@ from actjax.data.loading import Loader, Quarantine, Shard, eval_batches, train_b
 from actjax.data.stages import AVERAGE_CLIPS, EVAL_VIEWS, MODALITIES, SAMPLERS, TRAIN_VIEWS, Protocol
 from actjax.experiment.networks import optimizer_of, parameter_shapes, start_of
 from actjax.losses import binary_cross_entropy, cross_entropy
-from actjax.models import make_augment
+from actjax.models import TSN, make_augment
 from actjax.tasks import Task, recognition
 from actjax.tasks.recognition import MODELS
 from actjax.video.decoding import BACKENDS
@@ -40,6 +40,7 @@ class Experiment(NamedTuple):
     loading: worker processes and limits of the loader.
     augment: what the device does to training clips, or None.
     prepare: (records, folder, split=, ...) -> writes a prepared set with the numbers of the config.
+    extraction: what features of untrimmed videos are.
     """
 
     task: Task
@@ -57,6 +58,7 @@ class Experiment(NamedTuple):
     loading: "Loading"
     augment: Callable | None
     prepare: Callable
+    extraction: "Extraction"
 
 
 class Test(NamedTuple):
@@ -64,6 +66,37 @@ class Test(NamedTuple):
 
     task: Task
     protocol: Protocol
+
+
+class Extraction(NamedTuple):
+    """Section `extract`: the features that `--mode=extract` makes of a video, [n, d].
+
+    interval: frames from one feature to the next.
+    num_frames: of a feature's clip, spread over the interval; None: 1 for TSN, those of the test for TSM.
+    what: "scores", before the softmax, as ActivityNet's published features are; "embedding", what the classifier sees.
+    chunk: clips that are decoded, and go through the network, at a time.
+    suffix: ".csv" or ".npy".
+    """
+
+    interval: int = 16
+    num_frames: int | None = None
+    what: str = "scores"
+    chunk: int = 16
+    suffix: str = ".csv"
+
+    def check(self) -> "Extraction":
+        """Itself. Raises ValueError for a number or name out of range."""
+        for name in ("interval", "chunk"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"extract.{name}={getattr(self, name)}; must be 1 or more")
+        if self.what not in EMBEDDINGS:
+            raise ValueError(f"extract.what={unknown(self.what, EMBEDDINGS)}")
+        if self.suffix not in (".csv", ".npy"):
+            raise ValueError(f"extract.suffix={self.suffix!r}; choose from .csv, .npy")
+        return self
+
+
+EMBEDDINGS = ("scores", "embedding")
 
 
 class Loading(NamedTuple):
@@ -97,6 +130,7 @@ def recognition_experiment(
     loss=None,
     augment=None,
     prepare=None,
+    extract=None,
 ) -> Experiment:
     """Classes of videos: TSN, TSM."""
     train_protocol = bind(_train_protocol, train, "train")()
@@ -117,6 +151,10 @@ def recognition_experiment(
     augment = bind(make_augment, augment, "augment")() if augment else None
     given = ("records", "folder", "split", "class_names", "progress", "protocol", "loading")
     prepare = bind(_prepare, prepare or {}, "prepare", given=given)
+    extraction = bind(Extraction, extract or {}, "extract")().check()
+    if extraction.num_frames is None:
+        frames = 1 if isinstance(network, TSN) else tested[0].clip_shape[1]
+        extraction = extraction._replace(num_frames=frames)
     multi_label = open_dataset.keywords.get("multi_class", False)
     criterion = binary_cross_entropy if multi_label else cross_entropy
     criterion = bind(criterion, loss or {}, "loss", given=("scores", "labels", "targets"))
@@ -148,6 +186,7 @@ def recognition_experiment(
         loading=loading,
         augment=augment,
         prepare=functools.partial(prepare, protocol=validation[0], loading=loading),
+        extraction=extraction,
     )
 
 

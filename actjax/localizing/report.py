@@ -31,14 +31,15 @@ def report(results: list[dict], dataset, proposer, workdir: pathlib.Path, *, nam
     """Scores results, and writes `NAME.json`, `NAME_proposals.json`, with class scores also `NAME_detections.json`, and
     `NAME_ar_an.png` -> the metrics.
 
-    Beside them stand "uniform", windows that do not look at the video, and "ground truth", its segments as proposals.
+    Beside them stand "uniform", windows that do not look at the video, and "ground truth": its own segments, over and
+    over until there are as many.
     """
     records = dataset.val
     truth = {record.video: {"annotations": record.annotations} for record in records}
     windows = uniform_proposals()
     bounds = {
         "uniform": [proposal_list(windows, record._asdict(), top_k=len(windows)) for record in records],
-        "ground truth": [[{"segment": a["segment"], "score": 1.0} for a in record.annotations] for record in records],
+        "ground truth": [_known(record.annotations, len(windows)) for record in records],
     }
     curves = {"proposals": average_recall(results, truth)}
     for kind, lists in bounds.items():
@@ -62,6 +63,13 @@ def report(results: list[dict], dataset, proposer, workdir: pathlib.Path, *, nam
         files["plot"] = _plot(workdir / f"{name}_ar_an.png", curves["proposals"])
         _show(curves, numbers, files | {name: workdir / f"{name}.json"})
     return numbers
+
+
+def _known(annotations: list[dict], number: int) -> list[dict]:
+    """`number` proposals, the best of them the annotations, then their like."""
+    if not annotations:
+        return []
+    return [{"segment": annotations[k % len(annotations)]["segment"], "score": 1 / (k + 1)} for k in range(number)]
 
 
 def _detections(results, dataset, top_classes: int, truth: dict, path: pathlib.Path) -> dict[str, float]:

@@ -10,7 +10,7 @@ from actjax.models.mobilenet import MobileNetV2
 from actjax.models.pixels import normalize
 from actjax.models.resnet import ResNet
 from actjax.models.temporal import temporal_pool, temporal_shift
-from actjax.models.tsm import TSM, TSN
+from actjax.models.tsm import TSM, TSN, embedding
 
 __all__ = [
     "BMN",
@@ -20,6 +20,7 @@ __all__ = [
     "TSN",
     "MobileNetV2",
     "ResNet",
+    "embedding",
     "export_checkpoint",
     "import_checkpoint",
     "initialize",

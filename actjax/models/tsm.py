@@ -99,6 +99,7 @@ class TSN(_Recognizer):
     @nn.compact
     def __call__(self, video, *, train: bool = False):
         features = self.features(video, train=train).mean(1)
+        self.sow("intermediates", "embedding", features)
         return self.classify(self.drop(features, train=train))
 
 
@@ -129,6 +130,7 @@ class TSM(_Recognizer):
         self._check()
         temporal = self._temporal(self.num_segments or video.shape[1])
         features = self.features(video, train=train, temporal=temporal)
+        self.sow("intermediates", "embedding", features.mean(1))
         return self.classify(self.drop(features, train=train)).mean(1)
 
     def _temporal(self, num_segments: int) -> Temporal:
@@ -174,3 +176,15 @@ class TSM(_Recognizer):
                 raise ValueError("TSM: shift_place, temporal_pool and non_local need arch='resnet'")
         elif self.non_local and tuple(map(len, self.non_local)) != self._blocks():
             raise ValueError(f"TSM: non_local={self.non_local}; needs one number for each block of {self._blocks()}")
+
+
+def embedding(model: _Recognizer, variables: dict, clips, *, what: str):
+    """Clips `[n, v, t, h, w, c]` -> features of each, the mean over its views: `[n, k]` or `[n, d]`, float32.
+
+    Args:
+      what: "scores", before the softmax, or "embedding", the pooled features that the classifier sees.
+    """
+    n, v = clips.shape[:2]
+    scores, state = model.apply(variables, clips.reshape(n * v, *clips.shape[2:]), mutable=["intermediates"])
+    features = scores if what == "scores" else state["intermediates"]["embedding"][0]
+    return features.reshape(n, v, -1).mean(1)

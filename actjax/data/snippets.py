@@ -1,0 +1,121 @@
+"""Clips all along whole videos, from a process that can be killed.
+
+Shapes: n snippets, v views, t frames, h w pixels, c channels.
+"""
+
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.data.processes import Deadline, GuardedProcess, blame, sendable
+from actjax.data.stages import Protocol, stacked
+from actjax.video.errors import VideoError
+from actjax.video.rendering import render
+from actjax.video.sampling import untrimmed_sample_frames
+
+
+class Length(NamedTuple):
+    """Of a video: frames, frames per second (0 where pictures do not tell), snippets."""
+
+    num_frames: int
+    fps: float
+    num_snippets: int
+
+
+class Snippets(NamedTuple):
+    """How a video becomes clips around every `interval`-th frame.
+
+    protocol: views, decoder, modality and stack; its sampling is not used.
+    num_frames: t, spread over `interval` frames.
+    chunk: clips that are decoded at a time.
+    """
+
+    protocol: Protocol
+    interval: int
+    num_frames: int
+    chunk: int
+
+    def indices(self, num_frames: int) -> np.ndarray:
+        """Frames of every snippet of a video -> int64 [n, t * stack]. ValueError: it is too short for one."""
+        step, stack = max(1, self.interval // self.num_frames), self.protocol.stack
+        span = self.num_frames * step
+        places = untrimmed_sample_frames(num_frames, clip_len=span, frame_interval=self.interval)[:, ::step]
+        adjacent = places[:, :, None] + np.arange(stack) - stack // 2
+        return np.clip(adjacent, 0, num_frames - 1).reshape(len(places), -1)
+
+    def read(self, record) -> Iterator:
+        """The `Length` of a video, then its clips, uint8 [n, v, t, h, w, c], `chunk` at most at a time.
+
+        Raises:
+          VideoError: the video cannot be decoded, or is too short.
+        """
+        video = record.open(backend=self.protocol.backend)
+        try:
+            indices = self.indices(video.num_frames)
+        except ValueError as error:
+            raise VideoError(record.path, str(error)) from error
+        yield Length(video.num_frames, float(getattr(video, "fps", 0) or 0), len(indices))
+        for first in range(0, len(indices), self.chunk):
+            part = indices[first : first + self.chunk]
+            unique, place = np.unique(part, return_inverse=True)  # neighbours share frames, decoders like order
+            frames = video.frames(unique)
+            boxes = self.protocol.view(*frames.shape[1:3], rng=None)
+            options = dict(fused=self.protocol.fused, modality=self.protocol.modality)
+            pixels = render(frames, boxes, **options)
+            pixels = pixels.reshape(len(boxes), len(frames), *pixels.shape[1:])[:, place.reshape(part.shape)]
+            clips = stacked(pixels.reshape(-1, *pixels.shape[2:]), self.protocol.stack)
+            yield clips.reshape(len(boxes), len(part), *clips.shape[1:]).swapaxes(0, 1)
+
+
+class SnippetReader:
+    """`Snippets.read` in a process of its own, which decodes the next clips while the last ones are used.
+
+    Args:
+      timeout: seconds that opening a video, or any chunk of it, may take.
+    """
+
+    def __init__(self, snippets: Snippets, *, timeout: float = 30.0):
+        self._snippets, self._timeout, self._process = snippets, timeout, None
+
+    def read(self, record) -> Iterator:
+        """As `Snippets.read`; a video that hangs or crashes its decoder is a VideoError, too."""
+        if self._process is None:
+            self._process = GuardedProcess(_serve, self._snippets, self._timeout)
+        try:
+            self._process.channel.send(record)
+            while (answer := self._process.channel.recv()) is not None:
+                if isinstance(answer, Exception):
+                    raise answer
+                yield answer
+        except (EOFError, OSError):
+            status, self._process = self._process.wait(), None
+            raise blame(record.path, status, self._timeout) from None
+
+    def close(self) -> None:
+        """Ends the process, whatever it does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def _serve(channel: Connection, snippets: Snippets, timeout: float) -> None:
+    """The process's side: sends what it reads of every record it gets, then None, or an error."""
+    deadline = Deadline(timeout)
+    while True:
+        record = channel.recv()
+        try:
+            with deadline:
+                for part in snippets.read(record):
+                    deadline.pause()  # waiting for who takes it is no decoding
+                    channel.send(part)
+                    deadline.renew()
+            channel.send(None)
+        except VideoError as error:
+            channel.send(error)
+        except (EOFError, ConnectionError):
+            raise
+        except Exception as error:  # a fault in the code; the caller raises it
+            channel.send(sendable(error))

@@ -1,0 +1,117 @@
+"""Videos -> feature files of localization, by a network that was trained to classify.
+
+Shapes: n snippets of a video, d numbers of each.
+"""
+
+import contextlib
+import csv
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.data.loading import Quarantine, Shard
+from actjax.data.snippets import Length, SnippetReader, Snippets
+from actjax.video.errors import VideoError
+
+INFO = ("video", "numFrame", "seconds", "fps", "rfps", "subset", "featureFrame")
+
+
+class Summary(NamedTuple):
+    """Videos done now, done before, and not readable."""
+
+    done: int
+    before: int
+    broken: int
+
+
+def extract_features(
+    records: Sequence,
+    folder: pathlib.Path,
+    snippets: Snippets,
+    embed: Callable,
+    *,
+    quarantine: Quarantine,
+    suffix: str = ".csv",
+    shard: Shard = Shard(),
+    timeout: float = 30.0,
+    progress: Callable = lambda items, total, what: items,
+) -> Summary:
+    """Writes `FOLDER/<video>.csv` or `.npy`, [n, d], for every video, or goes on where a killed run stopped.
+
+    `FOLDER/video_info.csv` gets a row for each, in the form that `load_annotations("activitynet", video_info=)` reads;
+    with several hosts each writes a table of its own.
+
+    Args:
+      records: videos; a file is named after its video's, without the ending.
+      snippets: how they become clips.
+      embed: clips uint8 [chunk, v, t, h, w, c] -> float32 [chunk, d].
+      quarantine: where videos go that cannot be read.
+      shard: this host's place: it takes every count-th video.
+
+    Raises:
+      ValueError: two videos of one name. RuntimeError: more broken videos than the quarantine allows.
+    """
+    names = [pathlib.PurePath(record.path).stem for record in records]
+    if twice := sorted({name for name in names if names.count(name) > 1})[:5]:
+        raise ValueError(f"several videos are named {twice}; feature files are told apart by the names")
+    folder.mkdir(parents=True, exist_ok=True)
+    part = "" if shard.count == 1 else f"-{shard.index:05d}-of-{shard.count:05d}"
+    info = folder / f"video_info{part}.csv"
+    known = _known(info)
+    mine = list(zip(names, records, strict=True))[shard.index :: shard.count]
+    todo = [(name, record) for name, record in mine if name not in known or not (folder / (name + suffix)).exists()]
+    done = 0
+    with contextlib.closing(SnippetReader(snippets, timeout=timeout)) as reader:
+        for name, record in progress(todo, len(todo), "extract"):
+            try:
+                length, features = _features(reader.read(record), embed, snippets.chunk)
+            except VideoError as error:
+                quarantine.add(error)
+                continue
+            _write(folder / (name + suffix), features)
+            _append(info, name, length, snippets.interval)
+            done += 1
+    return Summary(done, len(mine) - len(todo), len(todo) - done)
+
+
+def _features(parts, embed: Callable, chunk: int) -> tuple[Length, np.ndarray]:
+    length = next(parts)
+    features = []
+    for clips in parts:
+        missing = chunk - len(clips)  # one shape, compiled once
+        full = np.concatenate([clips, np.zeros((missing, *clips.shape[1:]), np.uint8)]) if missing else clips
+        features.append(np.asarray(embed(full))[: len(clips)])
+    return length, np.concatenate(features)
+
+
+def _write(path: pathlib.Path, features: np.ndarray) -> None:
+    """There as a whole or not at all."""
+    building = path.with_name(f".{path.name}")
+    with building.open("wb") as file:
+        if path.suffix == ".npy":
+            np.save(file, features)
+        else:
+            header = ",".join(f"f{k}" for k in range(features.shape[1]))
+            np.savetxt(file, features, fmt="%.7g", delimiter=",", header=header, comments="")
+    building.replace(path)
+
+
+def _known(info: pathlib.Path) -> set[str]:
+    if not info.exists():
+        return set()
+    with info.open(newline="") as file:
+        return {row["video"] for row in csv.DictReader(file) if row.get("featureFrame")}
+
+
+def _append(info: pathlib.Path, name: str, length: Length, interval: int) -> None:
+    fps = length.fps or ""  # pictures do not tell
+    seconds = length.num_frames / fps if fps else ""
+    row = (name, length.num_frames, seconds, fps, fps, "", length.num_snippets * interval)
+    new = not info.exists()
+    with info.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(INFO)
+        writer.writerow(row)
