@@ -296,6 +296,7 @@ def propose(proposer, config, workdir: pathlib.Path, started: float) -> None:
 
     log.info("this run lives in %s", workdir)
     with _clear_errors():
+        localizing.check_stages(proposer, workdir)
         dataset = proposer.open_dataset()
         workdir.mkdir(parents=True, exist_ok=True)
     training = _MODE.value == "train"

@@ -14,7 +14,7 @@ import numpy as np
 
 from actjax.config import pick, unknown
 from actjax.data.annotations import ActivityNetRecord, load_annotations
-from actjax.data.features import FeatureFiles, PreparedFeatures, open_features
+from actjax.data.features import FeatureFiles, PreparedFeatures, localization_labels, open_features
 from actjax.data.loading import Batch, Order, Quarantine, Shard
 from actjax.data.rescaling import RESCALINGS
 from actjax.data.sequences import make_sequences
@@ -74,6 +74,8 @@ def activitynet(
     for path, subset in ((train, "training"), (val, "validation")):
         subset = dict(subset=subset, video_info=video_info) if video_info else {}
         records = load_annotations("activitynet", path, data_prefix=str(folder), **subset)
+        for record in records:
+            localization_labels(record)  # so that lengths without sense are found now
         splits.append([record for record in records if record.video in there])
         left_out += [record.video for record in records if record.video not in there]
     total = len(left_out) + sum(map(len, splits))

@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from actjax import training
-from actjax.data.features import localization_labels
 from actjax.data.loading import Quarantine, Shard
 from actjax.data.untrimmed import Rescaled, Untrimmed, eval_items, train_items
 from actjax.experiment.proposals import Network, Proposer
@@ -54,8 +53,9 @@ def run(proposer: Proposer, dataset: Untrimmed, workdir: pathlib.Path, *, train:
       checkpoint: "best", "latest" or a step of the last network; None: what its config says.
 
     Raises:
-      ValueError: what a stage needs was not made, or by another config.
+      ValueError: see `check_stages`.
     """
+    check_stages(proposer, workdir)
     started = time.perf_counter()
     count = len(dataset.train) + len(dataset.val)
     options = dict(num_records=count, max_share=proposer.loading.max_broken, skip=proposer.loading.skip)
@@ -78,15 +78,23 @@ def _folder(run: Run, stage: str) -> StageFolder:
     return stage_folder(run.proposer, stage, run.workdir, mend=run.train and stage in run.proposer.stages)
 
 
-def _needs(run: Run, stage: str, steps: Sequence[str], wanted_by: str) -> pathlib.Path:
-    """The folder of an earlier stage. ValueError unless it is complete."""
-    folder = _folder(run, stage)
-    if missing := [step for step in steps if step not in folder.done]:
-        raise ValueError(
-            f"stage {wanted_by} needs what stage {stage} makes, and {folder.path} lacks {missing}; add {stage} to "
-            "--config.stages"
-        )
-    return folder.path
+def check_stages(proposer: Proposer, workdir: pathlib.Path) -> None:
+    """ValueError unless what the stages of this run need from earlier ones is there, and of this config."""
+    if proposer.pgm is None:
+        return
+    wanted = [
+        ("tem", ["infer"], "pgm", proposer.networks["tem"].results),
+        ("pgm", ["train", "val"], "pem", proposer.pgm.proposals),
+    ]
+    for stage, steps, user, elsewhere in wanted:
+        if user not in proposer.stages or stage in proposer.stages or elsewhere:
+            continue
+        folder = stage_folder(proposer, stage, workdir, mend=False)
+        if missing := [step for step in steps if step not in folder.done]:
+            raise ValueError(
+                f"stage {user} needs what stage {stage} makes, and {folder.path} lacks {missing}; add {stage} to "
+                "--config.stages"
+            )
 
 
 def _tem(run: Run, folder: StageFolder) -> None:
@@ -119,8 +127,8 @@ def _pgm(run: Run, folder: StageFolder) -> None:
     """Writes proposals and their features, from the curves of all videos."""
     pgm, tem = run.proposer.pgm, run.proposer.networks["tem"]
     if pgm.proposals:
-        return log.info("pgm: proposals are read from %s and %s", pgm.proposals, pgm.features)
-    curves = pathlib.Path(tem.results) if tem.results else _needs(run, "tem", ["infer"], "pgm") / "tem_results"
+        return log.info("pgm: proposals are made elsewhere, in %s", pgm.proposals)
+    curves = pathlib.Path(tem.results or run.workdir / "tem" / "tem_results")
     for split, top_k in (("train", pgm.top_k_train), ("val", pgm.top_k)):
         if split in folder.done:
             log.info("pgm: the proposals of split %s are complete", split)
@@ -161,10 +169,11 @@ def generate(record, curves, pgm, top_k: int) -> tuple[np.ndarray, np.ndarray]:
 def _pem(run: Run, folder: StageFolder) -> list[dict]:
     """Trains PEM, then scores the proposals of the validation videos -> results."""
     network, pgm, data = run.proposer.networks["pem"], run.proposer.pgm, run.dataset
-    folders = dict(proposals=pgm.proposals, features=pgm.features)
-    if not pgm.proposals:
-        made = _needs(run, "pgm", ["train", "val"], "pem")
-        folders = dict(proposals=str(made / "pgm_proposals"), features=str(made / "pgm_features"))
+    made = run.workdir / "pgm"
+    folders = dict(
+        proposals=pgm.proposals or str(made / "pgm_proposals"), features=pgm.features or str(made / "pgm_features")
+    )
+    log.info("pem: proposals are read from %s", folders["proposals"])
     item = functools.partial(pem_item, **folders, feat_dim=network.model.feat_dim)
     items = {"train": item(data.train, top_k=pgm.top_k_train), "val": item(data.val, top_k=pgm.top_k)}
     return _scored(run, "pem", folder, items)
@@ -280,9 +289,3 @@ def _wait_for_all(what: str) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(what)
-
-
-def check_labels(dataset: Untrimmed) -> None:
-    """ValueError for a record whose lengths make no sense, before anything runs."""
-    for record in itertools.chain(dataset.train, dataset.val):
-        localization_labels(record)

@@ -6,12 +6,14 @@ import pathlib
 import time
 
 import jax
+import numpy as np
 import rich
 from rich.table import Table
 
 from actjax.localization import detections_from_proposals, proposal_list, uniform_proposals
 from actjax.metrics import (
     AverageRecall,
+    Predictions,
     activitynet_ground_truth,
     average_recall,
     dump_results,
@@ -83,10 +85,22 @@ def _detections(results, dataset, top_classes: int, truth: dict, path: pathlib.P
         path.write_text(json.dumps({"version": "VERSION 1.3", "results": found, "external_data": {}}))
     entries = {video.removeprefix("v_"): entry for video, entry in truth.items()}
     ground_truth = activitynet_ground_truth("the annotations", "validation", entries)
-    score = evaluate_detections(ground_truth, load_results(path))
+    score = evaluate_detections(ground_truth, _of_classes(load_results(path), ground_truth.labels))
     return {f"mAP@{t:.2f}": float(x) for t, x in zip(THRESHOLDS, score.mAP, strict=True)} | {
         "average_mAP": score.average_mAP
     }
+
+
+def _of_classes(predictions: Predictions, labels: list[str]) -> Predictions:
+    """The detections of classes that occur in the ground truth, over which the mean is taken.
+
+    Raises:
+      ValueError: none do, so the names are others.
+    """
+    known = np.isin(predictions.label if predictions.label is not None else [], labels)
+    if not known.any():
+        raise ValueError(f"data.class_scores: not one of its classes is in the annotations, which have {labels[:3]}...")
+    return Predictions(predictions.name, *(column[known] for column in predictions[1:]))
 
 
 def _plot(path: pathlib.Path, score: AverageRecall) -> pathlib.Path | str:

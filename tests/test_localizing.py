@@ -1,0 +1,302 @@
+"""BSN and BMN from files of features to scored proposals, as a user runs them."""
+
+import json
+import os
+import re
+import runpy
+import shutil
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from cli import ROOT, command, environment, run
+
+from actjax.data.features import load_proposals
+from actjax.data.sequences import make_sequences
+from actjax.localization.bsn import generate_bsp_feature, generate_candidate_proposals, read_table
+
+TINY = (
+    "--config.data.num_train=48",
+    "--config.data.num_val=16",
+)
+TINY_BSN = (
+    "--config=configs/bsn_sample.py",
+    *TINY,
+    "--config.tem.model.hidden_dim=16",
+    "--config.tem.run.epochs=2.0",
+    "--config.pem.run.epochs=2.0",
+    "--config.pgm.top_k_train=40",
+    "--config.pgm.top_k=60",
+)
+TINY_BMN = (
+    "--config=configs/bmn_sample.py",
+    *TINY,
+    "--config.bmn.model.temporal_scale=20",
+    "--config.bmn.model.hidden_dim_1d=16",
+    "--config.bmn.model.hidden_dim_2d=8",
+    "--config.bmn.model.hidden_dim_3d=16",
+    "--config.bmn.run.epochs=2.0",
+)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def bsn(tmp_path_factory, cache):
+    workdir = tmp_path_factory.mktemp("runs") / "bsn"
+    return workdir, run(*TINY_BSN, f"--workdir={workdir}", cache=cache)
+
+
+def contents(folder) -> dict[str, bytes]:
+    """The files of a run that its config decides over."""
+    files = [*folder.rglob("*.csv"), *folder.rglob("*.npy"), *folder.glob("*_proposals.json")]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
+def test_run_ends_with_tables_and_files(bsn):
+    workdir, output = bsn
+    assert "Traceback" not in output and "Warning" not in output
+    rows = {line.split("│")[1].strip(): line.split("│")[2:-1] for line in output.splitlines() if line.startswith("│ ")}
+    assert set(rows) == {"proposals", "uniform", "ground truth"}
+    results = json.loads((workdir / "results.json").read_text())
+    assert float(rows["proposals"][-1]) == pytest.approx(results["auc"], abs=0.01)
+    assert float(rows["uniform"][-1]) == pytest.approx(results["uniform_auc"], abs=0.01)
+    assert results["ground_truth_auc"] > 95 and results["ground_truth_AR@100"] == 1
+    assert results["num_videos"] == 16 and results["num_empty"] == 0
+    assert 0 <= results["average_mAP"] <= 1 and {"mAP@0.50", "mAP@0.75", "mAP@0.95"} <= results.keys()
+    official = json.loads((workdir / "results_proposals.json").read_text())
+    assert set(official) == {"version", "results", "external_data"} and len(official["results"]) == 16
+    assert all(len(rows) <= 100 for rows in official["results"].values())
+    detections = json.loads((workdir / "results_detections.json").read_text())["results"]
+    labels = {row["label"] for row in detections["val_0000"]}
+    assert len(labels) == 2
+    assert (workdir / "results_ar_an.png").stat().st_size > 10_000
+    config = json.loads((workdir / "config.json").read_text())
+    assert config["pgm"]["top_k"] == 60 and not list(workdir.glob("*.old"))
+
+
+def test_the_official_command_line_agrees(bsn, cache):
+    """What the run reports is what `actjax.metrics` makes of the files it wrote."""
+    workdir, _ = bsn
+    (folder,) = cache.glob("sequences-*")
+    from actjax.metrics import evaluate_proposals, load_activitynet, load_results, proposal_numbers
+
+    truth = load_activitynet(folder / "anet_anno_val.json")
+    score = evaluate_proposals(truth, load_results(workdir / "results_proposals.json"))
+    results = json.loads((workdir / "results.json").read_text())
+    for name, value in proposal_numbers(score).items():
+        assert results[name] == pytest.approx(value)
+
+
+def test_files_between_stages_are_those_of_the_reference(bsn, cache):
+    """The functions under the reference's names read them, and make the next stage's files from them."""
+    workdir, _ = bsn
+    (folder,) = cache.glob("sequences-*")
+    curves, proposals, features = (
+        workdir / "tem" / "tem_results", workdir / "pgm" / "pgm_proposals", workdir / "pgm" / "pgm_features"
+    )  # fmt: skip
+    assert len(list(curves.iterdir())) == len(list(proposals.iterdir())) == len(list(features.iterdir())) == 64
+    infos = [{"video_name": name, **info} for name, info in
+             json.loads((folder / "anet_anno_val.json").read_text()).items()]  # fmt: skip
+    assert (curves / "v_val_0000.csv").read_text().startswith("action,start,end,tmin,tmax\n")
+    assert read_table(curves / "v_val_0000.csv", columns=5).shape == (100, 5)
+    made = generate_candidate_proposals(range(len(infos)), infos, curves, temporal_scale=100, peak_threshold=0.5)
+    points = generate_bsp_feature(range(len(infos)), infos, curves, proposals, top_k=60)
+    for info in infos:
+        name = info["video_name"]
+        found = load_proposals(name, top_k=60, pgm_proposals_dir=proposals, pgm_features_dir=features)
+        table = read_table(proposals / f"{name}.csv", columns=7)
+        np.testing.assert_allclose(table, made[name][:60], rtol=1e-6)
+        np.testing.assert_allclose(found.bsp_feature, points[name], atol=1e-6)
+        assert len(found.tmin) == min(60, len(made[name]))
+
+
+def test_what_is_complete_is_not_repeated(bsn, cache):
+    workdir, first = bsn
+    before = {file: file.stat().st_mtime_ns for file in workdir.rglob("*.csv")}
+    checkpoints = sorted(path.name for path in (workdir / "tem" / "checkpoints").iterdir())
+    output = run(*TINY_BSN, f"--workdir={workdir}", "--config.tem.run.log_every=7", cache=cache)
+    for words in ("tem: training is complete", "tem: the curves are complete", "split val are complete",
+                  "pem: training is complete"):  # fmt: skip
+        assert words in output
+    assert {file: file.stat().st_mtime_ns for file in workdir.rglob("*.csv")} == before
+    assert sorted(path.name for path in (workdir / "tem" / "checkpoints").iterdir()) == checkpoints
+    table = lambda text: [line for line in text.splitlines() if "│" in line]
+    assert table(output) == table(first)
+
+
+def test_a_stage_of_another_config_is_made_anew(bsn, cache, tmp_path):
+    """And those after it; what was there is kept."""
+    workdir = tmp_path / "run"
+    shutil.copytree(bsn[0], workdir)
+    changed = "--config.pgm.peak_threshold=0.7"
+    output = run(*TINY_BSN, changed, f"--workdir={workdir}", "--mode=eval", cache=cache, status=1)
+    assert "config.pgm.peak_threshold=0.5, now it is 0.7" in output
+    output = run(*TINY_BSN, changed, f"--workdir={workdir}", "--config.stages=pem", cache=cache, status=1)
+    assert "add pgm to --config.stages" in output and not list(workdir.glob("p*.old*"))
+    output = run(*TINY_BSN, changed, f"--workdir={workdir}", cache=cache)
+    assert "tem: the curves are complete" in output and "config.pgm.peak_threshold=0.5, now it is 0.7" in output
+    assert (workdir / "pgm.old" / "pgm_proposals").is_dir() and (workdir / "pem.old" / "checkpoints").is_dir()
+    assert contents(workdir / "pgm.old") == contents(bsn[0] / "pgm") != contents(workdir / "pgm")
+
+
+def test_stages_one_by_one_and_killed(bsn, cache, tmp_path):
+    """Each stage in a run of its own, each killed once inside: the files are those of the run in one go."""
+    workdir = tmp_path / "run"
+    output = run(*TINY_BSN, f"--workdir={workdir}", "--config.stages=pgm", cache=cache, status=1)
+    assert "stage pgm needs what stage tem makes" in output
+    kill_when(lambda: list(workdir.glob("tem/checkpoints/*/_CHECKPOINT_METADATA")), workdir, "tem", cache)
+    kill_when(lambda: len(list(workdir.glob("tem/tem_results/*.csv"))) > 3, workdir, "tem", cache)
+    made = {file: file.stat().st_mtime_ns for file in workdir.glob("tem/tem_results/*.csv")}
+    run(*TINY_BSN, f"--workdir={workdir}", "--config.stages=tem", cache=cache)
+    kill_when(lambda: len(list(workdir.glob("pgm/pgm_proposals/*.csv"))) > 3, workdir, "pgm", cache)
+    output = run(*TINY_BSN, f"--workdir={workdir}", "--config.stages=tem,pgm", cache=cache)
+    assert "no proposals are scored without the last stage, pem" in output
+    kill_when(lambda: list(workdir.glob("pem/checkpoints/*/_CHECKPOINT_METADATA")), workdir, "pem", cache)
+    run(*TINY_BSN, f"--workdir={workdir}", cache=cache)
+    assert all(file.stat().st_mtime_ns == when for file, when in made.items())  # nothing was written twice
+    assert contents(workdir) == contents(bsn[0])
+    assert not list(workdir.rglob(".*.csv"))
+
+
+def kill_when(condition, workdir, stages: str, cache) -> None:
+    """Starts the stages, and kills them as soon as the condition holds (or when they are done)."""
+    arguments = command(*TINY_BSN, f"--workdir={workdir}", f"--config.stages={stages}")
+    process = subprocess.Popen(
+        arguments, cwd=ROOT, env=environment(cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    end = time.monotonic() + 200
+    while process.poll() is None and not condition() and time.monotonic() < end:
+        time.sleep(0.002)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=60)
+    assert condition()
+
+
+def test_curves_and_proposals_made_elsewhere(bsn, cache, tmp_path):
+    workdir, _ = bsn
+    for options in (
+        [f"--config.tem.results={workdir / 'tem' / 'tem_results'}"],
+        [f"--config.pgm.proposals={workdir / 'pgm' / 'pgm_proposals'}",
+         f"--config.pgm.features={workdir / 'pgm' / 'pgm_features'}", "--config.stages=pem"],
+    ):  # fmt: skip
+        config = tmp_path / "elsewhere.py"
+        config.write_text(
+            f"import runpy\n\n\ndef get_config():\n    config = runpy.run_path({str(ROOT / 'configs/bsn_sample.py')!r})"
+            "['get_config']()\n    config.tem.results = config.pgm.proposals = config.pgm.features = ''\n"
+            "    return config\n"
+        )
+        other = tmp_path / str(len(options))
+        output = run(f"--config={config}", *TINY_BSN[1:], *options, f"--workdir={other}", cache=cache)
+        assert "made elsewhere" in output or "curves are read from" in output or f"read from {workdir}" in output
+        proposals = "results_proposals.json"
+        assert (other / proposals).read_bytes() == (workdir / proposals).read_bytes()
+
+
+def test_bmn_trains_evaluates_and_is_exchanged(tmp_path, cache):
+    workdir = tmp_path / "run"
+    output = run(*TINY_BMN, f"--workdir={workdir}", cache=cache)
+    results = json.loads((workdir / "results.json").read_text())
+    assert "loss" in (workdir / "bmn" / "metrics.jsonl").read_text() and "ground truth" in output
+    run("--mode=eval", f"--workdir={workdir}", cache=cache)  # the config is the run's own
+    again = json.loads((workdir / "results_eval.json").read_text())
+    assert again["auc"] == results["auc"]
+    run("--mode=export", f"--workdir={workdir}", f"--out={tmp_path / 'bmn.pth'}", "--checkpoint=latest", cache=cache)
+    other = tmp_path / "other"
+    run(*TINY_BMN, "--mode=import", f"--from={tmp_path / 'bmn.pth'}", f"--workdir={other}", cache=cache)
+    run("--mode=eval", f"--workdir={other}", cache=cache)
+    assert json.loads((other / "results_eval.json").read_text())["auc"] == results["auc"]
+    output = run("--mode=browse", *TINY_BMN, f"--workdir={workdir}", cache=cache, status=1)
+    assert re.search(r"error: --mode=browse is not for this config's task", output)
+
+
+def test_own_annotations_and_broken_files(tmp_path, cache):
+    """Two videos without features, one with broken ones: told, left out, and nothing ends."""
+    data = make_sequences(tmp_path / "data", num_train=32, num_val=16, seed=1)
+    (data / "features" / "v_train_0003.csv").unlink()
+    (data / "features" / "v_val_0002.csv").unlink()
+    (data / "features" / "v_train_0005.csv").write_text("f0,f1\n1,oops\n")
+    config = tmp_path / "own.py"
+    config.write_text(
+        f"import runpy\n\n\ndef get_config():\n    config = runpy.run_path({str(ROOT / 'configs/bmn_sample.py')!r})"
+        f"['get_config']()\n    config.data = dict(name='activitynet', features={str(data / 'features')!r}, "
+        f"train={str(data / 'anet_anno_train.json')!r}, val={str(data / 'anet_anno_val.json')!r}, max_missing=0.05)\n"
+        "    return config\n"
+    )
+    workdir = tmp_path / "run"
+    output = run(f"--config={config}", *TINY_BMN[3:], f"--workdir={workdir}", cache=cache)
+    assert "2 videos have no features, v_train_0003 the first" in output
+    assert "v_train_0005" in (workdir / "quarantine.jsonl").read_text()
+    results = json.loads((workdir / "results.json").read_text())
+    assert results["num_videos"] == 15 and "average_mAP" not in results
+    arguments = (f"--config={config}", f"--workdir={tmp_path / 'other'}")
+    output = run(*arguments, "--config.data.max_missing=0.01", cache=cache, status=1)
+    assert "no features of 2 of 48 videos" in output and "Traceback" not in output
+    output = run(*arguments, "--config.data.val=absent.json", cache=cache, status=1)
+    assert "error: annotation file absent.json does not exist" in output
+
+
+ERRORS = {
+    "config.stages='pgm2'": ("bsn_sample", ("stages",), "tem,pgm2"),
+    "tem.run.best=": ("bsn_sample", ("tem", "run", "best"), "top1_acc"),
+    "pem.nms.'alfa' is unknown": ("bsn_sample", ("pem", "nms", "alfa"), 1.0),
+    "pgm makes 32 numbers a proposal": ("bsn_sample", ("pem", "model", "feat_dim"), 30),
+    "data.rescale='lineer' is unknown; did you mean 'linear'": ("bmn_sample", ("data", "rescale"), "lineer"),
+    "model.sampling='gathr'": ("bmn_sample", ("bmn", "model", "sampling"), "gathr"),
+    "bmn.checkpoint='newest'": ("bmn_sample", ("bmn", "checkpoint"), "newest"),
+    "detect.'classes' is unknown": ("bmn_sample", ("detect", "classes"), 3),
+}
+
+
+@pytest.mark.parametrize("message", ERRORS)
+def test_wrong_configs_stop_the_launch(message, tmp_path):
+    from actjax.experiment import build
+
+    name, path, value = ERRORS[message]
+    config = runpy.run_path(str(ROOT / "configs" / f"{name}.py"))["get_config"]()
+    config.unlock()
+    section = config
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = value
+    with pytest.raises(ValueError, match=re.escape(message)):
+        proposer = build(config)
+        proposer.open_dataset.keywords["folder"] = str(tmp_path / "data")
+        proposer.open_dataset()
+
+
+@pytest.mark.parametrize(
+    "name", ["bsn_400x100_activitynet_feature", "bmn_400x100_2x8_9e_activitynet_feature", "bsn_sample", "bmn_sample"]
+)
+def test_configs_are_the_published_ones(name):
+    from actjax.experiment import build
+
+    config = runpy.run_path(str(ROOT / "configs" / f"{name}.py"))["get_config"]()
+    proposer = build(config)
+    if "sample" in name:
+        return
+    published = {  # learning rate, decay, epochs, milestones, batch, and parameters of MMAction2's network
+        "tem": (1e-3, 1e-4, 20, (7, 14), 16, 1_403_395),
+        "pem": (1e-2, 1e-5, 20, (10,), 16, 8_705),
+        "bmn": (1e-3, 1e-4, 9, (7,), 16, 36_978_564 - 100 * 32 * 100 * 100),
+    }
+    assert set(proposer.networks) == {"tem", "pem"} if name.startswith("bsn") else {"bmn"}
+    for stage, network in proposer.networks.items():
+        optim, run_ = config[stage].optim, config[stage].run
+        numbers = (optim.lr, optim.weight_decay, run_.epochs, optim.schedule.milestones, run_.batch_size)
+        assert (*numbers, network.groups.sizes["all"]) == published[stage]
+
+
+def test_export_needs_the_stage(bsn, cache, tmp_path):
+    workdir, _ = bsn
+    output = run("--mode=export", f"--workdir={workdir}", f"--out={tmp_path / 'x.pth'}", cache=cache, status=1)
+    assert "error: --stage=None; choose from ['pem', 'tem']" in output
+    run("--mode=export", "--stage=tem", f"--workdir={workdir}", f"--out={tmp_path / 'x.pth'}", cache=cache)
+    assert (tmp_path / "x.pth").stat().st_size > 10_000
