@@ -12,17 +12,15 @@ one-candidate IoU, without which its mAP counts the first ground truth of each v
 
 import argparse
 import contextlib
-import importlib.util
 import io
 import pathlib
-import sys
 import tempfile
 import time
-import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from mmaction2 import load_functions
 
 from actjax import localization, metrics
 from actjax.localization import batched
@@ -30,40 +28,6 @@ from actjax.localization import batched
 jax.config.update("jax_enable_x64", True)  # the peer's precision
 NUM_VIDEOS = 4728
 BSN_NMS = dict(alpha=0.75, low_threshold=0.65, high_threshold=0.9)
-
-
-def load_peer(checkout: str) -> types.SimpleNamespace:
-    """The reference's evaluation and localization functions, from its files."""
-    root = pathlib.Path(checkout, "mmaction")
-    if not (root / "localization").is_dir():
-        sys.exit(f"error: {checkout}: no folder mmaction/localization; name a checkout of MMAction2 v0.6.0")
-    np.int, np.trapz = int, np.trapezoid
-    for package in ("mmaction", "mmaction.core", "mmaction.localization"):
-        sys.modules[package] = types.ModuleType(package)
-    accuracy = _module("mmaction.accuracy", root / "core" / "evaluation" / "accuracy.py")
-    original = accuracy.pairwise_temporal_iou
-
-    def documented_shape(candidates, targets):
-        iou = original(candidates, targets)
-        return iou[:, 0] if candidates.ndim == 1 and iou.ndim == 2 else iou
-
-    accuracy.pairwise_temporal_iou = documented_shape
-    core, package = sys.modules["mmaction.core"], sys.modules["mmaction.localization"]
-    precision = accuracy.average_precision_at_temporal_iou
-    core.average_precision_at_temporal_iou = lambda *arguments: precision(*arguments)[0]  # asked for one threshold each
-    names = {}
-    for name in ("proposal_utils", "bsn_utils", "ssn_utils"):
-        module = _module(f"mmaction.localization.{name}", root / "localization" / f"{name}.py")
-        vars(package).update(vars(module))
-        names |= vars(module)
-    return types.SimpleNamespace(**(names | vars(accuracy)))
-
-
-def _module(name: str, path: pathlib.Path):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def segments(rng, n: int) -> np.ndarray:
@@ -175,7 +139,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="share of the videos")
     parser.add_argument("--repeats", type=int, default=3, help="of our side, which is short; the least counts")
     args = parser.parse_args()
-    peer, rng, n = load_peer(args.peer), np.random.default_rng(0), max(int(NUM_VIDEOS * args.share), 2)
+    peer, rng, n = load_functions(args.peer), np.random.default_rng(0), max(int(NUM_VIDEOS * args.share), 2)
 
     print(f"actjax against {args.peer}, one thread, NumPy {np.__version__}, {time.strftime('%Y-%m-%d')}")
     print(f"{'':27}{'inputs':36}{'MMAction2 s':>12}{'actjax s':>10}{'ratio':>8}")

@@ -1,0 +1,77 @@
+"""Parts of a checkout of MMAction2 v0.6.0, the other side of `metrics.py` and `localization.py`.
+
+Its own files are loaded, not the package, so that mmcv is not needed. They are mended in memory where they have to be:
+see `metrics.py`.
+"""
+
+import importlib.util
+import json
+import pathlib
+import sys
+import types
+from unittest import mock
+
+import numpy as np
+
+
+def load_functions(checkout: str) -> types.SimpleNamespace:
+    """The reference's evaluation and localization functions, from its files."""
+    root = pathlib.Path(checkout, "mmaction")
+    if not (root / "localization").is_dir():
+        sys.exit(f"error: {checkout}: no folder mmaction/localization; name a checkout of MMAction2 v0.6.0")
+    np.int, np.trapz = int, np.trapezoid
+    for package in ("mmaction", "mmaction.core", "mmaction.localization"):
+        sys.modules[package] = types.ModuleType(package)
+    accuracy = _module("mmaction.accuracy", root / "core" / "evaluation" / "accuracy.py")
+    original = accuracy.pairwise_temporal_iou
+
+    def documented_shape(candidates, targets):
+        iou = original(candidates, targets)
+        return iou[:, 0] if candidates.ndim == 1 and iou.ndim == 2 else iou
+
+    accuracy.pairwise_temporal_iou = documented_shape
+    core, package = sys.modules["mmaction.core"], sys.modules["mmaction.localization"]
+    precision = accuracy.average_precision_at_temporal_iou
+    core.average_precision_at_temporal_iou = lambda *arguments: precision(*arguments)[0]  # asked for one threshold each
+    names = {}
+    for name in ("proposal_utils", "bsn_utils", "ssn_utils"):
+        module = _module(f"mmaction.localization.{name}", root / "localization" / f"{name}.py")
+        vars(package).update(vars(module))
+        names |= vars(module)
+    return types.SimpleNamespace(**(names | vars(accuracy)))
+
+
+def _module(name: str, path: pathlib.Path):
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def load_localizers(checkout: str) -> types.SimpleNamespace:
+    """TEM, PEM and BMN, the pipeline steps that read their data, and the tool between TEM and PEM; needs torch."""
+    functions = load_functions(checkout)
+    root = pathlib.Path(checkout, "mmaction")
+    for package in ("models", "models.losses", "models.localizers", "datasets", "datasets.pipelines"):
+        sys.modules[f"mmaction.{package}"] = types.ModuleType(package)
+    for stub in ("mmcv", "mmcv.fileio", "mmaction.utils"):
+        sys.modules[stub] = mock.MagicMock()
+    registry = types.SimpleNamespace(register_module=lambda: lambda kind: kind)
+    names = dict(LOCALIZERS=registry, LOSSES=registry, PIPELINES=registry)
+    sys.modules["mmaction.models.registry"] = sys.modules["mmaction.datasets.registry"] = types.SimpleNamespace(**names)
+    losses = {}
+    for name in ("base", "binary_logistic_regression_loss", "bmn_loss"):
+        losses |= vars(_module(f"mmaction.models.losses.{name}", root / "models" / "losses" / f"{name}.py"))
+    build_loss = lambda config: losses[config["type"]]()
+    sys.modules["mmaction.models.builder"] = sys.modules["mmaction.models"].builder = types.SimpleNamespace(
+        build_loss=build_loss
+    )
+    folder = root / "models" / "localizers"
+    utils = _module("mmaction.models.localizers.utils", folder / "utils" / "post_processing.py")
+    kinds = vars(utils) | vars(_module("mmaction.models.localizers.base", folder / "base.py"))
+    for name in ("bsn", "bmn"):
+        kinds |= vars(_module(f"mmaction.models.localizers.{name}", folder / f"{name}.py"))
+    sys.modules["mmcv"].load = lambda file: json.loads(pathlib.Path(file).read_text())
+    tool = _module("bsn_proposal_generation", root.parent / "tools" / "bsn_proposal_generation.py")
+    loading = _module("mmaction.datasets.pipelines.loading", root / "datasets" / "pipelines" / "loading.py")
+    return types.SimpleNamespace(**(vars(functions) | kinds | vars(loading) | vars(tool)))
