@@ -21,7 +21,7 @@ def tem_item(records: Sequence, features: Rescaled, *, temporal_scale: int, boun
         label = actionness_labels(segments, temporal_scale=temporal_scale, boundary_ratio=boundary_ratio)
         return {"feature": features(records[k]), "label": label}
 
-    return item
+    return _kept(item)
 
 
 def bmn_item(records: Sequence, features: Rescaled, *, temporal_scale: int) -> Callable:
@@ -45,14 +45,8 @@ def pem_item(records: Sequence, *, proposals: str, features: str, top_k: int, fe
     Args:
       proposals, features: folders of the files, which are read once.
     """
-    kept: dict[int, dict] = {}
 
     def item(k: int) -> dict:
-        if k not in kept:
-            kept[k] = read(k)
-        return kept[k]
-
-    def read(k: int) -> dict:
         record = records[k]
         folders = dict(pgm_proposals_dir=proposals, pgm_features_dir=features)
         try:
@@ -72,4 +66,16 @@ def pem_item(records: Sequence, *, proposals: str, features: str, top_k: int, fe
             "proposal": full(boundaries),
         }
 
-    return item
+    return _kept(item)
+
+
+def _kept(item: Callable) -> Callable:
+    """`item`, which is asked once for every k."""
+    items: dict[int, dict] = {}
+
+    def kept(k: int) -> dict:
+        if k not in items:
+            items[k] = item(k)
+        return items[k]
+
+    return kept

@@ -76,8 +76,8 @@ class Conv(nn.Module):
 class Conv1d(nn.Module):
     """1-d convolution with bias, `[b, t, c] -> [b, t, features]`, padded by kernel // 2 on both sides.
 
-    One matrix product over rows of all that the kernel covers, for every one of the `groups`: XLA runs the gradient of
-    a convolution, and groups at all, slowly on CPU.
+    One matrix product over rows of all that the kernel covers, for every one of the `groups`, which XLA's own
+    convolution runs slowly on CPU.
     """
 
     features: int
