@@ -41,7 +41,8 @@ class Snippets(NamedTuple):
         """Frames of every snippet of a video -> int64 [n, t * stack]. ValueError: it is too short for one."""
         step, stack = max(1, self.interval // self.num_frames), self.protocol.stack
         span = self.num_frames * step
-        places = untrimmed_sample_frames(num_frames, clip_len=span, frame_interval=self.interval)[:, ::step]
+        places = untrimmed_sample_frames(num_frames, clip_len=span, frame_interval=self.interval)
+        places = places[:, step // 2 :: step]  # the middle of every step
         adjacent = places[:, :, None] + np.arange(stack) - stack // 2
         return np.clip(adjacent, 0, num_frames - 1).reshape(len(places), -1)
 

@@ -52,7 +52,7 @@ def iou_map(segments, *, temporal_scale: int, mask=None):
     xp = namespace(segments)
     duration, start = np.indices((temporal_scale, temporal_scale)).reshape(2, -1)
     cells = np.stack([start, start + duration + 1], axis=1) / temporal_scale
-    best = _best(xp, temporal_iou(*pairs(cells, segments)), mask)
+    best = _best(xp, temporal_iou(*pairs(xp.asarray(cells, dtype=segments.dtype), segments)), mask)
     inside = inside_video(temporal_scale)
     return xp.where(inside, best.reshape(*best.shape[:-1], *inside.shape), 0)
 
@@ -69,7 +69,7 @@ def _around(xp, moment, reach):
 
 def _covered(xp, anchors, regions, mask):
     """The largest share of each anchor that one region covers."""
-    return _best(xp, temporal_iop(*pairs(anchors, regions)), mask)
+    return _best(xp, temporal_iop(*pairs(xp.asarray(anchors, dtype=regions.dtype), regions)), mask)
 
 
 def _best(xp, overlaps, mask):

@@ -81,6 +81,41 @@ def test_activitynet_matches_golden(golden):
     assert {name: getattr(records[0], name) for name in first} == first
 
 
+def test_real_activitynet_counts(root):
+    """All that could be had of the 10,024 training and 4,926 validation videos of the official lists."""
+    folder = root / "tests" / "annotations"
+    count = lambda records: (len(records), sum(len(record.annotations) for record in records))
+    options = dict(video_info=folder / "video_info_new.csv.gz")
+    load = lambda subset: load_annotations("activitynet", folder / "anet_anno_action.json.gz", subset=subset, **options)
+    splits = {subset: load(subset) for subset in ("training", "validation", "testing")}
+    counts = {subset: count(records) for subset, records in splits.items()}
+    assert counts == {"training": (9649, 14859), "validation": (4728, 7293), "testing": (4851, 0)}
+    assert len({row["label"] for record in splits["training"] for row in record.annotations}) == 200
+    official = load_annotations(
+        "activitynet", folder / "activitynet_validation.json.gz", subset="validation", **options
+    )
+    by_name = {record.video: record for record in splits["validation"]}
+    assert count(official) == (4728, 7293) and by_name.keys() == {record.video for record in official}
+    for record in official:
+        assert record.duration_frame == by_name[record.video].duration_frame
+
+
+def test_subsets_of_activitynet_need_a_table(root, tmp_path):
+    folder = root / "tests" / "annotations"
+    with pytest.raises(ValueError, match="subset; name a table .* as video_info"):
+        load_annotations("activitynet", folder / "anet_anno_action.json.gz", subset="training")
+    with pytest.raises(ValueError, match="holds no records"):
+        load_annotations(
+            "activitynet",
+            folder / "anet_anno_action.json.gz",
+            subset="train",
+            video_info=folder / "video_info_new.csv.gz",
+        )
+    (tmp_path / "info.csv").write_text("video,subset\nv_a,training\n")
+    with pytest.raises(ValueError, match="info.csv, line 2: .*featureFrame"):
+        load_annotations("activitynet", folder / "anet_anno_action.json.gz", video_info=tmp_path / "info.csv")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -132,3 +132,21 @@ def test_bad_shapes_are_named():
         batched.soft_nms(np.zeros((4, 3)), np.ones(4, bool), 0.4, 0.3, 0.8, 5)
     with pytest.raises(ValueError, match="mask"):
         batched.match(np.zeros((2, 4, 2)), np.zeros((2, 3, 2)), np.ones((2, 4), bool))
+
+
+@settings(max_examples=20)
+@given(seed=SEEDS)
+def test_boundary_matching_proposals(seed):
+    rng = np.random.default_rng(seed)
+    start, end = rng.integers(1, 9, (2, VIDEOS, STEPS)) / 8
+    maps = rng.random((2, VIDEOS, STEPS, STEPS))
+    rows, found = arrays(jax.jit(batched.boundary_matching_proposals)(start, end, *maps))
+    assert rows.shape == (VIDEOS, STEPS * (STEPS - 1) // 2, 3)
+    for i in range(VIDEOS):
+        expected = localization.boundary_matching_proposals(start[i], end[i], *maps[:, i])
+        np.testing.assert_allclose(rows[i][found[i]], expected[:, [0, 1, 6]], rtol=1e-12)
+
+
+def test_boundary_matching_proposals_of_other_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"curves \(2, 4\), maps \(2, 3, 3\)"):
+        localization.boundary_matching_proposals(np.ones(4), np.ones(4), np.ones((3, 3)), np.ones((3, 3)))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actjax.models import TSM, TSN, initialize
-from actjax.training import param_groups, sgd
+from actjax.training import adam, param_groups, sgd
 from actjax.training.optimizers import by_epoch, constant_schedule, cosine_schedule, layerwise_rules, step_schedule
 
 PARAMS = {"backbone": {"stem": {"conv": {"kernel": jnp.ones(3)}, "bn": {"scale": jnp.ones(2), "bias": jnp.ones(2)}}},
@@ -106,3 +106,21 @@ def test_clipping_bounds_the_step(limit, seed):
     optimizer = sgd(gradient, lambda step: 1.0, momentum=0.0, clip_norm=limit)
     updates, _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
     assert optax.tree.norm(updates) <= limit * 1.001
+
+
+def test_adam_equals_torch_itself():
+    torch = pytest.importorskip("torch", reason="torch is the other side of this comparison")
+    rng = np.random.default_rng(2)
+    start = rng.normal(size=(3, 4)).astype(np.float32)
+    theirs = torch.nn.Parameter(torch.tensor(start))
+    reference = torch.optim.Adam([theirs], lr=0.01, weight_decay=0.1)
+    mine = {"w": jnp.asarray(start)}
+    optimizer = adam(mine, lambda step: 0.01, weight_decay=0.1)
+    state = optimizer.init(mine)
+    for _ in range(5):
+        gradient = rng.normal(size=(3, 4)).astype(np.float32)
+        updates, state = optimizer.update({"w": jnp.asarray(gradient)}, state, mine)
+        mine = optax.apply_updates(mine, updates)
+        theirs.grad = torch.tensor(gradient)
+        reference.step()
+    np.testing.assert_allclose(mine["w"], theirs.detach().numpy(), rtol=2e-6, atol=1e-7)

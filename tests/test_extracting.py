@@ -1,0 +1,148 @@
+"""Features of whole videos by a trained recogniser: the numbers, resumption, hosts, broken videos."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from cli import SMALL, run
+from drawn import drawn_variables
+
+from actjax.data.annotations import VideoRecord
+from actjax.data.loading import Quarantine, Shard
+from actjax.data.shapes import write_video
+from actjax.data.snippets import Snippets
+from actjax.data.stages import Protocol, center
+from actjax.extracting import extract_features
+from actjax.models import TSM, TSN, embedding
+from actjax.video.errors import VideoError
+
+PROTOCOL = Protocol(sample=None, view=lambda h, w, rng=None: center(h, w, rng=rng, short_side=45, size=40), test=True)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """Four videos of 10, 40, 41 and 100 frames, whose grey value is the number of the frame; and no video."""
+    folder = tmp_path_factory.mktemp("videos")
+    for number, length in enumerate((10, 40, 41, 100)):
+        frames = np.repeat(np.arange(length, dtype=np.uint8), 48 * 64 * 3).reshape(length, 48, 64, 3) * 2
+        write_video(folder / f"v_{number}.mp4", frames, fps=12)
+    (folder / "v_4.mp4").write_bytes(b"no video")
+    return [VideoRecord(str(folder / f"v_{number}.mp4")) for number in range(5)]
+
+
+def extracted(videos, folder, *, chunk=3, embed=None, snippets=None, **options):
+    embed = embed or (lambda clips: clips.mean((1, 2, 3, 4)).astype(np.float32))
+    snippets = snippets or Snippets(PROTOCOL, 16, 1, chunk)
+    folder.mkdir(exist_ok=True)
+    listed = Quarantine(folder / "quarantine.jsonl", num_records=len(videos), max_share=1.0)
+    return extract_features(videos, folder, snippets, embed, quarantine=listed, **options)
+
+
+def read(path):
+    return np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+
+
+def test_a_row_for_every_sixteenth_frame(videos, tmp_path):
+    summary = extracted(videos, tmp_path / "out")
+    assert tuple(summary) == (4, 0, 1)
+    for number, centres in enumerate(([8], [8, 24], [8, 24, 40], [8, 24, 40, 56, 72, 88])):
+        rows = read(tmp_path / "out" / f"v_{number}.csv")
+        assert rows.shape == (len(centres), 3)
+        np.testing.assert_allclose(rows[:, 0], 2 * np.array(centres), atol=3)  # the codec loses a little
+    lines = [json.loads(line) for line in (tmp_path / "out" / "quarantine.jsonl").read_text().splitlines()]
+    assert [line["path"] for line in lines] == [videos[4].path]
+    with (tmp_path / "out" / "video_info.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["video"], row["numFrame"], row["featureFrame"]) for row in rows] == [
+        ("v_0", "10", "16"), ("v_1", "40", "32"), ("v_2", "41", "48"), ("v_3", "100", "96")
+    ]  # fmt: skip
+    assert float(rows[3]["seconds"]) == pytest.approx(100 / 12)
+
+
+def test_chunks_hosts_and_formats_change_nothing(videos, tmp_path):
+    extracted(videos, tmp_path / "one")
+    extracted(videos, tmp_path / "large", chunk=50, suffix=".npy")
+    for host in range(2):
+        extracted(videos, tmp_path / "two", shard=Shard(host, 2))
+    for number in range(4):
+        expected = read(tmp_path / "one" / f"v_{number}.csv")
+        np.testing.assert_allclose(np.load(tmp_path / "large" / f"v_{number}.npy"), expected, rtol=1e-6)
+        np.testing.assert_array_equal(read(tmp_path / "two" / f"v_{number}.csv"), expected)
+    assert {path.name for path in (tmp_path / "two").glob("*.csv") if path.name.startswith("video_info")} == {
+        "video_info-00000-of-00002.csv", "video_info-00001-of-00002.csv"
+    }  # fmt: skip
+
+
+def test_a_killed_run_goes_on(videos, tmp_path):
+    calls = []
+
+    def fails_later(clips):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return clips.mean((1, 2, 3, 4)).astype(np.float32)
+
+    with pytest.raises(KeyboardInterrupt):
+        extracted(videos, tmp_path / "out", embed=fails_later)
+    whole = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("v_*.csv")}
+    assert len(whole) == 2
+    assert tuple(extracted(videos, tmp_path / "out")) == (2, 2, 1)
+    assert all(path.stat().st_mtime_ns == when for path, when in whole.items())
+    extracted(videos, tmp_path / "once")
+    for name in ("v_2.csv", "v_3.csv", "video_info.csv"):
+        assert (tmp_path / "out" / name).read_text() == (tmp_path / "once" / name).read_text()
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_frames_of_a_clip_are_spread_over_the_interval():
+    snippets = Snippets(PROTOCOL, 16, 8, 4)
+    np.testing.assert_array_equal(snippets.indices(40), [range(1, 17, 2), range(17, 33, 2)])
+    np.testing.assert_array_equal(Snippets(PROTOCOL, 4, 8, 4).indices(7)[0], [0, 0, 0, 1, 2, 3, 4, 5])
+    flow = Snippets(PROTOCOL._replace(stack=5), 16, 1, 4)
+    np.testing.assert_array_equal(flow.indices(33), [range(6, 11), range(22, 27)])
+    with pytest.raises(ValueError, match="num_frames=8; the first clip is around frame 8"):
+        snippets.indices(8)
+
+
+def test_two_videos_of_one_name_are_refused(videos, tmp_path):
+    with pytest.raises(ValueError, match="several videos are named .'v_0'"):
+        extracted([videos[0], VideoRecord("elsewhere/v_0.avi")], tmp_path / "out")
+
+
+def test_too_short_a_video_is_listed(tmp_path):
+    write_video(tmp_path / "v_short.mp4", np.zeros((5, 48, 64, 3), np.uint8), fps=12)
+    with pytest.raises(VideoError, match="num_frames=5"):
+        list(Snippets(PROTOCOL, 16, 1, 4).read(VideoRecord(str(tmp_path / "v_short.mp4"))))
+
+
+@pytest.mark.parametrize("kind", [TSN, TSM])
+def test_embedding_is_what_the_classifier_sees(kind):
+    model = kind(num_classes=5, depth=10, width=8, small_input=True, dropout=0.0)
+    variables = drawn_variables(model)
+    clips = np.random.default_rng(0).integers(0, 256, (3, 2, 4, 40, 40, 3), dtype=np.uint8)
+    scores = embedding(model, variables, clips, what="scores")
+    features = embedding(model, variables, clips, what="embedding")
+    head = variables["params"]["fc_cls"]
+    np.testing.assert_allclose(features @ head["kernel"] + head["bias"], scores, atol=1e-5)
+    views = model.apply(variables, clips.reshape(6, *clips.shape[2:])).reshape(3, 2, -1).mean(1)
+    np.testing.assert_allclose(scores, views, atol=1e-6)
+
+
+def test_command_line(tmp_path, videos):
+    """A trained run, features of a folder and of its own videos, and a config that reads them."""
+    cache, workdir, folder = tmp_path / "cache", tmp_path / "run", tmp_path / "videos"
+    run(*SMALL, "--config.run.epochs=1.0", f"--workdir={workdir}", cache=cache)
+    folder.mkdir()
+    for video in videos:
+        shutil.copy(video.path, folder)
+    output = run("--mode=extract", f"--workdir={workdir}", f"--video={folder}", f"--out={tmp_path / 'f'}", cache=cache)
+    assert "Summary(done=4, before=0, broken=1)" in output and "Traceback" not in output
+    assert read(tmp_path / "f" / "v_3.csv").shape == (6, 8)
+    output = run("--mode=extract", f"--workdir={workdir}", f"--video={folder}", f"--out={tmp_path / 'f'}", cache=cache)
+    assert "Summary(done=0, before=4, broken=1)" in output
+    output = run("--mode=extract", f"--workdir={workdir}", f"--out={tmp_path / 'own'}", cache=cache)
+    assert "Summary(done=104, before=0, broken=0)" in output
+    output = run("--mode=extract", f"--workdir={workdir}", cache=cache, status=1)
+    assert "--mode=extract needs --out=FOLDER" in output
