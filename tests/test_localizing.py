@@ -300,3 +300,17 @@ def test_export_needs_the_stage(bsn, cache, tmp_path):
     assert "error: --stage=None; choose from ['pem', 'tem']" in output
     run("--mode=export", "--stage=tem", f"--workdir={workdir}", f"--out={tmp_path / 'x.pth'}", cache=cache)
     assert (tmp_path / "x.pth").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options", "gain"),
+    [("bsn_sample", (), 20), ("bmn_sample", ("--config.bmn.run.epochs=3.0",), 12)],
+)
+def test_sample_configs_are_far_above_uniform_windows(name, options, gain, tmp_path, cache):
+    workdir = tmp_path / "run"
+    run(f"--config=configs/{name}.py", *options, f"--workdir={workdir}", cache=cache, timeout=300)
+    results = json.loads((workdir / "results.json").read_text())
+    assert results["uniform_auc"] + gain < results["auc"] < results["ground_truth_auc"]
+    assert results["uniform_AR@100"] + 0.1 < results["AR@100"] and results["mAP@0.50"] > 0.4
+    assert results["seconds"] < 300
