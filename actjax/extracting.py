@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from actjax.data.loading import Quarantine, Shard
+from actjax.data.shards import replace
 from actjax.data.snippets import Length, SnippetReader, Snippets
 from actjax.video.errors import VideoError
 
@@ -88,14 +89,9 @@ def _features(parts, embed: Callable, chunk: int) -> tuple[Length, np.ndarray]:
 
 def _write(path: pathlib.Path, features: np.ndarray) -> None:
     """There as a whole or not at all."""
-    building = path.with_name(f".{path.name}")
-    with building.open("wb") as file:
-        if path.suffix == ".npy":
-            np.save(file, features)
-        else:
-            header = ",".join(f"f{k}" for k in range(features.shape[1]))
-            np.savetxt(file, features, fmt="%.7g", delimiter=",", header=header, comments="")
-    building.replace(path)
+    header = ",".join(f"f{k}" for k in range(features.shape[1]))
+    as_table = lambda file: np.savetxt(file, features, fmt="%.7g", delimiter=",", header=header, comments="")
+    replace(path, as_table if path.suffix == ".csv" else lambda file: np.save(file, features))
 
 
 def _known(info: pathlib.Path) -> set[str]:

@@ -20,8 +20,10 @@ def parameter_shapes(task: Task):
         raise ValueError(f"model: {error}") from error
 
 
-def start_of(network, section) -> Callable:
-    """() -> the variables that training starts from, and what of the file did not fit."""
+def start_of(network, section) -> Callable | None:
+    """() -> the variables that training starts from, and what of the file did not fit; None: it starts from nothing."""
+    if not section or section.get("path") == "":
+        return None
     load = bind(import_checkpoint, section, "load_from", given=("model",))
 
     def start():
@@ -30,7 +32,7 @@ def start_of(network, section) -> Callable:
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"load_from.path={load.keywords['path']} does not exist; docs/model_zoo.md tells which file it is. "
-                "--config=FILE:scratch trains a published recipe without it"
+                "An empty path starts from nothing, as --config=FILE:scratch of TSN and TSM"
             ) from None
 
     return start

@@ -197,7 +197,7 @@ def _network(where, kind, make, model, optim, run, load_from, checkpoint, best) 
         settings=settings,
         optimizer=optimizer,
         groups=training.param_groups(parameter_shapes(task(None)), rules),
-        load_from=start_of(network, load_from) if load_from and load_from.get("path") else None,
+        load_from=start_of(network, load_from),
         checkpoint=checkpoint,
         labels={},
     )

@@ -174,7 +174,7 @@ def recognition_experiment(
         train_protocol=train_protocol,
         protocol=validation[0],
         test=Test(task_of(*tested), tested[0]),
-        load_from=start_of(network, load_from) if load_from else None,
+        load_from=start_of(network, load_from),
         settings=settings,
         open_dataset=functools.partial(open_dataset, num_classes=network.num_classes),
         class_names=functools.partial(load_names, plain(data), num_classes=network.num_classes),

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import json
 import logging
 import pathlib
 import time
@@ -13,6 +14,7 @@ import numpy as np
 
 from actjax import training
 from actjax.data.loading import Quarantine, Shard
+from actjax.data.shards import replace
 from actjax.data.untrimmed import Rescaled, Untrimmed, eval_items, train_items
 from actjax.experiment.proposals import Network, Proposer
 from actjax.localization import bsp_feature, candidate_proposals, match, proposal_list
@@ -20,7 +22,7 @@ from actjax.localization.bsn import read_table, write_table
 from actjax.localizing.folders import StageFolder, stage_folder
 from actjax.localizing.items import bmn_item, pem_item, tem_item
 from actjax.localizing.report import report
-from actjax.metrics import evaluate_activitynet
+from actjax.metrics import dump_results, evaluate_activitynet
 from actjax.video.errors import VideoError
 from actjax.workdir import progress
 
@@ -43,6 +45,11 @@ class Run(NamedTuple):
     quarantine: Quarantine
     train: bool
     checkpoint: str | None
+
+    @property
+    def name(self) -> str:
+        """Of the files of results."""
+        return "results" if self.train else "results_eval"
 
 
 def run(proposer: Proposer, dataset: Untrimmed, workdir: pathlib.Path, *, train: bool = True, checkpoint=None) -> dict:
@@ -70,8 +77,7 @@ def run(proposer: Proposer, dataset: Untrimmed, workdir: pathlib.Path, *, train:
     if results is None:
         log.info("no proposals are scored without the last stage, %s", proposer.chain[-1])
         return {}
-    name = "results" if train else "results_eval"
-    return report(results, dataset, proposer, workdir, name=name, started=started)
+    return report(results, dataset, proposer, workdir, name=shared.name, started=started)
 
 
 def _folder(run: Run, stage: str) -> StageFolder:
@@ -129,7 +135,8 @@ def _pgm(run: Run, folder: StageFolder) -> None:
     if pgm.proposals:
         return log.info("pgm: proposals are made elsewhere, in %s", pgm.proposals)
     curves = pathlib.Path(tem.results or run.workdir / "tem" / "tem_results")
-    for split, top_k in (("train", pgm.top_k_train), ("val", pgm.top_k)):
+    wanted = {"train": pgm.top_k_train, "val": pgm.top_k}
+    for split, top_k in sorted(wanted.items(), key=lambda item: -item[1]):  # a video of both splits needs the larger
         if split in folder.done:
             log.info("pgm: the proposals of split %s are complete", split)
             continue
@@ -144,7 +151,7 @@ def _pgm(run: Run, folder: StageFolder) -> None:
             except (OSError, ValueError) as error:
                 run.quarantine.add(VideoError(record.path, str(error)))
                 continue
-            _save_array(features / f"{record.video}.npy", points.astype(np.float32))
+            replace(features / f"{record.video}.npy", lambda file, rows=points: np.save(file, rows.astype(np.float32)))
             write_table(proposals / f"{record.video}.csv", PGM_HEADER, rows)
         _wait_for_all(f"pgm {split}")
         folder.mark(split)
@@ -183,8 +190,10 @@ def _bmn(run: Run, folder: StageFolder) -> list[dict]:
     """Trains BMN, then finds the proposals of the validation videos -> results."""
     network, data = run.proposer.networks["bmn"], run.dataset
     features = Rescaled(data, network.model.input_shape)
-    scale = network.model.temporal_scale
-    items = {split: bmn_item(getattr(data, split), features, temporal_scale=scale) for split in ("train", "val")}
+    items = {
+        "train": bmn_item(data.train, features, temporal_scale=network.model.temporal_scale),
+        "val": lambda k: {"feature": features(data.val[k])},
+    }
     return _scored(run, "bmn", folder, items)
 
 
@@ -192,13 +201,23 @@ STAGES: dict[str, Callable] = {"tem": _tem, "pgm": _pgm, "pem": _pem, "bmn": _bm
 
 
 def _scored(run: Run, stage: str, folder: StageFolder, items: dict[str, Callable]) -> list[dict]:
-    """Trains the last network of a chain, and lets it score the validation videos."""
+    """Trains the last network of a chain, and lets it score the validation videos, unless that is done -> results."""
     network, records = run.proposer.networks[stage], run.dataset.val
     variables = _trained(run, stage, folder, items)
+    path = run.workdir / f"{run.name}_proposals.json"
+    if run.train and "infer" in folder.done and path.exists():
+        log.info("%s: the proposals are complete", stage)
+        known = json.loads(path.read_text())["results"]
+        return [{"video_name": r.video, "proposal_list": known[r.video.removeprefix("v_")]} for r in records]
     rows, where = zip(*_inferred(run, network, variables(), items["val"], len(records), stage), strict=True)
     joined = [np.concatenate([part[name] for part in parts]) for parts, name in
               ((rows, "proposals"), (rows, "found"), (where, "record"))]  # fmt: skip
-    return results_of(records, network.nms.top_k, *joined)
+    results = results_of(records, network.nms.top_k, *joined)
+    if jax.process_index() == 0:
+        dump_results(results, path, "json")
+    if run.train:
+        folder.mark("infer")
+    return results
 
 
 def results_of(records: Sequence, top_k: int, proposals, found, which) -> list[dict]:
@@ -274,14 +293,6 @@ def _inferred(run: Run, network: Network, variables: dict, item: Callable, count
     predict = jax.jit(network.task(None).predict)
     shown = progress(batches, -(-count // size), f"{what} inference")
     return training.stream(predict, variables, shown)
-
-
-def _save_array(path: pathlib.Path, array: np.ndarray) -> None:
-    """Writes an .npy file, there as a whole or not at all."""
-    building = path.with_name(f".{path.name}")
-    with building.open("wb") as file:
-        np.save(file, array)
-    building.replace(path)
 
 
 def _wait_for_all(what: str) -> None:

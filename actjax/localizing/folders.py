@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import jax
 
+from actjax.data.shards import replace
 from actjax.experiment.proposals import Proposer
 
 log = logging.getLogger("actjax")
@@ -55,9 +56,8 @@ class StageFolder:
         if jax.process_index():
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        building = self._file.with_name(".stage.json")
-        building.write_text(json.dumps({"config": self._config, "done": self.done}, indent=1))
-        building.replace(self._file)
+        text = json.dumps({"config": self._config, "done": self.done}, indent=1)
+        replace(self._file, lambda file: file.write(text.encode()))
 
 
 def stage_folder(proposer: Proposer, stage: str, workdir: pathlib.Path, *, mend: bool) -> StageFolder:

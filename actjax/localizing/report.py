@@ -16,7 +16,6 @@ from actjax.metrics import (
     Predictions,
     activitynet_ground_truth,
     average_recall,
-    dump_results,
     evaluate_detections,
     load_class_scores,
     load_results,
@@ -30,12 +29,14 @@ BUDGETS = (1, 5, 10, 20, 50, 100)
 
 
 def report(results: list[dict], dataset, proposer, workdir: pathlib.Path, *, name: str, started: float) -> dict:
-    """Scores results, and writes `NAME.json`, `NAME_proposals.json`, with class scores also `NAME_detections.json`, and
-    `NAME_ar_an.png` -> the metrics.
+    """Scores results, and writes `NAME.json`, `NAME_ar_an.png`, with class scores also `NAME_detections.json` -> the
+    metrics; on process 0 alone.
 
     Beside them stand "uniform", windows that do not look at the video, and "ground truth": its own segments, over and
     over until there are as many.
     """
+    if jax.process_index():
+        return {}
     records = dataset.val
     truth = {record.video: {"annotations": record.annotations} for record in records}
     windows = uniform_proposals()
@@ -50,20 +51,15 @@ def report(results: list[dict], dataset, proposer, workdir: pathlib.Path, *, nam
     numbers = proposal_numbers(curves["proposals"])
     for kind in bounds:
         numbers |= {f"{kind.replace(' ', '_')}_{k}": x for k, x in proposal_numbers(curves[kind]).items()}
-    proposals = workdir / f"{name}_proposals.json"
-    files = {"proposals": proposals}
-    first = jax.process_index() == 0
-    if first:
-        dump_results(results, proposals, "json")
+    files = {"proposals": workdir / f"{name}_proposals.json"}
     if dataset.class_scores:
         files["detections"] = workdir / f"{name}_detections.json"
         numbers |= _detections(results, dataset, proposer.detect.top_classes, truth, files["detections"])
     empty = sum(not row["proposal_list"] for row in results)
     numbers |= {"num_videos": len(records), "num_empty": empty, "seconds": time.perf_counter() - started}
-    if first:
-        (workdir / f"{name}.json").write_text(json.dumps(numbers, indent=2, default=float))
-        files["plot"] = _plot(workdir / f"{name}_ar_an.png", curves["proposals"])
-        _show(curves, numbers, files | {name: workdir / f"{name}.json"})
+    (workdir / f"{name}.json").write_text(json.dumps(numbers, indent=2, default=float))
+    files["plot"] = _plot(workdir / f"{name}_ar_an.png", curves["proposals"])
+    _show(curves, numbers, files | {name: workdir / f"{name}.json"})
     return numbers
 
 
@@ -81,8 +77,7 @@ def _detections(results, dataset, top_classes: int, truth: dict, path: pathlib.P
     found = detections_from_proposals(ids, scores, class_names, top_classes=top_classes)
     if len(found) < len(ids):
         log.warning("%s: no class scores of %d videos", dataset.class_scores, len(ids) - len(found))
-    if jax.process_index() == 0:
-        path.write_text(json.dumps({"version": "VERSION 1.3", "results": found, "external_data": {}}))
+    path.write_text(json.dumps({"version": "VERSION 1.3", "results": found, "external_data": {}}))
     entries = {video.removeprefix("v_"): entry for video, entry in truth.items()}
     ground_truth = activitynet_ground_truth("the annotations", "validation", entries)
     score = evaluate_detections(ground_truth, _of_classes(load_results(path), ground_truth.labels))
