@@ -54,7 +54,7 @@ def bsn(tmp_path_factory, cache):
 
 def contents(folder) -> dict[str, bytes]:
     """The files of a run that its config decides over."""
-    files = [*folder.rglob("*.csv"), *folder.rglob("*.npy"), *folder.glob("*_proposals.json")]
+    files = [*folder.rglob("v_*.csv"), *folder.rglob("v_*.npy"), *folder.glob("*_proposals.json")]
     return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
@@ -134,13 +134,13 @@ def test_a_stage_of_another_config_is_made_anew(bsn, cache, tmp_path):
     """And those after it; what was there is kept."""
     workdir = tmp_path / "run"
     shutil.copytree(bsn[0], workdir)
-    changed = "--config.pgm.peak_threshold=0.7"
+    changed = "--config.pgm.peak_threshold=0.999"
     output = run(*TINY_BSN, changed, f"--workdir={workdir}", "--mode=eval", cache=cache, status=1)
-    assert "config.pgm.peak_threshold=0.5, now it is 0.7" in output
+    assert "config.pgm.peak_threshold=0.5, now it is 0.999" in output
     output = run(*TINY_BSN, changed, f"--workdir={workdir}", "--config.stages=pem", cache=cache, status=1)
     assert "add pgm to --config.stages" in output and not list(workdir.glob("p*.old*"))
     output = run(*TINY_BSN, changed, f"--workdir={workdir}", cache=cache)
-    assert "tem: the curves are complete" in output and "config.pgm.peak_threshold=0.5, now it is 0.7" in output
+    assert "tem: the curves are complete" in output and "config.pgm.peak_threshold=0.5, now it is 0.999" in output
     assert (workdir / "pgm.old" / "pgm_proposals").is_dir() and (workdir / "pem.old" / "checkpoints").is_dir()
     assert contents(workdir / "pgm.old") == contents(bsn[0] / "pgm") != contents(workdir / "pgm")
 
@@ -151,10 +151,10 @@ def test_stages_one_by_one_and_killed(bsn, cache, tmp_path):
     output = run(*TINY_BSN, f"--workdir={workdir}", "--config.stages=pgm", cache=cache, status=1)
     assert "stage pgm needs what stage tem makes" in output
     kill_when(lambda: list(workdir.glob("tem/checkpoints/*/_CHECKPOINT_METADATA")), workdir, "tem", cache)
-    kill_when(lambda: len(list(workdir.glob("tem/tem_results/*.csv"))) > 3, workdir, "tem", cache)
-    made = {file: file.stat().st_mtime_ns for file in workdir.glob("tem/tem_results/*.csv")}
+    kill_when(lambda: len(list(workdir.glob("tem/tem_results/v_*.csv"))) > 3, workdir, "tem", cache)
+    made = {file: file.stat().st_mtime_ns for file in workdir.glob("tem/tem_results/v_*.csv")}
     run(*TINY_BSN, f"--workdir={workdir}", "--config.stages=tem", cache=cache)
-    kill_when(lambda: len(list(workdir.glob("pgm/pgm_proposals/*.csv"))) > 3, workdir, "pgm", cache)
+    kill_when(lambda: len(list(workdir.glob("pgm/pgm_proposals/v_*.csv"))) > 3, workdir, "pgm", cache)
     output = run(*TINY_BSN, f"--workdir={workdir}", "--config.stages=tem,pgm", cache=cache)
     assert "no proposals are scored without the last stage, pem" in output
     kill_when(lambda: list(workdir.glob("pem/checkpoints/*/_CHECKPOINT_METADATA")), workdir, "pem", cache)

@@ -38,7 +38,7 @@ def detections_from_proposals(
     return found
 
 
-def uniform_proposals(levels: int = 10) -> np.ndarray:
+def uniform_proposals(*, levels: int = 10) -> np.ndarray:
     """Windows that do not look at the video -> [levels^2, 3]: start and end as fractions, score.
 
     On level k windows of length 1 / k, half of which is their distance; longer ones score higher. Ten levels make the

@@ -15,7 +15,7 @@ from actjax.metrics import (
     AverageRecall,
     Predictions,
     activitynet_ground_truth,
-    average_recall,
+    activitynet_recall,
     evaluate_detections,
     load_class_scores,
     load_results,
@@ -44,10 +44,10 @@ def report(results: list[dict], dataset, proposer, workdir: pathlib.Path, *, nam
         "uniform": [proposal_list(windows, record._asdict(), top_k=len(windows)) for record in records],
         "ground truth": [_known(record.annotations, len(windows)) for record in records],
     }
-    curves = {"proposals": average_recall(results, truth)}
+    curves = {"proposals": activitynet_recall(results, truth)}
     for kind, lists in bounds.items():
         rows = [{"video_name": r.video, "proposal_list": rows} for r, rows in zip(records, lists, strict=True)]
-        curves[kind] = average_recall(rows, truth)
+        curves[kind] = activitynet_recall(rows, truth)
     numbers = proposal_numbers(curves["proposals"])
     for kind in bounds:
         numbers |= {f"{kind.replace(' ', '_')}_{k}": x for k, x in proposal_numbers(curves[kind]).items()}

@@ -12,7 +12,7 @@ from actjax.metrics.average_precision import (
 from actjax.metrics.average_recall import AverageRecall, average_recall_at_avg_proposals
 from actjax.metrics.evaluation import (
     DetectionScore,
-    average_recall,
+    activitynet_recall,
     evaluate_activitynet,
     evaluate_detections,
     evaluate_proposals,
@@ -44,7 +44,7 @@ __all__ = [
     "activitynet_ground_truth",
     "average_precision_at_temporal_iou",
     "average_precisions",
-    "average_recall",
+    "activitynet_recall",
     "average_recall_at_avg_proposals",
     "class_mean_average_precision",
     "confusion_matrix",

@@ -130,11 +130,12 @@ def evaluate_activitynet(
     """
     if not check_results(results, len(annotations), metrics, allowed=("AR@AN",)):
         return {}
-    return proposal_numbers(average_recall(results, annotations, max_avg_proposals, temporal_iou_thresholds))
+    options = dict(max_avg_proposals=max_avg_proposals, temporal_iou_thresholds=temporal_iou_thresholds)
+    return proposal_numbers(activitynet_recall(results, annotations, **options))
 
 
-def average_recall(
-    results: list[dict], annotations: dict[str, dict], max_avg_proposals=100, temporal_iou_thresholds=THRESHOLDS
+def activitynet_recall(
+    results: list[dict], annotations: dict[str, dict], *, max_avg_proposals=100, temporal_iou_thresholds=THRESHOLDS
 ) -> AverageRecall:
     """AR@AN of results in memory, as a curve; arguments as of `evaluate_activitynet`."""
     ground_truth = {video_id(name): [a["segment"] for a in entry["annotations"]] for name, entry in annotations.items()}

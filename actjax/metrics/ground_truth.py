@@ -52,11 +52,11 @@ def load_activitynet(path, *, subset: str | None = None, video_info=None, block_
     left_out = read_block_list(block_list)
     videos = [v for v in entries if (not subset or subsets.get(v) == subset) and v not in left_out]
     name = f"{pathlib.Path(path).name}, {subset or 'all subsets'}, block list {_shown(block_list, left_out)}"
-    return activitynet_ground_truth(path, name, {v: entries[v] for v in videos}, left_out)
+    return activitynet_ground_truth(path, name, {v: entries[v] for v in videos}, left_out=left_out)
 
 
 def activitynet_ground_truth(
-    path, name: str, entries: dict[str, dict], left_out: frozenset[str] = frozenset()
+    path, name: str, entries: dict[str, dict], *, left_out: frozenset[str] = frozenset()
 ) -> GroundTruth:
     """Ground truth in memory, {id: {"annotations": [{"segment", "label"}]}}; `path` is for errors, `name` for readers.
 
