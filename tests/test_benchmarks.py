@@ -23,8 +23,9 @@ def test_loading(tmp_path):
     assert len(re.findall(r"^ +[01] +\d+\.\d +\d\.\d\d$", output, re.M)) == 2
 
 
-def test_metrics_needs_its_peer(tmp_path):
-    script = str(ROOT / "experiments" / "benchmarks" / "metrics.py")
+@pytest.mark.parametrize("name", ["metrics.py", "localization.py"])
+def test_benchmark_needs_its_peer(name, tmp_path):
+    script = str(ROOT / "experiments" / "benchmarks" / name)
     done = subprocess.run([sys.executable, script, f"--peer={tmp_path}"], timeout=120, capture_output=True, text=True)
     assert done.returncode == 1 and "name a checkout of MMAction2 v0.6.0" in done.stderr
 
