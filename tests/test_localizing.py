@@ -16,6 +16,7 @@ from cli import ROOT, command, environment, run
 from actjax.data.features import load_proposals
 from actjax.data.sequences import make_sequences
 from actjax.localization.bsn import generate_bsp_feature, generate_candidate_proposals, read_table
+from actjax.localizing.folders import StageFolder
 
 TINY = (
     "--config.data.num_train=48",
@@ -178,6 +179,20 @@ def kill_when(condition, workdir, stages: str, cache) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=60)
     assert condition()
+
+
+def test_what_decides_over_a_stage(tmp_path):
+    sections = {"data": {"features": "x", "class_scores": ""}, "tem": {"run": {"epochs": 2.0, "log_every": 50}}}
+    folder = StageFolder(tmp_path, "tem", sections, mend=True)
+    folder.mark("train")
+    indifferent = {"data": {"features": "x", "class_scores": "s.json"}, "tem": {"run": {"epochs": 2.0, "keep": 1}}}
+    assert StageFolder(tmp_path, "tem", indifferent, mend=False).done == ["train"]
+    decisive = {"data": {"features": "x"}, "tem": {"run": {"epochs": 3.0}}}
+    with pytest.raises(ValueError, match=r"tem was made with config.tem.run.epochs=2.0, now it is 3.0; add tem"):
+        StageFolder(tmp_path, "tem", decisive, mend=False)
+    for old in ("tem.old", "tem.old1"):
+        assert StageFolder(tmp_path, "tem", decisive, mend=True).done == [] and (tmp_path / old).is_dir()
+        StageFolder(tmp_path, "tem", sections, mend=True).save()
 
 
 def test_curves_and_proposals_made_elsewhere(bsn, cache, tmp_path):

@@ -12,8 +12,8 @@ from actjax.experiment.proposals import Proposer
 
 log = logging.getLogger("actjax")
 
-# What changes no output.
-COSMETIC = ("log_every", "save_every", "keep")
+# What changes no output of a stage. (Class scores make detections of the proposals, after all of them.)
+INDIFFERENT = ("log_every", "save_every", "keep", "class_scores", "max_missing")
 
 
 class StageFolder:
@@ -29,7 +29,7 @@ class StageFolder:
 
     def __init__(self, workdir: pathlib.Path, stage: str, sections: dict, *, mend: bool):
         self.path, self._file = workdir / stage, workdir / stage / "stage.json"
-        self._config = json.loads(json.dumps(_without_cosmetics(sections)))
+        self._config = json.loads(json.dumps(_decisive(sections)))
         self.done: list[str] = []
         if not self._file.exists():
             return
@@ -66,10 +66,11 @@ def stage_folder(proposer: Proposer, stage: str, workdir: pathlib.Path, *, mend:
     return StageFolder(workdir, stage, {name: proposer.sections[name] for name in before}, mend=mend)
 
 
-def _without_cosmetics(section):
+def _decisive(section):
+    """A section without what is indifferent, at any depth."""
     if not isinstance(section, dict):
         return section
-    return {name: _without_cosmetics(value) for name, value in section.items() if name not in COSMETIC}
+    return {name: _decisive(value) for name, value in section.items() if name not in INDIFFERENT}
 
 
 def _differences(was, now, name: str = "config") -> Iterator[tuple[str, object, object]]:
