@@ -322,7 +322,7 @@ def test_export_needs_the_stage(bsn, cache, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "gain"),
-    [("bsn_sample", (), 20), ("bmn_sample", ("--config.bmn.run.epochs=3.0",), 12)],
+    [("bsn_sample", (), 20), ("bmn_sample", ("--config.bmn.run.epochs=2.0",), 12)],
 )
 def test_sample_configs_are_far_above_uniform_windows(name, options, gain, tmp_path, cache):
     workdir = tmp_path / "run"
