@@ -2,12 +2,16 @@
 
 import os
 import pathlib
+import threading
 from typing import NamedTuple
 
 import numpy as np
 
 from actjax.data.prepared import PreparedFeature, load_prepared_features, splits
 from actjax.localization.bsn import read_table
+
+# NumPy reads the header by Python's parser, which in 3.11 fails at times when threads meet in it (CPython gh-106905).
+_HEADER = threading.Lock()
 
 
 class Proposals(NamedTuple):
@@ -132,7 +136,8 @@ def localization_labels(record) -> np.ndarray:
 def _read_array(path: pathlib.Path) -> np.ndarray:
     """An NPY file -> float32 [rows, columns]."""
     try:
-        rows = np.load(path, allow_pickle=False)
+        with _HEADER:
+            rows = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path}: no array of numbers: {error}") from None
     if rows.ndim != 2 or not rows.size:
