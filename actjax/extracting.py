@@ -5,12 +5,15 @@ Shapes: n snippets of a video, d numbers of each.
 
 import contextlib
 import csv
+import functools
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from actjax.data.builders import repeated
+from actjax.data.features import save_feature
 from actjax.data.loading import Quarantine, Shard
 from actjax.data.shards import replace
 from actjax.data.snippets import Length, SnippetReader, Snippets
@@ -55,15 +58,15 @@ def extract_features(
       ValueError: two videos of one name. RuntimeError: more broken videos than the quarantine allows.
     """
     names = [pathlib.PurePath(record.path).stem for record in records]
-    if twice := sorted({name for name in names if names.count(name) > 1})[:5]:
-        raise ValueError(f"several videos are named {twice}; feature files are told apart by the names")
+    if twice := repeated(names):
+        raise ValueError(f"several videos are named {twice[:5]}; feature files are told apart by the names")
     folder.mkdir(parents=True, exist_ok=True)
     part = "" if shard.count == 1 else f"-{shard.index:05d}-of-{shard.count:05d}"
     info = folder / f"video_info{part}.csv"
     known = _known(info)
     mine = list(zip(names, records, strict=True))[shard.index :: shard.count]
     todo = [(name, record) for name, record in mine if name not in known or not (folder / (name + suffix)).exists()]
-    done = 0
+    write, done = save_feature if suffix == ".csv" else _save_array, 0
     with contextlib.closing(SnippetReader(snippets, timeout=timeout)) as reader:
         for name, record in progress(todo, len(todo), "extract"):
             try:
@@ -71,7 +74,7 @@ def extract_features(
             except VideoError as error:
                 quarantine.add(error)
                 continue
-            _write(folder / (name + suffix), features)
+            replace(folder / (name + suffix), functools.partial(write, feature=features))
             _append(info, name, length, snippets.interval)
             done += 1
     return Summary(done, len(mine) - len(todo), len(todo) - done)
@@ -87,11 +90,8 @@ def _features(parts, embed: Callable, chunk: int) -> tuple[Length, np.ndarray]:
     return length, np.concatenate(features)
 
 
-def _write(path: pathlib.Path, features: np.ndarray) -> None:
-    """There as a whole or not at all."""
-    header = ",".join(f"f{k}" for k in range(features.shape[1]))
-    as_table = lambda file: np.savetxt(file, features, fmt="%.7g", delimiter=",", header=header, comments="")
-    replace(path, as_table if path.suffix == ".csv" else lambda file: np.save(file, features))
+def _save_array(file, feature: np.ndarray) -> None:
+    np.save(file, feature)
 
 
 def _known(info: pathlib.Path) -> set[str]:

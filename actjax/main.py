@@ -73,11 +73,12 @@ def main(argv: list[str]) -> None:
 def train(experiment, config, workdir: pathlib.Path, started: float) -> None:
     """Trains, or goes on where a killed run stopped, and ends with the table of results."""
     from actjax import training
+    from actjax.experiment.networks import initial_variables
     from actjax.workdir import save_description
 
     log.info("this run lives in %s", workdir)
     with _clear_errors():
-        initial = _initial(experiment, workdir)
+        initial = initial_variables(experiment.load_from, workdir)
         dataset = experiment.open_dataset()
     save_description(workdir, config, dataset.class_names)
     log.info("%d videos to train on, %d to validate on", len(dataset.train), len(dataset.val))
@@ -403,15 +404,6 @@ def _config(workdir: pathlib.Path) -> config_dict.ConfigDict:
 def _tested(experiment):
     """Task and protocol of `--protocol`."""
     return experiment.test if _PROTOCOL.value == "test" else (experiment.task, experiment.protocol)
-
-
-def _initial(experiment, workdir: pathlib.Path):
-    """What gives the variables to start from, or None where the run has begun already or starts from nothing."""
-    if experiment.load_from is None or any((workdir / "checkpoints").glob("[0-9]*")):
-        return None
-    imported = experiment.load_from()
-    log.info("%s", imported.report)
-    return lambda: imported.variables
 
 
 def _restore(experiment, workdir: pathlib.Path) -> tuple[dict, int]:

@@ -142,7 +142,7 @@ def prepare_features(
     """
     paths = [str(path) for path in paths]
     names = [pathlib.Path(path).stem for path in paths]
-    if twice := _repeated(names):
+    if twice := repeated(names):
         raise ValueError(f"prepare_features: several files are named {twice[:5]}; the names stand for the videos")
     channels = next((array.shape[1] for array in map(_try_feature, paths) if array is not None), None)
     if channels is None:
@@ -399,7 +399,7 @@ def _try_feature(path: str) -> np.ndarray | None:
 
 def _check_labels(records, class_names: list[str]) -> bool:
     """Whether records have several labels each. ValueError if they do not fit the names or each other."""
-    if twice := _repeated(class_names):
+    if twice := repeated(class_names):
         raise ValueError(f"prepare: class_names holds {twice} more than once")
     several = bool(records) and np.ndim(records[0].label) == 1
     for record in records:
@@ -415,7 +415,8 @@ def _check_labels(records, class_names: list[str]) -> bool:
     return several
 
 
-def _repeated(names: list[str]) -> list[str]:
+def repeated(names: list[str]) -> list[str]:
+    """The names that stand there more than once."""
     return sorted(name for name, count in collections.Counter(names).items() if count > 1)
 
 

@@ -40,6 +40,12 @@ def load_feature(path: str | os.PathLike) -> np.ndarray:
     return np.ascontiguousarray(table.T)
 
 
+def save_feature(file, feature: np.ndarray, *, fmt: str = "%.7g") -> None:
+    """Writes features [time, channels] as the CSV that `load_feature` reads: a path, or a file open for bytes."""
+    header = ",".join(f"f{k}" for k in range(feature.shape[1]))
+    np.savetxt(file, feature, fmt=fmt, delimiter=",", header=header, comments="")
+
+
 class FeatureFiles(NamedTuple):
     """The feature files of a folder."""
 

@@ -163,7 +163,7 @@ def train_batches(
     Raises:
       ValueError: batch_size does not divide by the hosts. RuntimeError: too many broken files.
     """
-    local = _local_size(batch_size, loader.shard)
+    local = local_size(batch_size, loader.shard)
     order = Order(records, seed=seed, power=power)
 
     def load(position: int, submit: Callable) -> Callable:
@@ -197,7 +197,7 @@ def eval_batches(
     As in training, and `mask` bool [b]: False for what fills the last batch and for files that cannot be decoded. All
     hosts get the same number of batches. The reader processes live from pass to pass.
     """
-    local = _local_size(batch_size, loader.shard)
+    local = local_size(batch_size, loader.shard)
     batches_per_pass = -(-len(records) // batch_size)
     no_label = np.zeros_like(records[0].label)
 
@@ -279,9 +279,6 @@ def _batches(
     `load(job, submit)` asks for a clip by `submit(record, place)`, and gives a function that waits for it and returns
     its part of the batch: `record` is -1 where there is none, and its pixels are 0.
     """
-    import grain
-
-    workers = max(loader.num_workers, 1)
     options = dict(timeout=loader.timeout, batch_size=len(jobs(0)))
 
     with contextlib.closing(Readers(protocol, loader.num_workers, **options)) as readers:
@@ -294,9 +291,8 @@ def _batches(
             pixels.array[batch["record"] < 0] = 0
             return dict(video=pixels.array, **batch)
 
-        dataset = grain.MapDataset.source(range(num_batches)).map(make)
-        ahead = grain.ReadOptions(num_threads=min(2, workers), prefetch_buffer_size=2)
-        with contextlib.closing(iter(dataset.to_iter_dataset(ahead))) as batches:
+        threads = min(2, max(loader.num_workers, 1))
+        with contextlib.closing(read_ahead(make, num_batches, threads=threads)) as batches:
             try:
                 for batch in batches:
                     for error in batch.pop("broken"):
@@ -304,6 +300,16 @@ def _batches(
                     yield batch
             finally:
                 readers.close()  # what is under way ends now
+
+
+def read_ahead(make: Callable, num_batches: int, *, threads: int = 2) -> Iterator[Batch]:
+    """`make(0)`, `make(1)`, ..., two of them under way while one is used."""
+    import grain
+
+    dataset = grain.MapDataset.source(range(num_batches)).map(make)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2)
+    with contextlib.closing(iter(dataset.to_iter_dataset(options))) as batches:
+        yield from batches
 
 
 def _collate(items: list[dict]) -> dict:
@@ -315,7 +321,8 @@ def _collate(items: list[dict]) -> dict:
     return batch | dict(broken=[error for item in items for error in item["broken"]])
 
 
-def _local_size(batch_size: int, shard: Shard) -> int:
+def local_size(batch_size: int, shard: Shard) -> int:
+    """What of a batch is this host's. ValueError: it does not divide by the hosts."""
     if batch_size % shard.count:
         raise ValueError(f"batch_size={batch_size} does not divide by {shard.count} hosts")
     return batch_size // shard.count

@@ -16,6 +16,7 @@ import pathlib
 
 import numpy as np
 
+from actjax.data.features import save_feature
 from actjax.data.samples import made_once
 
 CLASSES = (
@@ -121,15 +122,10 @@ def _write_set(folder: pathlib.Path, splits: dict[str, int], seed: int) -> None:
             name = f"v_{split}_{k:04d}"
             annotations[name] = draw_annotation(rng)
             feature = draw_feature(annotations[name], directions, rng)
-            _write_csv(folder / "features" / f"{name}.csv", feature)
+            save_feature(folder / "features" / f"{name}.csv", feature, fmt="%.4f")
             scores[name.removeprefix("v_")] = _class_scores(feature, directions, rng)
         (folder / f"anet_anno_{split}.json").write_text(json.dumps(annotations))
     (folder / "class_scores.json").write_text(json.dumps({"class": CLASSES, "results": scores}))
-
-
-def _write_csv(path: pathlib.Path, feature: np.ndarray) -> None:
-    header = ",".join(f"f{k}" for k in range(feature.shape[1]))
-    np.savetxt(path, feature, fmt="%.4f", delimiter=",", header=header, comments="")
 
 
 def _class_scores(feature: np.ndarray, directions: np.ndarray, rng: np.random.Generator) -> list[float]:

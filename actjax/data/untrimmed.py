@@ -15,7 +15,7 @@ import numpy as np
 from actjax.config import pick, unknown
 from actjax.data.annotations import ActivityNetRecord, load_annotations
 from actjax.data.features import FeatureFiles, PreparedFeatures, localization_labels, open_features
-from actjax.data.loading import Batch, Order, Quarantine, Shard
+from actjax.data.loading import Batch, Order, Quarantine, Shard, local_size, read_ahead
 from actjax.data.rescaling import RESCALINGS
 from actjax.data.sequences import make_sequences
 from actjax.video.errors import VideoError
@@ -147,7 +147,7 @@ def train_items(
     A record that cannot be read (VideoError) goes to the quarantine; another one, drawn from (seed, epoch, record),
     takes its place. Raises RuntimeError: too many of them.
     """
-    local = batch_size // shard.count
+    local = local_size(batch_size, shard)
     order = Order(range(num_records), seed=seed)
 
     def at(position: int) -> dict:
@@ -162,7 +162,7 @@ def train_items(
         first = (first_step + step) * batch_size + shard.index * local
         return _stacked([at(position) for position in range(first, first + local)])
 
-    yield from _ahead(batch, num_steps - first_step)
+    yield from read_ahead(batch, num_steps - first_step)
 
 
 def eval_items(
@@ -170,7 +170,7 @@ def eval_items(
 ) -> Iterator[Batch]:
     """One pass over all records in order: what `item(k)` gives, `record` [b], and `mask` bool [b], False for what
     fills the last batch and for what cannot be read. All hosts get the same number of batches."""
-    local = batch_size // shard.count
+    local = local_size(batch_size, shard)
     blank: dict = {}
 
     def at(position: int) -> dict:
@@ -189,7 +189,7 @@ def eval_items(
         first = step * batch_size + shard.index * local
         return _stacked([at(position) for position in range(first, first + local)])
 
-    yield from _ahead(batch, -(-num_records // batch_size))
+    yield from read_ahead(batch, -(-num_records // batch_size))
 
 
 def _any_of(item: Callable, num_records: int) -> dict:
@@ -201,13 +201,3 @@ def _any_of(item: Callable, num_records: int) -> dict:
 
 def _stacked(items: list[dict]) -> Batch:
     return {name: np.stack([item[name] for item in items]) for name in items[0]}
-
-
-def _ahead(batch: Callable, num_batches: int) -> Iterator[Batch]:
-    """`batch(0)`, `batch(1)`, ..., two of them under way while one is used."""
-    import grain
-
-    dataset = grain.MapDataset.source(range(num_batches)).map(batch)
-    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
-    with contextlib.closing(iter(dataset.to_iter_dataset(options))) as batches:
-        yield from batches

@@ -1,6 +1,8 @@
 """What the experiments of all tasks have in common: parameters, optimizers, starting points."""
 
 import functools
+import logging
+import pathlib
 from collections.abc import Callable
 
 from actjax import training
@@ -8,6 +10,8 @@ from actjax.config import bind, pick
 from actjax.models import import_checkpoint
 from actjax.tasks import Task
 from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES, by_epoch
+
+log = logging.getLogger("actjax")
 
 
 def parameter_shapes(task: Task):
@@ -36,6 +40,15 @@ def start_of(network, section) -> Callable | None:
             ) from None
 
     return start
+
+
+def initial_variables(load_from: Callable | None, folder: pathlib.Path) -> Callable | None:
+    """What gives the variables to start from; None where a run in `folder` has begun, or it starts from nothing."""
+    if load_from is None or any((folder / "checkpoints").glob("[0-9]*")):
+        return None
+    imported = load_from()
+    log.info("%s", imported.report)
+    return lambda: imported.variables
 
 
 def optimizer_of(

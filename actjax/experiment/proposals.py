@@ -4,7 +4,6 @@ Sections: `data`; for every network (`tem` and `pem`, or `bmn`) `model`, `optim`
 do, `loss`, `labels`, `nms`, `load_from`; `pgm`; `loader` and `detect`. `stages` names those that a run goes through.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from actjax.models import BMN, PEM, TEM
 from actjax.tasks import Task, bmn, pem, tem
 
 CHECKPOINTS = ("latest", "best")
+TEM_METRICS = ("loss", "loss_action", "loss_start", "loss_end")
 PROPOSAL_METRICS = ("auc", "AR@1", "AR@5", "AR@10", "AR@100")
 
 
@@ -149,19 +149,15 @@ def _proposer(chain, stages: str, networks, pgm, data, detect, loader, sections)
 
 def _tem(*, model, optim, run, loss=None, labels=None, load_from=None, checkpoint="latest", results="") -> Network:
     labels = bind(_tem_labels, labels or {}, "tem.labels")()
-    make = lambda network: functools.partial(_unjudged, bind(tem, loss or {}, "tem.loss", given=("model",)), network)
-    best = ("loss", "loss_action", "loss_start", "loss_end")
-    network = _network("tem", TEM, make, model, optim, run, load_from, checkpoint, best)
+    model = _model(TEM, model, "tem")
+    make = bind(tem, loss or {}, "tem.loss", given=("model",))
+    unjudged = lambda judge: make(model)  # curves are not proposals
+    network = _network("tem", model, unjudged, optim, run, load_from, checkpoint, TEM_METRICS)
     return network._replace(labels=labels, results=results)
 
 
 def _tem_labels(*, boundary_ratio: float = 0.1) -> dict:
     return dict(boundary_ratio=boundary_ratio)
-
-
-def _unjudged(task: Callable, network, judge) -> Task:
-    """Curves are not proposals: nothing to judge."""
-    return task(network)
 
 
 def _pem(*, model, optim, run, nms, loss=None, load_from=None, checkpoint="latest") -> Network:
@@ -173,16 +169,19 @@ def _bmn(*, model, optim, run, nms, loss=None, load_from=None, checkpoint="lates
 
 
 def _judged(where, kind, task, model, optim, run, nms, loss, load_from, checkpoint) -> Network:
-    suppression = bind(Nms, nms, f"{where}.nms")()
-    bound = bind(task, loss or {}, f"{where}.loss", given=("model", "nms", "judge"))
-    make = lambda network: lambda judge: bound(network, nms=suppression._asdict(), judge=judge)
-    made = _network(where, kind, make, model, optim, run, load_from, checkpoint, PROPOSAL_METRICS)
-    return made._replace(nms=suppression)
+    nms = bind(Nms, nms, f"{where}.nms")()
+    model = _model(kind, model, where)
+    make = bind(task, loss or {}, f"{where}.loss", given=("model", "nms", "judge"))
+    judged = lambda judge: make(model, nms=nms._asdict(), judge=judge)
+    return _network(where, model, judged, optim, run, load_from, checkpoint, PROPOSAL_METRICS)._replace(nms=nms)
 
 
-def _network(where, kind, make, model, optim, run, load_from, checkpoint, best) -> Network:
+def _model(kind, section, where: str):
+    return bind(kind, section, f"{where}.model", given=("parent", "name"))()
+
+
+def _network(where, model, task, optim, run, load_from, checkpoint, best) -> Network:
     """What all networks share, checked."""
-    network = bind(kind, model, f"{where}.model", given=("parent", "name"))()
     settings = bind(training.Settings, run, f"{where}.run", given=("scale_loss", "bn"))().check()
     if settings.best not in best:
         raise ValueError(f"{where}.run.best={unknown(settings.best, best)}")
@@ -190,14 +189,13 @@ def _network(where, kind, make, model, optim, run, load_from, checkpoint, best) 
         raise ValueError(f"{where}.checkpoint={unknown(checkpoint, CHECKPOINTS)}")
     given = ("settings", "frozen")
     optimizer, rules = bind(optimizer_of, optim, f"{where}.optim", given=given)(settings=settings, frozen=())
-    task = make(network)
     return Network(
-        model=network,
+        model=model,
         task=task,
         settings=settings,
         optimizer=optimizer,
         groups=training.param_groups(parameter_shapes(task(None)), rules),
-        load_from=start_of(network, load_from),
+        load_from=start_of(model, load_from),
         checkpoint=checkpoint,
         labels={},
     )

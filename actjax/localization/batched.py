@@ -86,7 +86,7 @@ def boundary_matching_proposals(start, end, regression, classification, *, peak_
 
     Rows are start, end, product of the scores, for every cell; the second result says which are proposals.
     """
-    b, s = start.shape
+    s = start.shape[1]
     duration, first = np.nonzero(inside_video(s)[1:])
     last = duration + first + 1
     found = is_candidate(start, peak_threshold)[:, first] & is_candidate(end, peak_threshold)[:, last]

@@ -46,12 +46,17 @@ def generate_candidate_proposals(
         proposals = candidate_proposals(
             curves[:, 1], curves[:, 2], peak_threshold=peak_threshold, temporal_scale=temporal_scale
         )
-        covered = float(info["feature_frame"]) / info["duration_frame"] * info["duration_second"]
-        segments = np.array([a["segment"] for a in info["annotations"]], np.float64).reshape(-1, 2) / covered
-        results[name] = np.concatenate([proposals, match(proposals, segments)], axis=1)
+        results[name] = matched(proposals, info)
     if result_dict is not None:
         result_dict.update(results)
     return results
+
+
+def matched(proposals: np.ndarray, info: dict) -> np.ndarray:
+    """Proposals [k, c] of a video with two more columns: best IoU and IoP with its annotations; `info` as above."""
+    covered = float(info["feature_frame"]) / info["duration_frame"] * info["duration_second"]
+    segments = np.array([a["segment"] for a in info["annotations"]], np.float64).reshape(-1, 2) / covered
+    return np.concatenate([proposals, match(proposals, segments)], axis=1)
 
 
 def generate_bsp_feature(

@@ -16,13 +16,15 @@ from actjax import training
 from actjax.data.loading import Quarantine, Shard
 from actjax.data.shards import replace
 from actjax.data.untrimmed import Rescaled, Untrimmed, eval_items, train_items
+from actjax.experiment.networks import initial_variables
 from actjax.experiment.proposals import Network, Proposer
-from actjax.localization import bsp_feature, candidate_proposals, match, proposal_list
-from actjax.localization.bsn import read_table, write_table
+from actjax.localization import bsp_feature, candidate_proposals, proposal_list
+from actjax.localization.bsn import matched, read_table, write_table
 from actjax.localizing.folders import StageFolder, stage_folder
-from actjax.localizing.items import bmn_item, pem_item, tem_item
+from actjax.localizing.items import bmn_item, feature_item, pem_item, tem_item
 from actjax.localizing.report import report
 from actjax.metrics import dump_results, evaluate_activitynet
+from actjax.metrics.results import video_id
 from actjax.video.errors import VideoError
 from actjax.workdir import progress
 
@@ -121,7 +123,7 @@ def _tem(run: Run, folder: StageFolder) -> None:
     todo = [record for record in records if not (written / f"{record.video}.csv").exists()]
     _wait_for_all("the list of missing curves")
     times = np.arange(network.model.temporal_scale + 1) / network.model.temporal_scale
-    for rows, where in _inferred(run, network, variables(), tem_item(todo, features, **options), len(todo), "tem"):
+    for rows, where in _inferred(run, network, variables(), feature_item(todo, features), len(todo), "tem"):
         for curves, k in zip(rows["curves"], where["record"], strict=True):
             if jax.process_index() == 0:
                 table = np.column_stack([curves.T, times[:-1], times[1:]])
@@ -165,12 +167,10 @@ def generate(record, curves, pgm, top_k: int) -> tuple[np.ndarray, np.ndarray]:
     """
     table = read_table(curves, columns=5)
     rows = candidate_proposals(table[:, 1], table[:, 2], peak_threshold=pgm.peak_threshold)[:top_k]
-    covered = record.feature_frame / record.duration_frame * record.duration_second
-    segments = np.array([row["segment"] for row in record.annotations], np.float64).reshape(-1, 2) / covered
     step, end = table[0, 4] - table[0, 3], table[-1, 4]
     # In float32, as these stand in the file that the reference reads them from.
     points = bsp_feature(table[:, 0], rows[:, :2].astype(np.float32), step=step, end=end, **pgm.sampling)
-    return np.concatenate([rows, match(rows, segments)], axis=1), points
+    return matched(rows, record._asdict()), points
 
 
 def _pem(run: Run, folder: StageFolder) -> list[dict]:
@@ -192,7 +192,7 @@ def _bmn(run: Run, folder: StageFolder) -> list[dict]:
     features = Rescaled(data, network.model.input_shape)
     items = {
         "train": bmn_item(data.train, features, temporal_scale=network.model.temporal_scale),
-        "val": lambda k: {"feature": features(data.val[k])},
+        "val": feature_item(data.val, features),
     }
     return _scored(run, "bmn", folder, items)
 
@@ -208,7 +208,7 @@ def _scored(run: Run, stage: str, folder: StageFolder, items: dict[str, Callable
     if run.train and "infer" in folder.done and path.exists():
         log.info("%s: the proposals are complete", stage)
         known = json.loads(path.read_text())["results"]
-        return [{"video_name": r.video, "proposal_list": known[r.video.removeprefix("v_")]} for r in records]
+        return [{"video_name": r.video, "proposal_list": known[video_id(r.video)]} for r in records]
     rows, where = zip(*_inferred(run, network, variables(), items["val"], len(records), stage), strict=True)
     joined = [np.concatenate([part[name] for part in parts]) for parts, name in
               ((rows, "proposals"), (rows, "found"), (where, "record"))]  # fmt: skip
@@ -249,7 +249,7 @@ def _trained(run: Run, stage: str, folder: StageFolder, items: dict[str, Callabl
     if run.train and "train" not in folder.done:
         log.info("%s: parameter groups\n%s", stage, network.groups)
         loop_data = _loop_data(run, network, items)
-        initial = _initial(network, folder.path)
+        initial = initial_variables(network.load_from, folder.path)
         training.train(task, loop_data, network.optimizer, network.settings, folder.path, initial=initial)
         folder.mark("train")
     elif run.train:
@@ -258,15 +258,6 @@ def _trained(run: Run, stage: str, folder: StageFolder, items: dict[str, Callabl
     which = run.checkpoint if last and run.checkpoint else network.checkpoint
     restore = functools.partial(training.restore_variables, task, network.optimizer, network.settings, folder.path)
     return lambda: restore(which)[0]
-
-
-def _initial(network: Network, folder: pathlib.Path) -> Callable | None:
-    """What gives the variables to start from; None where training has begun already, or starts from nothing."""
-    if network.load_from is None or any((folder / "checkpoints").glob("[0-9]*")):
-        return None
-    imported = network.load_from()
-    log.info("%s", imported.report)
-    return lambda: imported.variables
 
 
 def _shard() -> Shard:

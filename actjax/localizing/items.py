@@ -13,6 +13,11 @@ from actjax.localization import actionness_labels, boundary_labels, iou_map
 from actjax.video.errors import VideoError
 
 
+def feature_item(records: Sequence, features: Rescaled) -> Callable:
+    """k -> `feature` [s, c]: all that inference asks for."""
+    return lambda k: {"feature": features(records[k])}
+
+
 def tem_item(records: Sequence, features: Rescaled, *, temporal_scale: int, boundary_ratio: float) -> Callable:
     """k -> `feature` [s, c], `label` [3, s]."""
 

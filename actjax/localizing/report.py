@@ -16,12 +16,15 @@ from actjax.metrics import (
     Predictions,
     activitynet_ground_truth,
     activitynet_recall,
+    dump_results,
     evaluate_detections,
     load_class_scores,
     load_results,
     proposal_numbers,
+    proposals2json,
 )
 from actjax.metrics.average_recall import THRESHOLDS
+from actjax.metrics.results import video_id
 
 log = logging.getLogger("actjax")
 
@@ -73,12 +76,12 @@ def _known(annotations: list[dict], number: int) -> list[dict]:
 def _detections(results, dataset, top_classes: int, truth: dict, path: pathlib.Path) -> dict[str, float]:
     """Detections from proposals, written to `path` -> mAP at each tIoU and their mean."""
     class_names, scores = load_class_scores(dataset.class_scores)
-    ids = {row["video_name"].removeprefix("v_"): row["proposal_list"] for row in results}
+    ids = proposals2json(results)
     found = detections_from_proposals(ids, scores, class_names, top_classes=top_classes)
     if len(found) < len(ids):
         log.warning("%s: no class scores of %d videos", dataset.class_scores, len(ids) - len(found))
-    path.write_text(json.dumps({"version": "VERSION 1.3", "results": found, "external_data": {}}))
-    entries = {video.removeprefix("v_"): entry for video, entry in truth.items()}
+    dump_results([{"video_name": video, "proposal_list": rows} for video, rows in found.items()], path, "json")
+    entries = {video_id(video): entry for video, entry in truth.items()}
     ground_truth = activitynet_ground_truth("the annotations", "validation", entries)
     score = evaluate_detections(ground_truth, _of_classes(load_results(path), ground_truth.labels))
     return {f"mAP@{t:.2f}": float(x) for t, x in zip(THRESHOLDS, score.mAP, strict=True)} | {

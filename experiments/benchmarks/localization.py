@@ -27,6 +27,7 @@ import tempfile
 import time
 
 import numpy as np
+from train_step import peak_of_process, time_repeats
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 EPOCHS = {"tem": 20, "pem": 20, "bmn": 9}
@@ -36,6 +37,7 @@ PROPOSALS = 500
 
 def write_data(folder: pathlib.Path, videos: int) -> None:
     """Annotations, features, and what PGM would make, of videos named as the sample set's."""
+    from actjax.data.features import save_feature
     from actjax.data.sequences import draw_annotation
     from actjax.localization import bsp_feature, match
     from actjax.localization.bsn import write_table
@@ -46,10 +48,8 @@ def write_data(folder: pathlib.Path, videos: int) -> None:
     rng = np.random.default_rng(0)
     annotations = {f"v_{k:05d}": draw_annotation(rng) for k in range(videos)}
     (folder / "annotations.json").write_text(json.dumps(annotations))
-    header = ",".join(f"f{k}" for k in range(400))
     for name, entry in annotations.items():
-        feature = rng.normal(size=(100, 400))
-        np.savetxt(folder / "features" / f"{name}.csv", feature, fmt="%.4f", delimiter=",", header=header, comments="")
+        save_feature(folder / "features" / f"{name}.csv", rng.normal(size=(100, 400)), fmt="%.4f")
         segments = np.array([row["segment"] for row in entry["annotations"]]) / entry["duration_second"]
         spans = np.sort(rng.random((PROPOSALS, 2)), axis=1)
         spans[: len(segments)] = segments  # the peer's loss is NaN without a good proposal
@@ -57,21 +57,6 @@ def write_data(folder: pathlib.Path, videos: int) -> None:
         rows = np.concatenate([spans, scores, scores.prod(1, keepdims=True), match(spans, segments)], axis=1)
         write_table(folder / "pgm_proposals" / f"{name}.csv", PGM_HEADER, rows)
         np.save(folder / "pgm_features" / f"{name}.npy", bsp_feature(rng.random(100), spans))
-
-
-def peak_of_process() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def median(call, wait, repeats: int = 5) -> float:
-    """Seconds of `call`, after one that warms up."""
-    wait(call())
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        wait(call())
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
 
 
 def run_actjax(stage: str, folder: pathlib.Path, epochs: int, peer: str) -> dict:
@@ -121,9 +106,8 @@ def run_actjax(stage: str, folder: pathlib.Path, epochs: int, peer: str) -> dict
         state, numbers = update(state, batch)
         return numbers["loss"]
 
-    start = time.perf_counter()
     jax.block_until_ready(train(batch))
-    compiling, seconds = time.perf_counter() - start, []
+    seconds = []
     for epoch in range(epochs):
         start = time.perf_counter()
         for batch in batches(epoch):
@@ -131,8 +115,8 @@ def run_actjax(stage: str, folder: pathlib.Path, epochs: int, peer: str) -> dict
         jax.block_until_ready(loss)
         seconds.append(time.perf_counter() - start)
     batch = jax.device_put(batch)
-    network_alone = median(lambda: train(batch), jax.block_until_ready)
-    return dict(seconds=seconds, step=network_alone, compiling=compiling, memory=peak_of_process(), steps=steps)
+    network_alone = time_repeats(lambda: train(batch), jax.block_until_ready, repeats=5)
+    return dict(seconds=seconds, step=network_alone, memory=peak_of_process())
 
 
 class PeerData:
@@ -177,8 +161,8 @@ def peer_model(peer, stage: str):
     return peer.BMN(100, 0.5, 32, 3, 400, **nms | dict(soft_nms_alpha=0.4, soft_nms_low_threshold=0.5))
 
 
-def train_peer(stage: str, model, data: PeerData, epochs: int) -> dict:
-    """Seconds of each epoch, and of a step alone."""
+def train_peer(stage: str, model, data: PeerData, epochs: int):
+    """Seconds of each epoch, and a function that does the last step again."""
     import torch
 
     lr, decay = {"tem": (1e-3, 1e-4), "pem": (1e-2, 1e-5), "bmn": (1e-3, 1e-4)}[stage]
@@ -200,15 +184,16 @@ def train_peer(stage: str, model, data: PeerData, epochs: int) -> dict:
         for batch in loader:
             train(batch)
         seconds.append(time.perf_counter() - start)
-    return dict(seconds=seconds, step=median(lambda: train(batch), lambda _: None), steps=len(loader))
+    return seconds, lambda: train(batch)
 
 
 def run_torch(stage: str, folder: pathlib.Path, epochs: int, checkout: str) -> dict:
     from mmaction2 import load_localizers
 
     peer = load_localizers(checkout)
-    result = train_peer(stage, peer_model(peer, stage), PeerData(peer, stage, folder), epochs)
-    return result | dict(memory=peak_of_process())
+    seconds, again = train_peer(stage, peer_model(peer, stage), PeerData(peer, stage, folder), epochs)
+    step = time_repeats(again, lambda _: None, repeats=5)
+    return dict(seconds=seconds, step=step, memory=peak_of_process())
 
 
 def run_actjax_chain(folder: pathlib.Path, epochs: int, peer: str) -> dict:
