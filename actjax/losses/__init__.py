@@ -7,12 +7,17 @@ from actjax.losses.localization import (
     bmn_regression,
     proposal_regression,
 )
+from actjax.losses.ssn import activity_loss, boundary_regression_loss, completeness_loss, ohem_hinge_loss
 
 __all__ = [
+    "activity_loss",
     "binary_cross_entropy",
     "binary_logistic_regression",
     "bmn_classification",
     "bmn_regression",
+    "boundary_regression_loss",
+    "completeness_loss",
     "cross_entropy",
+    "ohem_hinge_loss",
     "proposal_regression",
 ]

@@ -9,12 +9,14 @@ from actjax.models.init import initialize
 from actjax.models.mobilenet import MobileNetV2
 from actjax.models.pixels import normalize
 from actjax.models.resnet import ResNet
+from actjax.models.ssn import SSN, proposal_scores, tick_features, tick_scores
 from actjax.models.temporal import temporal_pool, temporal_shift
 from actjax.models.tsm import TSM, TSN, embedding
 
 __all__ = [
     "BMN",
     "PEM",
+    "SSN",
     "TEM",
     "TSM",
     "TSN",
@@ -26,6 +28,9 @@ __all__ = [
     "initialize",
     "make_augment",
     "normalize",
+    "proposal_scores",
     "temporal_pool",
     "temporal_shift",
+    "tick_features",
+    "tick_scores",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from actjax.models.init import initialize
-from actjax.models.layouts import HEAD, translate
+from actjax.models.layouts import HEADS, translate
 from actjax.models.torch_files import load_torch
 
 STEM = "backbone/stem/conv/kernel"
@@ -58,7 +58,7 @@ def import_checkpoint(
 ) -> Imported:
     """The variables of `model` with what a checkpoint file holds of them.
 
-    Reads `.pth` files of MMAction2 (recognisers, TEM, PEM, BMN), of the TSM authors' repository and of torchvision
+    Reads `.pth` files of MMAction2 (recognisers, SSN, TEM, PEM, BMN), of the TSM authors' repository and of torchvision
     (ResNet, MobileNet-V2), and `.safetensors` with the same names. torch is not needed and nothing in the file is
     executed.
 
@@ -98,16 +98,17 @@ def import_checkpoint(
 
 
 class _Fit(NamedTuple):
-    """Values by our path, and as in `Report` what was done beyond copying, and what has another shape."""
+    """Values by our path, classifiers that start anew, and as in `Report` the notes and what has another shape."""
 
     values: dict[str, np.ndarray]
+    anew: set[str]
     notes: list[str]
     misshaped: list[tuple]
 
 
 def _fit(path, tensors: dict, wanted: dict[str, str], shapes: dict[str, tuple], inflate_stem: bool) -> _Fit:
     """The tensors of a file that have a place of their shape in the model; `wanted`: names and our paths."""
-    fit = _Fit({}, [], [])
+    fit = _Fit({}, set(), [], [])
     for name, place in wanted.items():
         if place not in shapes:
             continue
@@ -119,19 +120,23 @@ def _fit(path, tensors: dict, wanted: dict[str, str], shapes: dict[str, tuple], 
             value = np.repeat(value.mean(axis=2, keepdims=True), shape[2], axis=2)
         if value.shape == shape:
             fit.values[place] = value
-        elif place == f"{HEAD}/kernel":
-            fit.notes.append(f"{value.shape[-1]} classes in the file, {shape[-1]} in the model: {HEAD} starts anew")
-        elif place != f"{HEAD}/bias":
+        elif (head := place.partition("/")[0]) in HEADS:
+            if head not in fit.anew:
+                fit.notes.append(f"{value.shape[-1]} classes in the file, {shape[-1]} in the model: {head} starts anew")
+            fit.anew.add(head)
+        else:
             fit.misshaped.append((name, value.shape, shape))
-    if f"{HEAD}/kernel" in shapes and not any(place.startswith(f"{HEAD}/") for place in wanted.values()):
-        fit.notes.append(f"the file has no classifier of videos: {HEAD} starts anew")
+    there = {place.partition("/")[0] for place in wanted.values()}
+    for head in HEADS:
+        if f"{head}/kernel" in shapes and head not in there:
+            fit.notes.append(f"the file has no {HEADS[head]}: {head} starts anew")
+            fit.anew.add(head)
     return fit
 
 
 def _report(path, layout: str, wanted: dict[str, str], fit: _Fit, ours: Iterable[str]) -> Report:
     told = {wanted[name] for name, *_ in fit.misshaped}
-    if any(HEAD in note for note in fit.notes):
-        told |= {f"{HEAD}/kernel", f"{HEAD}/bias"}
+    told |= {place for place in ours if place.partition("/")[0] in fit.anew}
     missing = sorted(set(ours) - set(fit.values) - told)
     extra = {place: name for name, place in wanted.items() if place not in set(ours)}
     return Report(

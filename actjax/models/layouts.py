@@ -6,7 +6,13 @@ from typing import NamedTuple
 
 from actjax.models.mobilenet import STAGES
 
-HEAD = "fc_cls"
+# Modules that are bound to the classes of a data set, and what they are.
+HEADS = {
+    "fc_cls": "classifier of videos",
+    "activity_fc": "classifier of proposals",
+    "completeness_fc": "classifier of their completeness",
+    "regressor_fc": "regression of their boundaries",
+}
 
 # MMAction2 -> ours, in order. Modules that wrap another (`net`, `block`) have no name here.
 _RENAMED = [
@@ -16,7 +22,7 @@ _RENAMED = [
     (r"(_non_local\.(?:g|phi|theta))(\.0)?\.conv\.", r"\1."),
     (r"\.(layer\d)\.(\d+)\.", r".\1_\2."),
     (r"(layer\d_\d+)\.conv\.(\d)\.", r"\1.conv\2."),
-    (r"^cls_head\.fc_cls\.", f"{HEAD}."),
+    (rf"^cls_head\.({'|'.join(HEADS)})\.", r"\1."),
     (r"\.bn\.weight$", ".bn.scale"),
     (r"\.weight$", ".kernel"),
     (r"\.running_(mean|var)$", r".\1"),
@@ -38,8 +44,8 @@ _BMN = {
     **{f"x_1d_{part[0]}.{2 * k}": f"{part}_{k}" for part in ("base", "start", "end") for k in (0, 1)},
     **{f"x_2d_p.{2 * k}": f"map_2d_{k}" for k in range(4)},
 }
-# What is never wanted: counters of batch norms, classifiers of other tasks, what BMN computes anyway.
-_DROPPED = r"(.*\.num_batches_tracked|fc\.\w+|head\..*|classifier\..*|sample_mask)"
+# What is never wanted: counters of batch norms, classifiers of other tasks, what SSN and BMN compute anyway.
+_DROPPED = r"(.*\.num_batches_tracked|fc\.\w+|head\..*|classifier\..*|cls_head\.test_fc\..*|sample_mask)"
 
 
 class Translation(NamedTuple):
@@ -127,7 +133,7 @@ def mmaction_name(path: str, model) -> str:
     module, _, leaf = name.rpartition(".")
     name = f"{theirs.get(module, module)}.{leaf}"
     for pattern, replacement in (
-        (rf"^{HEAD}\.", "cls_head.fc_cls."),
+        (rf"^({'|'.join(HEADS)})\.", r"cls_head.\1."),
         (r"^backbone\.stem\.", "backbone.conv1."),
         (r"(_non_local\.(?:g|phi))\.", r"\1.0.conv."),
         (r"_non_local\.theta\.", "_non_local.theta.conv."),

@@ -7,8 +7,11 @@ IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
-def normalize(pixels, *, mean=IMAGENET_MEAN, std=IMAGENET_STD, dtype=jnp.float32):
+def normalize(pixels, *, mean=IMAGENET_MEAN, std=IMAGENET_STD, to_bgr: bool = False, dtype=jnp.float32):
     """`(pixels - mean) / std` per channel, in float32, then cast -> `dtype` [..., c].
+
+    Args:
+      to_bgr: the channels come out in the opposite order, in which `mean` and `std` are then meant.
 
     Raises:
       ValueError: a std that is not positive. Source: the API entry Normalize.
@@ -16,4 +19,5 @@ def normalize(pixels, *, mean=IMAGENET_MEAN, std=IMAGENET_STD, dtype=jnp.float32
     if min(std) <= 0:
         raise ValueError(f"normalize: std={tuple(std)}; every value must be positive")
     mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
+    pixels = pixels[..., ::-1] if to_bgr else pixels
     return ((pixels.astype(jnp.float32) - mean) / std).astype(dtype)

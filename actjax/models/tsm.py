@@ -30,7 +30,7 @@ class _Recognizer(nn.Module):
       frozen_stages, norm_eval, partial_bn: see `Freezing`.
       dropout: share of the features that training drops before the classifier.
       init_std: of the classifier's kernel.
-      mean, std: of uint8 pixels, per channel or one for all.
+      mean, std: of uint8 pixels, per channel or one for all. to_bgr: see `normalize`.
       dtype: "float32", "bfloat16" or "float16"; parameters, statistics and scores are float32 in any case.
     """
 
@@ -48,6 +48,7 @@ class _Recognizer(nn.Module):
     init_std: float = 0.001
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    to_bgr: bool = False
     dtype: Any = "float32"
 
     @property
@@ -75,7 +76,8 @@ class _Recognizer(nn.Module):
         """uint8 (normalised here) or float `[b, t, h, w, c]` -> float32 `[b, t, d]`, t as the backbone leaves it."""
         frames = video.reshape(-1, *video.shape[2:])
         if frames.dtype == jnp.uint8:
-            frames = normalize(frames, mean=self.mean, std=self.std, dtype=jnp.dtype(self.dtype))
+            pixels = dict(mean=self.mean, std=self.std, to_bgr=self.to_bgr)
+            frames = normalize(frames, **pixels, dtype=jnp.dtype(self.dtype))
         maps = self.network(temporal)(frames, train=train)
         return maps.astype(jnp.float32).mean((1, 2)).reshape(len(video), -1, maps.shape[-1])
 

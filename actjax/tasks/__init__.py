@@ -2,6 +2,7 @@
 
 from actjax.tasks.proposals import bmn, pem, tem
 from actjax.tasks.recognition import recognition
+from actjax.tasks.ssn import ssn
 from actjax.tasks.task import Task
 
-__all__ = ["Task", "bmn", "pem", "recognition", "tem"]
+__all__ = ["Task", "bmn", "pem", "recognition", "ssn", "tem"]

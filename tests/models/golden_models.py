@@ -26,8 +26,8 @@ def place(key: str) -> tuple[str, str] | None:
     """A checkpoint key of the reference -> our collection and path; None for counters."""
     if key.endswith("num_batches_tracked"):
         return None
-    if key.startswith("cls_head.fc_cls."):
-        return "params", f"fc_cls/{'kernel' if key.endswith('weight') else 'bias'}"
+    if key.startswith("cls_head."):
+        return "params", f"{key.split('.')[1]}/{'kernel' if key.endswith('weight') else 'bias'}"
     if key == "sample_mask":
         return None
     if not key.startswith("backbone."):
