@@ -58,12 +58,12 @@ def main(argv: list[str]) -> None:
     workdir = _workdir()
     config = _config(workdir)
 
-    from actjax.experiment import Proposer, build
+    from actjax.experiment import Detector, Proposer, build
     from actjax.workdir import set_up_logging
 
     with _clear_errors():
         experiment = build(config)
-    modes = PROPOSER_MODES if isinstance(experiment, Proposer) else MODES
+    modes = {Proposer: PROPOSER_MODES, Detector: DETECTOR_MODES}.get(type(experiment), MODES)
     if _MODE.value not in modes:
         raise SystemExit(f"error: --mode={_MODE.value} is not for this config's task; choose from {sorted(modes)}")
     set_up_logging(workdir / "train.log" if _MODE.value in ("train", "eval") else None)
@@ -344,6 +344,54 @@ def _stage(proposer) -> str:
 PROPOSER_MODES = {"train": propose, "eval": propose, "import": import_network, "export": export_network}
 
 
+def detect(detector, config, workdir: pathlib.Path, started: float) -> None:
+    """SSN: trains, or goes on where a killed run stopped; then scores all proposals and ends with the mAP table."""
+    import jax
+
+    from actjax import detecting, training
+    from actjax.data.loading import Quarantine, Shard
+    from actjax.experiment.networks import initial_variables
+    from actjax.localizing.folders import StageFolder
+    from actjax.workdir import save_description
+
+    log.info("this run lives in %s", workdir)
+    learning = _MODE.value == "train"
+    with _clear_errors():
+        initial = initial_variables(detector.load_from, workdir) if learning else None
+        dataset = detector.open_dataset()
+        constants = detector.reg_norm_consts(dataset)
+        workdir.mkdir(parents=True, exist_ok=True)
+        data = detector.loop_data(dataset, workdir) if learning else None
+    log.info("%d videos to train on, %d to score", len(dataset.train), len(dataset.val))
+    if learning:
+        save_description(workdir, config, dataset.class_names)
+        log.info("parameter groups\n%s", detector.groups)
+        training.train(detector.task, data, detector.optimizer, detector.settings, workdir, initial=initial)
+    which = detector.checkpoint if learning or not flags.FLAGS["checkpoint"].present else _CHECKPOINT.value
+    variables, step = _restore(detector, workdir, which)
+    folder = StageFolder(workdir / "scores", f"step_{step}", detector.decisive, mend=True)
+    folder.save()
+    options = dict(num_records=len(dataset.train) + len(dataset.val), max_share=detector.loading.max_broken)
+    summary = detecting.score_videos(
+        dataset.val,
+        folder.path,
+        detector,
+        variables,
+        constants,
+        quarantine=Quarantine(workdir / "quarantine.jsonl", **options, skip=detector.loading.skip),
+        shard=Shard(jax.process_index(), jax.process_count()),
+    )
+    log.info("%s: %s, by the network of step %d", folder.path, summary, step)
+    training.wait_for_all("scores")
+    with _clear_errors():
+        detecting.report(
+            dataset, folder.path, detector, workdir, name="results" if learning else "results_eval", started=started
+        )
+
+
+DETECTOR_MODES = {"train": detect, "eval": detect, "import": import_, "export": export}
+
+
 @contextlib.contextmanager
 def _clear_errors(*more: type[Exception]):
     """What the user can mend ends the program with its message alone, without a traceback."""
@@ -406,12 +454,13 @@ def _tested(experiment):
     return experiment.test if _PROTOCOL.value == "test" else (experiment.task, experiment.protocol)
 
 
-def _restore(experiment, workdir: pathlib.Path) -> tuple[dict, int]:
+def _restore(experiment, workdir: pathlib.Path, which: str | None = None) -> tuple[dict, int]:
+    """The variables of checkpoint `which`, by default that of `--checkpoint`, and its step."""
     from actjax import training
 
     with _clear_errors():
         return training.restore_variables(
-            experiment.task, experiment.optimizer, experiment.settings, workdir, _CHECKPOINT.value
+            experiment.task, experiment.optimizer, experiment.settings, workdir, which or _CHECKPOINT.value
         )
 
 

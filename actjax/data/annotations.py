@@ -196,14 +196,15 @@ def _ssn(
     *,
     frame_counts=None,
     filter_gt: bool = True,
+    suffix: str = "",
     filename_tmpl: str = "img_{:05}.jpg",
     start_index: int = 1,
     modality: str = "RGB",
 ) -> list:
     from actjax.data.proposals import load_ssn
 
-    pictures = dict(filename_tmpl=filename_tmpl, start_index=start_index, modality=modality)
-    return load_ssn(path, data_prefix=prefix, frame_counts=frame_counts, filter_gt=filter_gt, **pictures)
+    options = dict(filename_tmpl=filename_tmpl, start_index=start_index, modality=modality, suffix=suffix)
+    return load_ssn(path, data_prefix=prefix, frame_counts=frame_counts, filter_gt=filter_gt, **options)
 
 
 def _prepared(path, prefix, *, split: str) -> Sequence:

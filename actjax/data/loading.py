@@ -199,7 +199,7 @@ def eval_batches(
     """
     local = local_size(batch_size, loader.shard)
     batches_per_pass = -(-len(records) // batch_size)
-    no_label = np.zeros_like(records[0].label)
+    no_label = protocol.blank(records[0])
 
     def load(position: int, submit: Callable) -> Callable:
         wanted = position < len(records) and records[position].path not in quarantine
@@ -313,8 +313,11 @@ def read_ahead(make: Callable, num_batches: int, *, threads: int = 2) -> Iterato
 
 
 def _collate(items: list[dict]) -> dict:
-    labels = np.stack([item["label"] for item in items])
-    batch = dict(label=labels.astype(np.float32 if labels.ndim > 1 else np.int32))
+    labels = [item["label"] for item in items]
+    if isinstance(labels[0], dict):
+        batch = {name: np.stack([label[name] for label in labels]) for name in labels[0]}
+    else:
+        batch = dict(label=np.stack(labels).astype(np.float32 if np.ndim(labels[0]) else np.int32))
     for name, kind in dict(record=np.int32, mask=bool).items():
         if name in items[0]:
             batch[name] = np.array([item[name] for item in items], kind)

@@ -5,6 +5,7 @@ instances, p proposals of an item. Source: SSN (arXiv:1704.06228, section 4) and
 """
 
 import json
+import logging
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,12 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actjax.data.annotations import RawframesRecord
+from actjax.data.annotations import RawframesRecord, VideoRecord
 from actjax.localization.proposal_file import denormalize, load_localize_proposal_file, valid_rows
 from actjax.segments import pairs, temporal_iou
 from actjax.video.decoding import Video
 from actjax.video.draws import below, check_draws
+from actjax.video.errors import VideoError
 from actjax.video.proposal_sampling import augmented, two_ratios
+
+log = logging.getLogger(__name__)
 
 POSITIVE, INCOMPLETE, BACKGROUND = range(3)
 
@@ -50,10 +54,15 @@ class Instances(NamedTuple):
 
 
 class SSNRecord(NamedTuple):
-    """One untrimmed video: its pictures, its ground truth and its proposals."""
+    """One untrimmed video: its pictures or its file, its ground truth and its proposals.
 
+    number: among the records of its file. num_frames: by that file.
+    """
+
+    number: int
     video: str
-    frames: RawframesRecord
+    num_frames: int
+    frames: RawframesRecord | VideoRecord
     ground_truth: Instances
     proposals: Instances
 
@@ -61,13 +70,16 @@ class SSNRecord(NamedTuple):
     def path(self) -> str:
         return self.frames.path
 
-    @property
-    def num_frames(self) -> int:
-        return self.frames.num_frames
+    def open(self, *, backend: str = "decord") -> Video:
+        """Its frames; pictures have one reader, whatever `backend`.
 
-    def open(self, *, backend: str = "rawframes") -> Video:
-        """Its frames; pictures have one reader, whatever `backend`."""
-        return self.frames.open(backend=backend)
+        Raises:
+          VideoError: there are fewer frames than there should be, by more than one in a hundred.
+        """
+        video = self.frames.open(backend=backend)
+        if video.num_frames < 0.99 * self.num_frames:
+            raise VideoError(self.path, f"{video.num_frames} frames; the proposal file says {self.num_frames}")
+        return video
 
 
 class Assigner(NamedTuple):
@@ -120,40 +132,54 @@ def load_ssn(
     data_prefix: str = "",
     frame_counts: Mapping[str, int] | str | os.PathLike | None = None,
     filter_gt: bool = True,
+    suffix: str = "",
     **pictures,
 ) -> list[SSNRecord]:
     """The videos of a proposal file.
 
     Args:
       path: a proposal file, see `load_localize_proposal_file`.
-      data_prefix: where the folders of the videos are.
+      data_prefix: where the videos are.
       frame_counts: number of frames of every video, or a JSON file of it: the segments of `path` are fractions. None:
         they are frames.
       filter_gt: leave out videos without ground truth; training has to.
+      suffix: "": every video is a folder of pictures; ".mp4" or another: a file with this behind its name.
       pictures: `filename_tmpl`, `start_index`, `modality`, as in `RawframesRecord`.
 
-    Segments that end where they start or begin behind the video are left out; ends are cut to the video.
+    Segments that end where they start or begin behind the video are left out, which a warning tells; ends are cut to
+    the video.
 
     Raises:
-      FileNotFoundError: no such file. ValueError: a row that does not parse, fractions without `frame_counts`.
-        KeyError: a video without a count.
+      FileNotFoundError: no such file. ValueError: a row that does not parse, a class below 1 of a ground truth, a video
+        that comes twice or has no frame, fractions without `frame_counts`. KeyError: a video without a count.
     """
     videos = load_localize_proposal_file(path)
     if frame_counts is not None:
         if not isinstance(frame_counts, Mapping):
             frame_counts = json.loads(pathlib.Path(frame_counts).read_text())
         videos = denormalize(videos, frame_counts)
-    records = []
+    records, names, dropped = [], set(), 0
     for video, num_frames, truths, proposals in videos:
         try:
+            if num_frames < 1 or video in names:
+                raise ValueError("comes twice" if video in names else f"has {num_frames} frames")
             segments = [_instances(len(records), num_frames, *rows) for rows in ((truths, 3), (proposals, 5))]
+            if (segments[0].label < 1).any():
+                raise ValueError("a ground truth of class 0; classes count from 1")
         except ValueError as error:
             fractions = any("." in end for row in truths + proposals for end in row[-2:])
             fix = "; fractions need frame_counts" if fractions else ""
             raise ValueError(f"{path}: video {video!r}: {error}{fix}") from None
+        names.add(video)
+        dropped += len(truths) + len(proposals) - sum(part.size for part in segments)
         if segments[0].size or not filter_gt:
-            frames = RawframesRecord(os.path.join(data_prefix, video), num_frames, **pictures)
-            records.append(SSNRecord(video, frames, *segments))
+            place = os.path.join(data_prefix, video + suffix)
+            frames = VideoRecord(place) if suffix else RawframesRecord(place, num_frames, **pictures)
+            records.append(SSNRecord(len(records), video, num_frames, frames, *segments))
+    if dropped:
+        log.warning(
+            "%s: %d segments end before they start, or begin behind their video; they are left out", path, dropped
+        )
     return records
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from actjax.data.processes import Deadline, GuardedProcess, blame, sendable
 from actjax.data.seeding import Place, stage_rngs
 from actjax.data.sharing import Pixels, SharedMemory
-from actjax.data.stages import Clip, Protocol, read_clip
+from actjax.data.stages import Clip, Protocol
 from actjax.video.errors import VideoError
 
 
@@ -185,7 +185,7 @@ def serve(channel: Connection, protocol: Protocol, timeout: float, shape: tuple,
 
 def _read(record, place: Place | None, protocol: Protocol, out: np.ndarray, whole: bool):
     """The label alone unless `whole`: the rest of a clip takes time to send, and training does not look at it."""
-    clip = read_clip(record, protocol, rngs=stage_rngs(place), out=out)
+    clip = protocol.read(record, rngs=stage_rngs(place), out=out)
     return clip._replace(video=None) if whole else clip.label
 
 

@@ -57,31 +57,41 @@ class Snippets(NamedTuple):
             indices = self.indices(video.num_frames)
         except ValueError as error:
             raise VideoError(record.path, str(error)) from error
-        yield Length(video.num_frames, float(getattr(video, "fps", 0) or 0), len(indices))
-        for first in range(0, len(indices), self.chunk):
-            part = indices[first : first + self.chunk]
-            unique, place = np.unique(part, return_inverse=True)  # neighbours share frames, decoders like order
-            frames = video.frames(unique)
-            boxes = self.protocol.view(*frames.shape[1:3], rng=None)
-            options = dict(fused=self.protocol.fused, modality=self.protocol.modality)
-            pixels = render(frames, boxes, **options)
-            pixels = pixels.reshape(len(boxes), len(frames), *pixels.shape[1:])[:, place.reshape(part.shape)]
-            clips = stacked(pixels.reshape(-1, *pixels.shape[2:]), self.protocol.stack)
-            yield clips.reshape(len(boxes), len(part), *clips.shape[1:]).swapaxes(0, 1)
+        yield from clips_along(video, indices, self.protocol, chunk=self.chunk)
+
+
+def clips_along(video, indices: np.ndarray, protocol, *, chunk: int) -> Iterator:
+    """The `Length` of a video, then its clips, uint8 [n, v, t, h, w, c], `chunk` at most at a time.
+
+    Args:
+      indices: frames of every clip [n, t * stack].
+      protocol: gives `view`, `fused`, `modality` and `stack`, as `stages.Protocol`.
+    """
+    yield Length(video.num_frames, float(getattr(video, "fps", 0) or 0), len(indices))
+    for first in range(0, len(indices), chunk):
+        part = indices[first : first + chunk]
+        unique, place = np.unique(part, return_inverse=True)  # neighbours share frames, decoders like order
+        frames = video.frames(unique)
+        boxes = protocol.view(*frames.shape[1:3], rng=None)
+        pixels = render(frames, boxes, fused=protocol.fused, modality=protocol.modality)
+        pixels = pixels.reshape(len(boxes), len(frames), *pixels.shape[1:])[:, place.reshape(part.shape)]
+        clips = stacked(pixels.reshape(-1, *pixels.shape[2:]), protocol.stack)
+        yield clips.reshape(len(boxes), len(part), *clips.shape[1:]).swapaxes(0, 1)
 
 
 class SnippetReader:
-    """`Snippets.read` in a process of its own, which decodes the next clips while the last ones are used.
+    """`snippets.read` in a process of its own, which decodes the next clips while the last ones are used.
 
     Args:
+      snippets: `Snippets`, or what else has such a `read`.
       timeout: seconds that opening a video, or any chunk of it, may take.
     """
 
-    def __init__(self, snippets: Snippets, *, timeout: float = 30.0):
+    def __init__(self, snippets, *, timeout: float = 30.0):
         self._snippets, self._timeout, self._process = snippets, timeout, None
 
     def read(self, record) -> Iterator:
-        """As `Snippets.read`; a video that hangs or crashes its decoder is a VideoError, too."""
+        """As `snippets.read`; a video that hangs or crashes its decoder is a VideoError, too."""
         if self._process is None:
             self._process = GuardedProcess(_serve, self._snippets, self._timeout)
         try:
@@ -102,7 +112,7 @@ class SnippetReader:
             self._process = None
 
 
-def _serve(channel: Connection, snippets: Snippets, timeout: float) -> None:
+def _serve(channel: Connection, snippets, timeout: float) -> None:
     """The process's side: sends what it reads of every record it gets, then None, or an error."""
     deadline = Deadline(timeout)
     while True:

@@ -56,12 +56,23 @@ class Protocol(NamedTuple):
         channels = 3 if self.modality == "RGB" else 2
         return (len(boxes) * samplings, n // self.stack, *boxes[0].size, self.stack * channels)
 
+    def read(self, record, *, rngs: Callable, out: np.ndarray | None = None) -> "Clip":
+        """`read_clip`."""
+        return read_clip(record, self, rngs=rngs, out=out)
+
+    def blank(self, record):
+        """A label in place of one that cannot be had."""
+        return np.zeros_like(record.label)
+
 
 class Clip(NamedTuple):
-    """What became of a record: pixels uint8 [v, t, h, w, c], the label, and how it was taken."""
+    """What became of a record: pixels uint8 [v, t, h, w, c], the label, and how it was taken.
+
+    Where it has several labels they have names: a dict of arrays, all of which become part of the batch.
+    """
 
     video: np.ndarray | None
-    label: int | np.ndarray
+    label: int | np.ndarray | dict
     indices: np.ndarray
     views: list[views.View]
 

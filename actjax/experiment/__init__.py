@@ -4,15 +4,16 @@ A config has one section per function that reads it, and `task`, which says what
 """
 
 from actjax.config import bind, plain, unknown
+from actjax.experiment.detection import Detector, ssn_experiment
 from actjax.experiment.proposals import Proposer, bmn_experiment, bsn_experiment
 from actjax.experiment.recognition import Experiment, recognition_experiment
 
-__all__ = ["TASKS", "Experiment", "Proposer", "build"]
+__all__ = ["TASKS", "Detector", "Experiment", "Proposer", "build"]
 
-TASKS = {"recognition": recognition_experiment, "bsn": bsn_experiment, "bmn": bmn_experiment}
+TASKS = {"recognition": recognition_experiment, "bsn": bsn_experiment, "bmn": bmn_experiment, "ssn": ssn_experiment}
 
 
-def build(config) -> Experiment | Proposer:
+def build(config) -> Experiment | Proposer | Detector:
     """Checks every key of a config against the function that reads it.
 
     Raises:

@@ -15,8 +15,8 @@ from actjax import training
 from actjax.config import bind, pick, plain, unknown
 from actjax.data import builders
 from actjax.data.datasets import DATASETS, Dataset, load_names
-from actjax.data.loading import Loader, Quarantine, Shard, eval_batches, train_batches
 from actjax.data.stages import AVERAGE_CLIPS, EVAL_VIEWS, MODALITIES, SAMPLERS, TRAIN_VIEWS, Protocol
+from actjax.experiment.loading import Loading, loop_data
 from actjax.experiment.networks import optimizer_of, parameter_shapes, start_of
 from actjax.losses import binary_cross_entropy, cross_entropy
 from actjax.models import TSN, make_augment
@@ -99,23 +99,6 @@ class Extraction(NamedTuple):
 EMBEDDINGS = ("scores", "embedding")
 
 
-class Loading(NamedTuple):
-    """Section `loader`.
-
-    num_workers: reader processes per host; 0 decodes in the trainer itself, unguarded.
-    timeout: seconds that one video may take before its reader is killed and the file counts as broken.
-    max_broken: the share of undecodable videos that a run accepts.
-    skip: a `quarantine.jsonl` of another run (or of `--mode=check`), whose files are left out; "" for none.
-    power: None for epochs that see every record once; a number draws classes in proportion to count ** power.
-    """
-
-    num_workers: int = 2
-    timeout: float = 30.0
-    max_broken: float = 0.05
-    skip: str = ""
-    power: float | None = None
-
-
 def recognition_experiment(
     *,
     data,
@@ -179,7 +162,7 @@ def recognition_experiment(
         open_dataset=functools.partial(open_dataset, num_classes=network.num_classes),
         class_names=functools.partial(load_names, plain(data), num_classes=network.num_classes),
         loop_data=functools.partial(
-            _loop_data, loading=loading, settings=settings, train=train_protocol, eval=validation[0]
+            loop_data, loading=loading, settings=settings, train=train_protocol, eval=validation[0]
         ),
         optimizer=optimizer,
         groups=training.param_groups(parameter_shapes(task), rules),
@@ -229,31 +212,6 @@ def _checked(where: str, protocol: Protocol) -> Protocol:
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     return protocol
-
-
-def _loop_data(dataset: Dataset, workdir: pathlib.Path, *, loading: Loading, settings, train, eval) -> training.Data:
-    """The loop's view of a data set."""
-    import jax
-
-    loader = Loader(loading.num_workers, loading.timeout, Shard(jax.process_index(), jax.process_count()))
-    common = dict(
-        batch_size=settings.batch_size,
-        loader=loader,
-        quarantine=Quarantine(
-            workdir / "quarantine.jsonl",
-            num_records=len(dataset.train) + len(dataset.val),
-            max_share=loading.max_broken,
-            skip=loading.skip,
-        ),
-    )
-
-    def train_steps(first_step: int, num_steps: int):
-        span = dict(first_step=first_step, num_steps=num_steps, seed=settings.seed, power=loading.power)
-        return train_batches(dataset.train, train, **common, **span)
-
-    videos = settings.eval_batch_size or settings.batch_size
-    passes = lambda: eval_batches(dataset.val, eval, **common | {"batch_size": videos})
-    return training.Data(len(dataset.train), train_steps, passes)
 
 
 def _prepare(

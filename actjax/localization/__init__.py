@@ -3,9 +3,16 @@
 from actjax.localization.bmn import boundary_matching_proposals
 from actjax.localization.bsn import generate_bsp_feature, generate_candidate_proposals
 from actjax.localization.detections import detections_from_proposals, uniform_proposals
+from actjax.localization.grouping import actionness_grouping
 from actjax.localization.labels import actionness_labels, boundary_labels, inside_video, iou_map
 from actjax.localization.nms import grouped_nms, post_processing, proposal_list, soft_nms, temporal_nms
-from actjax.localization.proposal_file import ground_truth_by_class, load_localize_proposal_file
+from actjax.localization.proposal_file import (
+    ground_truth_by_class,
+    load_localize_proposal_file,
+    proposal_rows,
+    results_to_proposal_file,
+    save_localize_proposal_file,
+)
 from actjax.localization.proposals import bsp_feature, candidate_proposals, match
 from actjax.localization.ssn import (
     evaluate_ssn,
@@ -18,6 +25,7 @@ from actjax.metrics import eval_ap
 from actjax.segments import temporal_iop, temporal_iou
 
 __all__ = [
+    "actionness_grouping",
     "actionness_labels",
     "boundary_labels",
     "boundary_matching_proposals",
@@ -37,7 +45,10 @@ __all__ = [
     "perform_regression",
     "post_processing",
     "proposal_list",
+    "proposal_rows",
     "results_to_detections",
+    "results_to_proposal_file",
+    "save_localize_proposal_file",
     "score_proposals",
     "soft_nms",
     "ssn_detections",

@@ -4,7 +4,11 @@ import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from actjax.errors import ShapeError
+from actjax.metrics.results import video_id
+from actjax.segments import pairs, temporal_iop, temporal_iou
 
 Video = tuple[str, int, list[list[str]], list[list[str]]]
 
@@ -74,6 +78,69 @@ def save_localize_proposal_file(videos: Sequence[Video], filename: str | os.Path
         lines += [" ".join(row) for row in truths] + [str(len(proposals))]
         lines += [f"{a} {float(iou):.4f} {float(own):.4f} {start} {end}" for a, iou, own, start, end in proposals]
     pathlib.Path(filename).write_text("".join(line + "\n" for line in lines))
+
+
+def proposal_rows(segments, truths, labels) -> list[list[str]]:
+    """Segments of a video -> rows `label best_iou overlap_self start end` of a proposal file.
+
+    Args:
+      segments: whole frames [n, 2]. truths: [g, 2], ground truth. labels: [g], its classes, from 1.
+
+    A row has the class of the ground truth with the highest IoU, this IoU, and the share of the segment that this
+    ground truth covers; zeros where none overlaps. Source: the published TAG proposals of SSN.
+    """
+    segments, truths = np.asarray(segments, np.int64).reshape(-1, 2), np.asarray(truths, np.float64).reshape(-1, 2)
+    ious, covered = np.zeros(len(segments)), np.zeros(len(segments))
+    classes = np.zeros(len(segments), np.int64)
+    if len(truths) and len(segments):
+        table, rows = temporal_iou(*pairs(segments, truths)), np.arange(len(segments))
+        nearest = table.argmax(axis=1)
+        ious = table[rows, nearest]
+        covered = temporal_iop(*pairs(segments, truths))[rows, nearest]
+        classes = np.where(ious > 0, np.asarray(labels, np.int64)[nearest], 0)
+    parts = zip(classes, ious, covered, segments, strict=True)
+    return [[str(k), f"{iou:.4f}", f"{own:.4f}", str(start), str(end)] for k, iou, own, (start, end) in parts]
+
+
+def results_to_proposal_file(
+    results: Mapping[str, Sequence[Mapping]],
+    annotations: Mapping[str, Mapping],
+    filename: str | os.PathLike,
+    *,
+    class_names: Sequence[str],
+    top_k: int = 100,
+) -> None:
+    """Writes proposals of BSN, BMN or others as SSN's proposal file, best first.
+
+    Args:
+      results: "results" of a result file: {video id: [{"segment": [start, end], "score"}]}, seconds.
+      annotations: content of an annotation file: {video: {"duration_second", "duration_frame", "annotations":
+        [{"segment", "label"}]}}. Its videos are the file's, in its order.
+      class_names: class k of the file is the k-th of them, from 1.
+      top_k: proposals of a video that are kept.
+
+    Raises:
+      KeyError: a video without a result, or without a field; a label that is no class name.
+    """
+    numbers = {name: k for k, name in enumerate(class_names, 1)}
+    videos = []
+    for video, entry in annotations.items():
+        if video_id(video) not in results:
+            raise KeyError(f"results_to_proposal_file: no result of video {video!r}")
+        unknown = [row["label"] for row in entry["annotations"] if row["label"] not in numbers]
+        if unknown:
+            raise KeyError(f"results_to_proposal_file: video {video!r}: label {unknown[0]!r} is no class name")
+        total = int(entry["duration_frame"])
+        best = sorted(results[video_id(video)], key=lambda row: -row["score"])[:top_k]
+        in_frames = lambda rows, n=total, s=entry["duration_second"]: np.clip(
+            np.array([row["segment"] for row in rows], np.float64).reshape(-1, 2) / s * n, 0, n
+        ).astype(np.int64)
+        segments, truths = in_frames(best), in_frames(entry["annotations"])
+        labels = [numbers[row["label"]] for row in entry["annotations"]]
+        segments = segments[segments[:, 1] > segments[:, 0]]
+        known = [[str(k), str(start), str(end)] for k, (start, end) in zip(labels, truths, strict=True)]
+        videos.append((video, total, known, proposal_rows(segments, truths, labels)))
+    save_localize_proposal_file(videos, filename)
 
 
 def denormalize_proposal_file(normalized, standard, *, frame_counts: Mapping[str, int]) -> None:

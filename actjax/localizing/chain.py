@@ -74,7 +74,7 @@ def run(proposer: Proposer, dataset: Untrimmed, workdir: pathlib.Path, *, train:
     for stage in proposer.stages:
         folder = _folder(shared, stage)
         folder.save()
-        _wait_for_all(f"the folder of {stage}")
+        training.wait_for_all(f"the folder of {stage}")
         results = STAGES[stage](shared, folder)
     if results is None:
         log.info("no proposals are scored without the last stage, %s", proposer.chain[-1])
@@ -121,7 +121,7 @@ def _tem(run: Run, folder: StageFolder) -> None:
     written = folder.path / "tem_results"
     written.mkdir(exist_ok=True)
     todo = [record for record in records if not (written / f"{record.video}.csv").exists()]
-    _wait_for_all("the list of missing curves")
+    training.wait_for_all("the list of missing curves")
     times = np.arange(network.model.temporal_scale + 1) / network.model.temporal_scale
     for rows, where in _inferred(run, network, variables(), feature_item(todo, features), len(todo), "tem"):
         for curves, k in zip(rows["curves"], where["record"], strict=True):
@@ -155,7 +155,7 @@ def _pgm(run: Run, folder: StageFolder) -> None:
                 continue
             replace(features / f"{record.video}.npy", lambda file, rows=points: np.save(file, rows.astype(np.float32)))
             write_table(proposals / f"{record.video}.csv", PGM_HEADER, rows)
-        _wait_for_all(f"pgm {split}")
+        training.wait_for_all(f"pgm {split}")
         folder.mark(split)
 
 
@@ -284,10 +284,3 @@ def _inferred(run: Run, network: Network, variables: dict, item: Callable, count
     predict = jax.jit(network.task(None).predict)
     shown = progress(batches, -(-count // size), f"{what} inference")
     return training.stream(predict, variables, shown)
-
-
-def _wait_for_all(what: str) -> None:
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils
-
-        multihost_utils.sync_global_devices(what)

@@ -1,5 +1,6 @@
 """Everything that touches devices: one loop for all tasks."""
 
+from actjax.training.devices import wait_for_all
 from actjax.training.evaluating import collect, evaluate, stream
 from actjax.training.loop import Data, Settings, restore_variables, save_variables, train
 from actjax.training.optimizers import (
@@ -32,4 +33,5 @@ __all__ = [
     "train",
     "tsm_optimizer",
     "tsm_rules",
+    "wait_for_all",
 ]

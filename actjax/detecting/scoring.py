@@ -1,0 +1,153 @@
+"""Untrimmed videos -> scores of their proposals: every clip goes through the network once.
+
+Shapes: n ticks (clips all along a video), v views, t frames, h w pixels, c channels, d features, p proposals, k classes.
+"""
+
+import contextlib
+import functools
+import logging
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from actjax.data.loading import Quarantine, Shard
+from actjax.data.proposals import SSNRecord
+from actjax.data.shards import replace
+from actjax.data.snippets import Length, SnippetReader
+from actjax.experiment.detection import Detector
+from actjax.localization.ssn import RESULT_KEYS
+from actjax.models import proposal_scores, tick_features, tick_scores
+from actjax.training.devices import DATA, replicate, split
+from actjax.video.errors import VideoError
+from actjax.workdir import progress
+
+log = logging.getLogger("actjax")
+
+
+class Summary(NamedTuple):
+    """Videos scored now, scored before, and not readable."""
+
+    done: int
+    before: int
+    broken: int
+
+
+def score_videos(
+    records: Sequence[SSNRecord],
+    folder: pathlib.Path,
+    detector: Detector,
+    variables: dict,
+    reg_norm_consts,
+    *,
+    quarantine: Quarantine,
+    shard: Shard = Shard(),
+) -> Summary:
+    """Writes `FOLDER/<video>.npz` with the scores of every video's proposals, or goes on where a killed run stopped.
+
+    A file holds `RESULT_KEYS` and `fps`, frames per second of the video, 0 if pictures do not tell. A video that cannot
+    be read goes to the quarantine and has no file.
+
+    Args:
+      variables: of the network. reg_norm_consts: what its regression was trained with.
+      shard: this host's place: it takes every count-th video.
+
+    Raises:
+      RuntimeError: more broken videos than the quarantine allows.
+    """
+    mine = records[shard.index :: shard.count]
+    todo = [record for record in mine if not result_file(folder, record).exists()]
+    score, done = Scorer(detector, variables, reg_norm_consts), 0
+    with contextlib.closing(SnippetReader(detector.ticks, timeout=detector.loading.timeout)) as reader:
+        for record in progress(todo, len(todo), "scores"):
+            if record.path in quarantine:
+                continue
+            try:
+                result = score(record, reader.read(record))
+            except VideoError as error:
+                quarantine.add(error)
+                continue
+            path = result_file(folder, record)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace(path, functools.partial(_save, result=result))
+            done += 1
+    return Summary(done, len(mine) - len(todo), len(todo) - done)
+
+
+def result_file(folder: pathlib.Path, record: SSNRecord) -> pathlib.Path:
+    """Where the scores of a video are."""
+    return folder / f"{record.video}.npz"
+
+
+def load_results(records: Sequence[SSNRecord], folder: pathlib.Path, num_classes: int) -> list[dict]:
+    """What `score_videos` wrote, as `localization.ssn_detections` takes it; nothing of videos without a file."""
+    k = num_classes
+    nothing = dict(zip(RESULT_KEYS, (np.zeros((0, *shape)) for shape in ((2,), (k + 1,), (k,), (k, 2))), strict=True))
+    results = []
+    for record in records:
+        path = result_file(folder, record)
+        if not path.exists():
+            results.append(nothing | {"fps": 0.0})
+            continue
+        with np.load(path) as file:
+            results.append({name: file[name] for name in file.files})
+    return results
+
+
+class Scorer:
+    """The scores of a video's proposals, from its clips, on this host's devices."""
+
+    def __init__(self, detector: Detector, variables: dict, reg_norm_consts):
+        self._model, self._ticks = detector.model, detector.ticks
+        self._mesh = Mesh(np.array(jax.local_devices()), (DATA,))
+        self._variables = jax.device_put(variables, replicate(self._mesh))
+        self._chunk = -(-detector.scoring.chunk // self._mesh.size) * self._mesh.size
+        self._features = jax.jit(functools.partial(tick_features, self._model))
+        divide = dict(divide_parts=detector.scoring.divide_parts)
+        self._pool = jax.jit(functools.partial(_pooled, self._model, reg_norm_consts=reg_norm_consts, **divide))
+
+    def __call__(self, record: SSNRecord, parts: Iterator) -> dict[str, np.ndarray]:
+        """`RESULT_KEYS` and `fps`; `parts`: what `Ticks.read` gives of the record.
+
+        Raises:
+          VideoError: from `parts`.
+        """
+        length: Length = next(parts)
+        # Decoding of the next clips goes on while the devices work: nothing waits for features before the last ones.
+        features = [self._features(self._variables, self._put(clips)) for clips in parts]
+        features = np.concatenate([np.asarray(part) for part in features])
+        item = self._ticks.item(record)
+        found = self._pool(
+            self._variables,
+            _filled(features[: length.num_snippets]),
+            _filled(item.proposal_tick_list),
+            _filled(item.scale_factor_list),
+            num_ticks=length.num_snippets,
+        )
+        rows = [None if x is None else np.asarray(x)[: len(item.proposal_tick_list)] for x in found]
+        values = zip(RESULT_KEYS, (item.relative_proposal_list, *rows), strict=True)
+        return {name: value for name, value in values if value is not None} | {"fps": np.float64(length.fps)}
+
+    def _put(self, clips: np.ndarray):
+        missing = self._chunk - len(clips)
+        if missing:
+            clips = np.concatenate([clips, np.zeros((missing, *clips.shape[1:]), clips.dtype)])
+        return jax.device_put(clips, split(self._mesh))
+
+
+def _pooled(model, variables, features, ticks, factors, *, num_ticks, reg_norm_consts, divide_parts: bool):
+    scores = tick_scores(model, variables, features, divide_parts=divide_parts)
+    return proposal_scores(model, scores, ticks, factors, reg_norm_consts, num_ticks)
+
+
+def _filled(rows: np.ndarray) -> np.ndarray:
+    """Rows up to the next power of two, at least 64, of zeros: so many forms are compiled."""
+    size = max(64, 1 << (len(rows) - 1).bit_length())
+    return np.concatenate([rows, np.zeros((size - len(rows), *rows.shape[1:]), rows.dtype)])
+
+
+def _save(file, *, result: dict[str, np.ndarray]) -> None:
+    np.savez(file, **result)

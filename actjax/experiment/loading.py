@@ -1,0 +1,49 @@
+"""Section `loader`, and what the training loop asks of clips that reader processes make."""
+
+import pathlib
+from typing import NamedTuple
+
+from actjax import training
+from actjax.data.loading import Loader, Quarantine, Shard, eval_batches, train_batches
+
+
+class Loading(NamedTuple):
+    """Section `loader`.
+
+    num_workers: reader processes per host; 0 decodes in the trainer itself, unguarded.
+    timeout: seconds that one video may take before its reader is killed and the file counts as broken.
+    max_broken: the share of undecodable videos that a run accepts.
+    skip: a `quarantine.jsonl` of another run (or of `--mode=check`), whose files are left out; "" for none.
+    power: None for epochs that see every record once; a number draws classes in proportion to count ** power.
+    """
+
+    num_workers: int = 2
+    timeout: float = 30.0
+    max_broken: float = 0.05
+    skip: str = ""
+    power: float | None = None
+
+
+def loop_data(dataset, workdir: pathlib.Path, *, loading: Loading, settings, train, eval) -> training.Data:
+    """The loop's view of a data set, with the protocols `train` and `eval` for its two splits."""
+    import jax
+
+    loader = Loader(loading.num_workers, loading.timeout, Shard(jax.process_index(), jax.process_count()))
+    common = dict(
+        batch_size=settings.batch_size,
+        loader=loader,
+        quarantine=Quarantine(
+            workdir / "quarantine.jsonl",
+            num_records=len(dataset.train) + len(dataset.val),
+            max_share=loading.max_broken,
+            skip=loading.skip,
+        ),
+    )
+
+    def train_steps(first_step: int, num_steps: int):
+        span = dict(first_step=first_step, num_steps=num_steps, seed=settings.seed, power=loading.power)
+        return train_batches(dataset.train, train, **common, **span)
+
+    videos = settings.eval_batch_size or settings.batch_size
+    passes = lambda: eval_batches(dataset.val, eval, **common | {"batch_size": videos})
+    return training.Data(len(dataset.train), train_steps, passes)

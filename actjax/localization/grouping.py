@@ -1,0 +1,50 @@
+"""Temporal actionness grouping (TAG): runs of a curve above many thresholds -> proposals."""
+
+import numpy as np
+
+from actjax.localization.nms import temporal_nms
+
+THRESHOLDS = tuple(np.arange(1, 20) / 20)
+TOLERANCES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+
+
+def actionness_grouping(
+    actionness, *, thresholds=THRESHOLDS, tolerances=TOLERANCES, nms: float = 0.95, min_length: int = 1
+) -> np.ndarray:
+    """Proposals of a video -> float64 [n, 3]: first step, step after the last, mean actionness between; best first.
+
+    Args:
+      actionness: [t], from 0 to 1, of every frame or snippet.
+      thresholds: levels; what reaches one of them is a run.
+      tolerances: a run takes in those behind it as long as so large a share of the whole reaches the level.
+      nms: of proposals that overlap more only the best remains.
+      min_length: shorter ones are left out.
+
+    Source: SSN (arXiv:1704.06228, section 5).
+    """
+    curve = np.asarray(actionness, np.float64)
+    found = set()
+    for threshold in thresholds:
+        starts, ends = _runs(curve >= threshold)
+        for tolerance in tolerances:
+            found.update(_grouped(starts, ends, tolerance))
+    segments = np.array(sorted(found), np.int64).reshape(-1, 2)
+    segments = segments[segments[:, 1] - segments[:, 0] >= min_length]
+    sums = np.concatenate([[0], np.cumsum(curve)])
+    scores = (sums[segments[:, 1]] - sums[segments[:, 0]]) / (segments[:, 1] - segments[:, 0])
+    return temporal_nms(np.column_stack([segments, scores]), nms)
+
+
+def _runs(above: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First place of every run of True, and the place after its last."""
+    edges = np.diff(np.concatenate([[0], above.astype(np.int8), [0]]))
+    return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+
+
+def _grouped(starts: np.ndarray, ends: np.ndarray, tolerance: float):
+    """For every run the longest group that begins with it and is filled well enough all along."""
+    for i, start in enumerate(starts.tolist()):
+        filled = np.cumsum(ends[i:] - starts[i:])
+        enough = filled >= tolerance * (ends[i:] - start)
+        last = len(enough) if enough.all() else int(np.argmin(enough))
+        yield start, int(ends[i + last - 1])
