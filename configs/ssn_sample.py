@@ -16,7 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
             loader=dict(num_workers=2, timeout=30.0, max_broken=0.05),
             sample=dict(
                 clip_len=4,
-                frame_interval=2,
+                frame_interval=3,
                 body_segments=3,
                 aug_segments=(1, 1),
                 aug_ratio=(0.5, 0.5),
@@ -31,13 +31,13 @@ def get_config() -> ml_collections.ConfigDict:
                 incomplete_overlap_threshold=0.01,
             ),
             sampler=dict(
-                num_per_video=8, positive_ratio=3, background_ratio=2, incomplete_ratio=3, add_gt_as_proposals=True
+                num_per_video=8, positive_ratio=4, background_ratio=1, incomplete_ratio=3, add_gt_as_proposals=True
             ),
             model=dict(
                 num_classes=8,
                 num_segments=4,
                 depth=10,
-                width=24,
+                width=16,
                 small_input=True,
                 dropout=0.0,
                 stpp_stage=(1, (1, 2), 1),
@@ -50,7 +50,7 @@ def get_config() -> ml_collections.ConfigDict:
             optim=dict(
                 name="sgd",
                 lr=0.05,
-                lr_batch_size=4,
+                lr_batch_size=2,
                 momentum=0.9,
                 weight_decay=1e-4,
                 clip_norm=20.0,
@@ -60,11 +60,11 @@ def get_config() -> ml_collections.ConfigDict:
             ),
             run=dict(
                 seed=0,
-                epochs=6.0,
-                batch_size=4,
+                epochs=12.0,
+                batch_size=2,
                 eval_batch_size=8,
-                log_every=20,
-                eval_every=2.0,
+                log_every=40,
+                eval_every=4.0,
                 save_every=200,
                 keep=2,
                 best="loss",

@@ -30,7 +30,7 @@ def proposals(
     train: str,
     val: str,
     num_classes: int,
-    data_prefix: str = "",
+    data_prefix: str | tuple[str, str] = "",
     class_names: str | tuple[str, ...] = "",
     fps: float = 0.0,
     max_missing: float = 0.05,
@@ -42,7 +42,7 @@ def proposals(
     Args:
       train, val: proposal files, see `load_localize_proposal_file`.
       num_classes: of the network; classes in the files go from 1 to it.
-      data_prefix: where the videos are; "" for the folder of each file.
+      data_prefix: where the videos are, of both splits or one for each; "" for the folder of each file.
       class_names: names, or a file with one on each line; "" for their numbers.
       fps: see `Proposed`.
       max_missing: share of the videos that may not be there; they are left out.
@@ -58,8 +58,9 @@ def proposals(
     if len(names) != num_classes:
         raise ValueError(f"data.class_names={class_names}: {len(names)} names; model.num_classes is {num_classes}")
     splits = []
-    for path in (train, val):
-        given = dict(data_prefix=data_prefix or None, frame_counts=frame_counts or None)
+    prefixes = (data_prefix, data_prefix) if isinstance(data_prefix, str) else data_prefix
+    for path, prefix in zip((train, val), prefixes, strict=True):
+        given = dict(data_prefix=prefix or None, frame_counts=frame_counts or None)
         records = load_annotations("ssn", path, **given, **options)
         for record in records:
             if record.ground_truth.size and record.ground_truth.label.max() > num_classes:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 import rich
+from rich.box import SIMPLE
 from rich.table import Table
 
 from actjax.data.detection import Proposed
@@ -143,12 +144,13 @@ def _write_detections(path: pathlib.Path, dataset: Proposed, results: list[dict]
 def _show(tables: dict, names: Sequence[str], counts, options: Detect, thresholds) -> None:
     at = [int(np.argmin(np.abs(thresholds - t))) for t in SHOWN[options.protocol]]
     columns = [f"{thresholds[i]:.2f}" for i in at]
-    shown = Table("tIoU", *columns, "mean", title=f"mean average precision, {options.protocol}")
+    cells = lambda row: [f"{row[i]:.3f}" for i in at]
+    shown = Table("mAP at tIoU", *columns, "mean", title=f"{options.protocol}, {len(names)} classes", box=SIMPLE)
     for who, table in tables.items():
         means = np.nanmean(table, axis=0)
-        shown.add_row(who, *(f"{means[i]:.4f}" for i in at), f"{means.mean():.4f}")
+        shown.add_row(who, *cells(means), f"{means.mean():.3f}")
     rich.print(shown)
-    by_class = Table("class", "instances", *columns, title="average precision of SSN")
+    by_class = Table("AP of SSN at tIoU", "instances", *columns, box=SIMPLE)
     for name, count, row in zip(names, counts, tables["SSN"], strict=True):
-        by_class.add_row(name, str(count), *(f"{row[i]:.4f}" for i in at))
+        by_class.add_row(name, str(count), *cells(row))
     rich.print(by_class)

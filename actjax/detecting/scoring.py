@@ -1,6 +1,7 @@
 """Untrimmed videos -> scores of their proposals: every clip goes through the network once.
 
-Shapes: n ticks (clips all along a video), v views, t frames, h w pixels, c channels, d features, p proposals, k classes.
+Shapes: n ticks (clips all along a video), v views, t frames, h w pixels, c channels, d features, p proposals, k
+classes.
 """
 
 import contextlib
@@ -117,12 +118,12 @@ class Scorer:
         """
         length: Length = next(parts)
         # Decoding of the next clips goes on while the devices work: nothing waits for features before the last ones.
-        features = [self._features(self._variables, self._put(clips)) for clips in parts]
-        features = np.concatenate([np.asarray(part) for part in features])
+        features = [(self._features(self._variables, self._put(clips)), len(clips)) for clips in parts]
+        features = np.concatenate([np.asarray(part)[:number] for part, number in features])
         item = self._ticks.item(record)
         found = self._pool(
             self._variables,
-            _filled(features[: length.num_snippets]),
+            _filled(features),
             _filled(item.proposal_tick_list),
             _filled(item.scale_factor_list),
             num_ticks=length.num_snippets,

@@ -28,7 +28,7 @@ METRICS = ("loss", "loss_activity", "loss_completeness", "loss_regression", "act
 
 
 class Training(NamedTuple):
-    """Section `train`, beside `view`: see `data.proposals`; constants that are not given come from the training split."""
+    """Section `train`, beside `view`: see `data.proposals`; without constants those of the training split are taken."""
 
     video_centric: bool = True
     reg_norm_consts: tuple = ()
@@ -118,6 +118,9 @@ def ssn_experiment(
     _check_shapes(clips["train"], ticks)
     given = ("parent", "name", "in_channels", "segments")
     network = bind(SSN, model, "model", given=given)(in_channels=ticks.clip_shape[-1], segments=sampling.segments)
+    frames = ticks.clip_shape[1]
+    if network.num_segments is not None and (network.num_segments < 1 or frames % network.num_segments):
+        raise ValueError(f"model.num_segments={network.num_segments} does not divide the {frames} frames of a clip")
     settings = bind(training.Settings, run, "run", given=("scale_loss",))().check()
     settings = settings._replace(scale_loss=network.dtype == "float16")
     frozen = training.frozen_rules(network.freezing.patterns())

@@ -1,0 +1,259 @@
+"""SSN from untrimmed video files to mAP, as a user runs it."""
+
+import csv
+import json
+import pathlib
+import runpy
+
+import jax
+import ml_collections
+import numpy as np
+import pytest
+from cli import ROOT, run
+from drawn import drawn_variables
+
+from actjax.data.annotations import VideoRecord
+from actjax.data.detection import Proposed
+from actjax.data.loading import Quarantine
+from actjax.data.proposals import Instances, SSNRecord
+from actjax.data.untrimmed_shapes import make_untrimmed
+from actjax.detecting import report, score_videos
+from actjax.detecting.scoring import load_results
+from actjax.experiment import build
+from actjax.localization import evaluate_ssn, load_localize_proposal_file
+from actjax.localization.ssn import RESULT_KEYS
+from actjax.metrics import load_results as load_result_file
+from actjax.models import proposal_scores, tick_features, tick_scores
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_untrimmed(tmp_path_factory.mktemp("data") / "untrimmed", num_train=8, num_val=4, processes=2)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def tiny(folder):
+    return (
+        "--config=configs/ssn_sample.py",
+        f"--config.data.folder={folder}",
+        "--config.data.num_train=8",
+        "--config.data.num_val=4",
+        "--config.model.width=8",
+        "--config.run.batch_size=2",
+        "--config.run.epochs=2.0",
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, cache, folder):
+    workdir = tmp_path_factory.mktemp("runs") / "ssn"
+    return workdir, run(*tiny(folder), f"--workdir={workdir}", cache=cache)
+
+
+def numbers(path) -> dict:
+    content = json.loads(path.read_text())
+    content.pop("seconds")
+    return content
+
+
+def test_one_command_ends_with_mean_average_precision(trained, folder):
+    workdir, printed = trained
+    for words in ("thumos14, 8 classes", "SSN", "proposals alone", "perfect scores", "moving right", "results.json"):
+        assert words in printed
+    found = numbers(workdir / "results.json")
+    assert {f"mAP@0.{k}0" for k in range(1, 10)} < set(found) and found["num_videos"] == 4 and not found["num_empty"]
+    assert found["perfect_mAP@0.50"] > 0.8 > found["proposals_mAP@0.50"]
+    rows = list(csv.DictReader((workdir / "results_classes.csv").open()))
+    videos = load_localize_proposal_file(folder / "val_proposals.txt")
+    assert sum(int(row["num_instances"]) for row in rows) == sum(len(truths) for _, _, truths, _ in videos)
+    detections = load_result_file(workdir / "results_detections.json")
+    assert set(detections.label) <= {row["class"] for row in rows}
+    seconds = {video: num_frames / 12 for video, num_frames, _, _ in videos}
+    assert all(end <= seconds[v] + 1e-6 for v, (_, end) in zip(detections.video, detections.segments, strict=True))
+    assert detections.segments.max() > 5
+    (scores,) = (workdir / "scores").iterdir()
+    assert sorted(file.stem for file in scores.glob("*.npz")) == [f"val_{k:04d}" for k in range(4)]
+
+
+def test_reported_scores_are_those_of_the_reference(trained, folder):
+    """Over the classes with ground truth: the reference has no other, or NaN."""
+    workdir, _ = trained
+    (scores,) = (workdir / "scores").iterdir()
+    videos = load_localize_proposal_file(folder / "val_proposals.txt")
+    results = [dict(np.load(scores / f"{video}.npz")) for video, *_ in videos]
+    rows = list(csv.DictReader((workdir / "results_classes.csv").open()))
+    counted = [k for k, row in enumerate(rows) if row["num_instances"] != "0"]
+    columns = [0, *(k + 1 for k in counted)]
+    known = [
+        dict(
+            relative_proposal_list=r["relative_proposal_list"],
+            activity_scores=r["activity_scores"][:, columns],
+            completeness_scores=r["completeness_scores"][:, counted],
+            bbox_preds=r["bbox_preds"][:, counted],
+        )
+        for r in results
+    ]
+    places = {str(k + 1): str(n + 1) for n, k in enumerate(counted)}
+    videos = [(*v[:2], [[places[row[0]], *row[1:]] for row in v[2]], v[3]) for v in videos]
+    expected = evaluate_ssn(known, videos, top_k=400)
+    if len(counted) == 8:  # otherwise other classes took part in the softmax
+        found = numbers(workdir / "results.json")
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-9)
+
+
+def test_evaluation_goes_on_where_it_stopped(trained, cache):
+    workdir, _ = trained
+    (scores,) = (workdir / "scores").iterdir()
+    kept = scores / "val_0000.npz"
+    before = kept.stat().st_mtime_ns
+    (scores / "val_0002.npz").unlink()
+    printed = run("--mode=eval", f"--workdir={workdir}", cache=cache)
+    assert "Summary(done=1, before=3, broken=0)" in printed and kept.stat().st_mtime_ns == before
+    assert numbers(workdir / "results_eval.json") == numbers(workdir / "results.json")
+
+
+def test_checkpoint_of_others_and_a_broken_video(trained, cache, folder, tmp_path):
+    """Exported and imported again, a run detects the same; a video that cannot be read has no detections."""
+    workdir, _ = trained
+    run("--mode=export", f"--workdir={workdir}", "--checkpoint=latest", f"--out={tmp_path / 'ssn.pth'}", cache=cache)
+    videos = tmp_path / "set" / "videos"
+    videos.mkdir(parents=True)
+    for file in folder.rglob("*"):
+        if file.is_file():
+            (tmp_path / "set" / file.relative_to(folder)).write_bytes(file.read_bytes())
+    (videos / "val_0001.mp4").write_bytes(b"no video")
+    arguments = (*tiny(tmp_path / "set"), f"--workdir={tmp_path / 'run'}")
+    printed = run(*arguments, "--mode=import", f"--from={tmp_path / 'ssn.pth'}", cache=cache)
+    assert "in the layout of MMAction2" in printed and "anew" not in printed
+    printed = run(*arguments, "--mode=eval", "--config.loader.max_broken=0.2", cache=cache)
+    assert "Summary(done=3, before=0, broken=1)" in printed
+    assert numbers(tmp_path / "run" / "results_eval.json")["num_empty"] == 1
+    (ours,), (theirs,) = ((path / "scores").iterdir() for path in (workdir, tmp_path / "run"))
+    for name, values in np.load(ours / "val_0003.npz").items():
+        np.testing.assert_allclose(values, np.load(theirs / "val_0003.npz")[name], rtol=1e-5, atol=1e-6)
+    assert "val_0001.mp4" in (tmp_path / "run" / "quarantine.jsonl").read_text()
+
+
+def config(folder="", **changes):
+    made = runpy.run_path(str(ROOT / "configs" / "ssn_sample.py"))["get_config"]()
+    made.update_from_flattened_dict({"data.folder": str(folder), "data.num_train": 8, "data.num_val": 4} | changes)
+    return made
+
+
+def test_scores_do_not_depend_on_chunks_and_devices(folder, tmp_path):
+    """Eight devices, chunks of five and padding give what the whole video at once gives."""
+    assert jax.local_device_count() == 8
+    detector = build(config(folder, **{"model.width": 8, "test.chunk": 5, "sample.test_interval": 9}))
+    data, variables = detector.open_dataset(), drawn_variables(detector.model)
+    constants = detector.reg_norm_consts(data)
+    quarantine = Quarantine(tmp_path / "quarantine.jsonl", num_records=4)
+    records = data.val[:2]
+    summary = score_videos(records, tmp_path, detector, variables, constants, quarantine=quarantine)
+    assert summary == (2, 0, 0)
+    for record, result in zip(records, load_results(records, tmp_path, 8), strict=True):
+        length, *parts = detector.ticks.read(record)
+        clips, item = np.concatenate(parts), detector.ticks.item(record)
+        features = jax.jit(lambda v, x: tick_features(detector.model, v, x))(variables, clips)
+        scores = tick_scores(detector.model, variables, features)
+        places = item.proposal_tick_list, item.scale_factor_list
+        expected = proposal_scores(detector.model, scores, *places, constants, len(clips))
+        assert length.num_snippets == len(clips) and result["fps"] == pytest.approx(12)
+        np.testing.assert_array_equal(result[RESULT_KEYS[0]], item.relative_proposal_list)
+        for key, values in zip(RESULT_KEYS[1:], expected, strict=True):
+            np.testing.assert_allclose(result[key], values, rtol=1e-4, atol=1e-4)
+
+
+def made_up(number: int, segments, labels, proposals) -> SSNRecord:
+    def instances(rows, classes):
+        n, rows = len(rows), np.array(rows, np.int64).reshape(-1, 2)
+        nothing = np.zeros(n)
+        return Instances(np.full(n, number), np.full(n, 100), rows, np.array(classes, np.int64), nothing, nothing,
+                         nothing, np.zeros((n, 2)))  # fmt: skip
+
+    truth, found = instances(segments, labels), instances(proposals, [0] * len(proposals))
+    return SSNRecord(number, f"v{number}", 100, VideoRecord("none.mp4"), truth, found)
+
+
+def test_report_tells_good_scores_from_none(tmp_path):
+    """Scores that know everything give 1, on both protocols; a video without a file costs its instances."""
+    records = [
+        made_up(0, [[10, 30], [50, 80]], [1, 3], [[50, 80], [0, 90], [10, 30]]),
+        made_up(1, [[20, 60]], [3], [[20, 60], [21, 60]]),
+        made_up(2, [], [], []),
+    ]
+    scores = tmp_path / "scores"
+    scores.mkdir()
+    for record, classes in zip(records[:2], ([3, 0, 1], [3, 0]), strict=True):
+        n = len(classes)
+        activity = np.where(np.arange(9) == np.array(classes)[:, None], 9.0, 0.0)
+        completeness = np.where(np.array(classes)[:, None] > 0, 1.0, -9.0) * np.ones((n, 8))
+        values = record.proposals.segment / 100, activity, completeness, np.zeros((n, 8, 2))
+        np.savez(scores / f"{record.video}.npz", **dict(zip(RESULT_KEYS, values, strict=True)), fps=0.0)
+    names = [f"class {k}" for k in range(8)]
+    for protocol, keys in (("thumos14", ("mAP@0.10", "mAP@0.90")), ("activitynet", ("mAP@0.50", "mAP@0.95"))):
+        detector = build(config(**{"detect.protocol": protocol}))
+        options = dict(name=protocol, started=0.0)
+        found = report(Proposed([], records, names), scores, detector, tmp_path, **options)
+        assert [found[key] for key in keys] == [1.0, 1.0] and found["perfect_average_mAP"] == 1.0
+        assert found["proposals_average_mAP"] < 1 and found["num_empty"] == 1
+        frames = load_result_file(tmp_path / f"{protocol}_detections.json")
+        assert frames.segments.max() == pytest.approx(80)  # frames: nothing tells how many there are in a second
+        report(Proposed([], records, names, fps=10.0), scores, detector, tmp_path, **options)
+        assert load_result_file(tmp_path / f"{protocol}_detections.json").segments.max() == pytest.approx(8)
+    (scores / "v1.npz").unlink()
+    missing = report(Proposed([], records, names), scores, detector, tmp_path, **options)
+    assert missing["mAP@0.50"] == pytest.approx((1 + 0.5) / 2)
+    with pytest.raises(ValueError, match="none of its videos has ground truth"):
+        report(Proposed([], records[2:], names), scores, detector, tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sample.backend": "decrod"}, "sample.backend='decrod' is unknown; did you mean 'decord'"),
+        ({"detect.protocol": "thumos"}, "detect.protocol='thumos'"),
+        ({"run.best": "mAP@0.50"}, "run.best='mAP@0.50' is unknown"),
+        ({"test.view.size": 56}, "sample, train.view, test.view: .*56"),
+        ({"model.stpp_stage": (1, (1, 9), 1)}, "cuts .* segments into 9 parts"),
+        ({"model.stpp_stage": (1, 1)}, "expected three entries"),
+        ({"model.num_segments": 3}, "num_segments=3 does not divide the 4 frames"),
+    ],
+)
+def test_config_that_does_not_fit_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        build(config(**change))
+
+
+def test_settings_that_need_another_kind_of_value_are_refused():
+    made = config()
+    made.sample.stack = 3
+    with pytest.raises(ValueError, match="sample.stack=3 does not divide sample.clip_len=4"):
+        build(made)
+    made = config()
+    made.train.view = ml_collections.ConfigDict(dict(name="multi_group", short_side=45, size=40, groups=2))
+    with pytest.raises(ValueError, match="SSN sees its clips through one view"):
+        build(made)
+    made = config()
+    del made.test["view"]
+    with pytest.raises(ValueError, match="test.view is missing"):
+        build(made)
+
+
+def test_pools_that_lack_a_type_are_told_at_the_start(folder, tmp_path):
+    detector = build(config(folder, **{"assigner.incomplete_overlap_threshold": 1.0}))
+    with pytest.raises(ValueError, match="data.train: not one proposal is incomplete, and every item needs"):
+        detector.loop_data(detector.open_dataset(), tmp_path)
+
+
+def test_published_config_is_complete():
+    made = runpy.run_path(str(ROOT / "configs" / "ssn_r50_450e_thumos14_rgb.py"))["get_config"]("scratch")
+    detector = build(made)
+    assert detector.model.input_shape == (1, 9, 1, 32, 32, 3) and detector.model.to_bgr
+    assert detector.task.init and detector.settings.batch_size == 8 and detector.load_from is None
+    with pytest.raises(FileNotFoundError, match=str(pathlib.Path("data/thumos14"))):
+        detector.open_dataset()
