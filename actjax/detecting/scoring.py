@@ -108,7 +108,7 @@ class Scorer:
         self._chunk = -(-detector.scoring.chunk // self._mesh.size) * self._mesh.size
         self._features = jax.jit(functools.partial(tick_features, self._model))
         divide = dict(divide_parts=detector.scoring.divide_parts)
-        self._pool = jax.jit(functools.partial(_pooled, self._model, reg_norm_consts=reg_norm_consts, **divide))
+        self._pool = jax.jit(functools.partial(pooled, self._model, reg_norm_consts=reg_norm_consts, **divide))
 
     def __call__(self, record: SSNRecord, parts: Iterator) -> dict[str, np.ndarray]:
         """`RESULT_KEYS` and `fps`; `parts`: what `Ticks.read` gives of the record.
@@ -139,7 +139,8 @@ class Scorer:
         return jax.device_put(clips, split(self._mesh))
 
 
-def _pooled(model, variables, features, ticks, factors, *, num_ticks, reg_norm_consts, divide_parts: bool):
+def pooled(model, variables, features, ticks, factors, *, num_ticks, reg_norm_consts, divide_parts: bool):
+    """Features of ticks -> scores of proposals; arguments as of `tick_scores` and `proposal_scores`."""
     scores = tick_scores(model, variables, features, divide_parts=divide_parts)
     return proposal_scores(model, scores, ticks, factors, reg_norm_consts, num_ticks)
 

@@ -1,4 +1,4 @@
-"""BSN and BMN against MMAction2 0.6 in torch: seconds per epoch of TEM, PEM and BMN, memory, and the whole chain.
+"""Localization against MMAction2 0.6 in torch: epochs of TEM, PEM and BMN, memory, the whole chain of BSN, SSN's test.
 
     git clone --depth=1 --branch=v0.6.0 https://github.com/open-mmlab/mmaction2
     python experiments/benchmarks/localization.py --peer=mmaction2
@@ -13,6 +13,8 @@ Each side of each row runs in a process of its own; memory is the peak of that p
 
 `chain` is BSN from files of features to AR@AN, TEM and PEM trained for `--epochs`, everything in between by the peer's
 tool in two processes: `python -m actjax.main`, from its start to its end, against the same steps of the peer.
+
+`ssn`: see `detection.py`.
 """
 
 import argparse
@@ -26,6 +28,7 @@ import sys
 import tempfile
 import time
 
+import detection
 import numpy as np
 from train_step import peak_of_process, time_repeats
 
@@ -267,7 +270,8 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=160)
     parser.add_argument("--bmn-videos", type=int, default=16, help="BMN takes a part of them: a step takes long")
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--stages", nargs="+", choices=[*EPOCHS, "chain"], default=[*EPOCHS, "chain"])
+    stages = [*EPOCHS, "chain", "ssn"]
+    parser.add_argument("--stages", nargs="+", choices=stages, default=stages)
     parser.add_argument("--side", choices=sorted(SIDES), help="measure one side of one stage and print JSON")
     parser.add_argument("--data", type=pathlib.Path, help="with --side: the folder of files")
     args = parser.parse_args()
@@ -281,6 +285,9 @@ def main() -> None:
     print(f"MMAction2 0.6 in torch against actjax, on cpu ({platform.machine()}), {time.strftime('%Y-%m-%d')}")
     print(f"{'':12}{'videos':>8}{'batch':>7}{'first s':>9}{'later s':>9}{'mean s':>9}{'step ms':>9}{'memory':>10}")
     for stage in args.stages:
+        if stage == "ssn":
+            detection.show(args.peer)
+            continue
         videos = args.bmn_videos if stage == "bmn" else args.videos
         results = {}
         with tempfile.TemporaryDirectory() as folder:

@@ -75,3 +75,50 @@ def load_localizers(checkout: str) -> types.SimpleNamespace:
     tool = _module("bsn_proposal_generation", root.parent / "tools" / "bsn_proposal_generation.py")
     loading = _module("mmaction.datasets.pipelines.loading", root / "datasets" / "pipelines" / "loading.py")
     return types.SimpleNamespace(**(vars(functions) | kinds | vars(loading) | vars(tool)))
+
+
+def load_ssn(checkout: str) -> types.SimpleNamespace:
+    """SSNHead, and `evaluate` of SSNDataset as a function of results and a proposal file; needs torch."""
+    functions = load_functions(checkout)
+    root = pathlib.Path(checkout, "mmaction")
+    for package in ("models", "models.heads", "datasets"):
+        sys.modules[f"mmaction.{package}"] = types.ModuleType(package)
+    for stub in ("mmcv", "mmcv.cnn", "mmaction.utils"):
+        sys.modules[stub] = mock.MagicMock()
+    registry = types.SimpleNamespace(register_module=lambda: lambda kind: kind)
+    sys.modules["mmaction.models.registry"] = types.SimpleNamespace(HEADS=registry)
+    sys.modules["mmaction.datasets.registry"] = types.SimpleNamespace(DATASETS=registry)
+    sys.modules["mmaction.datasets.base"] = types.SimpleNamespace(BaseDataset=object)
+    sys.modules["mmaction.core"].softmax = functions.softmax
+    head = _module("mmaction.models.heads.ssn_head", root / "models" / "heads" / "ssn_head.py")
+    dataset = _module("mmaction.datasets.ssn_dataset", root / "datasets" / "ssn_dataset.py").SSNDataset
+
+    class Options(types.SimpleNamespace):
+        """Also a mapping, an empty one."""
+
+        keys, __getitem__ = (lambda self: ()), None
+
+    def evaluate(results, videos) -> dict[str, float]:
+        class Given(dataset):
+            def __init__(self):
+                self.evaluater = Options(nms=0.2)
+                self.use_regression, self.logger = True, mock.MagicMock()
+                self.video_infos = [{"video_id": name} for name, *_ in videos]
+                self.truth = {}
+                for name, frames, rows, _ in videos:
+                    for label, start, end in rows:
+                        by_video = self.truth.setdefault(int(label) - 1, {})
+                        by_video.setdefault(name, []).append([int(start) / frames, int(end) / frames])
+
+            def __len__(self):
+                return len(self.video_infos)
+
+            def get_all_gts(self):
+                return self.truth
+
+            def results_to_detections(self, results, **unused):
+                return dataset.results_to_detections(self, results, top_k=2000)
+
+        return Given().evaluate(results)
+
+    return types.SimpleNamespace(SSNHead=head.SSNHead, evaluate=evaluate)
