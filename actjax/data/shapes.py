@@ -56,11 +56,11 @@ def make_shapes(
 def draw_clip(motion: int, *, rng: np.random.Generator) -> np.ndarray:
     """One clip of `CLASSES[2 * motion]` -> uint8 [t, 48, 64, 3] in RGB; backwards it is `CLASSES[2 * motion + 1]`."""
     length = int(rng.integers(16, 41))
-    background, sprite = draw_background(rng), draw_sprite(rng)
-    return paint(background, sprite, draw_path(motion, length, rng), rng)
+    background, sprite = draw_background(rng=rng), draw_sprite(rng=rng)
+    return paint(background, sprite, draw_path(motion, length, rng=rng), rng=rng)
 
 
-def paint(background: np.ndarray, sprite: np.ndarray, path: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def paint(background: np.ndarray, sprite: np.ndarray, path: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
     """Frames uint8 [t, 48, 64, 3] of a sprite on its path [t, 4], with noise; none where its diameter is 0."""
     import cv2
 
@@ -75,7 +75,7 @@ def paint(background: np.ndarray, sprite: np.ndarray, path: np.ndarray, rng: np.
     return frames
 
 
-def draw_path(motion: int, length: int, rng: np.random.Generator) -> np.ndarray:
+def draw_path(motion: int, length: int, *, rng: np.random.Generator) -> np.ndarray:
     """Centre x, y (pixels), angle (degrees, clockwise) and diameter (pixels) per frame -> float64 [t, 4].
 
     Every quantity is symmetric about the middle of the clip in law, so reversal in time maps a class onto its twin.
@@ -99,7 +99,7 @@ def draw_path(motion: int, length: int, rng: np.random.Generator) -> np.ndarray:
     return np.stack([x + shake[:, 0], y + shake[:, 1], angle, scale], axis=1)
 
 
-def draw_sprite(rng: np.random.Generator) -> np.ndarray:
+def draw_sprite(*, rng: np.random.Generator) -> np.ndarray:
     """A two-coloured shape without rotational symmetry -> uint8 [64, 64, 4] (RGB and alpha)."""
     import cv2
 
@@ -117,7 +117,7 @@ def draw_sprite(rng: np.random.Generator) -> np.ndarray:
     return sprite
 
 
-def draw_background(rng: np.random.Generator) -> np.ndarray:
+def draw_background(*, rng: np.random.Generator) -> np.ndarray:
     """Clutter that stands still -> float32 [48, 64, 3]."""
     import cv2
 

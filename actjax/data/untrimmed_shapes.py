@@ -52,24 +52,24 @@ def make_untrimmed(
 
 def draw_video(rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
     """Frames uint8 [t, 48, 64, 3], and what happens in them: (class from 1, first frame, frame after the last)."""
-    background, truths, parts = draw_background(rng), [], []
+    background, truths, parts = draw_background(rng=rng), [], []
     at = lambda: sum(map(len, parts))
     parts.append(_background_part(background, rng))
     for _ in range(int(rng.integers(2, 6))):
         label = int(rng.integers(len(CLASSES)))
-        motion = draw_path(label // 2, int(rng.integers(18, 45)), rng)
+        motion = draw_path(label // 2, int(rng.integers(18, 45)), rng=rng)
         if label % 2:
             motion = motion[::-1]
         rests = rng.integers(0, 10, 2)
         path = np.concatenate([np.repeat(motion[:1], rests[0], 0), motion, np.repeat(motion[-1:], rests[1], 0)])
         truths.append((label + 1, at() + int(rests[0]), at() + int(rests[0]) + len(motion)))
-        parts += [paint(background, draw_sprite(rng), path, rng), _background_part(background, rng)]
+        parts += [paint(background, draw_sprite(rng=rng), path, rng=rng), _background_part(background, rng)]
     return np.concatenate(parts), truths
 
 
 def _background_part(background: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Frames in which no motion that counts happens."""
-    quiet = lambda: paint(background, draw_sprite(rng), np.zeros((int(rng.integers(8, 30)), 4)), rng)
+    quiet = lambda: paint(background, draw_sprite(rng=rng), np.zeros((int(rng.integers(8, 30)), 4)), rng=rng)
     if rng.random() < 0.5:
         return quiet()
     when = np.arange(rng.integers(14, 36))
@@ -81,7 +81,7 @@ def _background_part(background: np.ndarray, rng: np.random.Generator) -> np.nda
         path[:, 2] += 35 * wave
     else:  # pulses
         path[:, 3] *= 1 + 0.2 * wave
-    return np.concatenate([quiet(), paint(background, draw_sprite(rng), path, rng), quiet()])
+    return np.concatenate([quiet(), paint(background, draw_sprite(rng=rng), path, rng=rng), quiet()])
 
 
 def motion_actionness(frames: np.ndarray) -> np.ndarray:
