@@ -139,6 +139,15 @@ def test_checkpoint_of_others_and_a_broken_video(trained, cache, folder, tmp_pat
     assert "val_0001.mp4" in (tmp_path / "run" / "quarantine.jsonl").read_text()
 
 
+@pytest.mark.slow
+def test_sample_config_is_far_above_its_proposals(tmp_path, cache):
+    """A third of the epochs: 0.8 after all of them, in README."""
+    options = ("--config.run.epochs=4.0", "--config.data.num_val=20")
+    run("--config=configs/ssn_sample.py", *options, f"--workdir={tmp_path}", cache=cache, timeout=400)
+    found = numbers(tmp_path / "results.json")
+    assert 3 * found["proposals_mAP@0.50"] + 0.05 < found["mAP@0.50"] < found["perfect_mAP@0.50"]
+
+
 def config(folder="", **changes):
     made = runpy.run_path(str(ROOT / "configs" / "ssn_sample.py"))["get_config"]()
     made.update_from_flattened_dict({"data.folder": str(folder), "data.num_train": 8, "data.num_val": 4} | changes)

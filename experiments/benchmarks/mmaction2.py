@@ -90,7 +90,11 @@ def load_ssn(checkout: str) -> types.SimpleNamespace:
     sys.modules["mmaction.datasets.registry"] = types.SimpleNamespace(DATASETS=registry)
     sys.modules["mmaction.datasets.base"] = types.SimpleNamespace(BaseDataset=object)
     sys.modules["mmaction.core"].softmax = functions.softmax
-    head = _module("mmaction.models.heads.ssn_head", root / "models" / "heads" / "ssn_head.py")
+    # In float32 the end of a range, at 256 ticks or more, loses the 1e-5 that keeps it in; later releases mended that.
+    source = (root / "models" / "heads" / "ssn_head.py").read_text().replace(".float()", ".double()")
+    head = types.ModuleType("mmaction.models.heads.ssn_head")
+    head.__package__ = "mmaction.models.heads"
+    exec(compile(source, "ssn_head.py", "exec"), vars(head))
     dataset = _module("mmaction.datasets.ssn_dataset", root / "datasets" / "ssn_dataset.py").SSNDataset
 
     class Options(types.SimpleNamespace):
