@@ -56,7 +56,8 @@ def test_pooling_and_heads_of_training(config, wide):
     stages, segments = as_tuples(options["stpp_stage"]), tuple(options["num_segments_list"])
     assert num_parts(stages) == options["num_multipliers"]
     features = arrays["x"].reshape(8, sum(segments), -1)
-    course, pyramid = pool_segments(features, arrays["scale_factor"][0], num_segments_list=segments, stpp_stage=stages)
+    pool = jax.jit(functools.partial(pool_segments, num_segments_list=segments, stpp_stage=stages))
+    course, pyramid = pool(features, arrays["scale_factor"][0])
     np.testing.assert_allclose(course, arrays["course_feat"], rtol=1e-10)
     np.testing.assert_allclose(pyramid.reshape(8, -1), arrays["stpp_feat"], rtol=1e-9, atol=1e-12)
 
@@ -68,13 +69,15 @@ def test_scores_of_ticks_and_their_pooling(config, wide):
     head = lambda name: {"kernel": arrays[f"{name}.weight"].T, "bias": arrays[f"{name}.bias"]}
     params = {name: head(name) for name in ("activity_fc", "completeness_fc", "regressor_fc")}
     model = SSN(num_classes=k, stpp_stage=stages)
-    scores = tick_scores(model, {"params": params}, jnp.asarray(arrays["test_x"]), divide_parts=False)
+    score = jax.jit(functools.partial(tick_scores, model, divide_parts=False))
+    scores = score({"params": params}, arrays["test_x"])
     raw = arrays["test_raw"]  # activity, completeness of every part, regression of every part
     np.testing.assert_allclose(scores.activity, raw[:, : k + 1], rtol=1e-10)
     np.testing.assert_allclose(scores.parts[..., :k], raw[:, k + 1 : k + 1 + m * k].reshape(-1, m, k), rtol=1e-9)
     np.testing.assert_allclose(scores.parts[..., k:], raw[:, k + 1 + m * k :].reshape(-1, m, 2 * k), rtol=1e-9)
     nothing = [[0, 0], [1, 1]]
-    found = proposal_scores(model, scores, arrays["ticks"], arrays["test_scale"], nothing, num_ticks=len(raw))
+    pool = jax.jit(functools.partial(proposal_scores, model, reg_norm_consts=nothing, num_ticks=len(raw)))
+    found = pool(scores, arrays["ticks"], arrays["test_scale"])
     inside = arrays["ticks"][:, 1] < len(raw)  # the reference has NaN for a proposal behind the last tick
     np.testing.assert_allclose(found.activity[inside], arrays["test_activity"][inside], rtol=1e-9, atol=1e-12)
     assert np.isfinite(found.activity).all()
@@ -102,7 +105,7 @@ def test_losses_and_their_gradients(config, wide):
         return sum(part.mean() for part in parts), [part.mean() for part in parts]
 
     inputs = [jnp.asarray(arrays[name]) for name in ("activity", "completeness", "bbox")]
-    (_, parts), gradients = jax.value_and_grad(losses, argnums=(0, 1, 2), has_aux=True)(*inputs)
+    (_, parts), gradients = jax.jit(jax.value_and_grad(losses, argnums=(0, 1, 2), has_aux=True))(*inputs)
     for part, name in zip(parts, ("activity", "completeness", "reg"), strict=True):
         np.testing.assert_allclose(part, arrays[f"loss_{name}"][0], rtol=1e-9)
     for gradient, name in zip(gradients, ("activity", "completeness", "bbox"), strict=True):
@@ -119,7 +122,7 @@ def test_hinge_loss_with_hard_examples(name, wide):
     if name.endswith("0.1667"):
         options["ohem_ratio"] = 1 / 6
     loss = lambda scores: ohem_hinge_loss(scores, arrays["label"], **options).sum()
-    value, gradient = jax.value_and_grad(loss)(arrays["score"])
+    value, gradient = jax.jit(jax.value_and_grad(loss))(arrays["score"])
     np.testing.assert_allclose(value, arrays["loss"].sum(), rtol=1e-9)
     np.testing.assert_allclose(gradient, arrays["d_score"], rtol=1e-9)
 
