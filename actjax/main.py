@@ -371,6 +371,7 @@ def detect(detector, config, workdir: pathlib.Path, started: float) -> None:
     variables, step = _restore(detector, workdir, which)
     folder = StageFolder(workdir / "scores", f"step_{step}", detector.decisive, mend=True)
     folder.save()
+    training.wait_for_all("the folder of scores")
     options = dict(num_records=len(dataset.train) + len(dataset.val), max_share=detector.loading.max_broken)
     summary = detecting.score_videos(
         dataset.val,

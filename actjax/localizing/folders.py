@@ -13,7 +13,7 @@ from actjax.experiment.proposals import Proposer
 log = logging.getLogger("actjax")
 
 # What changes no output of a stage. (Class scores make detections of the proposals, after all of them.)
-INDIFFERENT = ("log_every", "save_every", "keep", "class_scores", "max_missing")
+INDIFFERENT = ("log_every", "save_every", "keep", "class_scores", "class_names", "fps", "max_missing")
 
 
 class StageFolder:
