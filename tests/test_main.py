@@ -231,7 +231,7 @@ def test_a_run_without_workdir_gets_a_readable_name(cache, tmp_path, monkeypatch
 
     arguments = [a.replace("configs/", f"{ROOT}/configs/") for a in SMALL]
     subprocess.run(
-        command(*arguments, "--config.run.epochs=0.125"),
+        command(*arguments, "--mode=browse", "--num=1"),
         cwd=tmp_path,
         env=environment(cache),
         timeout=300,
