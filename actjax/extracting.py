@@ -3,12 +3,10 @@
 Shapes: n snippets of a video, d numbers of each.
 """
 
-import contextlib
 import csv
 import functools
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,18 +14,9 @@ from actjax.data.builders import repeated
 from actjax.data.features import save_feature
 from actjax.data.loading import Quarantine, Shard
 from actjax.data.shards import replace
-from actjax.data.snippets import Length, SnippetReader, Snippets
-from actjax.video.errors import VideoError
+from actjax.data.snippets import Length, Snippets, Summary, each_video, embedded
 
 INFO = ("video", "numFrame", "seconds", "fps", "rfps", "subset", "featureFrame")
-
-
-class Summary(NamedTuple):
-    """Videos done now, done before, and not readable."""
-
-    done: int
-    before: int
-    broken: int
 
 
 def extract_features(
@@ -57,37 +46,28 @@ def extract_features(
     Raises:
       ValueError: two videos of one name. RuntimeError: more broken videos than the quarantine allows.
     """
-    names = [pathlib.PurePath(record.path).stem for record in records]
-    if twice := repeated(names):
+    if twice := repeated([_name(record) for record in records]):
         raise ValueError(f"several videos are named {twice[:5]}; feature files are told apart by the names")
     folder.mkdir(parents=True, exist_ok=True)
     part = "" if shard.count == 1 else f"-{shard.index:05d}-of-{shard.count:05d}"
     info = folder / f"video_info{part}.csv"
     known = _known(info)
-    mine = list(zip(names, records, strict=True))[shard.index :: shard.count]
-    todo = [(name, record) for name, record in mine if name not in known or not (folder / (name + suffix)).exists()]
-    write, done = save_feature if suffix == ".csv" else _save_array, 0
-    with contextlib.closing(SnippetReader(snippets, timeout=timeout)) as reader:
-        for name, record in progress(todo, len(todo), "extract"):
-            try:
-                length, features = _features(reader.read(record), embed, snippets.chunk)
-            except VideoError as error:
-                quarantine.add(error)
-                continue
-            replace(folder / (name + suffix), functools.partial(write, feature=features))
-            _append(info, name, length, snippets.interval)
-            done += 1
+    mine = records[shard.index :: shard.count]
+    todo = [r for r in mine if _name(r) not in known or not (folder / (_name(r) + suffix)).exists()]
+    write = save_feature if suffix == ".csv" else _save_array
+
+    def save(record, parts) -> None:
+        length, features = embedded(parts, embed, snippets.chunk)
+        replace(folder / (_name(record) + suffix), functools.partial(write, feature=features))
+        _append(info, _name(record), length, snippets.interval)
+
+    shown = progress(todo, len(todo), "extract")
+    done = each_video(shown, snippets, save, quarantine=quarantine, timeout=timeout)
     return Summary(done, len(mine) - len(todo), len(todo) - done)
 
 
-def _features(parts, embed: Callable, chunk: int) -> tuple[Length, np.ndarray]:
-    length = next(parts)
-    features = []
-    for clips in parts:
-        missing = chunk - len(clips)  # one shape, compiled once
-        full = np.concatenate([clips, np.zeros((missing, *clips.shape[1:]), np.uint8)]) if missing else clips
-        features.append(np.asarray(embed(full))[: len(clips)])
-    return length, np.concatenate(features)
+def _name(record) -> str:
+    return pathlib.PurePath(record.path).stem
 
 
 def _save_array(file, feature: np.ndarray) -> None:

@@ -21,11 +21,10 @@ from actjax.data.proposals import (
     training_item,
 )
 from actjax.data.seeding import generator
-from actjax.data.snippets import clips_along
-from actjax.data.stages import Clip, stacked
+from actjax.data.snippets import clips_along, clips_of
+from actjax.data.stages import Clip
 from actjax.video.errors import VideoError
 from actjax.video.proposal_sampling import sample_proposal_frames
-from actjax.video.rendering import render
 
 
 class ProposalSampling(NamedTuple):
@@ -66,13 +65,15 @@ class ProposalSampling(NamedTuple):
 
     def train_indices(self, num_frames, proposals, *, u) -> np.ndarray:
         """Frames of proposals [p, s, clip_len]; without draws `u` the middle of every part."""
-        options = dict(body_segments=self.body_segments, aug_segments=self.aug_segments, **self.geometry)
-        return sample_proposal_frames(num_frames, proposals, mode="val" if u is None else "train", u=u, **options)
+        return self._frames(num_frames, proposals, mode="val" if u is None else "train", u=u)
 
     def test_indices(self, num_frames: int) -> np.ndarray:
         """Frames all along a video [n, clip_len]. Raises ValueError: it is too short for a clip."""
-        options = dict(body_segments=self.body_segments, aug_segments=self.aug_segments, **self.geometry)
-        return sample_proposal_frames(num_frames, None, mode="test", test_interval=self.test_interval, **options)
+        return self._frames(num_frames, None, mode="test", test_interval=self.test_interval)
+
+    def _frames(self, num_frames, proposals, **options) -> np.ndarray:
+        segments = dict(body_segments=self.body_segments, aug_segments=self.aug_segments)
+        return sample_proposal_frames(num_frames, proposals, **segments, **self.geometry, **options)
 
 
 class ProposalClips(NamedTuple):
@@ -137,12 +138,8 @@ class ProposalClips(NamedTuple):
 
     def _clips(self, record: SSNRecord, indices: np.ndarray, rng) -> np.ndarray:
         video = record.open(backend=self.sampling.backend)
-        needed, place = np.unique(np.minimum(indices, video.num_frames - 1), return_inverse=True)
-        frames = video.frames(needed)
-        boxes = self.view(*frames.shape[1:3], rng=rng)
-        pixels = render(frames, boxes, fused=self.sampling.fused, modality=self.sampling.modality)
-        pixels = pixels[place.reshape(-1, self.sampling.clip_len)]
-        clips = stacked(pixels, self.sampling.stack)
+        rows = np.minimum(indices, video.num_frames - 1).reshape(-1, self.sampling.clip_len)
+        clips = clips_of(video, rows, self.view, self.sampling, rng=rng)[:, 0]
         return clips.reshape(*indices.shape[:2], *clips.shape[1:])
 
 
@@ -161,10 +158,6 @@ class Ticks(NamedTuple):
         """(v, t, h, w, c) of a clip."""
         return (len(self.view(480, 640, rng=None)), *self.sampling.clip_shape(self.view, None))
 
-    fused = property(lambda self: self.sampling.fused)
-    modality = property(lambda self: self.sampling.modality)
-    stack = property(lambda self: self.sampling.stack)
-
     def read(self, record: SSNRecord) -> Iterator:
         """The `Length` of a video, then its clips, uint8 [n, v, t, h, w, c], `chunk` at most at a time.
 
@@ -176,7 +169,8 @@ class Ticks(NamedTuple):
             indices = self.sampling.test_indices(record.num_frames)
         except ValueError as error:
             raise VideoError(record.path, str(error)) from error
-        yield from clips_along(video, np.minimum(indices, video.num_frames - 1), self, chunk=self.chunk)
+        indices = np.minimum(indices, video.num_frames - 1)
+        yield from clips_along(video, indices, self.view, self.sampling, chunk=self.chunk)
 
     def item(self, record: SSNRecord) -> EvalItem:
         """Its proposals, with their places among the clips; see `data.proposals.eval_item`."""

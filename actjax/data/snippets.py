@@ -3,7 +3,8 @@
 Shapes: n snippets, v views, t frames, h w pixels, c channels.
 """
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -57,26 +58,78 @@ class Snippets(NamedTuple):
             indices = self.indices(video.num_frames)
         except ValueError as error:
             raise VideoError(record.path, str(error)) from error
-        yield from clips_along(video, indices, self.protocol, chunk=self.chunk)
+        yield from clips_along(video, indices, self.protocol.view, self.protocol, chunk=self.chunk)
 
 
-def clips_along(video, indices: np.ndarray, protocol, *, chunk: int) -> Iterator:
-    """The `Length` of a video, then its clips, uint8 [n, v, t, h, w, c], `chunk` at most at a time.
+def clips_along(video, indices: np.ndarray, view: Callable, pixels, *, chunk: int) -> Iterator:
+    """The `Length` of a video, then its clips, uint8 [n, v, t, h, w, c], `chunk` at most at a time; see `clips_of`."""
+    yield Length(video.num_frames, float(getattr(video, "fps", 0) or 0), len(indices))
+    for first in range(0, len(indices), chunk):
+        yield clips_of(video, indices[first : first + chunk], view, pixels, rng=None)
+
+
+def clips_of(video, indices: np.ndarray, view: Callable, pixels, *, rng) -> np.ndarray:
+    """Clips of a video, uint8 [n, v, t, h, w, c].
 
     Args:
       indices: frames of every clip [n, t * stack].
-      protocol: gives `view`, `fused`, `modality` and `stack`, as `stages.Protocol`.
+      view: (height, width, rng=) -> list of v views.
+      pixels: gives `fused`, `modality` and `stack`, as `stages.Protocol`.
+      rng: for the view.
     """
-    yield Length(video.num_frames, float(getattr(video, "fps", 0) or 0), len(indices))
-    for first in range(0, len(indices), chunk):
-        part = indices[first : first + chunk]
-        unique, place = np.unique(part, return_inverse=True)  # neighbours share frames, decoders like order
-        frames = video.frames(unique)
-        boxes = protocol.view(*frames.shape[1:3], rng=None)
-        pixels = render(frames, boxes, fused=protocol.fused, modality=protocol.modality)
-        pixels = pixels.reshape(len(boxes), len(frames), *pixels.shape[1:])[:, place.reshape(part.shape)]
-        clips = stacked(pixels.reshape(-1, *pixels.shape[2:]), protocol.stack)
-        yield clips.reshape(len(boxes), len(part), *clips.shape[1:]).swapaxes(0, 1)
+    unique, place = np.unique(indices, return_inverse=True)  # neighbours share frames, decoders like order
+    frames = video.frames(unique)
+    boxes = view(*frames.shape[1:3], rng=rng)
+    shown = render(frames, boxes, fused=pixels.fused, modality=pixels.modality)
+    shown = shown.reshape(len(boxes), len(frames), *shown.shape[1:])[:, place.reshape(indices.shape)]
+    clips = stacked(shown.reshape(-1, *shown.shape[2:]), pixels.stack)
+    return clips.reshape(len(boxes), len(indices), *clips.shape[1:]).swapaxes(0, 1)
+
+
+def embedded(parts: Iterator, embed: Callable, chunk: int) -> tuple[Length, np.ndarray]:
+    """The `Length` of a video and what `embed` makes of its clips [n, ...]; `parts`: what `read` gives.
+
+    Args:
+      embed: clips uint8 [chunk, v, t, h, w, c] -> rows [chunk, ...]; all calls have one shape, compiled once.
+
+    Raises:
+      VideoError: from `parts`.
+    """
+    length = next(parts)
+    return length, np.concatenate([np.asarray(embed(filled(clips, chunk)))[: len(clips)] for clips in parts])
+
+
+def filled(rows: np.ndarray, size: int) -> np.ndarray:
+    """`rows` and zeros, `size` in all."""
+    missing = size - len(rows)
+    return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)]) if missing else rows
+
+
+class Summary(NamedTuple):
+    """Videos done now, done before, and not readable."""
+
+    done: int
+    before: int
+    broken: int
+
+
+def each_video(records: Iterable, snippets, use: Callable, *, quarantine, timeout: float) -> int:
+    """`use(record, parts)` of every record, `parts` what `snippets.read` gives, from a process that can be killed ->
+    how many could be read; the others go to the quarantine.
+
+    Raises:
+      RuntimeError: more broken videos than the quarantine allows.
+    """
+    done = 0
+    with contextlib.closing(SnippetReader(snippets, timeout=timeout)) as reader:
+        for record in records:
+            try:
+                use(record, reader.read(record))
+            except VideoError as error:
+                quarantine.add(error)
+                continue
+            done += 1
+    return done
 
 
 class SnippetReader:

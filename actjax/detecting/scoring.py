@@ -4,12 +4,9 @@ Shapes: n ticks (clips all along a video), v views, t frames, h w pixels, c chan
 classes.
 """
 
-import contextlib
 import functools
-import logging
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -18,23 +15,12 @@ from jax.sharding import Mesh
 from actjax.data.loading import Quarantine, Shard
 from actjax.data.proposals import SSNRecord
 from actjax.data.shards import replace
-from actjax.data.snippets import Length, SnippetReader
+from actjax.data.snippets import Summary, each_video, embedded, filled
 from actjax.experiment.detection import Detector
 from actjax.localization.ssn import RESULT_KEYS
 from actjax.models import proposal_scores, tick_features, tick_scores
 from actjax.training.devices import DATA, replicate, split
-from actjax.video.errors import VideoError
 from actjax.workdir import progress
-
-log = logging.getLogger("actjax")
-
-
-class Summary(NamedTuple):
-    """Videos scored now, scored before, and not readable."""
-
-    done: int
-    before: int
-    broken: int
 
 
 def score_videos(
@@ -61,20 +47,16 @@ def score_videos(
     """
     mine = records[shard.index :: shard.count]
     todo = [record for record in mine if not result_file(folder, record).exists()]
-    score, done = Scorer(detector, variables, reg_norm_consts), 0
-    with contextlib.closing(SnippetReader(detector.ticks, timeout=detector.loading.timeout)) as reader:
-        for record in progress(todo, len(todo), "scores"):
-            if record.path in quarantine:
-                continue
-            try:
-                result = score(record, reader.read(record))
-            except VideoError as error:
-                quarantine.add(error)
-                continue
-            path = result_file(folder, record)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace(path, functools.partial(_save, result=result))
-            done += 1
+    readable = [record for record in todo if record.path not in quarantine]
+    score = Scorer(detector, variables, reg_norm_consts)
+
+    def save(record, parts) -> None:
+        result, path = score(record, parts), result_file(folder, record)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace(path, functools.partial(_save, result=result))
+
+    shown = progress(readable, len(readable), "scores")
+    done = each_video(shown, detector.ticks, save, quarantine=quarantine, timeout=detector.loading.timeout)
     return Summary(done, len(mine) - len(todo), len(todo) - done)
 
 
@@ -105,7 +87,7 @@ class Scorer:
         self._model, self._ticks = detector.model, detector.ticks
         self._mesh = Mesh(np.array(jax.local_devices()), (DATA,))
         self._variables = jax.device_put(variables, replicate(self._mesh))
-        self._chunk = -(-detector.scoring.chunk // self._mesh.size) * self._mesh.size
+        self._chunk = -(-self._ticks.chunk // self._mesh.size) * self._mesh.size
         self._features = jax.jit(functools.partial(tick_features, self._model))
         divide = dict(divide_parts=detector.scoring.divide_parts)
         self._pool = jax.jit(functools.partial(pooled, self._model, reg_norm_consts=reg_norm_consts, **divide))
@@ -116,27 +98,21 @@ class Scorer:
         Raises:
           VideoError: from `parts`.
         """
-        length: Length = next(parts)
-        # Decoding of the next clips goes on while the devices work: nothing waits for features before the last ones.
-        features = [(self._features(self._variables, self._put(clips)), len(clips)) for clips in parts]
-        features = np.concatenate([np.asarray(part)[:number] for part, number in features])
+        length, features = embedded(parts, self._embed, self._chunk)
         item = self._ticks.item(record)
         found = self._pool(
             self._variables,
-            _filled(features),
-            _filled(item.proposal_tick_list),
-            _filled(item.scale_factor_list),
+            _rounded(features),
+            _rounded(item.proposal_tick_list),
+            _rounded(item.scale_factor_list),
             num_ticks=length.num_snippets,
         )
         rows = [None if x is None else np.asarray(x)[: len(item.proposal_tick_list)] for x in found]
         values = zip(RESULT_KEYS, (item.relative_proposal_list, *rows), strict=True)
         return {name: value for name, value in values if value is not None} | {"fps": np.float64(length.fps)}
 
-    def _put(self, clips: np.ndarray):
-        missing = self._chunk - len(clips)
-        if missing:
-            clips = np.concatenate([clips, np.zeros((missing, *clips.shape[1:]), clips.dtype)])
-        return jax.device_put(clips, split(self._mesh))
+    def _embed(self, clips: np.ndarray):
+        return self._features(self._variables, jax.device_put(clips, split(self._mesh)))
 
 
 def pooled(model, variables, features, ticks, factors, *, num_ticks, reg_norm_consts, divide_parts: bool):
@@ -145,10 +121,9 @@ def pooled(model, variables, features, ticks, factors, *, num_ticks, reg_norm_co
     return proposal_scores(model, scores, ticks, factors, reg_norm_consts, num_ticks)
 
 
-def _filled(rows: np.ndarray) -> np.ndarray:
-    """Rows up to the next power of two, at least 64, of zeros: so many forms are compiled."""
-    size = max(64, 1 << (len(rows) - 1).bit_length())
-    return np.concatenate([rows, np.zeros((size - len(rows), *rows.shape[1:]), rows.dtype)])
+def _rounded(rows: np.ndarray) -> np.ndarray:
+    """Rows, filled with zeros up to the next power of two, at least 64: so many forms are compiled."""
+    return filled(rows, max(64, 1 << (len(rows) - 1).bit_length()))
 
 
 def _save(file, *, result: dict[str, np.ndarray]) -> None:
