@@ -1,6 +1,6 @@
 """`python -m actjax.main --config=FILE[:ARG] --workdir=DIR --mode=MODE`
 
-MODE is train, eval, predict, extract, import, export, check, prepare or browse.
+MODE is train, eval, predict, extract, import, export, check, prepare, browse or explain.
 
 Numbers of the config are overridden on the command line: `--config.run.epochs=2`. In modes eval, predict and export
 `--config` may be left out: the run's own, saved in its workdir, is used.
@@ -23,7 +23,7 @@ from ml_collections import config_dict, config_flags
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an optional :argument.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/CONFIG-TIME.")
-_MODES = ["train", "eval", "predict", "extract", "import", "export", "check", "prepare", "browse"]
+_MODES = ["train", "eval", "predict", "extract", "import", "export", "check", "prepare", "browse", "explain"]
 _OF_A_RUN = ("eval", "predict", "extract", "export")  # modes that use what is in a workdir
 _MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
 _VIDEO = flags.DEFINE_string("video", None, "predict, extract: a video file, or a folder of them.")
@@ -32,6 +32,7 @@ _FROM = flags.DEFINE_string("from", None, "import: a checkpoint of MMAction2, th
 _PROTOCOL = flags.DEFINE_enum("protocol", "test", ["test", "eval"], "eval, predict: the config's section to follow.")
 _FEATURES = flags.DEFINE_string("features", None, "prepare: folder of feature files, in place of a config's videos.")
 _STAGE = flags.DEFINE_string("stage", None, "import, export: which network of a chain, tem or pem.")
+_DEVICES = flags.DEFINE_integer("devices", None, "explain: CPU devices, in place of those there are.", lower_bound=1)
 _NUM = flags.DEFINE_integer("num", 16, "browse: clips to show.", lower_bound=1)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "eval, predict: best, latest, or a step.")
 
@@ -55,6 +56,8 @@ def main(argv: list[str]) -> None:
             raise SystemExit(f"error: --mode={mode} needs {wanted}")
     if _MODE.value == "prepare" and _FEATURES.value:
         return prepare_features(pathlib.Path(_FEATURES.value))
+    if _DEVICES.value:
+        _simulate(_DEVICES.value)
     workdir = _workdir()
     config = _config(workdir)
 
@@ -196,6 +199,26 @@ def export(experiment, config, workdir: pathlib.Path, started: float) -> None:
     log.info("%s: %d tensors of step %d", _OUT.value, len(names), step)
 
 
+def explain(experiment, config, workdir: pathlib.Path, started: float) -> None:
+    """Shows what a training step costs on the devices there are, or on `--devices`; no data is needed."""
+    _explain("training step", experiment, experiment.task)
+
+
+def _explain(title: str, network, task) -> None:
+    import rich
+    from rich.table import Table
+
+    from actjax import training
+
+    with _clear_errors():
+        costs = training.explain(task, network.optimizer, network.settings, network.item)
+    table = Table(title, "")
+    for row in costs.rows():
+        table.add_row(*row)
+    rich.print(table)
+    log.info("parameter groups\n%s", network.groups)
+
+
 def check(experiment, config, workdir: pathlib.Path, started: float) -> None:
     """Looks at every video of both splits: what cannot be decoded is listed, the rest becomes a clean list."""
     from actjax.data.annotations import save_annotations
@@ -285,6 +308,7 @@ MODES = {
     "import": import_,
     "export": export,
     "check": check,
+    "explain": explain,
     "prepare": prepare,
     "browse": browse,
 }
@@ -309,6 +333,12 @@ def propose(proposer, config, workdir: pathlib.Path, started: float) -> None:
     checkpoint = None if training or not flags.FLAGS["checkpoint"].present else _CHECKPOINT.value
     with _clear_errors():
         localizing.run(proposer, dataset, workdir, train=training, checkpoint=checkpoint)
+
+
+def explain_networks(proposer, config, workdir: pathlib.Path, started: float) -> None:
+    """BSN, BMN: `explain` of every network."""
+    for name, network in proposer.networks.items():
+        _explain(f"training step of {name}", network, network.task(None))
 
 
 def import_network(proposer, config, workdir: pathlib.Path, started: float) -> None:
@@ -341,7 +371,13 @@ def _stage(proposer) -> str:
     return _STAGE.value
 
 
-PROPOSER_MODES = {"train": propose, "eval": propose, "import": import_network, "export": export_network}
+PROPOSER_MODES = {
+    "train": propose,
+    "eval": propose,
+    "import": import_network,
+    "export": export_network,
+    "explain": explain_networks,
+}
 
 
 def detect(detector, config, workdir: pathlib.Path, started: float) -> None:
@@ -390,7 +426,7 @@ def detect(detector, config, workdir: pathlib.Path, started: float) -> None:
         )
 
 
-DETECTOR_MODES = {"train": detect, "eval": detect, "import": import_, "export": export}
+DETECTOR_MODES = {"train": detect, "eval": detect, "import": import_, "export": export, "explain": explain}
 
 
 @contextlib.contextmanager
@@ -421,6 +457,16 @@ def _reason(error: Exception) -> str:
     """What it says; of a config file that did not load, and is quoted with all that was tried, the last line."""
     text = str(error).strip()
     return text.splitlines()[-1].strip() if "Traceback" in text or "Failed loading config" in text else text
+
+
+def _simulate(num_devices: int) -> None:
+    """CPU devices in place of those there are, before jax looks for any."""
+    import jax
+
+    if _MODE.value != "explain":
+        raise SystemExit("error: --devices is for --mode=explain")
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", num_devices)
 
 
 def _workdir() -> pathlib.Path:

@@ -249,6 +249,7 @@ def _recipe(
             eval_batch_size=8 if test else batch_size,
             # Statistics per device, as the published numbers were made: 8 devices.
             bn="device",
+            fsdp=1,
             accumulate=1,
             ema=placeholder(float),
             log_every=20,

@@ -97,6 +97,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
             batch_size=8,
             eval_batch_size=8,
             bn="device",
+            fsdp=1,
             accumulate=1,
             ema=placeholder(float),
             log_every=20,

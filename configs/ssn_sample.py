@@ -62,6 +62,8 @@ def get_config() -> ml_collections.ConfigDict:
                 seed=0,
                 epochs=12.0,
                 batch_size=2,
+                bn="global",
+                fsdp=1,
                 eval_batch_size=8,
                 log_every=40,
                 eval_every=4.0,

@@ -52,6 +52,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
                 epochs=8.0,
                 batch_size=16,
                 bn="global",
+                fsdp=1,
                 accumulate=1,
                 ema=placeholder(float),
                 log_every=20,

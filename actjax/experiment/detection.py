@@ -65,6 +65,7 @@ class Detector(NamedTuple):
     """What it takes to train SSN, to score videos, and to make detections of the scores.
 
     class_names: () -> names. loop_data: (Proposed, workdir) -> what the training loop asks of the data.
+    item: what of one record becomes part of a training batch, as shapes.
     reg_norm_consts: (Proposed) -> constants that the targets are normalised with.
     decisive: what of the config the scores of a video depend on, beside the checkpoint.
     """
@@ -73,6 +74,7 @@ class Detector(NamedTuple):
     model: SSN
     settings: training.Settings
     optimizer: training.Optimizer
+    item: dict
     groups: training.ParamGroups
     load_from: Callable | None
     loading: Loading
@@ -143,6 +145,7 @@ def ssn_experiment(
         model=network,
         settings=settings,
         optimizer=optimizer,
+        item={"video": np.broadcast_to(np.uint8(0), clips["train"].clip_shape), **clips["train"].blank(None)},
         groups=training.param_groups(parameter_shapes(task), rules),
         load_from=start_of(network, load_from),
         loading=loading,

@@ -7,6 +7,8 @@ do, `loss`, `labels`, `nms`, `load_from`; `pgm`; `loader` and `detect`. `stages`
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from actjax import training
 from actjax.config import bind, pick, unknown
 from actjax.data.untrimmed import UNTRIMMED, Untrimmed
@@ -26,6 +28,7 @@ class Network(NamedTuple):
     load_from: () -> `Imported`, what training starts from, or None.
     checkpoint: the one that the next stage uses, "latest" or "best".
     labels: options of the labels.
+    item: what of one record becomes part of a training batch, as shapes.
     results: folder of what the network would give, made elsewhere; "" for none.
     """
 
@@ -37,6 +40,7 @@ class Network(NamedTuple):
     load_from: Callable | None
     checkpoint: str
     labels: dict
+    item: dict
     nms: "Nms | None" = None
     results: str = ""
 
@@ -113,9 +117,10 @@ def bsn_experiment(*, data, tem, pgm, pem, stages: str = "tem,pgm,pem", detect=N
     sections = dict(data=data, tem=tem, pgm=pgm, pem=pem)
     networks = {
         "tem": bind(_tem, tem, "tem")(),
-        "pem": bind(_pem, pem, "pem")(),
+        "pem": bind(_pem, pem, "pem", given=("num_proposals",)),
     }
     between = bind(Pgm, pgm, "pgm")()
+    networks["pem"] = networks["pem"](num_proposals=between.top_k_train)
     if bool(between.proposals) != bool(between.features):
         raise ValueError("pgm.proposals, pgm.features: name both folders, or none")
     points = between.num_sample_start + between.num_sample_end + between.num_sample_action
@@ -152,7 +157,8 @@ def _tem(*, model, optim, run, loss=None, labels=None, load_from=None, checkpoin
     model = _model(TEM, model, "tem")
     make = bind(tem, loss or {}, "tem.loss", given=("model",))
     unjudged = lambda judge: make(model)  # curves are not proposals
-    network = _network("tem", model, unjudged, optim, run, load_from, checkpoint, TEM_METRICS)
+    item = _shapes(feature=model.input_shape, label=(3, model.temporal_scale))
+    network = _network("tem", model, unjudged, optim, run, load_from, checkpoint, TEM_METRICS, item)
     return network._replace(labels=labels, results=results)
 
 
@@ -160,27 +166,35 @@ def _tem_labels(*, boundary_ratio: float = 0.1) -> dict:
     return dict(boundary_ratio=boundary_ratio)
 
 
-def _pem(*, model, optim, run, nms, loss=None, load_from=None, checkpoint="latest") -> Network:
-    return _judged("pem", PEM, pem, model, optim, run, nms, loss, load_from, checkpoint)
+def _pem(*, model, optim, run, nms, num_proposals, loss=None, load_from=None, checkpoint="latest") -> Network:
+    model, p = _model(PEM, model, "pem"), num_proposals
+    item = _shapes(feature=(p, model.feat_dim), iou=(p,), proposal=(p, 4)) | {"given": np.zeros(p, bool)}
+    return _judged("pem", pem, model, optim, run, nms, loss, load_from, checkpoint, item)
 
 
 def _bmn(*, model, optim, run, nms, loss=None, load_from=None, checkpoint="latest") -> Network:
-    return _judged("bmn", BMN, bmn, model, optim, run, nms, loss, load_from, checkpoint)
+    model = _model(BMN, model, "bmn")
+    s = model.temporal_scale
+    item = _shapes(feature=model.input_shape, label=(2, s), ious=(s, s))
+    return _judged("bmn", bmn, model, optim, run, nms, loss, load_from, checkpoint, item)
 
 
-def _judged(where, kind, task, model, optim, run, nms, loss, load_from, checkpoint) -> Network:
+def _shapes(**shapes: tuple[int, ...]) -> dict:
+    return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+
+
+def _judged(where, task, model, optim, run, nms, loss, load_from, checkpoint, item) -> Network:
     nms = bind(Nms, nms, f"{where}.nms")()
-    model = _model(kind, model, where)
     make = bind(task, loss or {}, f"{where}.loss", given=("model", "nms", "judge"))
     judged = lambda judge: make(model, nms=nms._asdict(), judge=judge)
-    return _network(where, model, judged, optim, run, load_from, checkpoint, PROPOSAL_METRICS)._replace(nms=nms)
+    return _network(where, model, judged, optim, run, load_from, checkpoint, PROPOSAL_METRICS, item)._replace(nms=nms)
 
 
 def _model(kind, section, where: str):
     return bind(kind, section, f"{where}.model", given=("parent", "name"))()
 
 
-def _network(where, model, task, optim, run, load_from, checkpoint, best) -> Network:
+def _network(where, model, task, optim, run, load_from, checkpoint, best, item) -> Network:
     """What all networks share, checked."""
     settings = bind(training.Settings, run, f"{where}.run", given=("scale_loss", "bn"))().check()
     if settings.best not in best:
@@ -198,4 +212,5 @@ def _network(where, model, task, optim, run, load_from, checkpoint, best) -> Net
         load_from=start_of(model, load_from),
         checkpoint=checkpoint,
         labels={},
+        item=item,
     )

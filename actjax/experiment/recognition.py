@@ -36,6 +36,7 @@ class Experiment(NamedTuple):
     open_dataset: () -> Dataset; may take a while the first time.
     class_names: () -> the names of the classes, without the records.
     loop_data: (Dataset, workdir, eval=Protocol) -> what the training loop asks of the data.
+    item: what of one record becomes part of a training batch, as shapes.
     groups: which parameter takes which multiple of the learning rate and the decay.
     loading: worker processes and limits of the loader.
     augment: what the device does to training clips, or None.
@@ -54,6 +55,7 @@ class Experiment(NamedTuple):
     class_names: Callable[[], list[str]]
     loop_data: Callable[[Dataset, pathlib.Path], training.Data]
     optimizer: training.Optimizer
+    item: dict
     groups: training.ParamGroups
     loading: "Loading"
     augment: Callable | None
@@ -147,8 +149,8 @@ def recognition_experiment(
         return recognition(network, **options, augment=augment, multi_label=multi_label, criterion=criterion)
 
     task = task_of(*validation)
-    label = np.eye(1, network.num_classes) if multi_label else np.zeros(1)
-    metrics = task.score({"scores": np.zeros((1, network.num_classes))}, {"label": label})
+    label = np.eye(1, network.num_classes, dtype=np.float32)[0] if multi_label else np.int32(0)
+    metrics = task.score({"scores": np.zeros((1, network.num_classes))}, {"label": label[None]})
     if settings.best not in metrics:
         raise ValueError(f"run.best={unknown(settings.best, [name for name, v in metrics.items() if np.ndim(v) == 0])}")
     return Experiment(
@@ -165,6 +167,7 @@ def recognition_experiment(
             loop_data, loading=loading, settings=settings, train=train_protocol, eval=validation[0]
         ),
         optimizer=optimizer,
+        item={"video": np.broadcast_to(np.uint8(0), train_protocol.clip_shape), "label": label},
         groups=training.param_groups(parameter_shapes(task), rules),
         loading=loading,
         augment=augment,

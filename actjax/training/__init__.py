@@ -2,7 +2,8 @@
 
 from actjax.training.devices import wait_for_all
 from actjax.training.evaluating import collect, evaluate, stream
-from actjax.training.loop import Data, Settings, restore_variables, save_variables, train
+from actjax.training.explaining import Explanation, explain
+from actjax.training.loop import Data, restore_variables, save_variables, train
 from actjax.training.optimizers import (
     Optimizer,
     ParamGroups,
@@ -14,15 +15,20 @@ from actjax.training.optimizers import (
     tsm_optimizer,
     tsm_rules,
 )
+from actjax.training.program import Settings
+from actjax.training.reducing import allreduce_grads
 
 __all__ = [
     "Data",
+    "Explanation",
     "Optimizer",
     "ParamGroups",
     "Settings",
     "adam",
+    "allreduce_grads",
     "collect",
     "evaluate",
+    "explain",
     "freeze",
     "frozen_rules",
     "param_groups",

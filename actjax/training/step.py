@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
-from actjax.training.devices import DATA
+from actjax.training import devices
+from actjax.training.reducing import allreduce_grads
 
-BN = ("global", "device")
+BUCKET_MB = 25  # of gradients that travel together
 
 
 class State(NamedTuple):
@@ -60,10 +61,21 @@ def create_state(*, seed: int, init: Callable, tx: Callable, scale_loss: bool = 
     return State(jnp.zeros((), jnp.int32), variables, opt_state, jax.random.key_data(key), loss_scale, average)
 
 
-def shapes_of(create: Callable, sharding) -> State:
-    """What `create` would return, as shapes that lie where `sharding` says."""
-    place = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
-    return jax.tree.map(place, jax.eval_shape(create))
+def shapes_of(create: Callable, mesh: Mesh) -> State:
+    """What `create` would return, as shapes that lie where the state of a run on `mesh` lies."""
+    shapes = jax.eval_shape(create)
+    place = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+    return jax.tree.map(place, shapes, devices.share(shapes, mesh))
+
+
+def bn_group(bn: str) -> int:
+    """k of "group:k"; 1 for "global" and "device". ValueError: it is none of these."""
+    name, _, number = bn.partition(":")
+    if name == "group" and number.isdecimal() and int(number) > 0:
+        return int(number)
+    if bn not in ("global", "device"):
+        raise ValueError(f"run.bn={bn!r}; choose from 'global', 'device', 'group:K' for groups of K devices")
+    return 1
 
 
 def named_key(key, name: str):
@@ -92,18 +104,21 @@ def update(
       schedule: step -> learning rate, to report it.
       bn: "global": batch statistics run over the whole batch, on however many devices. "device": every device
         normalises with its own share's, as multi-GPU training without synchronisation does and the published results
-        were made; the running statistics are the mean of the devices'.
+        were made; the running statistics are the mean of the devices'. "group:k": the same, with the shares of k
+        devices together.
       freeze: parameters -> the same, without a gradient for those that do not train.
       accumulate: parts in which the batch goes through the network, one after the other, their gradients averaged.
       ema: decay of the moving average of the variables, less in the first steps; None: there is none.
     """
     key = jax.random.fold_in(named_key(jax.random.wrap_key_data(state.key), "train"), state.step)
-    params, others = state.variables["params"], {k: v for k, v in state.variables.items() if k != "params"}
-    scale = state.loss_scale.scale if state.loss_scale else 1.0
+    params, scale = state.variables["params"], state.loss_scale.scale if state.loss_scale else 1.0
+    whole = jax.lax.with_sharding_constraint(state.variables, devices.replicate(mesh))  # all of it on every device
+    others = {name: values for name, values in whole.items() if name != "params"}
 
     gradient = _gradient(loss, freeze, mesh=mesh, bn=bn, accumulate=accumulate)
-    gradients, (updated, numbers) = gradient(params, others, batch, key, scale)
+    gradients, (updated, numbers) = gradient(whole["params"], others, batch, key, scale)
     gradients = jax.tree.map(lambda g: g / scale, gradients)
+    gradients = jax.lax.with_sharding_constraint(gradients, devices.share(gradients, mesh))
     norm = optax.tree.norm(gradients)
     updates, opt_state = tx(params).update(gradients, state.opt_state, params)
     variables, loss_scale = {"params": optax.apply_updates(params, updates), **updated}, ()
@@ -129,21 +144,21 @@ def _gradient(loss: Callable, freeze: Callable, *, mesh: Mesh, bn: str, accumula
         value = losses.mean()
         return value * scale, (updated, {"loss": value, **jax.tree.map(jnp.mean, extra)})
 
+    gradient = _in_parts(jax.grad(mean_loss, has_aux=True), accumulate)
     if bn == "global":
-        return _in_parts(jax.grad(mean_loss, has_aux=True), accumulate)
+        return gradient
+    axes = mesh.axis_names if bn == "device" else (devices.DATA,)  # within what is left, statistics are common
 
-    def averaged(*arguments):
-        """The mean over devices is inside what is differentiated: gradients come out averaged."""
-        return jax.lax.pmean(mean_loss(*arguments), DATA)
-
-    def share(params, others, batch, key, scale):
-        """On one device."""
-        key = jax.random.fold_in(key, jax.lax.axis_index(DATA))
-        return _in_parts(jax.grad(averaged, has_aux=True), accumulate)(params, others, batch, key, scale)
+    def apart(params, others, batch, key, scale):
+        """On one device, or one group of them."""
+        key = jax.random.fold_in(key, jax.lax.axis_index(axes))
+        arguments = params, others, scale
+        params, others, scale = jax.tree.map(lambda x: jax.lax.pcast(x, axes, to="varying"), arguments)
+        return allreduce_grads(gradient(params, others, batch, key, scale), axes, bucket_size_mb=BUCKET_MB)
 
     everywhere = PartitionSpec()
-    specs = (everywhere, everywhere, PartitionSpec(DATA), everywhere, everywhere)
-    return jax.shard_map(share, mesh=mesh, in_specs=specs, out_specs=everywhere)
+    specs = (everywhere, everywhere, PartitionSpec(axes), everywhere, everywhere)
+    return jax.shard_map(apart, mesh=mesh, in_specs=specs, out_specs=everywhere, axis_names=set(axes))
 
 
 def _in_parts(gradient: Callable, parts: int) -> Callable:

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -200,3 +201,44 @@ def test_given_variables_are_where_training_starts(ema, tmp_path):
     for workdir, initial in (("saved", None), ("new", given)):
         metrics = train(line_task(), line_data(), optimizer, settings, tmp_path / workdir, initial=initial)
         assert metrics["loss"] < 1e-5  # 3 fits from the start, the task's own 0 does not
+
+
+def wide_task() -> Task:
+    """Fits y = w x of 32 numbers, enough to be divided among devices."""
+
+    def loss(variables, batch, key):
+        return jnp.square(batch["x"] @ variables["params"]["w"] - batch["y"]).mean(1), {}, {}
+
+    score = lambda outputs, targets: {"loss": float(np.square(outputs["y"] - targets["y"]).mean())}
+    predict = lambda variables, batch: {"y": batch["x"] @ variables["params"]["w"]}
+    return Task(lambda key: {"params": {"w": jax.random.normal(key, (32, 32)) / 6}}, loss, predict, score)
+
+
+def wide_data() -> Data:
+    def batch(n: int) -> dict:
+        x = np.random.default_rng(n).normal(size=(8, 32)).astype(np.float32)
+        return {"x": x, "y": np.roll(x, 1, axis=1)}
+
+    def passes():
+        while True:
+            yield iter([batch(99) | {"mask": np.ones(8, bool)}])
+
+    return Data(RECORDS, lambda first, last: (batch(n) for n in range(first, last)), passes)
+
+
+@pytest.mark.parametrize("bn", ["global", "device"])
+def test_a_checkpoint_goes_on_with_any_division(bn, tmp_path):
+    """A run whose state is divided among 8, then 2 devices, then copied to all, is the run on copies throughout."""
+    settings = SETTINGS._replace(bn=bn, log_every=1, ema=0.5)
+    whole = train(wide_task(), wide_data(), optimizer, settings, tmp_path / "whole")
+    for epochs, fsdp in ((1, 8), (2, 2), (4, 1)):
+        part = settings._replace(epochs=epochs, fsdp=fsdp)
+        metrics = train(wide_task(), wide_data(), optimizer, part, tmp_path / "parts")
+    assert metrics["loss"] == pytest.approx(whole["loss"], rel=1e-6)
+    found, wanted = (
+        restore_variables(wide_task(), optimizer, settings, tmp_path / name, "latest")[0]["params"]["w"]
+        for name in ("parts", "whole")
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+    losses = [[row["loss"] for row in rows(tmp_path / name, "train")] for name in ("parts", "whole")]
+    np.testing.assert_allclose(*losses, rtol=1e-6)

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from drawn import drawn
+from jax.sharding import PartitionSpec
 
 from actjax.models import TSM
 from actjax.tasks import recognition
@@ -34,22 +35,22 @@ def start_of(**extras):
     return jax.jit(create_of(**extras))()
 
 
-def run(num_devices, *, bn="global", steps=5, task=TASK, scale_loss=False, **choices):
-    mesh = devices.make_mesh(num_devices)
-    everywhere = devices.replicate(mesh)
+def run(num_devices, *, bn="global", fsdp=1, steps=5, task=TASK, scale_loss=False, whole=True, **choices):
+    mesh = devices.make_mesh(num_devices, fsdp=fsdp, group=step.bn_group(bn))
     extras = dict(scale_loss=scale_loss, ema="ema" in choices)
     create = create_of(**extras)
-    state = jax.jit(create, out_shardings=everywhere)()
+    places = jax.tree.map(lambda x: x.sharding, step.shapes_of(create, mesh))
+    state = jax.jit(create, out_shardings=places)()
     update = jax.jit(
         functools.partial(step.update, loss=task.loss, tx=optimizer, schedule=schedule, mesh=mesh, bn=bn, **choices),
         donate_argnums=0,
-        out_shardings=everywhere,
+        out_shardings=(places, devices.replicate(mesh)),
     )
     losses = []
     for number in range(steps):
         state, numbers = update(state, devices.put(batch_of(number), devices.split(mesh)))
         losses.append(float(numbers["loss"]))
-    return losses, jax.tree.map(np.asarray, state)
+    return losses, jax.tree.map(np.asarray, state) if whole else state
 
 
 def assert_near(left, right, atol=1e-5):
@@ -63,10 +64,46 @@ def test_eight_devices_equal_one():
     assert_near(one[1], eight[1])
 
 
-def test_batch_norm_per_device_is_that_of_each_share():
-    """Against eight one-clip batches through the same model, their losses and gradients averaged by hand."""
+def test_a_shared_state_trains_as_a_copied_one():
+    """Parameters, momentum and moving average divided among eight devices; each holds at most a sixth of them."""
+    copied, state = run(1, ema=0.9)
+    shared, divided = run(8, fsdp=8, ema=0.9, whole=False)
+    np.testing.assert_allclose(copied, shared, rtol=1e-5)
+    assert_near(state, jax.tree.map(np.asarray, divided))
+    for part in (divided.variables["params"], divided.opt_state, divided.ema):
+        arrays = [x for x in jax.tree.leaves(part) if x.size >= devices.SMALLEST]
+        held = sum(x.addressable_shards[0].data.nbytes for x in arrays)
+        assert held * 8 == sum(x.nbytes for x in arrays)
+        assert devices.bytes_of(part)[0] == sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(part))
+
+
+def test_where_the_parts_of_a_state_lie():
+    mesh = devices.make_mesh(8, fsdp=4)
+    shapes = {name: np.zeros(shape) for name, shape in dict(cut=(3, 3, 64, 128), short=(64,), odd=(1023, 3)).items()}
+    places = devices.share(shapes, mesh)
+    assert places["cut"].spec == PartitionSpec(None, None, None, "fsdp")
+    assert places["short"].spec == places["odd"].spec == PartitionSpec()
+    assert devices.share(shapes, devices.make_mesh(8))["cut"].spec == PartitionSpec()
+
+
+@pytest.mark.parametrize("numbers", [dict(fsdp=3), dict(group=3), dict(group=2, fsdp=4)])
+def test_devices_must_divide(numbers):
+    with pytest.raises(ValueError, match="run.fsdp=.*8 devices"):
+        devices.make_mesh(8, **numbers)
+
+
+def test_names_of_batch_norm():
+    assert [step.bn_group(name) for name in ("global", "device", "group:4")] == [1, 1, 4]
+    for name in ("group", "group:0", "group:x", "local", "device:2"):
+        with pytest.raises(ValueError, match=f"run.bn='{name}'; choose from"):
+            step.bn_group(name)
+
+
+@pytest.mark.parametrize("bn, fsdp, groups", [("device", 1, 8), ("device", 8, 8), ("group:2", 1, 4), ("group:4", 2, 2)])
+def test_batch_norm_is_that_of_each_share(bn, fsdp, groups):
+    """Against a batch for each group through the same model, their losses and gradients averaged by hand."""
     task = recognition(TSM(num_classes=4, depth=10, width=8, small_input=True, dropout=0.0), average_clips="prob")
-    losses, state = run(8, bn="device", steps=1, task=task)
+    losses, state = run(8, bn=bn, fsdp=fsdp, steps=1, task=task)
     start = start_of()
     params, batch = start.variables["params"], batch_of(0)
 
@@ -74,7 +111,8 @@ def test_batch_norm_per_device_is_that_of_each_share():
         value, updated, _ = task.loss({**start.variables, "params": params}, rows, jax.random.key(0))
         return value.mean(), updated
 
-    each = [{name: values[i : i + 1] for name, values in batch.items()} for i in range(8)]
+    shares = zip(*(np.split(values, groups) for values in batch.values()), strict=True)
+    each = [dict(zip(batch, rows, strict=True)) for rows in shares]
     results = list(map(jax.jit(functools.partial(jax.value_and_grad(share, has_aux=True), params)), each))
     mean = lambda *leaves: np.mean(leaves, axis=0)
     np.testing.assert_allclose(losses[0], np.mean([value for (value, _), _ in results]), rtol=1e-5)
