@@ -68,11 +68,16 @@ def test_config_is_the_repositorys(name, config):
 def execute(monkeypatch, tmp_path):
     """(notebook, parameters) -> what it printed, and the cells that drew a picture; fails where a cell does."""
     papermill = pytest.importorskip("papermill")
-    compiled = {"JAX_COMPILATION_CACHE_DIR": tmp_path / "compiled", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0}
-    places = {"PYTHONPATH": ROOT, "IPYTHONDIR": tmp_path / "ipython"}
-    monkeypatch.delenv("XLA_FLAGS")
-    for variable, value in (environment(tmp_path / "cache") | compiled | places).items():
-        monkeypatch.setenv(variable, str(value))
+    variables = environment(tmp_path / "cache") | {
+        "PYTHONPATH": str(ROOT),
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+        # It is compiling that takes time, for a few steps: quickly, and once what two runs have in common.
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
 
     def run(name: str, **parameters) -> tuple[str, set[str]]:
         path = str(FOLDER / f"{name}.ipynb")
