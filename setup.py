@@ -8,11 +8,12 @@ EXTRAS = {
     "gpu": ["jax[cuda13]"],
     "plots": ["matplotlib>=3.9"],
     "pyav": ["av>=14"],
-    "remote": ["fsspec>=2024.6"],
+    "remote": ["fsspec>=2024.6", "gcsfs>=2024.6"],
     "torch": ["torch>=2.6"],  # the other side of benchmarks and trajectory tests
     "test": [
         "av>=14",
         "fsspec>=2024.6",
+        "gcsfs>=2024.6",
         "hypothesis>=6.100",
         "ipykernel>=6.29",
         "matplotlib>=3.9",
@@ -38,6 +39,7 @@ setup(
         "array_record>=0.8",
         "cloudpickle>=3",
         "decord>=0.6.0",
+        "etils[epath]>=1.12",
         "flax>=0.12,<0.14",
         "grain>=0.2.18",
         "importlib_resources>=6",  # which tensorflow-datasets forgets to ask for

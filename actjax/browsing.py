@@ -52,8 +52,7 @@ def save_png(path: pathlib.Path, picture: np.ndarray) -> None:
     import cv2
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), picture[..., ::-1]):
-        raise OSError(f"cannot write {path}")
+    path.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
 
 
 def _names(label, class_names: Sequence[str]) -> str:

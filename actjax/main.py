@@ -19,10 +19,12 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_dict, config_flags
 
+from actjax.paths import is_url, local, to_path
+
 # What is heavy is imported where it is used: a wrong flag is answered at once.
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an optional :argument.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/CONFIG-TIME.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, or gs:// URL; default runs/CONFIG-TIME.")
 _MODES = ["train", "eval", "predict", "extract", "import", "export", "check", "prepare", "browse", "explain"]
 _OF_A_RUN = ("eval", "predict", "extract", "export")  # modes that use what is in a workdir
 _MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
@@ -54,23 +56,32 @@ def main(argv: list[str]) -> None:
     ):
         if _MODE.value == mode and not flag.value:
             raise SystemExit(f"error: --mode={mode} needs {wanted}")
+    with _clear_errors():
+        for name, flag in (("--out", _OUT), ("--from", _FROM), ("--features", _FEATURES)):
+            local(flag.value or "", name)
+        workdir = _workdir()
     if _MODE.value == "prepare" and _FEATURES.value:
         return prepare_features(pathlib.Path(_FEATURES.value))
     if _DEVICES.value:
         _simulate(_DEVICES.value)
-    workdir = _workdir()
     config = _config(workdir)
 
     from actjax.experiment import Detector, Proposer, build
-    from actjax.workdir import set_up_logging
+    from actjax.workdir import set_up_logging, upload_log
 
     with _clear_errors():
         experiment = build(config)
     modes = {Proposer: PROPOSER_MODES, Detector: DETECTOR_MODES}.get(type(experiment), MODES)
     if _MODE.value not in modes:
         raise SystemExit(f"error: --mode={_MODE.value} is not for this config's task; choose from {sorted(modes)}")
+    with _clear_errors():
+        if modes is not MODES:  # thousands of small files between the stages, and folders that are moved aside
+            local(workdir, "--workdir of BSN, BMN and SSN:")
     set_up_logging(workdir / "train.log" if _MODE.value in ("train", "eval") else None)
-    modes[_MODE.value](experiment, config, workdir, started)
+    try:
+        modes[_MODE.value](experiment, config, workdir, started)
+    finally:
+        upload_log()
 
 
 def train(experiment, config, workdir: pathlib.Path, started: float) -> None:
@@ -470,12 +481,14 @@ def _simulate(num_devices: int) -> None:
 
 
 def _workdir() -> pathlib.Path:
-    if _MODE.value in _OF_A_RUN and not (_WORKDIR.value and pathlib.Path(_WORKDIR.value).is_dir()):
+    if is_url(_WORKDIR.value or "") and not _WORKDIR.value.startswith("gs://"):  # all that orbax writes to
+        raise ValueError(f"--workdir={_WORKDIR.value}: a run lives in a local folder or in gs://; copy it afterwards")
+    if _MODE.value in _OF_A_RUN and not (_WORKDIR.value and to_path(_WORKDIR.value).is_dir()):
         raise SystemExit(
             f"error: --mode={_MODE.value} needs --workdir, the folder of a trained run; got {_WORKDIR.value}"
         )
     if _WORKDIR.value:
-        return pathlib.Path(_WORKDIR.value)
+        return to_path(_WORKDIR.value)
     flag = flags.FLAGS["config"]
     name = pathlib.Path(flag.config_filename).stem if flag.present else "run"
     return pathlib.Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"

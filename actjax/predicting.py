@@ -10,6 +10,7 @@ import numpy as np
 from actjax.data.annotations import VideoRecord
 from actjax.data.reader import Readers
 from actjax.data.stages import Protocol
+from actjax.paths import to_path
 from actjax.video.decoding import VideoError
 
 VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".webm")
@@ -59,7 +60,7 @@ def predict_files(
 
 def video_files(path: str | os.PathLike) -> list[pathlib.Path]:
     """The file, or those of a folder, by name. FileNotFoundError: there is none."""
-    path = pathlib.Path(path)
+    path = to_path(path)
     files = sorted(f for f in path.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES) if path.is_dir() else [path]
     if not path.exists() or not files:
         raise FileNotFoundError(f"{path}: no video file there; suffixes looked for are {VIDEO_SUFFIXES}")

@@ -1,18 +1,22 @@
 """What a run leaves behind beside its metrics and checkpoints. Process 0 writes; the others keep silent."""
 
 import importlib.metadata
+import io
 import json
 import logging
 import pathlib
 import platform
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
 import rich
 from rich.logging import RichHandler
 from rich.table import Table
+
+from actjax.paths import Spool
 
 log = logging.getLogger("actjax")
 
@@ -26,13 +30,37 @@ def set_up_logging(file: pathlib.Path | None) -> None:
     handlers = [RichHandler(show_path=False, show_level=False, log_time_format="%X") if live else terminal]
     if file is not None and jax.process_index() == 0:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(file))
+        handlers.append(_LogFile(Spool(file.parent), file.name))
     for handler in handlers:
         if not isinstance(handler, RichHandler):
             handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         log.addHandler(handler)
     log.setLevel(logging.INFO if jax.process_index() == 0 else logging.WARNING)
     log.propagate = False
+
+
+class _LogFile(logging.FileHandler):
+    """A log file; in an object store it is brought up to date once a minute and by `upload_log`."""
+
+    def __init__(self, spool: Spool, name: str):
+        super().__init__(spool.file(name))
+        self._spool, self._uploaded = spool, time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        if time.monotonic() - self._uploaded > 60:
+            self.upload()
+
+    def upload(self) -> None:
+        self._spool.upload()
+        self._uploaded = time.monotonic()
+
+
+def upload_log() -> None:
+    """Brings a log in an object store up to date. (Not left to `logging.shutdown`, when no connection can be made.)"""
+    for handler in log.handlers:
+        if isinstance(handler, _LogFile):
+            handler.upload()
 
 
 def progress(items, total: int, what: str):
@@ -50,7 +78,7 @@ def save_description(workdir: pathlib.Path, config, class_names: list[str]) -> N
     path = workdir / "config.json"
     text = config.to_json_best_effort(indent=2)
     if path.exists() and json.loads(path.read_text()) != json.loads(text):
-        path.rename(f"{path}.old")
+        path.with_name("config.json.old").write_text(path.read_text())
         log.warning("this run goes on with another config than it began with; the old one is in %s.old", path)
     path.write_text(text)
     here = pathlib.Path(__file__).parent
@@ -71,7 +99,9 @@ def save_description(workdir: pathlib.Path, config, class_names: list[str]) -> N
 def save_scores(path: pathlib.Path, names: list[str], scores: np.ndarray, labels: np.ndarray) -> None:
     """Writes the scores of every video, [n, k] or [n, v, k], for `python -m actjax.metrics accuracy`."""
     if jax.process_index() == 0:
-        np.savez_compressed(path, name=np.array(names), scores=scores, label=labels)
+        content = io.BytesIO()
+        np.savez_compressed(content, name=np.array(names), scores=scores, label=labels)
+        path.write_bytes(content.getbuffer())
 
 
 def save_results(workdir: pathlib.Path, name: str, metrics: dict, class_names: list[str]) -> None:

@@ -17,11 +17,12 @@ ALLOWED = {
         "extracting",
         "localizing",
         "models",
+        "paths",
         "predicting",
         "training",
         "workdir",
     },
-    "localizing": {"data", "experiment", "localization", "metrics", "models", "training", "video", "workdir"},
+    "localizing": {"data", "experiment", "localization", "metrics", "models", "paths", "training", "video", "workdir"},
     "detecting": {
         "data",
         "experiment",
@@ -34,16 +35,19 @@ ALLOWED = {
         "workdir",
     },
     "extracting": {"data", "video"},
-    "experiment": {"config", "data", "losses", "models", "tasks", "training", "video"},
+    "experiment": {"config", "data", "losses", "models", "paths", "tasks", "training", "video"},
     "recipes": {"config"},
-    "predicting": {"data", "video"},
+    "models": {"paths"},
+    "predicting": {"data", "paths", "video"},
     "browsing": {"data", "video"},
     "tasks": {"models", "losses", "localization", "metrics"},
-    "data": {"config", "errors", "localization", "segments", "video"},
-    "localization": {"errors", "metrics", "segments"},
+    "training": {"paths"},
+    "workdir": {"paths"},
+    "data": {"config", "errors", "localization", "paths", "segments", "video"},
+    "localization": {"errors", "metrics", "paths", "segments"},
     "metrics": {"errors", "segments"},
 }
-WITHOUT_JAX = ("segments", "metrics", "localization", "video", "data", "config")
+WITHOUT_JAX = ("segments", "paths", "metrics", "localization", "video", "data", "config")
 WITH_JAX = "actjax.localization.batched"  # the jittable forms, for those who have jax loaded
 
 

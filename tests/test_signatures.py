@@ -4,7 +4,19 @@ import inspect
 
 import pytest
 
-from actjax import browsing, localization, losses, metrics, models, predicting, segments, tasks, training, workdir
+from actjax import (
+    browsing,
+    localization,
+    losses,
+    metrics,
+    models,
+    paths,
+    predicting,
+    segments,
+    tasks,
+    training,
+    workdir,
+)
 from actjax.data import (
     annotations,
     builders,
@@ -38,6 +50,7 @@ MODULES = (
     losses,
     metrics,
     models,
+    paths,
     pictures,
     predicting,
     prepared,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from actjax.paths import to_path
 from actjax.segments import check_segments
 from actjax.video.decoding import Video, open_video
 
@@ -96,7 +97,7 @@ def load_annotations(kind: str, path: str | os.PathLike, *, data_prefix: str | N
     known = set(parameters) - {"path", "prefix"}
     if unknown := sorted(set(options) - known):
         raise ValueError(f"load_annotations: kind {kind!r} does not take {unknown}; it takes {sorted(known)}")
-    path = pathlib.Path(path).expanduser()
+    path = to_path(path)
     if not path.exists():
         raise FileNotFoundError(f"annotation file {path} does not exist")
     prefix = str(path.parent) if data_prefix is None else os.path.expanduser(data_prefix)
@@ -154,7 +155,7 @@ def _rawframes(
 
 
 def _activitynet(path, prefix, *, subset: str | None = None, video_info=None) -> list[ActivityNetRecord]:
-    known = _video_info(pathlib.Path(video_info).expanduser()) if video_info else {}
+    known = _video_info(to_path(video_info)) if video_info else {}
 
     def parse(item) -> ActivityNetRecord | None:
         name, info = item
@@ -228,18 +229,19 @@ def save_annotations(records: Sequence, path: str | os.PathLike) -> None:
     columns = ["path", "label"]
     columns += [name for name in ("total_frames", "offset") if records and hasattr(records[0], "offset")]
     soft = any(not np.isin(record.label, (0, 1)).all() for record in records if np.ndim(record.label))
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        for record in records:
-            name = record.path if "://" in record.path else os.path.abspath(record.path)
-            row = [name, _label_text(record.label, soft)]
-            writer.writerow(row + ([record.num_frames, record.offset] if len(columns) > 2 else []))
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(columns)
+    for record in records:
+        name = record.path if "://" in record.path else os.path.abspath(record.path)
+        row = [name, _label_text(record.label, soft)]
+        writer.writerow(row + ([record.num_frames, record.offset] if len(columns) > 2 else []))
+    to_path(path).write_bytes(file.getvalue().encode())
 
 
 def load_class_names(path: str | os.PathLike) -> list[str]:
     """One class name per line -> list; line i names class i."""
-    path = pathlib.Path(path).expanduser()
+    path = to_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"class name file {path} does not exist")
     return path.read_text().splitlines()

@@ -1,5 +1,6 @@
 """Features of untrimmed videos and the proposals made from them, from the reference's files."""
 
+import io
 import os
 import pathlib
 import threading
@@ -9,6 +10,7 @@ import numpy as np
 
 from actjax.data.prepared import PreparedFeature, load_prepared_features, splits
 from actjax.localization.bsn import read_table
+from actjax.paths import to_path
 
 # NumPy reads the header by Python's parser, which in 3.11 fails at times when threads meet in it (CPython gh-106905).
 _HEADER = threading.Lock()
@@ -33,7 +35,7 @@ def load_feature(path: str | os.PathLike) -> np.ndarray:
 
     Source: the API entry LoadLocalizationFeature. Fixed: files of one row; new: NPY.
     """
-    path = pathlib.Path(path)
+    path = to_path(path)
     if path.suffix not in (".csv", ".npy"):
         raise ValueError(f"{path}: features are .csv or .npy files")
     table = read_table(path, columns=1) if path.suffix == ".csv" else _read_array(path)
@@ -53,11 +55,12 @@ class FeatureFiles(NamedTuple):
 
     def names(self) -> set[str]:
         """The videos that have features."""
-        return {name.rpartition(".")[0] for name in os.listdir(self.folder) if name.endswith((".csv", ".npy"))}
+        files = to_path(self.folder).iterdir()
+        return {file.stem for file in files if file.suffix in (".csv", ".npy")}
 
     def read(self, video: str) -> np.ndarray:
         """The features of a video, from VIDEO.csv or VIDEO.npy -> float32 [channels, time]; errors: `load_feature`."""
-        path = pathlib.Path(self.folder, f"{video}.csv")
+        path = to_path(self.folder, f"{video}.csv")
         return load_feature(path if path.exists() else path.with_name(f"{video}.npy"))
 
 
@@ -112,8 +115,8 @@ def load_proposals(
         raise ValueError(f"load_proposals: top_k={top_k}; must be at least 1")
     if (proposal_ext, feature_ext) != (".csv", ".npy"):
         raise ValueError(f"load_proposals: {proposal_ext!r}, {feature_ext!r}; only '.csv' and '.npy' are known")
-    table = read_table(pathlib.Path(pgm_proposals_dir, video_name + proposal_ext), columns=6)[:top_k]
-    path = pathlib.Path(pgm_features_dir, video_name + feature_ext)
+    table = read_table(to_path(pgm_proposals_dir, video_name + proposal_ext), columns=6)[:top_k]
+    path = to_path(pgm_features_dir, video_name + feature_ext)
     features = _read_array(path)[:top_k]
     if len(features) < len(table):
         raise ValueError(f"{path}: {len(features)} rows for {len(table)} proposals; make both from the same run")
@@ -143,7 +146,7 @@ def _read_array(path: pathlib.Path) -> np.ndarray:
     """An NPY file -> float32 [rows, columns]."""
     try:
         with _HEADER:
-            rows = np.load(path, allow_pickle=False)
+            rows = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path}: no array of numbers: {error}") from None
     if rows.ndim != 2 or not rows.size:

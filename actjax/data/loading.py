@@ -21,6 +21,7 @@ from actjax.data.reader import Readers
 from actjax.data.seeding import Place, generator
 from actjax.data.selecting import power_sample
 from actjax.data.stages import Protocol
+from actjax.paths import append, to_path
 from actjax.video.errors import VideoError, VideoTimeout
 
 log = logging.getLogger(__name__)
@@ -100,10 +101,10 @@ class Quarantine:
     """
 
     def __init__(self, path: str | os.PathLike, *, num_records: int, max_share: float = 0.05, skip: str = ""):
-        self.path, self._allowed = pathlib.Path(path), max_share * num_records
+        self.path, self._allowed = to_path(path), max_share * num_records
         self._num_records, self._max_share = num_records, max_share
         own = _rows(self.path) if self.path.exists() else []
-        others = _rows(pathlib.Path(skip).expanduser()) if skip else []
+        others = _rows(to_path(skip)) if skip else []
         self.files = {row["path"] for row in own}
         self._left_out = {row["path"] for row in own if row["timeout"]} | {row["path"] for row in others}
 
@@ -119,8 +120,7 @@ class Quarantine:
             return
         self.files.add(error.path)
         log.warning("cannot decode %s: %s", error.path, error.reason)
-        with self.path.open("a") as file:
-            file.write(json.dumps({"path": error.path, "reason": error.reason, "timeout": timeout}) + "\n")
+        append(self.path, json.dumps({"path": error.path, "reason": error.reason, "timeout": timeout}) + "\n")
         if len(self.files) > self._allowed:
             raise RuntimeError(
                 f"{len(self.files)} of {self._num_records} videos cannot be decoded, more than "

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from actjax.paths import local, to_path
 from actjax.video.decoding import VideoError
 
 # ArrayRecord files are Riegeli files: their stream of bytes is cut by a header at the start of every block. Positions
@@ -183,13 +184,13 @@ def load_class_names(folder: str | os.PathLike) -> list[str]:
 
 def splits(folder: str | os.PathLike) -> list[str]:
     """The names of the finished splits in a folder."""
-    files = sorted(pathlib.Path(folder).glob("index/*.json"))
+    files = sorted(to_path(folder).glob("index/*.json"))
     return [file.stem for file in files if not file.name.endswith(".names.json")]
 
 
 def index_path(folder: str | os.PathLike, split: str, ending: str) -> pathlib.Path:
     """A file of the index."""
-    return pathlib.Path(folder) / "index" / f"{split}{ending}"
+    return local(folder, "the prepared set in") / "index" / f"{split}{ending}"
 
 
 class Index(NamedTuple):

@@ -7,7 +7,6 @@ instances, p proposals of an item. Source: SSN (arXiv:1704.06228, section 4) and
 import json
 import logging
 import os
-import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from actjax.data.annotations import RawframesRecord, VideoRecord
 from actjax.localization.proposal_file import denormalize, load_localize_proposal_file, valid_rows
+from actjax.paths import to_path
 from actjax.segments import pairs, temporal_iou
 from actjax.video.decoding import Video
 from actjax.video.draws import below, check_draws
@@ -156,7 +156,7 @@ def load_ssn(
     videos = load_localize_proposal_file(path)
     if frame_counts is not None:
         if not isinstance(frame_counts, Mapping):
-            frame_counts = json.loads(pathlib.Path(frame_counts).read_text())
+            frame_counts = json.loads(to_path(frame_counts).read_text())
         videos = denormalize(videos, frame_counts)
     records, names, dropped = [], set(), 0
     for video, num_frames, truths, proposals in videos:

@@ -6,7 +6,6 @@ Shapes: b videos of this host, s time steps, c channels.
 """
 
 import contextlib
-import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from actjax.data.features import FeatureFiles, PreparedFeatures, localization_la
 from actjax.data.loading import Batch, Order, Quarantine, Shard, local_size, read_ahead
 from actjax.data.rescaling import RESCALINGS
 from actjax.data.sequences import make_sequences
+from actjax.paths import local, to_path
 from actjax.video.errors import VideoError
 
 
@@ -63,9 +63,9 @@ def activitynet(
     """
     if rescale not in RESCALINGS:
         raise ValueError(f"data.rescale={unknown(rescale, RESCALINGS)}")
-    if class_scores and not pathlib.Path(class_scores).expanduser().is_file():
+    if class_scores and not local(class_scores, "data.class_scores").is_file():
         raise FileNotFoundError(f"data.class_scores={class_scores} does not exist")
-    folder = pathlib.Path(features).expanduser()
+    folder = to_path(features)
     if not folder.is_dir():
         raise FileNotFoundError(f"data.features={features} is no folder")
     source = open_features(folder)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from actjax import training
 from actjax.data.loading import Loader, Quarantine, Shard, eval_batches, train_batches
+from actjax.paths import is_url
 
 
 class Loading(NamedTuple):
@@ -33,7 +34,7 @@ def loop_data(dataset, workdir: pathlib.Path, *, loading: Loading, settings, tra
         batch_size=settings.batch_size,
         loader=loader,
         quarantine=Quarantine(
-            workdir / "quarantine.jsonl",
+            quarantine_file(workdir, loader.shard),
             num_records=len(dataset.train) + len(dataset.val),
             max_share=loading.max_broken,
             skip=loading.skip,
@@ -47,3 +48,9 @@ def loop_data(dataset, workdir: pathlib.Path, *, loading: Loading, settings, tra
     videos = settings.eval_batch_size or settings.batch_size
     passes = lambda: eval_batches(dataset.val, eval, **common | {"batch_size": videos})
     return training.Data(len(dataset.train), train_steps, passes)
+
+
+def quarantine_file(workdir: pathlib.Path, shard: Shard) -> pathlib.Path:
+    """Where a host notes broken videos. All share a file, but in an object store, where nothing can be appended."""
+    own = f"-{shard.index:05d}-of-{shard.count:05d}" if is_url(workdir) and shard.count > 1 else ""
+    return workdir / f"quarantine{own}.jsonl"

@@ -6,6 +6,7 @@ import numpy as np
 
 from actjax.errors import ShapeError
 from actjax.localization.proposals import bsp_feature, candidate_proposals, match
+from actjax.paths import to_path
 
 
 def generate_candidate_proposals(
@@ -39,7 +40,7 @@ def generate_candidate_proposals(
     results = {}
     for info in _chosen(video_list, video_infos):
         name = info["video_name"]
-        path = pathlib.Path(tem_results_dir, name + tem_results_ext)
+        path = to_path(tem_results_dir, name + tem_results_ext)
         curves = read_table(path, columns=3)
         if temporal_scale > len(curves):
             raise ShapeError(f"{path}: {len(curves)} rows; temporal_scale={temporal_scale} needs as many")
@@ -92,10 +93,10 @@ def generate_bsp_feature(
     results = {}
     for info in _chosen(video_list, video_infos):
         name = info["video_name"]
-        curves = read_table(pathlib.Path(tem_results_dir, name + tem_results_ext), columns=5)
+        curves = read_table(to_path(tem_results_dir, name + tem_results_ext), columns=5)
         results[name] = bsp_feature(
             curves[:, 0],
-            _best_rows(pathlib.Path(pgm_proposals_dir, name + pgm_proposal_ext), top_k),
+            _best_rows(to_path(pgm_proposals_dir, name + pgm_proposal_ext), top_k),
             step=curves[0, 4] - curves[0, 3],
             end=curves[-1, 4],
             bsp_boundary_ratio=bsp_boundary_ratio,
@@ -116,7 +117,7 @@ def read_table(path, *, columns: int) -> np.ndarray:
       FileNotFoundError. ValueError: a value that is no number, or NaN. ShapeError: no row, too few columns, a row of
         another length. All name the file.
     """
-    header, _, body = pathlib.Path(path).read_text().partition("\n")
+    header, _, body = to_path(path).read_text().partition("\n")
     lines = body.split()  # numbers hold no blanks
     width = lines[0].count(",") + 1 if lines else 0
     if width < columns:

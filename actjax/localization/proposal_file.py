@@ -8,6 +8,7 @@ import numpy as np
 
 from actjax.errors import ShapeError
 from actjax.metrics.results import video_id
+from actjax.paths import to_path
 from actjax.segments import pairs, temporal_iop, temporal_iou
 
 Video = tuple[str, int, list[list[str]], list[list[str]]]
@@ -27,7 +28,7 @@ def load_localize_proposal_file(filename) -> list[Video]:
     As in the reference fewer proposal rows than announced are accepted, and so are blank lines behind a video. Source:
     the API entry load_localize_proposal_file.
     """
-    return [_parse_block(block) for block in _blocks(pathlib.Path(filename))]
+    return [_parse_block(block) for block in _blocks(to_path(filename))]
 
 
 def ground_truth_by_class(videos, *, filter_gt: bool = True) -> tuple[list[str], dict[int, dict[str, list]]]:

@@ -25,6 +25,7 @@ from actjax.localizing.items import bmn_item, feature_item, pem_item, tem_item
 from actjax.localizing.report import report
 from actjax.metrics import dump_results, evaluate_activitynet
 from actjax.metrics.results import video_id
+from actjax.paths import to_path
 from actjax.video.errors import VideoError
 from actjax.workdir import progress
 
@@ -136,7 +137,7 @@ def _pgm(run: Run, folder: StageFolder) -> None:
     pgm, tem = run.proposer.pgm, run.proposer.networks["tem"]
     if pgm.proposals:
         return log.info("pgm: proposals are made elsewhere, in %s", pgm.proposals)
-    curves = pathlib.Path(tem.results or run.workdir / "tem" / "tem_results")
+    curves = to_path(tem.results or run.workdir / "tem" / "tem_results")
     wanted = {"train": pgm.top_k_train, "val": pgm.top_k}
     for split, top_k in sorted(wanted.items(), key=lambda item: -item[1]):  # a video of both splits needs the larger
         if split in folder.done:

@@ -14,6 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from actjax.models.init import initialize
 from actjax.models.layouts import HEADS, translate
 from actjax.models.torch_files import load_torch
+from actjax.paths import local
 
 STEM = "backbone/stem/conv/kernel"
 
@@ -156,7 +157,7 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises:
       FileNotFoundError: no such file. ValueError: it is none of these.
     """
-    if pathlib.Path(path).suffix == ".safetensors":
+    if local(path, "the checkpoint").suffix == ".safetensors":
         return _read_safetensors(path)
     content = load_torch(path)
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):

@@ -8,6 +8,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
+from actjax import paths
 from actjax.training.step import State
 
 _UP = ("acc", "map@", "ar@", "auc", "average_precision")
@@ -47,7 +48,7 @@ def open_checkpoints(folder: pathlib.Path, *, keep: int, best: str, read_only: b
         read_only=read_only,
         create=not read_only,
     )
-    return ocp.CheckpointManager(folder.absolute(), options=options)
+    return ocp.CheckpointManager(paths.absolute(folder), options=options)
 
 
 # orbax warns of every checkpoint between two evaluations, and of every manager that only reads.

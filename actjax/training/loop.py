@@ -105,6 +105,7 @@ def train(
                     report.evaluation(n, epoch_of(n), scalars(metrics))
                 if save_due:
                     checkpoints.save(manager, n, state, scalars(metrics) if metrics else None)
+                    report.upload()
     return metrics
 
 

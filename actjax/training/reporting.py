@@ -13,6 +13,8 @@ import rich
 import tensorboardX
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from actjax.paths import Spool
+
 log = logging.getLogger(__name__)
 
 
@@ -23,11 +25,12 @@ class Report:
         self._on = jax.process_index() == 0
         self._steps, self._batch_size, self._done = steps, batch_size, first_step
         self._clock = time.perf_counter()
-        self._path = workdir / "metrics.jsonl"
         if not self._on:
             return
+        self._spool = Spool(workdir)
+        self._path = self._spool.file("metrics.jsonl")
         self._forget_after(first_step)
-        self._events = tensorboardX.SummaryWriter(str(workdir), purge_step=first_step + 1)
+        self._events = tensorboardX.SummaryWriter(str(self._spool.path), purge_step=first_step + 1)
         console = rich.get_console()  # shared with the log lines that scroll above the bar
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[numbers]}"),
@@ -70,10 +73,17 @@ class Report:
         yield
         self._clock += time.perf_counter() - start
 
+    def upload(self) -> None:
+        """To a workdir in an object store, what has been written so far."""
+        if self._on:
+            self._events.flush()
+            self._spool.upload()
+
     def close(self) -> None:
         if self._on:
             self._progress.stop()
             self._events.close()
+            self._spool.upload()
 
     def _write(self, step: int, epoch: float, split: str, numbers: dict[str, float]) -> None:
         if not self._on:
