@@ -12,15 +12,27 @@ def command(*arguments) -> list[str]:
     return [sys.executable, "-m", "actjax.main", *map(str, arguments)]
 
 
-def environment(cache: pathlib.Path) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    return inherited | {"ACTJAX_CACHE": str(cache), "JAX_PLATFORMS": "cpu", "COLUMNS": "200"}
+def environment(cache: pathlib.Path, *, level: int = 0) -> dict[str, str]:
+    """Of a process without torch, which keeps sample sets and what it compiled in `cache` for those after it.
+
+    level: how far LLVM optimises. At 0 compiling takes half the time; 3, jax's own, is for what then runs for long.
+    """
+    path = os.pathsep.join(filter(None, (str(ROOT / "tests" / "without_torch"), os.environ.get("PYTHONPATH"))))
+    return os.environ | {
+        "ACTJAX_CACHE": str(cache),
+        "COLUMNS": "200",
+        "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": path,
+        "XLA_FLAGS": f"--xla_backend_optimization_level={level}",
+    }
 
 
-def run(*arguments, cache: pathlib.Path, timeout: float = 300, status: int = 0) -> str:
+def run(*arguments, cache: pathlib.Path, timeout: float = 300, status: int = 0, level: int = 0) -> str:
     """What it printed; fails unless it ends with `status`."""
     done = subprocess.run(
-        command(*arguments), cwd=ROOT, env=environment(cache), timeout=timeout, text=True,
+        command(*arguments), cwd=ROOT, env=environment(cache, level=level), timeout=timeout, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert done.returncode == status, done.stdout

@@ -34,6 +34,12 @@ def root() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> pathlib.Path:
+    """What the processes that a worker starts keep for each other: see `cli.environment`."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
 def shapes(tmp_path_factory) -> pathlib.Path:
     """A small sample set: 64 training and 40 validation videos."""
     from actjax.data.shapes import make_shapes

@@ -1,5 +1,6 @@
 """The benchmarks run and print what they promise; no time is asserted."""
 
+import os
 import re
 import subprocess
 import sys
@@ -12,9 +13,8 @@ pytestmark = pytest.mark.slow
 
 def run(script, *arguments, cache):
     command = [sys.executable, str(ROOT / "experiments" / "benchmarks" / script), *arguments]
-    return subprocess.run(
-        command, env=environment(cache), timeout=600, check=True, text=True, stdout=subprocess.PIPE
-    ).stdout
+    with_torch = environment(cache, level=3) | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    return subprocess.run(command, env=with_torch, timeout=600, check=True, text=True, stdout=subprocess.PIPE).stdout
 
 
 def test_loading(tmp_path):

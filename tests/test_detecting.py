@@ -38,11 +38,6 @@ def folder(tmp_path_factory):
     return make_untrimmed(tmp_path_factory.mktemp("data") / "untrimmed", num_train=8, num_val=4, processes=2)
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 def tiny(folder):
     return (
         "--config=configs/ssn_sample.py",
@@ -147,7 +142,7 @@ def test_sample_config_is_far_above_its_proposals(tmp_path, cache):
     """A tenth of its training, of a smaller network; README has the whole."""
     videos = ("--config.data.num_train=100", "--config.data.num_val=20")
     options = ("--config.run.epochs=2.0", "--config.model.width=12")
-    run("--config=configs/ssn_sample.py", *videos, *options, f"--workdir={tmp_path}", cache=cache, timeout=400)
+    run("--config=configs/ssn_sample.py", *videos, *options, f"--workdir={tmp_path}", cache=cache, timeout=400, level=3)
     found = numbers(tmp_path / "results.json")
     assert 3 * found["proposals_mAP@0.50"] < found["mAP@0.50"] < found["perfect_mAP@0.50"]
 

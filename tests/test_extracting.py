@@ -130,9 +130,9 @@ def test_embedding_is_what_the_classifier_sees(kind):
     np.testing.assert_allclose(scores, views, atol=1e-6)
 
 
-def test_command_line(tmp_path, videos):
+def test_command_line(tmp_path, videos, cache):
     """A trained run, features of a folder and of its own videos, and a config that reads them."""
-    cache, workdir, folder = tmp_path / "cache", tmp_path / "run", tmp_path / "videos"
+    workdir, folder = tmp_path / "run", tmp_path / "videos"
     run(*SMALL, "--config.run.epochs=1.0", f"--workdir={workdir}", cache=cache)
     folder.mkdir()
     for video in videos:

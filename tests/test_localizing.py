@@ -43,11 +43,6 @@ TINY_BMN = (
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
 def bsn(tmp_path_factory, cache):
     workdir = tmp_path_factory.mktemp("runs") / "bsn"
     return workdir, run(*TINY_BSN, f"--workdir={workdir}", cache=cache)
@@ -84,7 +79,7 @@ def test_run_ends_with_tables_and_files(bsn):
 def test_the_official_command_line_agrees(bsn, cache):
     """What the run reports is what `actjax.metrics` makes of the files it wrote."""
     workdir, _ = bsn
-    (folder,) = cache.glob("sequences-*")
+    (folder,) = cache.glob("sequences-48-16-*")
     from actjax.metrics import evaluate_proposals, load_activitynet, load_results, proposal_numbers
 
     truth = load_activitynet(folder / "anet_anno_val.json")
@@ -97,7 +92,7 @@ def test_the_official_command_line_agrees(bsn, cache):
 def test_files_between_stages_are_those_of_the_reference(bsn, cache):
     """The functions under the reference's names read them, and make the next stage's files from them."""
     workdir, _ = bsn
-    (folder,) = cache.glob("sequences-*")
+    (folder,) = cache.glob("sequences-48-16-*")
     curves, proposals, features = (
         workdir / "tem" / "tem_results", workdir / "pgm" / "pgm_proposals", workdir / "pgm" / "pgm_features"
     )  # fmt: skip
@@ -326,7 +321,7 @@ def test_export_needs_the_stage(bsn, cache, tmp_path):
 )
 def test_sample_configs_are_far_above_uniform_windows(name, options, gain, tmp_path, cache):
     workdir = tmp_path / "run"
-    run(f"--config=configs/{name}.py", *options, f"--workdir={workdir}", cache=cache, timeout=300)
+    run(f"--config=configs/{name}.py", *options, f"--workdir={workdir}", cache=cache, timeout=300, level=3)
     results = json.loads((workdir / "results.json").read_text())
     assert results["uniform_auc"] + gain < results["auc"] < results["ground_truth_auc"]
     assert results["uniform_AR@100"] + 0.1 < results["AR@100"] and results["mAP@0.50"] > 0.4

@@ -12,11 +12,6 @@ from cli import ROOT, SMALL, run
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
 def trained(tmp_path_factory, cache):
     workdir = tmp_path_factory.mktemp("runs") / "small"
     return workdir, run(*SMALL, f"--workdir={workdir}", cache=cache)

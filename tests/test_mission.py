@@ -14,19 +14,14 @@ from cli import ROOT, SMALL, command, environment, run
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 def test_tsm_learns_motion(cache, tmp_path):
-    run("--config=configs/tsm_shapes.py", f"--workdir={tmp_path}", cache=cache, timeout=900)
+    run("--config=configs/tsm_shapes.py", f"--workdir={tmp_path}", cache=cache, timeout=900, level=3)
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["num_videos"] == 320 and results["top1_acc"] >= 0.95
 
 
 def test_tsn_is_blind_to_it(cache, tmp_path):
-    run("--config=configs/tsm_shapes.py:tsn", f"--workdir={tmp_path}", cache=cache, timeout=900)
+    run("--config=configs/tsm_shapes.py:tsn", f"--workdir={tmp_path}", cache=cache, timeout=900, level=3)
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["num_videos"] == 320 and 0.3 < results["top1_acc"] <= 0.55
 
@@ -109,7 +104,7 @@ def test_kinetics_config_trains_on_real_files(cache, media, tmp_path):
         "--config.run.batch_size=2", "--config.run.epochs=2.0", "--config.run.log_every=1",
         "--config.train.view.short_side=128", "--config.train.view.size=112",
         "--config.eval.view.short_side=128", "--config.eval.view.size=112",
-        f"--workdir={tmp_path / 'run'}", cache=cache, timeout=600,
+        f"--workdir={tmp_path / 'run'}", cache=cache, timeout=600, level=3,
     )  # fmt: skip
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     losses = [row["loss"] for row in rows if row["split"] == "train"]
