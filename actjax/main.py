@@ -11,6 +11,7 @@ import datetime
 import gc
 import json
 import logging
+import os
 import pathlib
 import time
 import traceback
@@ -19,12 +20,15 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_dict, config_flags
 
+from actjax import hosts
+
 # What is heavy is imported where it is used: a wrong flag is answered at once.
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an optional :argument.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/CONFIG-TIME.")
 _MODES = ["train", "eval", "predict", "extract", "import", "export", "check", "prepare", "browse"]
 _OF_A_RUN = ("eval", "predict", "extract", "export")  # modes that use what is in a workdir
+_OF_MANY = ("train", "eval", "extract")  # modes that several processes share
 _MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
 _VIDEO = flags.DEFINE_string("video", None, "predict, extract: a video file, or a folder of them.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the prepared set, of features; export: a .pth or .safetensors file.")
@@ -34,6 +38,11 @@ _FEATURES = flags.DEFINE_string("features", None, "prepare: folder of feature fi
 _STAGE = flags.DEFINE_string("stage", None, "import, export: which network of a chain, tem or pem.")
 _NUM = flags.DEFINE_integer("num", 16, "browse: clips to show.", lower_bound=1)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "eval, predict: best, latest, or a step.")
+_DISTRIBUTED = flags.DEFINE_string(
+    "distributed",
+    None,
+    "One of several processes: auto, slurm, k8s, tpu or HOST:PORT,N,I (docs/scaling.md); default: $ACTJAX_DISTRIBUTED.",
+)
 
 log = logging.getLogger("actjax")
 
@@ -53,11 +62,21 @@ def main(argv: list[str]) -> None:
     ):
         if _MODE.value == mode and not flag.value:
             raise SystemExit(f"error: --mode={mode} needs {wanted}")
+    place = _place()
     if _MODE.value == "prepare" and _FEATURES.value:
         return prepare_features(pathlib.Path(_FEATURES.value))
     workdir = _workdir()
     config = _config(workdir)
+    link = _link(place)
 
+    from actjax.training import joined
+
+    with joined(place, link):
+        _do(config, workdir, started)
+
+
+def _do(config, workdir: pathlib.Path, started: float) -> None:
+    """What `--mode` says, for the config's task."""
     from actjax.experiment import Detector, Proposer, build
     from actjax.workdir import set_up_logging
 
@@ -136,10 +155,11 @@ def extract(experiment, config, workdir: pathlib.Path, started: float) -> None:
     """Writes features of `--video`, or of the videos of the config, to `--out`, or goes on where it stopped."""
     import jax
 
+    from actjax import training
     from actjax.data.annotations import VideoRecord
     from actjax.data.loading import Quarantine, Shard
     from actjax.data.snippets import Snippets
-    from actjax.extracting import extract_features
+    from actjax.extracting import extract_features, join_info
     from actjax.models import embedding
     from actjax.predicting import video_files
     from actjax.workdir import progress
@@ -154,6 +174,7 @@ def extract(experiment, config, workdir: pathlib.Path, started: float) -> None:
             dataset = experiment.open_dataset()
             records = [*dataset.train, *dataset.val]
         out.mkdir(parents=True, exist_ok=True)
+        variables = training.local(variables)
         snippets = Snippets(_tested(experiment)[1], options.interval, options.num_frames, options.chunk)
         embed = jax.jit(lambda variables, clips: embedding(experiment.model, variables, clips, what=options.what))
         summary = extract_features(
@@ -167,6 +188,9 @@ def extract(experiment, config, workdir: pathlib.Path, started: float) -> None:
             timeout=loading.timeout,
             progress=progress,
         )
+    training.wait_for_all("features")
+    if jax.process_index() == 0:
+        join_info(out)
     log.info("%s: %s, by the network of step %d", out, summary, step)
 
 
@@ -421,6 +445,30 @@ def _reason(error: Exception) -> str:
     """What it says; of a config file that did not load, and is quoted with all that was tried, the last line."""
     text = str(error).strip()
     return text.splitlines()[-1].strip() if "Traceback" in text or "Failed loading config" in text else text
+
+
+def _place() -> hosts.Place | None:
+    """This process among those of `--distributed`; None: it is alone."""
+    spec = _DISTRIBUTED.value or os.environ.get("ACTJAX_DISTRIBUTED")
+    if not spec:
+        return None
+    with _clear_errors():
+        place = hosts.find_place(spec, os.environ)
+    if place.count == 1:
+        return None
+    if _MODE.value not in _OF_MANY:
+        raise SystemExit(f"error: --mode={_MODE.value} is for one process; leave out --distributed={spec}")
+    if not _WORKDIR.value:
+        raise SystemExit(f"error: --distributed={spec} needs --workdir, the same folder for all processes")
+    return place
+
+
+def _link(place: hosts.Place | None) -> hosts.Link | None:
+    """The connection to the other processes, once all have come."""
+    if place is None:
+        return None
+    with _clear_errors(hosts.LinkError):
+        return hosts.Link(place, timeout=hosts.timeout(os.environ))
 
 
 def _workdir() -> pathlib.Path:

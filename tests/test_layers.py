@@ -15,6 +15,7 @@ ALLOWED = {
         "detecting",
         "experiment",
         "extracting",
+        "hosts",
         "localizing",
         "models",
         "predicting",
@@ -35,6 +36,7 @@ ALLOWED = {
     },
     "extracting": {"data", "video"},
     "experiment": {"config", "data", "losses", "models", "tasks", "training", "video"},
+    "training": {"hosts"},
     "recipes": {"config"},
     "predicting": {"data", "video"},
     "browsing": {"data", "video"},
@@ -43,7 +45,7 @@ ALLOWED = {
     "localization": {"errors", "metrics", "segments"},
     "metrics": {"errors", "segments"},
 }
-WITHOUT_JAX = ("segments", "metrics", "localization", "video", "data", "config")
+WITHOUT_JAX = ("hosts", "segments", "metrics", "localization", "video", "data", "config")
 WITH_JAX = "actjax.localization.batched"  # the jittable forms, for those who have jax loaded
 
 

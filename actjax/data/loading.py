@@ -6,6 +6,7 @@ the step. Shapes: b clips of this host, v views, t frames, h w pixels, c channel
 """
 
 import contextlib
+import fcntl
 import functools
 import itertools
 import json
@@ -93,6 +94,8 @@ class Quarantine:
     What is in it is left out: the files that `skip` names, and those that took too long, for the time they cost. All
     others are tried again, so that a batch does not depend on what was read before it: a file may be broken in part.
 
+    Several processes may share the file: each adds to it under a lock, after reading what the others have added.
+
     Args:
       path: the file; what an earlier run wrote there is read.
       num_records: of the data set; at most `max_share` of them may be broken.
@@ -102,38 +105,65 @@ class Quarantine:
     def __init__(self, path: str | os.PathLike, *, num_records: int, max_share: float = 0.05, skip: str = ""):
         self.path, self._allowed = pathlib.Path(path), max_share * num_records
         self._num_records, self._max_share = num_records, max_share
-        own = _rows(self.path) if self.path.exists() else []
+        self.files: set[str] = set()
         others = _rows(pathlib.Path(skip).expanduser()) if skip else []
-        self.files = {row["path"] for row in own}
-        self._left_out = {row["path"] for row in own if row["timeout"]} | {row["path"] for row in others}
+        self._left_out = {row["path"] for row in others}
+        if self.path.exists():
+            with self.path.open() as file, _locked(file, fcntl.LOCK_SH):
+                self._learn(file)
 
     def __contains__(self, path: str) -> bool:
         return path in self._left_out
 
     def add(self, error: VideoError) -> None:
         """Raises RuntimeError once more than `max_share` of the records are broken."""
-        timeout = isinstance(error, VideoTimeout)
-        if timeout:
+        row = {"path": error.path, "reason": error.reason, "timeout": isinstance(error, VideoTimeout)}
+        if row["timeout"]:
             self._left_out.add(error.path)
         if error.path in self.files:
             return
-        self.files.add(error.path)
+        with self.path.open("a+") as file, _locked(file, fcntl.LOCK_EX):
+            file.seek(0)
+            self._learn(file)
+            if error.path in self.files:
+                return
+            self.files.add(error.path)
+            file.write(json.dumps(row) + "\n")
         log.warning("cannot decode %s: %s", error.path, error.reason)
-        with self.path.open("a") as file:
-            file.write(json.dumps({"path": error.path, "reason": error.reason, "timeout": timeout}) + "\n")
         if len(self.files) > self._allowed:
             raise RuntimeError(
                 f"{len(self.files)} of {self._num_records} videos cannot be decoded, more than "
                 f"loader.max_broken={self._max_share:g} allows; see {self.path}"
             )
 
+    def _learn(self, file) -> None:
+        """Takes over what stands in the file."""
+        rows = _parsed(file.read(), self.path)
+        self.files |= {row["path"] for row in rows}
+        self._left_out |= {row["path"] for row in rows if row["timeout"]}
+
+
+@contextlib.contextmanager
+def _locked(file, kind: int):
+    """The file belongs to this process, also on network file systems; what was written is there at the end."""
+    fcntl.flock(file, kind)
+    try:
+        yield
+        file.flush()
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
 
 def _rows(file: pathlib.Path) -> list[dict]:
     """What a quarantine says, a row for each file."""
     if not file.is_file():
         raise FileNotFoundError(f"quarantine file {file} does not exist")
+    return _parsed(file.read_text(), file)
+
+
+def _parsed(text: str, file: pathlib.Path) -> list[dict]:
     rows = []
-    for line in file.read_text().splitlines():
+    for line in text.splitlines():
         try:
             rows.append({"timeout": False} | json.loads(line))
             rows[-1]["path"]

@@ -1,6 +1,7 @@
 """Everything that touches devices: one loop for all tasks."""
 
-from actjax.training.devices import wait_for_all
+from actjax.training.devices import local, wait_for_all
+from actjax.training.distributed import Preempted, joined
 from actjax.training.evaluating import collect, evaluate, stream
 from actjax.training.loop import Data, Settings, restore_variables, save_variables, train
 from actjax.training.optimizers import (
@@ -19,12 +20,15 @@ __all__ = [
     "Data",
     "Optimizer",
     "ParamGroups",
+    "Preempted",
     "Settings",
     "adam",
     "collect",
     "evaluate",
     "freeze",
     "frozen_rules",
+    "joined",
+    "local",
     "param_groups",
     "restore_variables",
     "save_variables",

@@ -38,6 +38,11 @@ def gather(tree):
         return multihost_utils.process_allgather(tree, tiled=True)
 
 
+def local(tree):
+    """Replicated arrays -> the same on this host's first device alone, for what each host computes for itself."""
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
+
+
 def wait_for_all(what: str) -> None:
     """Returns when every process has come here; `what` is the same in all of them."""
     if jax.process_count() > 1:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 
 from actjax.training import checkpoints, devices, step
+from actjax.training.distributed import Preempted, stop_on_sigterm
 from actjax.training.evaluating import evaluate
 from actjax.training.feeding import Feeder
 from actjax.training.optimizers import Optimizer
@@ -86,6 +87,7 @@ def train(
     Raises:
       ValueError: the batch does not divide by the devices.
       FloatingPointError: the loss or another reported number is not finite; nothing of that step is saved.
+      Preempted: SIGTERM came; the step it was at is saved.
     """
     # Devices: one mesh, two shardings.
     mesh = devices.make_mesh()
@@ -133,6 +135,7 @@ def train(
         stack.callback(report.close)
         feeder = stack.enter_context(closing(Feeder(data.train(first, steps), put)))
         stack.enter_context(jax.transfer_guard("disallow"))
+        sigterm = stack.enter_context(stop_on_sigterm())
 
         with report.not_training():
             batch = feeder.next()
@@ -144,7 +147,8 @@ def train(
                 batch = feeder.next(running=numbers)
             log_due = n == steps or n % settings.log_every == 0
             eval_due = n == steps or passed(n, settings.eval_every)
-            save_due = eval_due or n % settings.save_every == 0
+            stop = sigterm()
+            save_due = eval_due or stop or n % settings.save_every == 0
             if log_due or save_due:
                 numbers = scalars(devices.gather(numbers))
                 check_finite(n, numbers)  # before a broken state can be saved
@@ -158,6 +162,9 @@ def train(
                     report.evaluation(n, epoch_of(n), scalars(metrics))
                 if save_due:
                     checkpoints.save(manager, n, state, scalars(metrics) if metrics else None)
+                if stop or (n == steps and sigterm()):
+                    manager.wait_until_finished()
+                    raise Preempted(n)
     return metrics
 
 
