@@ -46,6 +46,8 @@ class Link:
         self._state = threading.Condition()
         self._asked, self._frozen, self._stop = 0, False, None  # of `stop_here`
         self._steps: dict[int, int] = {}  # process 0: how far each is, while it collects that
+        self._here: dict[int, str] = {}  # process 0: who waits, and for what
+        self._arrived = self._passed = 0  # of `wait`
         self._leaving = self._failing = False
         self._left = threading.Event()
         self._wake, self._woken = os.pipe()[::-1]
@@ -64,6 +66,14 @@ class Link:
         """Lets all processes stop after one of the next steps. Safe in a signal handler."""
         with contextlib.suppress(BlockingIOError):  # a full pipe wakes, too
             os.write(self._wake, b"s")
+
+    def wait(self, what: str) -> None:
+        """Returns once all processes have come here, however long that takes; `what` is the same in all of them."""
+        with self._state:
+            self._arrived += 1
+            self._what = what
+            os.write(self._wake, b"w")
+            self._state.wait_for(lambda: self._passed == self._arrived)
 
     def leave(self) -> None:
         """Returns once all processes have come here: none waits for this one any longer."""
@@ -108,6 +118,8 @@ class Link:
     def _commands(self, letters: bytes) -> None:
         if b"s" in letters:
             self._request_stop()
+        if b"w" in letters:
+            self._arrive(0, self._what) if self._place.index == 0 else self._peers[0].send(here=self._what)
         if b"l" in letters:
             self._leaving = True
             self._leave_if_all_do()
@@ -135,6 +147,10 @@ class Link:
             case {"bye": _}:
                 self._peers[index].gone = True
                 self._leave_if_all_do()
+            case {"here": str(what)}:
+                self._arrive(index, what)
+            case {"go": _}:
+                self._pass()
             case {"stop": "please"}:
                 self._request_stop()
             case {"stop": "when"}:
@@ -143,6 +159,23 @@ class Link:
                 self._thaw(number)
             case {"asked": int(number)}:
                 self._collect(index, number)
+
+    def _arrive(self, index: int, what: str) -> None:
+        """Process 0: lets all go on once all wait."""
+        self._here[index] = what
+        if len(self._here) < self._place.count:
+            return
+        if len(set(self._here.values())) > 1:
+            self._tell_all(failed=f"the processes wait for different things: {self._here}", by=0)
+            self._end(1, f"the processes wait for different things: {self._here}")
+        self._here = {}
+        self._tell_all(go=1)
+        self._pass()
+
+    def _pass(self) -> None:
+        with self._state:
+            self._passed += 1
+            self._state.notify_all()
 
     def _leave_if_all_do(self) -> None:
         """Process 0 is the last to come and the first to say goodbye."""
@@ -253,9 +286,13 @@ def _call_roll(place: Place, deadline: float, timeout: float) -> tuple[dict[int,
             if count != place.count:
                 _refuse([*present.values(), connection], f"process 0 was started as one of {place.count} processes, "
                         f"process {index} as one of {count}; start all with the same number")  # fmt: skip
-            if index == 0 or (index in present and not _closed(present[index])):
-                _refuse([*present.values(), connection], f"two processes were started as number {index} of "
+            before = present.pop(index, None)
+            if index == 0 or (before and not _closed(before)):
+                both = [connection, before] if before else [connection]
+                _refuse([*present.values(), *both], f"two processes were started as number {index} of "
                         f"{place.count}, one of them on {host}; give each a number of its own")  # fmt: skip
+            if before:
+                before.close()
             present[index] = connection
     port = _free_port()
     for connection in present.values():

@@ -90,7 +90,12 @@ def _slurm(environ: Mapping[str, str]) -> Place:
     host = re.sub(r"\[(\d+)[^\]]*\]", r"\1", first[0])
     numbers = {name: _number(environ[name], name) for name in SLURM if name.endswith(("ID", "TASKS"))}
     port = environ.get("JAX_COORDINATOR_PORT") or str(61440 + numbers["SLURM_JOB_ID"] % 4096)
-    alone = _tasks_of_nodes(environ["SLURM_STEP_TASKS_PER_NODE"])[numbers["SLURM_NODEID"]] == 1
+    tasks, node = _tasks_of_nodes(environ["SLURM_STEP_TASKS_PER_NODE"]), numbers["SLURM_NODEID"]
+    if node >= len(tasks):
+        raise ValueError(
+            f"SLURM_NODEID={node} does not fit SLURM_STEP_TASKS_PER_NODE, which tells of {len(tasks)} nodes"
+        )
+    alone = tasks[node] == 1
     devices = None if alone or environ.get("SLURM_GPUS_PER_TASK") else (numbers["SLURM_LOCALID"],)
     place = _place(host, _port(port, "JAX_COORDINATOR_PORT"), numbers["SLURM_NTASKS"], numbers["SLURM_PROCID"], "slurm")
     return place._replace(devices=devices)
@@ -124,7 +129,8 @@ def _tpu(environ: Mapping[str, str]) -> Place:
     cluster = next((c for c in (tpu.GkeTpuCluster, tpu.GceTpuCluster) if c.is_env_present()), None)
     if cluster is None:
         raise NotATpu("this is no Cloud TPU VM, or libtpu is not installed")
-    address = cluster.get_coordinator_address(timeout(environ), environ.get("JAX_COORDINATOR_PORT"))
+    port = environ.get("JAX_COORDINATOR_PORT")
+    address = cluster.get_coordinator_address(timeout_secs=timeout(environ), override_coordinator_port=port)
     host, port = _address(address, "address of process 0", default=None)
     return _place(host, port, cluster.get_process_count(), cluster.get_process_id(), "tpu")
 

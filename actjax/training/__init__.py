@@ -1,7 +1,7 @@
 """Everything that touches devices: one loop for all tasks."""
 
-from actjax.training.devices import local, wait_for_all
-from actjax.training.distributed import Preempted, joined
+from actjax.training.devices import local
+from actjax.training.distributed import Preempted, joined, wait_for_all
 from actjax.training.evaluating import collect, evaluate, stream
 from actjax.training.loop import Data, Settings, restore_variables, save_variables, train
 from actjax.training.optimizers import (

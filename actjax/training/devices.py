@@ -43,12 +43,6 @@ def local(tree):
     return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
-def wait_for_all(what: str) -> None:
-    """Returns when every process has come here; `what` is the same in all of them."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(what)
-
-
 def check_batch_size(batch_size: int, mesh: Mesh, *, accumulate: int = 1) -> None:
     """ValueError unless every device gets the same number of clips in each of `accumulate` parts."""
     if batch_size % (mesh.size * accumulate):

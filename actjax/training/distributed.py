@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import jax
+from jax.experimental import multihost_utils
 
 from actjax.hosts import Link, Place
 
@@ -51,6 +52,17 @@ def joined(place: Place | None, link: Link | None) -> Iterator[None]:
         raise
     else:
         link.leave()
+
+
+def wait_for_all(what: str) -> None:
+    """Returns when every process has come here; `what` is the same in all of them.
+
+    No collective of the devices, which would give up on a process that comes much later.
+    """
+    if _link:
+        _link.wait(what)
+    elif jax.process_count() > 1:  # of a program that told JAX of them by itself
+        multihost_utils.sync_global_devices(what)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 
 from actjax.training import checkpoints, devices, step
-from actjax.training.distributed import Preempted, stop_on_sigterm
+from actjax.training.distributed import Preempted, stop_on_sigterm, wait_for_all
 from actjax.training.evaluating import evaluate
 from actjax.training.feeding import Feeder
 from actjax.training.optimizers import Optimizer
@@ -139,6 +139,7 @@ def train(
 
         with report.not_training():
             batch = feeder.next()
+            wait_for_all("the first batch")
         waited = feeder.waited
         for n in range(first + 1, steps + 1):
             state, numbers = update(state, batch)
