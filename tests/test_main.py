@@ -208,6 +208,9 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
             "kinetics400_train_list_videos.txt does not exist",
         ),
         (["--config=configs/tsm_shapes.py", "stray"], "unknown arguments"),
+        (["--config=configs/tsm_shapes.py", "--distributed=h:1,2"], "--distributed=h:1,2: expected HOST:PORT,N,I or"),
+        (["--mode=train", "--distributed=h:1,2,0"], "needs --workdir, the same folder for all processes"),
+        (["--mode=browse", "--distributed=h:1,2,0"], "--mode=browse is for one process; leave out --distributed="),
     ],
 )
 def test_wrong_calls_end_at_once_with_one_clear_message(arguments, message, cache, tmp_path):
