@@ -4,7 +4,19 @@ import inspect
 
 import pytest
 
-from actjax import browsing, localization, losses, metrics, models, predicting, segments, tasks, training, workdir
+from actjax import (
+    browsing,
+    hosts,
+    localization,
+    losses,
+    metrics,
+    models,
+    predicting,
+    segments,
+    tasks,
+    training,
+    workdir,
+)
 from actjax.data import (
     annotations,
     builders,
@@ -32,6 +44,7 @@ MODULES = (
     decoding,
     draws,
     features,
+    hosts,
     layout,
     loading,
     localization,

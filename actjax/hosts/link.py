@@ -119,7 +119,10 @@ class Link:
         if b"s" in letters:
             self._request_stop()
         if b"w" in letters:
-            self._arrive(0, self._what) if self._place.index == 0 else self._peers[0].send(here=self._what)
+            if self._place.index:
+                self._peers[0].send(here=self._what)
+            else:
+                self._arrive(0, self._what)
         if b"l" in letters:
             self._leaving = True
             self._leave_if_all_do()

@@ -13,8 +13,11 @@ import jax
 import numpy as np
 import pytest
 from conftest import ROOT
+from ml_collections import ConfigDict
 
+from actjax.experiment import build
 from actjax.hosts import LOST
+from actjax.training import restore_variables
 from actjax.training.distributed import PREEMPTED
 
 CONFIG = (
@@ -22,13 +25,13 @@ CONFIG = (
     "--config.data.num_train=64",
     "--config.data.num_val=40",  # of which 12 leave a rest
     "--config.run.batch_size=12",
-    "--config.run.epochs=3.0",
+    "--config.run.epochs=2.0",
     "--config.run.log_every=1",
     "--config.run.save_every=4",
     "--config.model.width=8",
-    "--config.loader.num_workers=1",
+    "--config.loader.num_workers=0",
 )
-STEPS = 16
+STEPS = 11
 
 
 class Processes:
@@ -95,13 +98,12 @@ def finish(run: Processes) -> dict:
     return json.loads((run.workdir / "results.json").read_text())
 
 
-def checkpoint(workdir: pathlib.Path) -> list[np.ndarray]:
-    """All arrays of the last checkpoint."""
-    import orbax.checkpoint as ocp
-
-    with ocp.CheckpointManager((workdir / "checkpoints").absolute()) as manager:
-        assert manager.latest_step() == STEPS
-        return jax.tree.leaves(manager.restore(STEPS, args=ocp.args.StandardRestore()))
+def parameters(workdir: pathlib.Path) -> list[np.ndarray]:
+    """All variables of the last checkpoint."""
+    experiment = build(ConfigDict(json.loads((workdir / "config.json").read_text())))
+    variables, step = restore_variables(experiment.task, experiment.optimizer, experiment.settings, workdir, "latest")
+    assert step == STEPS
+    return jax.tree.leaves(variables)
 
 
 @pytest.fixture(scope="module")
@@ -148,23 +150,19 @@ def test_killed_then_stopped_a_run_goes_on_exactly(folder, undisturbed):
     workdir = folder / "disturbed"
     with Processes(folder, workdir, count=2, devices=2) as run:
         run.until_step(5)
-        run.processes[1].kill()
-        assert run.statuses(within=60) == [LOST, -signal.SIGKILL], run.output()
-        assert "error: lost process 1 (its connection was closed); start all processes again" in run.output()
+        run.processes[0].kill()  # the one that the other, and JAX itself, leans on
+        assert run.statuses(within=60) == [-signal.SIGKILL, LOST], run.output()
+        assert "error: lost process 0 (its connection was closed); start all processes again" in run.output()
     with Processes(folder, workdir, count=2, devices=2) as run:
-        run.until_step(7)
+        run.until_step(6)
         run.processes[1].send_signal(signal.SIGTERM)
         assert run.statuses(within=60) == [PREEMPTED, PREEMPTED], run.output()
-        assert "steps 5 to 16 on 4 devices" in run.output()
+        assert "steps 5 to 11 on 4 devices" in run.output()
     saved = max(losses(workdir))
     assert f"SIGTERM: saved step {saved};" in run.output() and (workdir / "checkpoints" / str(saved)).is_dir()
-    with Processes(folder, workdir, count=2, devices=2) as run:
-        run.until_step(saved + 1)
-        run.processes[0].kill()  # the one that all others, and JAX itself, lean on
-        status = run.statuses(within=60)[1]
-        assert status == LOST and "error: lost process 0" in run.output(), run.output()
+    assert saved < STEPS
     same(workdir, finish(Processes(folder, workdir, count=2, devices=2)), *undisturbed, rtol=0)
-    for ours, theirs in zip(checkpoint(workdir), checkpoint(undisturbed[0]), strict=True):
+    for ours, theirs in zip(parameters(workdir), parameters(undisturbed[0]), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -195,5 +193,5 @@ def test_one_that_fails_ends_the_other(folder):
     with Processes(folder, workdir, count=2, devices=1, only_last=(f"--config.data.folder={nowhere}",)) as run:
         assert run.statuses() == [1, 1], run.output()
         zero, one = (log.read_text() for log in run.logs)
-    assert "error: process 1 failed: NotADirectoryError" in zero.splitlines()[-1]
-    assert "Traceback" in one and "NotADirectoryError" in one.splitlines()[-1]
+    assert zero.splitlines()[-1].startswith("error: process 1 failed: [Errno 17] File exists")
+    assert one.splitlines()[-1].startswith("error: [Errno 17] File exists")
