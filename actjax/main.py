@@ -401,7 +401,7 @@ def detect(detector, config, workdir: pathlib.Path, started: float) -> None:
         dataset.val,
         folder.path,
         detector,
-        variables,
+        training.local(variables),
         constants,
         quarantine=Quarantine(workdir / "quarantine.jsonl", **options, skip=detector.loading.skip),
         shard=Shard(jax.process_index(), jax.process_count()),
