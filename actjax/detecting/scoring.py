@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from actjax.data.loading import Quarantine, Shard
 from actjax.data.proposals import SSNRecord
@@ -18,7 +19,7 @@ from actjax.data.snippets import Summary, each_video, embedded, filled
 from actjax.experiment.detection import Detector
 from actjax.localization.ssn import RESULT_KEYS
 from actjax.models import proposal_scores, tick_features, tick_scores
-from actjax.training.devices import make_mesh, replicate, split
+from actjax.training.devices import DATA, replicate, split
 from actjax.workdir import progress
 
 
@@ -84,7 +85,7 @@ class Scorer:
 
     def __init__(self, detector: Detector, variables: dict, reg_norm_consts):
         self._model, self._ticks = detector.model, detector.ticks
-        self._mesh = make_mesh(devices=jax.local_devices())
+        self._mesh = Mesh(np.array(jax.local_devices()), (DATA,))
         self._variables = jax.device_put(variables, replicate(self._mesh))
         self._chunk = -(-self._ticks.chunk // self._mesh.size) * self._mesh.size
         self._features = jax.jit(functools.partial(tick_features, self._model))
