@@ -11,6 +11,7 @@ import datetime
 import gc
 import json
 import logging
+import os
 import pathlib
 import time
 import traceback
@@ -19,6 +20,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_dict, config_flags
 
+from actjax import hosts
 from actjax.paths import is_url, local, to_path
 
 # What is heavy is imported where it is used: a wrong flag is answered at once.
@@ -27,6 +29,7 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, or gs:// URL; default runs/CONFIG-TIME.")
 _MODES = ["train", "eval", "predict", "extract", "import", "export", "check", "prepare", "browse", "explain"]
 _OF_A_RUN = ("eval", "predict", "extract", "export")  # modes that use what is in a workdir
+_OF_MANY = ("train", "eval", "extract")  # modes that several processes share
 _MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
 _VIDEO = flags.DEFINE_string("video", None, "predict, extract: a video file, or a folder of them.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the prepared set, of features; export: a .pth or .safetensors file.")
@@ -37,6 +40,11 @@ _STAGE = flags.DEFINE_string("stage", None, "import, export: which network of a 
 _DEVICES = flags.DEFINE_integer("devices", None, "explain: CPU devices, in place of those there are.", lower_bound=1)
 _NUM = flags.DEFINE_integer("num", 16, "browse: clips to show.", lower_bound=1)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "eval, predict: best, latest, or a step.")
+_DISTRIBUTED = flags.DEFINE_string(
+    "distributed",
+    None,
+    "One of several processes: auto, slurm, k8s, tpu or HOST:PORT,N,I (docs/scaling.md); default: $ACTJAX_DISTRIBUTED.",
+)
 
 log = logging.getLogger("actjax")
 
@@ -60,12 +68,22 @@ def main(argv: list[str]) -> None:
         for name, flag in (("--out", _OUT), ("--from", _FROM), ("--features", _FEATURES)):
             local(flag.value or "", name)
         workdir = _workdir()
+    place = _place()
     if _MODE.value == "prepare" and _FEATURES.value:
         return prepare_features(pathlib.Path(_FEATURES.value))
     if _DEVICES.value:
         _simulate(_DEVICES.value)
     config = _config(workdir)
+    link = _link(place)
 
+    from actjax.training import joined
+
+    with joined(place, link):
+        _do(config, workdir, started)
+
+
+def _do(config, workdir: pathlib.Path, started: float) -> None:
+    """What `--mode` says, for the config's task."""
     from actjax.experiment import Detector, Proposer, build
     from actjax.workdir import set_up_logging, upload_log
 
@@ -150,10 +168,12 @@ def extract(experiment, config, workdir: pathlib.Path, started: float) -> None:
     """Writes features of `--video`, or of the videos of the config, to `--out`, or goes on where it stopped."""
     import jax
 
+    from actjax import training
     from actjax.data.annotations import VideoRecord
-    from actjax.data.loading import Quarantine, Shard
+    from actjax.data.loading import Shard
+    from actjax.data.quarantine import Quarantine
     from actjax.data.snippets import Snippets
-    from actjax.extracting import extract_features
+    from actjax.extracting import extract_features, join_info
     from actjax.models import embedding
     from actjax.predicting import video_files
     from actjax.workdir import progress
@@ -168,6 +188,7 @@ def extract(experiment, config, workdir: pathlib.Path, started: float) -> None:
             dataset = experiment.open_dataset()
             records = [*dataset.train, *dataset.val]
         out.mkdir(parents=True, exist_ok=True)
+        variables = training.local(variables)
         snippets = Snippets(_tested(experiment)[1], options.interval, options.num_frames, options.chunk)
         embed = jax.jit(lambda variables, clips: embedding(experiment.model, variables, clips, what=options.what))
         summary = extract_features(
@@ -181,6 +202,9 @@ def extract(experiment, config, workdir: pathlib.Path, started: float) -> None:
             timeout=loading.timeout,
             progress=progress,
         )
+    training.wait_for_all("features")
+    if jax.process_index() == 0:
+        join_info(out)
     log.info("%s: %s, by the network of step %d", out, summary, step)
 
 
@@ -396,7 +420,8 @@ def detect(detector, config, workdir: pathlib.Path, started: float) -> None:
     import jax
 
     from actjax import detecting, training
-    from actjax.data.loading import Quarantine, Shard
+    from actjax.data.loading import Shard
+    from actjax.data.quarantine import Quarantine
     from actjax.experiment.networks import initial_variables
     from actjax.localizing.folders import StageFolder
     from actjax.workdir import save_description
@@ -424,7 +449,7 @@ def detect(detector, config, workdir: pathlib.Path, started: float) -> None:
         dataset.val,
         folder.path,
         detector,
-        variables,
+        training.local(variables),
         constants,
         quarantine=Quarantine(workdir / "quarantine.jsonl", **options, skip=detector.loading.skip),
         shard=Shard(jax.process_index(), jax.process_count()),
@@ -478,6 +503,30 @@ def _simulate(num_devices: int) -> None:
         raise SystemExit("error: --devices is for --mode=explain")
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", num_devices)
+
+
+def _place() -> hosts.Place | None:
+    """This process among those of `--distributed`; None: it is alone."""
+    spec = _DISTRIBUTED.value or os.environ.get("ACTJAX_DISTRIBUTED")
+    if not spec:
+        return None
+    with _clear_errors():
+        place = hosts.find_place(spec, os.environ)
+    if place.count == 1:
+        return None
+    if _MODE.value not in _OF_MANY:
+        raise SystemExit(f"error: --mode={_MODE.value} is for one process; leave out --distributed={spec}")
+    if not _WORKDIR.value:
+        raise SystemExit(f"error: --distributed={spec} needs --workdir, the same folder for all processes")
+    return place
+
+
+def _link(place: hosts.Place | None) -> hosts.Link | None:
+    """The connection to the other processes, once all have come."""
+    if place is None:
+        return None
+    with _clear_errors(hosts.LinkError):
+        return hosts.Link(place, timeout=hosts.timeout(os.environ))
 
 
 def _workdir() -> pathlib.Path:

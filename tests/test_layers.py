@@ -15,6 +15,7 @@ ALLOWED = {
         "detecting",
         "experiment",
         "extracting",
+        "hosts",
         "localizing",
         "models",
         "paths",
@@ -41,13 +42,13 @@ ALLOWED = {
     "predicting": {"data", "paths", "video"},
     "browsing": {"data", "video"},
     "tasks": {"models", "losses", "localization", "metrics"},
-    "training": {"paths"},
+    "training": {"hosts", "paths"},
     "workdir": {"paths"},
     "data": {"config", "errors", "localization", "paths", "segments", "video"},
     "localization": {"errors", "metrics", "paths", "segments"},
     "metrics": {"errors", "segments"},
 }
-WITHOUT_JAX = ("segments", "paths", "metrics", "localization", "video", "data", "config")
+WITHOUT_JAX = ("hosts", "segments", "paths", "metrics", "localization", "video", "data", "config")
 WITH_JAX = "actjax.localization.batched"  # the jittable forms, for those who have jax loaded
 
 
