@@ -1,7 +1,6 @@
 """Runs of several processes on this machine: the same as one process, whoever is killed, told to stop, or fails."""
 
 import json
-import os
 import pathlib
 import signal
 import socket
@@ -12,7 +11,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT
+from cli import ROOT, environment
 from ml_collections import ConfigDict
 
 from actjax.experiment import build
@@ -41,18 +40,12 @@ class Processes:
         with socket.create_server(("", 0)) as probe:
             port = probe.getsockname()[1]
         self.workdir = workdir
-        environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {
-            "ACTJAX_CACHE": str(folder / "cache"),
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-            "COLUMNS": "200",
-        }
+        flags = environment(folder)["XLA_FLAGS"] + f" --xla_force_host_platform_device_count={devices}"
+        shared = environment(folder) | {"XLA_FLAGS": flags}
         self.logs = [workdir.with_name(f"{workdir.name}-{index}.log") for index in range(count)]
         self.processes = []
         for index, log in enumerate(self.logs):
-            given = environment | ({"ACTJAX_DISTRIBUTED": f"localhost:{port},{count},{index}"} if count > 1 else {})
+            given = shared | ({"ACTJAX_DISTRIBUTED": f"localhost:{port},{count},{index}"} if count > 1 else {})
             with log.open("w") as file:
                 last = only_last if index == count - 1 else ()
                 command = [sys.executable, "-m", "actjax.main", f"--workdir={workdir}", *arguments, *last]
@@ -72,6 +65,13 @@ class Processes:
         """Waits for that step to be reported."""
         end = time.monotonic() + 600  # machines are slow at times
         while step not in losses(self.workdir):
+            assert time.monotonic() < end and all(p.poll() is None for p in self.processes), self.output()
+            time.sleep(0.02)
+
+    def until_saved(self, step: int) -> None:
+        """Waits for the checkpoint of that step; those of later steps are not begun before it is complete."""
+        end = time.monotonic() + 600
+        while not (self.workdir / "checkpoints" / str(step)).is_dir():
             assert time.monotonic() < end and all(p.poll() is None for p in self.processes), self.output()
             time.sleep(0.02)
 
@@ -149,15 +149,16 @@ def test_two_processes_are_one(folder, alone, undisturbed):
 def test_killed_then_stopped_a_run_goes_on_exactly(folder, undisturbed):
     workdir = folder / "disturbed"
     with Processes(folder, workdir, count=2, devices=2) as run:
-        run.until_step(5)
+        run.until_saved(4)
         run.processes[0].kill()  # the one that the other, and JAX itself, leans on
         assert run.statuses(within=60) == [-signal.SIGKILL, LOST], run.output()
         assert "error: lost process 0 (its connection was closed); start all processes again" in run.output()
+    first = max(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdecimal())
     with Processes(folder, workdir, count=2, devices=2) as run:
-        run.until_step(6)
+        run.until_step(first + 1)
         run.processes[1].send_signal(signal.SIGTERM)
         assert run.statuses(within=60) == [PREEMPTED, PREEMPTED], run.output()
-        assert "steps 5 to 11 on 4 devices" in run.output()
+        assert f"steps {first + 1} to {STEPS} on 4 devices" in run.output()
     saved = max(losses(workdir))
     assert f"SIGTERM: saved step {saved};" in run.output() and (workdir / "checkpoints" / str(saved)).is_dir()
     assert saved < STEPS
