@@ -141,8 +141,10 @@ def test_two_processes_are_one(folder, alone, undisturbed):
     assert results["num_videos"] == 40
     assert json.loads((workdir / "environment.json").read_text())["processes"] == 2
     same(workdir, results, *alone, rtol=1e-5)
-    four = folder / "four"
+    four, divided = folder / "four", folder / "divided"
     same(four, finish(Processes(folder, four, count=1, devices=4)), *alone, rtol=1e-5)
+    shared = (*CONFIG, "--config.run.fsdp=4")  # every device holds a quarter of the state
+    same(divided, finish(Processes(folder, divided, count=2, devices=2, arguments=shared)), *alone, rtol=1e-5)
 
 
 @pytest.mark.slow
