@@ -41,7 +41,16 @@ def test_run_leaves_what_it_promises(trained):
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if row["split"] == "train"] == list(range(1, 17))
     assert list(workdir.glob("events.out.tfevents.*"))
-    for words in ("parameter groups", "clips/s", "eta", "data wait", "top1_acc", "checkpoints", "train.log"):
+    for words in (
+        "parameter groups",
+        "MB on every device",
+        "clips/s",
+        "eta",
+        "data wait",
+        "top1_acc",
+        "checkpoints",
+        "train.log",
+    ):
         assert words in output
     assert "Warning" not in output and "Traceback" not in output
     assert "step 16/16" in (workdir / "train.log").read_text()

@@ -41,7 +41,7 @@ def explain(experiment, call: Call) -> None:
 
 
 def explain_step(title: str, network, task) -> None:
-
+    """A table of the costs of training `task` with the optimizer, settings and items of `network`; its groups."""
     with clear_errors():
         costs = training.explain(task, network.optimizer, network.settings, network.item)
     table = Table(title, "")
