@@ -1,4 +1,5 @@
-"""docs/coming_from_mmaction2.md: every entry of data sets and pipelines has its row, and every name there exists."""
+"""Links lead somewhere; docs/coming_from_mmaction2.md has a row for every entry of data sets and pipelines, and every
+name there exists."""
 
 import importlib
 import re
@@ -7,6 +8,7 @@ import pytest
 from conftest import ROOT
 
 ROWS = re.findall(r"^\| (`.*?) \| (.*?) \|", (ROOT / "docs" / "coming_from_mmaction2.md").read_text(), re.M)
+DOCUMENTS = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "experiments").rglob("*.md")]
 PACKAGES = "core|data|localization|losses|metrics|models|tasks|training|video"
 # The entries under mmaction.datasets of the API reference.
 ENTRIES = """\
@@ -31,3 +33,19 @@ def test_name_exists(name):
     module, _, attribute = f"actjax.{name}".rpartition(".")
     importlib.import_module("actjax.localization.batched")
     assert hasattr(importlib.import_module(module), attribute)
+
+
+def anchors(text: str) -> set[str]:
+    """Those that GitHub gives to the headings of a document."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
+def test_links_lead_somewhere(document):
+    for link in re.findall(r"\]\((?!https?:)(.*?)\)", document.read_text()):
+        name, _, section = link.partition("#")
+        target = document.parent / name if name else document
+        assert target.exists(), link
+        assert not section or section in anchors(target.read_text()), link
