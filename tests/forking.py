@@ -12,7 +12,7 @@ import os
 import runpy
 import sys
 
-SHARED = ("browsing", "detecting", "experiment", "extracting", "localizing", "models", "predicting", "training")
+SHARED = ("detecting", "experiment", "extracting", "localizing", "models", "predicting", "training")
 
 
 def main() -> None:

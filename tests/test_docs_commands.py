@@ -204,9 +204,6 @@ GROUPS = {
             leaves=("runs/data/broken.jsonl", "runs/data/train_clean.csv"),
             says="8 of 8 videos are sound",
         ),
-        f"{MAIN} --mode=browse --config={VIDEOS}:scratch --workdir=runs/data {LISTS}": Run(
-            "--num=1", leaves=("runs/data/browse.png",)
-        ),
         f"{MAIN} --config={VIDEOS}:scratch --workdir=runs/mine {LISTS} --config.model.num_classes=12": Run(
             SMALL, leaves=("runs/mine/results.json", "runs/mine/checkpoints/2"), says="top1_acc"
         ),
@@ -356,7 +353,7 @@ def shell(cache):
     process.communicate()
 
 
-@pytest.mark.slow  # 26 processes, most of which compile a network
+@pytest.mark.slow  # 25 processes, most of which compile a network
 @pytest.mark.parametrize("group", GROUPS)
 def test_commands_do_what_is_told(group, shell, tmp_path):
     folder, log = tmp_path / "folder", tmp_path / "log"
