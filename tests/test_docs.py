@@ -51,3 +51,19 @@ def test_links_lead_somewhere(document):
             continue  # it comes with runs of many hosts
         assert target.exists(), link
         assert not section or section in anchors(target.read_text()), link
+
+
+# What the guide's last table quotes of others, and of this program.
+TROUBLES = re.findall(r"^\| `(.*?)`", (ROOT / "docs" / "guide.md").read_text().partition("## Troubleshooting")[2], re.M)
+OF_OTHERS = {"Unknown command line flag 'config.data.val'", "RESOURCE_EXHAUSTED"}
+
+
+def test_troubles_are_in_the_words_of_the_program():
+    """A message quoted with made-up names and numbers shares a stretch between them with the source."""
+    source = " ".join(file.read_text() for file in (ROOT / "actjax").rglob("*.py"))
+    source = re.sub(r"\"\s+f?\"", "", source)  # strings that continue on the next line
+    ours = set(TROUBLES) - OF_OTHERS
+    assert len(ours) >= 10 and len(ours) + len(OF_OTHERS) == len(TROUBLES)
+    for trouble in ours:
+        parts = [part for part in re.split(r"\d[\d.]*|'.*?'|\.\.\.|: |\. ", trouble) if len(part) > 8]
+        assert any(part in source for part in parts), trouble

@@ -42,7 +42,7 @@ def commands(text: str) -> list[str]:
 
 
 def videos(folder: pathlib.Path) -> None:
-    """Eight videos and two, their lists, and one to be named."""
+    """Eight videos to train on, two to validate on, their lists, and a clip."""
     rng = np.random.default_rng(0)
     (folder / "videos").mkdir()
     for split, count in (("train", 8), ("val", 2)):
@@ -148,8 +148,11 @@ def copied(source: str, target: str) -> Callable[[pathlib.Path], None]:
 
 
 class Run(NamedTuple):
-    """A command that is run. more: arguments that make it small. needs: write files that it reads, once the commands
-    before it have run. leaves: files that it must make. says: what it must print."""
+    """A command that is run.
+
+    more: arguments that make it small. needs: write what it reads, after the commands before it.
+    leaves: files that it makes. says: a pattern of what it prints.
+    """
 
     more: str = ""
     needs: tuple[Callable, ...] = ()
@@ -274,7 +277,7 @@ GROUPS = {
             SMALL_BMN, leaves=("runs/bmn/results.json",), says="ground truth"
         ),
         f"{MAIN} --mode=prepare --features=activitynet_csv --out=activitynet_prepared": Run(
-            needs=(csv_features,), leaves=("activitynet_prepared",)
+            needs=(csv_features,), leaves=("activitynet_prepared/features.json",)
         ),
         f"{MAIN} --config=configs/ssn_r50_450e_thumos14_rgb.py --workdir=runs/ssn": Run(
             SMALL_SSN, (thumos14, published("checkpoints/small.pth")), ("runs/ssn/results.json",), "perfect scores"
@@ -312,6 +315,7 @@ EXTRAS = re.compile(r"pip install -e (?:\.|'\.\[(\w+)\]')")
 def test_every_command_is_known_and_every_entry_is_a_command():
     told = set(itertools.chain(*map(commands, TEXTS)))
     known = [*itertools.chain(*GROUPS.values()), *ELSEWHERE]
+    assert all(run.leaves or run.says for group in GROUPS.values() for run in group.values())
     assert len(known) == len(set(known))
     installs = {command for command in told if EXTRAS.fullmatch(command)}
     assert sorted(told - set(known) - installs - {"pytest"}) == []
