@@ -1,5 +1,10 @@
-"""What bad input raises. Each is a ValueError, and also what the reference raises for the same input, so that code
-written for it still catches it."""
+"""What bad input raises, and how a command says it.
+
+Each class is a ValueError, and also what the reference raises for the same input, so that code written for it still
+catches it.
+"""
+
+import contextlib
 
 
 class ShapeError(ValueError, IndexError, AssertionError):
@@ -8,3 +13,12 @@ class ShapeError(ValueError, IndexError, AssertionError):
 
 class EmptyError(ValueError, ZeroDivisionError):
     """Nothing to divide by: no video, no ground truth or no proposal."""
+
+
+@contextlib.contextmanager
+def clear_errors(*more: type[Exception]):
+    """What the user can mend ends the program with its message alone, without a traceback."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError, FileExistsError, *more) as error:
+        raise SystemExit(f"error: {error}") from error

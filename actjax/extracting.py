@@ -5,6 +5,7 @@ Shapes: n snippets of a video, d numbers of each.
 
 import csv
 import functools
+import io
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -12,7 +13,8 @@ import numpy as np
 
 from actjax.data.builders import repeated
 from actjax.data.features import save_feature
-from actjax.data.loading import Quarantine, Shard
+from actjax.data.loading import Shard
+from actjax.data.quarantine import Quarantine
 from actjax.data.shards import replace
 from actjax.data.snippets import Length, Snippets, Summary, each_video, embedded
 
@@ -34,7 +36,7 @@ def extract_features(
     """Writes `FOLDER/<video>.csv` or `.npy`, [n, d], for every video, or goes on where a killed run stopped.
 
     `FOLDER/video_info.csv` gets a row for each, in the form that `load_annotations("activitynet", video_info=)` reads;
-    with several hosts each writes a table of its own.
+    with several hosts each writes a table of its own, for `join_info`.
 
     Args:
       records: videos; a file is named after its video's, without the ending.
@@ -51,7 +53,7 @@ def extract_features(
     folder.mkdir(parents=True, exist_ok=True)
     part = "" if shard.count == 1 else f"-{shard.index:05d}-of-{shard.count:05d}"
     info = folder / f"video_info{part}.csv"
-    known = _known(info)
+    known = set().union(*map(_known, folder.glob("video_info*.csv")))  # also of a run with more or fewer hosts
     mine = records[shard.index :: shard.count]
     todo = [r for r in mine if _name(r) not in known or not (folder / (_name(r) + suffix)).exists()]
     write = save_feature if suffix == ".csv" else _save_array
@@ -66,6 +68,26 @@ def extract_features(
     return Summary(done, len(mine) - len(todo), len(todo) - done)
 
 
+def join_info(folder: pathlib.Path) -> None:
+    """Makes one `video_info.csv` of the tables of several hosts, which are done."""
+    parts = sorted(folder.glob("video_info-*-of-*.csv"))
+    if not parts:
+        return
+    info = folder / "video_info.csv"
+    rows = {row["video"]: row for part in (info, *parts) for row in _complete(part)}
+
+    def write(file) -> None:
+        text = io.TextIOWrapper(file, newline="", write_through=True)
+        writer = csv.DictWriter(text, INFO)
+        writer.writeheader()
+        writer.writerows(rows[name] for name in sorted(rows))
+        text.detach()
+
+    replace(info, write)
+    for part in parts:
+        part.unlink()
+
+
 def _name(record) -> str:
     return pathlib.PurePath(record.path).stem
 
@@ -75,10 +97,15 @@ def _save_array(file, feature: np.ndarray) -> None:
 
 
 def _known(info: pathlib.Path) -> set[str]:
+    return {row["video"] for row in _complete(info)}
+
+
+def _complete(info: pathlib.Path) -> list[dict]:
+    """The rows of a table; a killed run may have left half of one."""
     if not info.exists():
-        return set()
+        return []
     with info.open(newline="") as file:
-        return {row["video"] for row in csv.DictReader(file) if row.get("featureFrame")}
+        return [row for row in csv.DictReader(file) if row.get("featureFrame")]
 
 
 def _append(info: pathlib.Path, name: str, length: Length, interval: int) -> None:

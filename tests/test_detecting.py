@@ -14,8 +14,8 @@ from drawn import drawn_variables
 
 from actjax.data.annotations import VideoRecord
 from actjax.data.detection import Proposed
-from actjax.data.loading import Quarantine
 from actjax.data.proposals import Instances, SSNRecord
+from actjax.data.quarantine import Quarantine
 from actjax.data.untrimmed_shapes import make_untrimmed
 from actjax.detecting import report, score_videos
 from actjax.detecting.scoring import load_results

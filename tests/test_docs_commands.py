@@ -27,7 +27,7 @@ from actjax.data.untrimmed_shapes import draw_video
 from actjax.localization import proposal_rows, save_localize_proposal_file
 
 NAMES = ("README.md", "docs/guide.md", "docs/model_zoo.md", "docs/scaling.md", "experiments/README.md")
-TEXTS = [(ROOT / name).read_text() for name in NAMES if (ROOT / name).exists()]
+TEXTS = [(ROOT / name).read_text() for name in NAMES]
 
 
 def commands(text: str) -> list[str]:
@@ -264,7 +264,7 @@ GROUPS = {
         f"{MAIN} --mode=export --workdir=runs/tsm --out=tsm.pth": Run(leaves=("tsm.pth",)),
         "python -m actjax.metrics accuracy --predictions runs/rgb/scores.npz runs/flow/scores.npz "
         "--coefficients 1 1.5": Run(needs=(scores,), says=r"top1_acc\W+1\.0"),
-        f"{MAIN} --mode=explain --devices=8 --config={FRAMES} --config.run.fsdp=8": Run(SMALL_STEP, says="all-gather"),
+        f"{MAIN} --mode=explain --config={FRAMES} --devices=8": Run(SMALL_STEP, says="all-reduce"),
     },
     "localization": {
         f"{MAIN} --config=configs/bsn_400x100_activitynet_feature.py --workdir=runs/bsn": Run(
@@ -304,6 +304,15 @@ ELSEWHERE = {
     ),
     f"{MAIN} --config={VIDEOS}:scratch --workdir=gs://bucket/run --config.data.train=gs://bucket/lists/train.txt "
     "--config.data.val=gs://bucket/lists/val.txt": Elsewhere("test_remote.py", "test_command_line"),
+    f"python experiments/studies/scaling.py --config={FRAMES}:scratch --step_seconds=0.1": Elsewhere(
+        "test_studies.py", "test_scaling"
+    ),
+    **{
+        f"{MAIN} --config=FILE --workdir=/shared/runs/NAME --distributed=10.0.0.1:8476,2,{place}": Elsewhere(
+            "training/test_multihost.py", "test_two_processes_are_one"
+        )
+        for place in range(2)
+    },
     'for split in train val; do sed -i "s#^#rawframes_$split/#" '
     "data/kinetics400/kinetics400_${split}_list_rawframes.txt done": Elsewhere(
         "test_recipes.py", "test_lists_of_kinetics_as_the_zoo_makes_them"

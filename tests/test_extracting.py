@@ -10,7 +10,8 @@ from cli import SMALL, run
 from drawn import drawn_variables
 
 from actjax.data.annotations import VideoRecord
-from actjax.data.loading import Quarantine, Shard
+from actjax.data.loading import Shard
+from actjax.data.quarantine import Quarantine
 from actjax.data.shapes import write_video
 from actjax.data.snippets import Snippets
 from actjax.data.stages import Protocol, center

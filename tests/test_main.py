@@ -151,7 +151,8 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
     import jax
 
     from actjax.data.annotations import load_annotations
-    from actjax.data.loading import Loader, Quarantine, eval_batches
+    from actjax.data.loading import Loader, eval_batches
+    from actjax.data.quarantine import Quarantine
     from actjax.experiment import build
     from actjax.predicting import predict_files
     from actjax.training import restore_variables
@@ -203,6 +204,9 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
             "kinetics400_train_list_videos.txt does not exist",
         ),
         (["--config=configs/tsm_shapes.py", "stray"], "unknown arguments"),
+        (["--config=configs/tsm_shapes.py", "--distributed=h:1,2"], "--distributed=h:1,2: expected HOST:PORT,N,I or"),
+        (["--mode=train", "--distributed=h:1,2,0"], "needs --workdir, the same folder for all processes"),
+        (["--mode=browse", "--distributed=h:1,2,0"], "--mode=browse is for one process; leave out --distributed="),
     ],
 )
 def test_wrong_calls_end_at_once_with_one_clear_message(arguments, message, cache, tmp_path):

@@ -14,14 +14,18 @@ from cli import ROOT, SMALL, command, environment, run
 pytestmark = pytest.mark.slow
 
 
+# Half of the config's epochs, and one evaluation.
+SHORT = ("--config.run.epochs=4.0", "--config.run.eval_every=4.0")
+
+
 def test_tsm_learns_motion(cache, tmp_path):
-    run("--config=configs/tsm_shapes.py", f"--workdir={tmp_path}", cache=cache, timeout=900, level=3)
+    run("--config=configs/tsm_shapes.py", *SHORT, f"--workdir={tmp_path}", cache=cache, timeout=900, level=3)
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["num_videos"] == 320 and results["top1_acc"] >= 0.95
 
 
 def test_tsn_is_blind_to_it(cache, tmp_path):
-    run("--config=configs/tsm_shapes.py:tsn", f"--workdir={tmp_path}", cache=cache, timeout=900, level=3)
+    run("--config=configs/tsm_shapes.py:tsn", *SHORT, f"--workdir={tmp_path}", cache=cache, timeout=900, level=3)
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["num_videos"] == 320 and 0.3 < results["top1_acc"] <= 0.55
 

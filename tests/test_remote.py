@@ -16,7 +16,8 @@ from actjax import paths, workdir
 from actjax.browsing import save_png
 from actjax.data import features
 from actjax.data.annotations import load_annotations, load_class_names, save_annotations
-from actjax.data.loading import Quarantine, Shard
+from actjax.data.loading import Shard
+from actjax.data.quarantine import Quarantine
 from actjax.data.shapes import make_shapes
 from actjax.experiment.loading import quarantine_file
 from actjax.predicting import video_files

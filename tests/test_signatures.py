@@ -6,6 +6,7 @@ import pytest
 
 from actjax import (
     browsing,
+    hosts,
     localization,
     losses,
     metrics,
@@ -44,6 +45,7 @@ MODULES = (
     decoding,
     draws,
     features,
+    hosts,
     layout,
     loading,
     localization,

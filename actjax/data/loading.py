@@ -8,21 +8,18 @@ the step. Shapes: b clips of this host, v views, t frames, h w pixels, c channel
 import contextlib
 import functools
 import itertools
-import json
 import logging
-import os
-import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from actjax.data.quarantine import Quarantine
 from actjax.data.reader import Readers
 from actjax.data.seeding import Place, generator
 from actjax.data.selecting import power_sample
 from actjax.data.stages import Protocol
-from actjax.paths import append, to_path
-from actjax.video.errors import VideoError, VideoTimeout
+from actjax.video.errors import VideoError
 
 log = logging.getLogger(__name__)
 
@@ -86,60 +83,6 @@ class Order:
             return epoch_order(self._seed, epoch, self._num)
         u = generator(self._seed, "order", epoch).random((self._num, 2))
         return power_sample(self._labels, power=self._power, u=u)
-
-
-class Quarantine:
-    """Files that could not be decoded: written to `quarantine.jsonl` once each, counted and bounded.
-
-    What is in it is left out: the files that `skip` names, and those that took too long, for the time they cost. All
-    others are tried again, so that a batch does not depend on what was read before it: a file may be broken in part.
-
-    Args:
-      path: the file; what an earlier run wrote there is read.
-      num_records: of the data set; at most `max_share` of them may be broken.
-      skip: the quarantine of another run, whose files are left out as if they were broken, but not counted; "": none.
-    """
-
-    def __init__(self, path: str | os.PathLike, *, num_records: int, max_share: float = 0.05, skip: str = ""):
-        self.path, self._allowed = to_path(path), max_share * num_records
-        self._num_records, self._max_share = num_records, max_share
-        own = _rows(self.path) if self.path.exists() else []
-        others = _rows(to_path(skip)) if skip else []
-        self.files = {row["path"] for row in own}
-        self._left_out = {row["path"] for row in own if row["timeout"]} | {row["path"] for row in others}
-
-    def __contains__(self, path: str) -> bool:
-        return path in self._left_out
-
-    def add(self, error: VideoError) -> None:
-        """Raises RuntimeError once more than `max_share` of the records are broken."""
-        timeout = isinstance(error, VideoTimeout)
-        if timeout:
-            self._left_out.add(error.path)
-        if error.path in self.files:
-            return
-        self.files.add(error.path)
-        log.warning("cannot decode %s: %s", error.path, error.reason)
-        append(self.path, json.dumps({"path": error.path, "reason": error.reason, "timeout": timeout}) + "\n")
-        if len(self.files) > self._allowed:
-            raise RuntimeError(
-                f"{len(self.files)} of {self._num_records} videos cannot be decoded, more than "
-                f"loader.max_broken={self._max_share:g} allows; see {self.path}"
-            )
-
-
-def _rows(file: pathlib.Path) -> list[dict]:
-    """What a quarantine says, a row for each file."""
-    if not file.is_file():
-        raise FileNotFoundError(f"quarantine file {file} does not exist")
-    rows = []
-    for line in file.read_text().splitlines():
-        try:
-            rows.append({"timeout": False} | json.loads(line))
-            rows[-1]["path"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f'{file}: {line!r}; expected lines {{"path": ..., "reason": ...}}') from error
-    return rows
 
 
 def train_batches(

@@ -14,7 +14,8 @@ import numpy as np
 from actjax.config import pick, unknown
 from actjax.data.annotations import ActivityNetRecord, load_annotations
 from actjax.data.features import FeatureFiles, PreparedFeatures, localization_labels, open_features
-from actjax.data.loading import Batch, Order, Quarantine, Shard, local_size, read_ahead
+from actjax.data.loading import Batch, Order, Shard, local_size, read_ahead
+from actjax.data.quarantine import Quarantine
 from actjax.data.rescaling import RESCALINGS
 from actjax.data.sequences import make_sequences
 from actjax.paths import local, to_path

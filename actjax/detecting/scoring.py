@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 
-from actjax.data.loading import Quarantine, Shard
+from actjax.data.loading import Shard
 from actjax.data.proposals import SSNRecord
+from actjax.data.quarantine import Quarantine
 from actjax.data.shards import replace
 from actjax.data.snippets import Summary, each_video, embedded, filled
 from actjax.experiment.detection import Detector

@@ -4,7 +4,8 @@ import pathlib
 from typing import NamedTuple
 
 from actjax import training
-from actjax.data.loading import Loader, Quarantine, Shard, eval_batches, train_batches
+from actjax.data.loading import Loader, Shard, eval_batches, train_batches
+from actjax.data.quarantine import Quarantine
 from actjax.paths import is_url
 
 

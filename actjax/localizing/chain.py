@@ -13,7 +13,8 @@ import jax
 import numpy as np
 
 from actjax import training
-from actjax.data.loading import Quarantine, Shard
+from actjax.data.loading import Shard
+from actjax.data.quarantine import Quarantine
 from actjax.data.shards import replace
 from actjax.data.untrimmed import Rescaled, Untrimmed, eval_items, train_items
 from actjax.experiment.networks import initial_variables

@@ -31,9 +31,10 @@ class StageFolder:
         self.path, self._file = workdir / stage, workdir / stage / "stage.json"
         self._config = json.loads(json.dumps(_decisive(sections)))
         self.done: list[str] = []
-        if not self._file.exists():
+        try:
+            known = json.loads(self._file.read_text())
+        except FileNotFoundError:  # a new folder, or process 0 has just moved an old one aside
             return
-        known = json.loads(self._file.read_text())
         if known["config"] == self._config:
             self.done = known["done"]
             return

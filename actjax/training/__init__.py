@@ -1,6 +1,7 @@
 """Everything that touches devices: one loop for all tasks."""
 
-from actjax.training.devices import wait_for_all
+from actjax.training.devices import local
+from actjax.training.distributed import Preempted, joined, wait_for_all
 from actjax.training.evaluating import collect, evaluate, stream
 from actjax.training.explaining import Explanation, explain
 from actjax.training.loop import Data, restore_variables, save_variables, train
@@ -23,6 +24,7 @@ __all__ = [
     "Explanation",
     "Optimizer",
     "ParamGroups",
+    "Preempted",
     "Settings",
     "adam",
     "allreduce_grads",
@@ -31,6 +33,8 @@ __all__ = [
     "explain",
     "freeze",
     "frozen_rules",
+    "joined",
+    "local",
     "param_groups",
     "restore_variables",
     "save_variables",

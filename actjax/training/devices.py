@@ -104,10 +104,9 @@ def memory() -> dict[str, float]:
     return {"peak_memory_gb": max(counted) / 1e9} if counted else {}
 
 
-def wait_for_all(what: str) -> None:
-    """Returns when every process has come here; `what` is the same in all of them."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(what)
+def local(tree):
+    """Replicated arrays -> the same on this host's first device alone, for what each host computes for itself."""
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
 def check_batch_size(batch_size: int, mesh: Mesh, *, accumulate: int = 1) -> None:

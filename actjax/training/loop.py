@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 
 from actjax.training import checkpoints, devices
+from actjax.training.distributed import Preempted, stop_on_sigterm, wait_for_all
 from actjax.training.evaluating import evaluate
 from actjax.training.feeding import Feeder
 from actjax.training.optimizers import Optimizer
@@ -51,6 +52,7 @@ def train(
     Raises:
       ValueError: the batch does not divide by the devices.
       FloatingPointError: the loss or another reported number is not finite; nothing of that step is saved.
+      Preempted: SIGTERM came; the step it was at is saved.
     """
     # Time: epochs are passes over the records, whatever the batch size; a batch may span two.
     steps_per_epoch = data.num_records / settings.batch_size
@@ -80,9 +82,11 @@ def train(
         stack.callback(report.close)
         feeder = stack.enter_context(closing(Feeder(data.train(first, steps), put)))
         stack.enter_context(jax.transfer_guard("disallow"))
+        sigterm = stack.enter_context(stop_on_sigterm())
 
         with report.not_training():
             batch = feeder.next()
+            wait_for_all("the first batch")
         waited = feeder.waited
         for n in range(first + 1, steps + 1):
             state, numbers = program.update(state, batch)
@@ -91,7 +95,8 @@ def train(
                 batch = feeder.next(running=numbers)
             log_due = n == steps or n % settings.log_every == 0
             eval_due = n == steps or passed(n, settings.eval_every)
-            save_due = eval_due or n % settings.save_every == 0
+            stop = sigterm()
+            save_due = eval_due or stop or n % settings.save_every == 0
             if log_due or save_due:
                 numbers = scalars(devices.gather(numbers))
                 check_finite(n, numbers)  # before a broken state can be saved
@@ -106,6 +111,9 @@ def train(
                 if save_due:
                     checkpoints.save(manager, n, state, scalars(metrics) if metrics else None)
                     report.upload()
+                if stop or (n == steps and sigterm()):
+                    manager.wait_until_finished()
+                    raise Preempted(n)
     return metrics
 
 

@@ -10,7 +10,6 @@ import time
 import jax
 import numpy as np
 import rich
-import tensorboardX
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from actjax.paths import Spool
@@ -30,6 +29,8 @@ class Report:
         self._spool = Spool(workdir)
         self._path = self._spool.file("metrics.jsonl")
         self._forget_after(first_step)
+        import tensorboardX  # takes torch with it where that is installed, which takes seconds
+
         self._events = tensorboardX.SummaryWriter(str(self._spool.path), purge_step=first_step + 1)
         console = rich.get_console()  # shared with the log lines that scroll above the bar
         self._progress = Progress(

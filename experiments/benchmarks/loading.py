@@ -33,7 +33,8 @@ COPIES = 8
 
 
 def batches_of(records, protocol, *, batch_size: int, num_workers: int):
-    from actjax.data.loading import Loader, Quarantine, train_batches
+    from actjax.data.loading import Loader, train_batches
+    from actjax.data.quarantine import Quarantine
 
     path = pathlib.Path(tempfile.mkdtemp()) / "quarantine.jsonl"
     return train_batches(

@@ -68,7 +68,7 @@ def run_actjax(stage: str, folder: pathlib.Path, epochs: int, peer: str) -> dict
 
     import jax
 
-    from actjax.data.loading import Quarantine
+    from actjax.data.quarantine import Quarantine
     from actjax.data.untrimmed import Rescaled, activitynet, train_items
     from actjax.experiment import build
     from actjax.localizing.items import bmn_item, pem_item, tem_item

@@ -10,8 +10,9 @@ import pytest
 from actjax.data import stages
 from actjax.data.annotations import RawframesRecord, VideoRecord
 from actjax.data.builders import prepare
-from actjax.data.loading import Loader, Quarantine, train_batches
+from actjax.data.loading import Loader, train_batches
 from actjax.data.prepared import load_prepared
+from actjax.data.quarantine import Quarantine
 
 PROTOCOL = stages.Protocol(
     functools.partial(stages.sample_frames, num_clips=4),

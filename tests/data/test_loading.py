@@ -1,5 +1,6 @@
 import functools
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from actjax.data.loading import (
     train_batches,
 )
 from actjax.data.seeding import Place, stage_rngs
-from actjax.video.errors import VideoError
+from actjax.video.errors import VideoError, VideoTimeout
 
 SAMPLE = functools.partial(stages.sample_frames, num_clips=4)
 TRAIN = stages.Protocol(
@@ -300,3 +301,23 @@ def test_stacked_flow_has_the_channels_of_the_reference():
     assert out.shape == (2, 2, 3, 4, 6)
     for k in range(3):
         np.testing.assert_array_equal(out[:, 1, ..., 2 * k : 2 * k + 2], flow[:, 3 + k])
+
+
+def test_processes_share_a_quarantine(tmp_path):
+    """What one finds the other knows when it writes next; together they are bounded; no line is torn or twice."""
+    path, name = tmp_path / "quarantine.jsonl", "video" * 2000
+    hosts = [Quarantine(path, num_records=100, max_share=0.2) for _ in range(2)]
+    hosts[0].add(VideoTimeout("slow.mp4", "hangs"))
+    hosts[1].add(VideoError("slow.mp4", "hangs"))
+    assert "slow.mp4" in hosts[1] and hosts[1].files == {"slow.mp4"}
+
+    def add(host: int) -> None:
+        for k in range(15):
+            hosts[host].add(VideoError(f"{name}{k if k < 5 else 100 * host + k}", "broken"))
+
+    with ThreadPoolExecutor(2) as threads, pytest.raises(RuntimeError, match=r"2[12] of 100 videos"):
+        for done in [threads.submit(add, host) for host in range(2)]:
+            done.result(timeout=60)
+    files = [json.loads(line)["path"] for line in path.read_text().splitlines()]
+    assert len(files) == len(set(files)) >= 21
+    assert Quarantine(path, num_records=100).files == set(files)

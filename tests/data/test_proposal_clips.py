@@ -8,9 +8,10 @@ import pytest
 
 from actjax.data.annotations import load_annotations
 from actjax.data.detection import build_proposed, proposals
-from actjax.data.loading import Loader, Quarantine, eval_batches, train_batches
+from actjax.data.loading import Loader, eval_batches, train_batches
 from actjax.data.proposal_clips import ProposalClips, ProposalSampling, Ticks
 from actjax.data.proposals import Assigner, Sampler, construct_proposal_pools, regression_constants
+from actjax.data.quarantine import Quarantine
 from actjax.data.seeding import Place, stage_rngs
 from actjax.data.snippets import SnippetReader
 from actjax.data.stages import center, multi_scale

@@ -7,7 +7,8 @@ import pytest
 
 from actjax.data.annotations import load_annotations
 from actjax.data.builders import prepare_features
-from actjax.data.loading import Quarantine, Shard
+from actjax.data.loading import Shard
+from actjax.data.quarantine import Quarantine
 from actjax.data.rescaling import linear, pooled, unchanged
 from actjax.data.sequences import CHANNELS, CLASSES, draw_annotation, make_sequences
 from actjax.data.untrimmed import Rescaled, activitynet, build_untrimmed, eval_items, sequences, train_items

@@ -108,7 +108,7 @@ def gradient_step(model, optimizer):
         params = optax.apply_updates(variables["params"], updates)
         return {"params": params, "batch_stats": stats}, opt_state, (value, logits, gradients)
 
-    return jax.jit(step)
+    return jax.jit(step, compiler_options={"xla_backend_optimization_level": 1})  # unoptimised, it runs for long
 
 
 def optimizer_of(case, model, params):

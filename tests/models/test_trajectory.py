@@ -30,7 +30,8 @@ def losses_of_actjax(model, variables, lr):
     create = functools.partial(step.create_state, seed=0, init=lambda key: variables, tx=tx)
     state = jax.jit(create)()
     choices = dict(loss=task.loss, tx=tx, schedule=schedule, mesh=mesh, bn="global")
-    update = jax.jit(functools.partial(step.update, **choices))
+    optimised = {"xla_backend_optimization_level": 3}  # it runs for longer than it compiles
+    update = jax.jit(functools.partial(step.update, **choices), compiler_options=optimised)
     losses = []
     for number in range(STEPS):
         video, label = batch(number)

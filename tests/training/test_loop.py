@@ -1,6 +1,8 @@
 """Checkpoints, evaluation, feeding and reports of the loop, on a task that costs nothing."""
 
 import json
+import os
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from actjax.tasks import Task
 from actjax.training import (
     Data,
     Optimizer,
+    Preempted,
     Settings,
     checkpoints,
     evaluate,
@@ -120,6 +123,41 @@ def test_resume_continues_and_forgets_what_it_repeats(tmp_path):
     shorter = train(line_task(), line_data(), optimizer, SETTINGS._replace(epochs=1), tmp_path)
     assert shorter["loss"] == whole["loss"]
     assert finished["loss"] == whole["loss"]
+
+
+@pytest.mark.parametrize("step", [4, 10])
+def test_sigterm_saves_the_step_and_ends_with_a_status_of_its_own(step, tmp_path, caplog):
+    def told(first, last):
+        for n, batch in enumerate(line_data().train(first, last), first):
+            if n == step - 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    before = signal.getsignal(signal.SIGTERM)
+    settings = SETTINGS._replace(log_every=1, save_every=100)
+    caplog.set_level("INFO", logger="actjax")
+    with pytest.raises(Preempted) as raised:
+        train(line_task(), line_data()._replace(train=told), optimizer, settings, tmp_path)
+    assert raised.value.code == 75 and signal.getsignal(signal.SIGTERM) is before
+    saved = max(row["step"] for row in rows(tmp_path, "train"))
+    assert step - 3 <= saved <= step and (tmp_path / "checkpoints" / str(saved)).is_dir()
+    assert f"SIGTERM: saved step {saved}; the same command goes on" in caplog.messages
+    resumed = train(line_task(), line_data(), optimizer, settings, tmp_path)
+    whole = train(line_task(), line_data(), optimizer, settings, tmp_path / "whole")
+    assert resumed["loss"] == whole["loss"]
+    numbers = [{row["step"]: row["loss"] for row in rows(folder, "train")} for folder in (tmp_path, tmp_path / "whole")]
+    assert numbers[0] == numbers[1]
+
+
+def test_training_in_another_thread_leaves_signals_alone(tmp_path):
+    import threading
+
+    before, metrics = signal.getsignal(signal.SIGTERM), []
+    run = lambda: metrics.append(train(line_task(), line_data(), optimizer, SETTINGS, tmp_path))
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(timeout=120)
+    assert metrics and signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_number_that_is_not_finite_stops_the_run(tmp_path):

@@ -1,0 +1,172 @@
+"""`--distributed=auto|slurm|k8s|tpu|HOST:PORT,N,I` -> where this process stands among all of the run."""
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+DEFAULT_PORT = 8476
+TIMEOUT = "ACTJAX_DISTRIBUTED_TIMEOUT"
+SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
+SLURM += ("SLURM_STEP_TASKS_PER_NODE",)
+K8S = ("JOB_COMPLETION_INDEX", "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES")
+
+
+class Place(NamedTuple):
+    """One process of `count`, number `index`; process 0 listens at `host`:`port`.
+
+    devices: the GPUs of this host that are this process's, by number; None: all.
+    """
+
+    host: str
+    port: int
+    count: int
+    index: int
+    devices: tuple[int, ...] | None = None
+
+
+def find_place(spec: str, environ: Mapping[str, str]) -> Place:
+    """What `spec` says, or the environment it names.
+
+    Raises:
+      ValueError: which field of the spec, or which variable, is missing or wrong.
+    """
+    if spec == "auto":
+        return _auto(environ)
+    if spec in ENVIRONMENTS:
+        variables, of = ENVIRONMENTS[spec]
+        if missing := _missing(variables, environ):
+            raise ValueError(f"--distributed={spec}: {', '.join(missing)} not set; {HINTS[spec]}")
+        return of(environ)
+    return _explicit(spec)
+
+
+def timeout(environ: Mapping[str, str]) -> float:
+    """Seconds that processes wait for each other at the start. ValueError: the variable is no positive number."""
+    text = environ.get(TIMEOUT, "300")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"{TIMEOUT}={text}: expected a positive number of seconds")
+    return seconds
+
+
+def _auto(environ: Mapping[str, str]) -> Place:
+    lacking = []
+    for name, (variables, of) in ENVIRONMENTS.items():
+        if missing := _missing(variables, environ):
+            lacking.append(f"{name} lacks {', '.join(missing)}")
+            continue
+        try:
+            return of(environ)
+        except NotATpu as error:
+            lacking.append(f"tpu: {error}")
+    raise ValueError(f"--distributed=auto finds no environment of several processes ({'; '.join(lacking)})")
+
+
+def _missing(variables: tuple[str, ...], environ: Mapping[str, str]) -> list[str]:
+    return [name for name in variables if not environ.get(name)]
+
+
+def _explicit(spec: str) -> Place:
+    fields = spec.split(",")
+    if len(fields) != 3:
+        raise ValueError(f"--distributed={spec}: expected HOST:PORT,N,I or one of auto, {', '.join(ENVIRONMENTS)}")
+    where = f"--distributed={spec}"
+    host, port = _address(fields[0], f"{where}: HOST:PORT", default=None)
+    return _place(host, port, _number(fields[1], f"{where}: N"), _number(fields[2], f"{where}: I"), where)
+
+
+def _slurm(environ: Mapping[str, str]) -> Place:
+    """Hosts and numbers as in `jax.distributed`; the GPUs are not: there a task has but one, even if alone on its node.
+
+    Several tasks on a node get a GPU each, unless Slurm gave each its own (`--gpus-per-task`).
+    """
+    nodes = environ["SLURM_STEP_NODELIST"]
+    first = re.match(r"(?:[^,\[]|\[[^\]]*\])+", nodes)
+    if not first:
+        raise ValueError(f"SLURM_STEP_NODELIST={nodes}: expected a list of nodes")
+    host = re.sub(r"\[(\d+)[^\]]*\]", r"\1", first[0])
+    numbers = {name: _number(environ[name], name) for name in SLURM if name.endswith(("ID", "TASKS"))}
+    port = environ.get("JAX_COORDINATOR_PORT") or str(61440 + numbers["SLURM_JOB_ID"] % 4096)
+    tasks, node = _tasks_of_nodes(environ["SLURM_STEP_TASKS_PER_NODE"]), numbers["SLURM_NODEID"]
+    if node >= len(tasks):
+        raise ValueError(
+            f"SLURM_NODEID={node} does not fit SLURM_STEP_TASKS_PER_NODE, which tells of {len(tasks)} nodes"
+        )
+    alone = tasks[node] == 1
+    devices = None if alone or environ.get("SLURM_GPUS_PER_TASK") else (numbers["SLURM_LOCALID"],)
+    place = _place(host, _port(port, "JAX_COORDINATOR_PORT"), numbers["SLURM_NTASKS"], numbers["SLURM_PROCID"], "slurm")
+    return place._replace(devices=devices)
+
+
+def _tasks_of_nodes(text: str) -> list[int]:
+    """ "2(x3),1" -> [2, 2, 2, 1]."""
+    counts = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
+        if not match:
+            raise ValueError(f"SLURM_STEP_TASKS_PER_NODE={text}: expected numbers as 2(x3),1")
+        counts += [int(match[1])] * int(match[2] or 1)
+    return counts
+
+
+def _k8s(environ: Mapping[str, str]) -> Place:
+    index, address, count = K8S
+    host, port = _address(environ[address], address, default=DEFAULT_PORT)
+    return _place(host, port, _number(environ[count], count), _number(environ[index], index), "k8s")
+
+
+class NotATpu(ValueError):
+    """This is no Cloud TPU."""
+
+
+def _tpu(environ: Mapping[str, str]) -> Place:
+    """As jax finds it, by the variables of GKE or the metadata server of Compute Engine."""
+    from jax._src.clusters import cloud_tpu_cluster as tpu  # initialises no backend
+
+    cluster = next((c for c in (tpu.GkeTpuCluster, tpu.GceTpuCluster) if c.is_env_present()), None)
+    if cluster is None:
+        raise NotATpu("this is no Cloud TPU VM, or libtpu is not installed")
+    port = environ.get("JAX_COORDINATOR_PORT")
+    address = cluster.get_coordinator_address(timeout_secs=timeout(environ), override_coordinator_port=port)
+    host, port = _address(address, "address of process 0", default=None)
+    return _place(host, port, cluster.get_process_count(), cluster.get_process_id(), "tpu")
+
+
+ENVIRONMENTS = {"slurm": (SLURM, _slurm), "k8s": (K8S, _k8s), "tpu": ((), _tpu)}
+HINTS = {
+    "slurm": "start the processes with srun",
+    "k8s": "run as an Indexed Job and set the two JAX_ variables in its template, see docs/scaling.md",
+}
+
+
+def _place(host: str, port: int, count: int, index: int, where: str) -> Place:
+    if count < 1:
+        raise ValueError(f"{where}: {count} processes; there must be one at least")
+    if index >= count:
+        raise ValueError(f"{where}: process {index} of {count}; they count from 0 to {count - 1}")
+    return Place(host, port, count, index)
+
+
+def _address(text: str, what: str, *, default: int | None) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon and default:
+        return text, default
+    if not host.strip("[]"):
+        raise ValueError(f"{what}: {text!r} is no address; write HOST:PORT")
+    return host.strip("[]"), _port(port, what)
+
+
+def _port(text: str, what: str) -> int:
+    port = _number(text, what)
+    if not 0 < port < 65536:
+        raise ValueError(f"{what}: {port} is no port; they go from 1 to 65535")
+    return port
+
+
+def _number(text: str, what: str) -> int:
+    if not text.strip().isdecimal():
+        raise ValueError(f"{what}: {text!r} is no whole number")
+    return int(text)

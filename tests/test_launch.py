@@ -1,0 +1,67 @@
+"""experiments/launch/: the files parse, and what they hand to actjax exists."""
+
+import re
+import subprocess
+
+import pytest
+from conftest import ROOT
+
+from actjax import main
+from actjax.hosts import LOST
+from actjax.hosts.place import ENVIRONMENTS, K8S
+from actjax.training.distributed import PREEMPTED
+
+FILES = sorted((ROOT / "experiments" / "launch").iterdir())
+OVERRIDE = re.compile(r"--config\.([a-z_.]+)=")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_flags_configs_and_keys_exist(file):
+    text = file.read_text()
+    (config,) = set(re.findall(r"configs/\w+\.py", text))
+    parts = {}
+    exec(compile((ROOT / config).read_text(), config, "exec"), parts)  # as ml_collections does
+    keys = set(OVERRIDE.findall(text))
+    assert keys >= {"data.train", "data.val", "run.batch_size", "loader.num_workers"}
+    recipe = parts["get_config"]()
+    for key in keys:
+        section = recipe
+        for name in key.split("."):
+            assert name in section, f"{file.name}: --config.{key}"
+            section = section[name]
+    launched = re.findall(r"^\s*(?:- )?--(\w[\w-]*)=", text, re.M)
+    for name in set(launched) - {"kill-on-bad-exit"}:
+        assert name in main.flags.FLAGS, f"{file.name}: --{name}"
+    assert {"config", "workdir"} <= set(launched)
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.suffix != ".yaml"], ids=lambda file: file.name)
+def test_shell_parses(file):
+    subprocess.run(["bash", "-n", file], check=True, timeout=30)
+
+
+def test_slurm_queues_again_what_goes_on():
+    text = (ROOT / "experiments" / "launch" / "slurm.sbatch").read_text()
+    assert "--distributed=slurm" in text and "slurm" in ENVIRONMENTS
+    (statuses,) = re.findall(r"^([\d |]+)\)$", text, re.M)
+    assert {PREEMPTED, LOST} <= {int(status) for status in statuses.split("|")}
+
+
+def test_kubernetes_hangs_together():
+    yaml = pytest.importorskip("yaml")
+    service, job = yaml.safe_load_all((ROOT / "experiments" / "launch" / "kubernetes.yaml").read_text())
+    pod, spec = job["spec"]["template"]["spec"], job["spec"]
+    (container,) = pod["containers"]
+    variables = {item["name"]: item["value"] for item in container["env"]}
+    index, address, count = K8S
+    assert index == "JOB_COMPLETION_INDEX" and spec["completionMode"] == "Indexed"  # which sets it
+    assert set(variables) == {address, count}
+    assert int(variables[count]) == spec["completions"] == spec["parallelism"]
+    assert variables[address].startswith(f"{job['metadata']['name']}-0.{service['metadata']['name']}:")
+    assert service["spec"]["clusterIP"] == "None" and pod["subdomain"] == service["metadata"]["name"]
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
+    assert "--distributed=k8s" in container["args"]
+    ignored, _, fails = spec["podFailurePolicy"]["rules"]
+    assert ignored["action"] == "Ignore" and ignored["onExitCodes"]["values"] == [PREEMPTED, LOST]
+    assert fails["action"] == "FailJob" and fails["onExitCodes"]["values"] == [1]
+    assert ignored["onExitCodes"]["containerName"] == container["name"] and pod["restartPolicy"] == "Never"

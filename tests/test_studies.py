@@ -1,0 +1,29 @@
+"""experiments/studies/: the estimate of scaling, run as a user does."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from cli import ROOT, environment
+
+STEP = r"([\d.]+) ms \| ([\d.]+) ms"
+ROW = re.compile(rf"^\| ([\d,]+) \| {STEP} \| ([\d.]+)% to ([\d.]+)% \| ([\d,]+) to ([\d,]+) \|$", re.M)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [["--step_seconds=0.004"], []], ids=["given", "measured"])
+def test_scaling(options, cache):
+    """A fast device on a slow network: 8 to 1,024 devices, each row slower than the one before, overlap no slower."""
+    small = ["--clips=1", "--between_gb_s=0.1", "--config.model.width=8", "--config.run.bn=device"]
+    command = [sys.executable, "experiments/studies/scaling.py", "--config=configs/tsm_shapes.py", *small, *options]
+    done = subprocess.run(command, cwd=ROOT, env=environment(cache), timeout=300, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "sent by a device" in done.stdout and "a step of 1 clips on one device" in done.stdout
+    rows = [[float(text.replace(",", "")) for text in row] for row in ROW.findall(done.stdout)]
+    assert [row[0] for row in rows] == [8, 16, 32, 64, 128, 256, 512, 1024]
+    for _, best, worst, low, high, _, _ in rows:
+        assert best <= worst and low <= high <= 100
+    times = [row[2] for row in rows]
+    assert times == sorted(times) and (times[-1] > times[0] or not options)
+    assert all(after[6] >= before[6] for before, after in zip(rows, rows[1:], strict=False))

@@ -1,0 +1,200 @@
+"""Runs of several processes on this machine: the same as one process, whoever is killed, told to stop, or fails."""
+
+import json
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from cli import ROOT, environment
+from ml_collections import ConfigDict
+
+from actjax.experiment import build
+from actjax.hosts import LOST
+from actjax.training import restore_variables
+from actjax.training.distributed import PREEMPTED
+
+CONFIG = (
+    "--config=configs/tsm_shapes.py",
+    "--config.data.num_train=64",
+    "--config.data.num_val=40",  # of which 12 leave a rest
+    "--config.run.batch_size=12",
+    "--config.run.epochs=2.0",
+    "--config.run.log_every=1",
+    "--config.run.save_every=4",
+    "--config.model.width=8",
+    "--config.loader.num_workers=0",
+)
+STEPS = 11
+
+
+class Processes:
+    """Processes of one run, started together; what they print is in files beside the workdir."""
+
+    def __init__(self, folder, workdir: pathlib.Path, *, count: int, devices: int, arguments=CONFIG, only_last=()):
+        with socket.create_server(("", 0)) as probe:
+            port = probe.getsockname()[1]
+        self.workdir = workdir
+        flags = environment(folder)["XLA_FLAGS"] + f" --xla_force_host_platform_device_count={devices}"
+        shared = environment(folder) | {"XLA_FLAGS": flags}
+        self.logs = [workdir.with_name(f"{workdir.name}-{index}.log") for index in range(count)]
+        self.processes = []
+        for index, log in enumerate(self.logs):
+            given = shared | ({"ACTJAX_DISTRIBUTED": f"localhost:{port},{count},{index}"} if count > 1 else {})
+            with log.open("w") as file:
+                last = only_last if index == count - 1 else ()
+                command = [sys.executable, "-m", "actjax.main", f"--workdir={workdir}", *arguments, *last]
+                self.processes.append(
+                    subprocess.Popen(command, cwd=ROOT, env=given, stdout=file, stderr=subprocess.STDOUT)
+                )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+    def until_step(self, step: int) -> None:
+        """Waits for that step to be reported."""
+        end = time.monotonic() + 600  # machines are slow at times
+        while step not in losses(self.workdir):
+            assert time.monotonic() < end and all(p.poll() is None for p in self.processes), self.output()
+            time.sleep(0.02)
+
+    def until_saved(self, step: int) -> None:
+        """Waits for the checkpoint of that step; those of later steps are not begun before it is complete."""
+        end = time.monotonic() + 600
+        while not (self.workdir / "checkpoints" / str(step)).is_dir():
+            assert time.monotonic() < end and all(p.poll() is None for p in self.processes), self.output()
+            time.sleep(0.02)
+
+    def statuses(self, *, within: float = 600) -> list[int]:
+        end = time.monotonic() + within
+        return [process.wait(timeout=max(end - time.monotonic(), 0.1)) for process in self.processes]
+
+    def output(self) -> str:
+        return "\n".join(f"--- process {k}\n{log.read_text()}" for k, log in enumerate(self.logs))
+
+
+def losses(workdir: pathlib.Path, split: str = "train") -> dict[int, dict]:
+    """The rows of metrics.jsonl that are whole, by step."""
+    path = workdir / "metrics.jsonl"
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    rows = [json.loads(line) for line in lines]
+    return {row["step"]: row for row in rows if row["split"] == split}
+
+
+def finish(run: Processes) -> dict:
+    """Waits for the normal end -> the results."""
+    with run:
+        assert run.statuses() == [0] * len(run.processes), run.output()
+    return json.loads((run.workdir / "results.json").read_text())
+
+
+def parameters(workdir: pathlib.Path) -> list[np.ndarray]:
+    """All variables of the last checkpoint."""
+    experiment = build(ConfigDict(json.loads((workdir / "config.json").read_text())))
+    variables, step = restore_variables(experiment.task, experiment.optimizer, experiment.settings, workdir, "latest")
+    assert step == STEPS
+    return jax.tree.leaves(variables)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("multihost")
+
+
+@pytest.fixture(scope="module")
+def alone(folder):
+    """One process with one device: the workdir, and the results."""
+    workdir = folder / "alone"
+    return workdir, finish(Processes(folder, workdir, count=1, devices=1))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder):
+    workdir = folder / "undisturbed"
+    return workdir, finish(Processes(folder, workdir, count=2, devices=2))
+
+
+def same(workdir, results, other, expected, *, rtol: float) -> None:
+    """The same losses at every step, and the same evaluation."""
+    found, wanted = losses(workdir), losses(other)
+    assert sorted(found) == sorted(wanted) == list(range(1, STEPS + 1))
+    for step in wanted:
+        np.testing.assert_allclose(found[step]["loss"], wanted[step]["loss"], rtol=rtol, err_msg=f"step {step}")
+    assert sorted(losses(workdir, "val")) == sorted(losses(other, "val")) != []
+    for name in ("num_videos", "num_broken", "top1_acc", "top5_acc", "mean_class_accuracy"):
+        assert results[name] == pytest.approx(expected[name], rel=rtol), name
+
+
+@pytest.mark.slow
+def test_two_processes_are_one(folder, alone, undisturbed):
+    workdir, results = undisturbed
+    assert results["num_videos"] == 40
+    assert json.loads((workdir / "environment.json").read_text())["processes"] == 2
+    same(workdir, results, *alone, rtol=1e-5)
+    four, divided = folder / "four", folder / "divided"
+    same(four, finish(Processes(folder, four, count=1, devices=4)), *alone, rtol=1e-5)
+    shared = (*CONFIG, "--config.run.fsdp=4")  # every device holds a quarter of the state
+    same(divided, finish(Processes(folder, divided, count=2, devices=2, arguments=shared)), *alone, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_killed_then_stopped_a_run_goes_on_exactly(folder, undisturbed):
+    workdir = folder / "disturbed"
+    with Processes(folder, workdir, count=2, devices=2) as run:
+        run.until_saved(4)
+        run.processes[0].kill()  # the one that the other, and JAX itself, leans on
+        assert run.statuses(within=60) == [-signal.SIGKILL, LOST], run.output()
+        assert "error: lost process 0 (its connection was closed); start all processes again" in run.output()
+    first = max(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdecimal())
+    with Processes(folder, workdir, count=2, devices=2) as run:
+        run.until_step(first + 1)
+        run.processes[1].send_signal(signal.SIGTERM)
+        assert run.statuses(within=60) == [PREEMPTED, PREEMPTED], run.output()
+        assert f"steps {first + 1} to {STEPS} on 4 devices" in run.output()
+    saved = max(losses(workdir))
+    assert f"SIGTERM: saved step {saved};" in run.output() and (workdir / "checkpoints" / str(saved)).is_dir()
+    assert saved < STEPS
+    same(workdir, finish(Processes(folder, workdir, count=2, devices=2)), *undisturbed, rtol=0)
+    for ours, theirs in zip(parameters(workdir), parameters(undisturbed[0]), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.slow
+def test_evaluation_and_features_of_several_processes(folder, undisturbed):
+    """Each video once, the same numbers; features by halves, in one table."""
+    workdir, results = undisturbed
+    with Processes(folder, workdir, count=2, devices=2, arguments=("--mode=eval", "--protocol=eval")) as run:
+        assert run.statuses() == [0, 0], run.output()
+    found = json.loads((workdir / "results_eval.json").read_text())
+    assert found["num_videos"] == 40 and found["top1_acc"] == results["top1_acc"]
+    with np.load(workdir / "scores.npz") as scores:
+        assert len(set(scores["name"])) == len(scores["name"]) == 40
+    features = folder / "features"
+    with Processes(folder, workdir, count=2, devices=2, arguments=("--mode=extract", f"--out={features}")) as run:
+        assert run.statuses() == [0, 0], run.output()
+    tables = sorted(features.glob("video_info*"))
+    assert [table.name for table in tables] == ["video_info.csv"]
+    names = [line.split(",")[0] for line in tables[0].read_text().splitlines()[1:]]
+    assert sorted(names) == sorted(path.stem for path in features.glob("*.csv") if path not in tables)
+    assert len(names) == len(set(names)) == 104
+
+
+@pytest.mark.slow
+def test_one_that_fails_ends_the_other(folder):
+    """Process 0 waits for it in a collective, or in a barrier of the checkpoints."""
+    workdir, nowhere = folder / "failing", f"{pathlib.Path(__file__)}/data"
+    with Processes(folder, workdir, count=2, devices=1, only_last=(f"--config.data.folder={nowhere}",)) as run:
+        assert run.statuses() == [1, 1], run.output()
+        zero, one = (log.read_text() for log in run.logs)
+    assert zero.splitlines()[-1].startswith("error: process 1 failed: [Errno 17] File exists")
+    assert one.splitlines()[-1].startswith("error: [Errno 17] File exists")
