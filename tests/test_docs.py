@@ -1,4 +1,5 @@
-"""docs/coming_from_mmaction2.md: every entry of data sets and pipelines has its row, and every name there exists."""
+"""Links lead somewhere; docs/coming_from_mmaction2.md has a row for every entry of data sets and pipelines, and every
+name there exists."""
 
 import importlib
 import re
@@ -7,6 +8,7 @@ import pytest
 from conftest import ROOT
 
 ROWS = re.findall(r"^\| (`.*?) \| (.*?) \|", (ROOT / "docs" / "coming_from_mmaction2.md").read_text(), re.M)
+DOCUMENTS = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "experiments").rglob("*.md")]
 PACKAGES = "core|data|localization|losses|metrics|models|tasks|training|video"
 # The entries under mmaction.datasets of the API reference.
 ENTRIES = """\
@@ -31,3 +33,35 @@ def test_name_exists(name):
     module, _, attribute = f"actjax.{name}".rpartition(".")
     importlib.import_module("actjax.localization.batched")
     assert hasattr(importlib.import_module(module), attribute)
+
+
+def anchors(text: str) -> set[str]:
+    """Those that GitHub gives to the headings of a document."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
+def test_links_lead_somewhere(document):
+    for link in re.findall(r"\]\((?!https?:)(.*?)\)", document.read_text()):
+        name, _, section = link.partition("#")
+        target = document.parent / name if name else document
+        assert target.exists(), link
+        assert not section or section in anchors(target.read_text()), link
+
+
+# What the guide's last table quotes of others, and of this program.
+TROUBLES = re.findall(r"^\| `(.*?)`", (ROOT / "docs" / "guide.md").read_text().partition("## Troubleshooting")[2], re.M)
+OF_OTHERS = {"Unknown command line flag 'config.data.val'", "RESOURCE_EXHAUSTED"}
+
+
+def test_troubles_are_in_the_words_of_the_program():
+    """A message quoted with made-up names and numbers shares a stretch between them with the source."""
+    source = " ".join(file.read_text() for file in (ROOT / "actjax").rglob("*.py"))
+    source = re.sub(r"\"\s+f?\"", "", source)  # strings that continue on the next line
+    ours = set(TROUBLES) - OF_OTHERS
+    assert len(ours) >= 10 and len(ours) + len(OF_OTHERS) == len(TROUBLES)
+    for trouble in ours:
+        parts = [part for part in re.split(r"\d[\d.]*|'.*?'|\.\.\.|: |\. ", trouble) if len(part) > 8]
+        assert any(part in source for part in parts), trouble
