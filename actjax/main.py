@@ -124,6 +124,9 @@ def _parse_flags(argv: list[str]) -> list[str]:
         what, *near = str(inner.args[0] if isinstance(inner, Exception) else inner).splitlines()
         what += ": no such key in the config, and only its keys can be overridden." if what.startswith("'") else ""
         raise SystemExit(" ".join([f"error: --config: {what}", *near])) from error
+    except flags.UnrecognizedFlagError as error:
+        missing = "; overrides need --config=FILE, too" if error.flagname.startswith("config.") else ""
+        raise SystemExit(f"error: {_reason(error)}{missing}") from error
     except (flags.Error, ValueError, TypeError, OSError) as error:
         raise SystemExit(f"error: {_reason(error)}") from error
 

@@ -252,6 +252,14 @@ def test_settings_that_need_another_kind_of_value_are_refused():
         build(made)
 
 
+def test_constants_that_divide_by_nothing_are_told_at_the_start():
+    """Proposals that are the ground truth itself have targets without a deviation."""
+    from actjax.experiment.detection import _constants
+
+    with pytest.raises(ValueError, match=r"train.reg_norm_consts: .* deviations \[0.0, 1.0\]"):
+        _constants(None, given=((0.0, 0.0), (0.0, 1.0)), assigner=None)
+
+
 def test_pools_that_lack_a_type_are_told_at_the_start(folder, tmp_path):
     detector = build(config(folder, **{"assigner.incomplete_overlap_threshold": 1.0}))
     with pytest.raises(ValueError, match="data.train: not one proposal is incomplete, and every item needs"):

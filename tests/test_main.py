@@ -185,6 +185,8 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
     ("arguments", "message"),
     [
         (["--mode=train"], "--config=FILE is missing"),
+        (["--config.run.epochs=1"], "'config.run.epochs'; overrides need --config=FILE, too"),
+        (["--config=configs/tsm_shapes.py", "--devices=4"], "--devices is for --mode=explain"),
         (["--mode=eval"], "needs --workdir"),
         (["--mode=eval", "--workdir=nowhere"], "needs --workdir, the folder of a trained run; got nowhere"),
         (["--mode=eval", "--workdir=docs"], "no --config, and no docs/config.json"),

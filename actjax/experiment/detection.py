@@ -197,8 +197,18 @@ def _check_shapes(clips: ProposalClips, ticks: Ticks) -> None:
 
 
 def _constants(dataset: Proposed, *, given, assigner: Assigner) -> tuple:
-    """Constants of the config, or those of the training split, ((mean, mean), (deviation, deviation))."""
+    """Constants of the config, or those of the training split, ((mean, mean), (deviation, deviation)).
+
+    Raises:
+      ValueError: a deviation is not above 0, as where proposals are the ground truth itself.
+    """
     constants = given or regression_constants(dataset.train, assigner)
+    if not np.all(np.asarray(constants[1]) > 0):
+        where = "train.reg_norm_consts" if given else "data.train: positive proposals"
+        raise ValueError(
+            f"{where}: the regression targets have deviations {np.asarray(constants[1]).tolist()}, and are divided by "
+            "them; give train.reg_norm_consts=((mean, mean), (deviation, deviation)) with deviations above 0"
+        )
     return tuple(tuple(map(float, row)) for row in constants)
 
 
