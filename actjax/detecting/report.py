@@ -24,12 +24,12 @@ from actjax.experiment.detection import Detect, Detector
 from actjax.localization import grouped_nms, ssn_detections
 from actjax.metrics import Instances, average_precisions, dump_results
 from actjax.metrics.average_precision import join
-from actjax.metrics.average_recall import THRESHOLDS
+from actjax.metrics.average_recall import THRESHOLDS, THUMOS14_THRESHOLDS
 from actjax.segments import pairs, temporal_iou
 
 log = logging.getLogger("actjax")
 
-IOUS = {"thumos14": np.arange(1, 10) / 10, "activitynet": THRESHOLDS}
+IOUS = {"thumos14": THUMOS14_THRESHOLDS, "activitynet": THRESHOLDS}
 SHOWN = {"thumos14": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), "activitynet": (0.5, 0.75, 0.95)}
 
 

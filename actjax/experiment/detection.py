@@ -18,12 +18,11 @@ from actjax.data.proposal_clips import ProposalClips, ProposalSampling, Ticks
 from actjax.data.proposals import Assigner, Pools, Sampler, construct_proposal_pools, regression_constants
 from actjax.data.stages import EVAL_VIEWS, MODALITIES, TRAIN_VIEWS
 from actjax.experiment.loading import Loading, loop_data
-from actjax.experiment.networks import optimizer_of, parameter_shapes, start_of
+from actjax.experiment.networks import CHECKPOINTS, fitting, parameter_shapes, start_of
 from actjax.models import SSN
 from actjax.tasks import Task, ssn
 from actjax.video.decoding import BACKENDS
 
-CHECKPOINTS = ("latest", "best")
 METRICS = ("loss", "loss_activity", "loss_completeness", "loss_regression", "activity_acc")
 
 
@@ -123,11 +122,7 @@ def ssn_experiment(
     frames = ticks.clip_shape[1]
     if network.num_segments is not None and (network.num_segments < 1 or frames % network.num_segments):
         raise ValueError(f"model.num_segments={network.num_segments} does not divide the {frames} frames of a clip")
-    settings = bind(training.Settings, run, "run", given=("scale_loss",))().check()
-    settings = settings._replace(scale_loss=network.dtype == "float16")
-    frozen = training.frozen_rules(network.freezing.patterns())
-    make = bind(optimizer_of, optim, "optim", given=("settings", "frozen"))
-    optimizer, rules = make(settings=settings, frozen=frozen)
+    settings, optimizer, rules = fitting(network, run=run, optim=optim)
     positive, incomplete, _ = sampler.counts
     task = bind(ssn, loss or {}, "loss", given=("model", "num_hard"))(network, num_hard=min(positive, incomplete))
     if settings.best not in METRICS:
@@ -187,13 +182,11 @@ def _first_view(height: int, width: int, *, rng, view: Callable) -> list:
 def _check_shapes(clips: ProposalClips, ticks: Ticks) -> None:
     """Makes the views of a made-up video: what does not fit fails here, not in a worker."""
     try:
-        trained, tested = clips.clip_shape[2:], ticks.clip_shape[1:]
+        _ = clips.clip_shape, ticks.clip_shape
     except ValueError as error:
         raise ValueError(f"sample, train.view, test.view: {error}") from error
     if len(clips.view(480, 640, rng=np.random.default_rng(0))) != 1:
         raise ValueError("train.view: SSN sees its clips through one view; this one has several")
-    if trained[0] != tested[0]:
-        raise ValueError(f"clips of training have shape {trained}, of the test {tested}")
 
 
 def _constants(dataset: Proposed, *, given, assigner: Assigner) -> tuple:
@@ -215,12 +208,12 @@ def _constants(dataset: Proposed, *, given, assigner: Assigner) -> tuple:
 def _loop_data(
     dataset: Proposed, workdir: pathlib.Path, *, clips: dict[str, ProposalClips], loading, settings, constants
 ) -> training.Data:
-    known = {}
+    known, fixed = {}, constants(dataset)
     for split, protocol in clips.items():
         records = getattr(dataset, split)
         pools = construct_proposal_pools(records, protocol.assigner, with_gt=protocol.sampler.add_gt_as_proposals)
         _check_pools(pools, protocol.sampler, split)
-        known[split] = protocol._replace(records=records, pools=pools, reg_norm_consts=constants(dataset))
+        known[split] = protocol._replace(records=records, pools=pools, reg_norm_consts=fixed)
     return loop_data(dataset, workdir, loading=loading, settings=settings, train=known["train"], eval=known["val"])
 
 

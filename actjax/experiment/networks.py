@@ -13,6 +13,8 @@ from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES, by_epoch
 
 log = logging.getLogger("actjax")
 
+CHECKPOINTS = ("latest", "best")  # what later stages may ask for
+
 
 def parameter_shapes(task: Task):
     """Traces the model, so that what it refuses is refused before any data is opened."""
@@ -49,6 +51,15 @@ def initial_variables(load_from: Callable | None, folder: pathlib.Path) -> Calla
     imported = load_from()
     log.info("%s", imported.report)
     return lambda: imported.variables
+
+
+def fitting(network, *, run, optim) -> tuple[training.Settings, training.Optimizer, tuple]:
+    """Sections `run` and `optim` of a network that looks at videos -> settings, optimizer, parameter rules."""
+    settings = bind(training.Settings, run, "run", given=("scale_loss",))().check()
+    settings = settings._replace(scale_loss=network.dtype == "float16")
+    frozen = training.frozen_rules(network.freezing.patterns())
+    make = bind(optimizer_of, optim, "optim", given=("settings", "frozen"))
+    return settings, *make(settings=settings, frozen=frozen)
 
 
 def optimizer_of(

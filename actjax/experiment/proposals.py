@@ -12,11 +12,10 @@ import numpy as np
 from actjax import training
 from actjax.config import bind, pick, unknown
 from actjax.data.untrimmed import UNTRIMMED, Untrimmed
-from actjax.experiment.networks import optimizer_of, parameter_shapes, start_of
+from actjax.experiment.networks import CHECKPOINTS, optimizer_of, parameter_shapes, start_of
 from actjax.models import BMN, PEM, TEM
 from actjax.tasks import Task, bmn, pem, tem
 
-CHECKPOINTS = ("latest", "best")
 TEM_METRICS = ("loss", "loss_action", "loss_start", "loss_end")
 PROPOSAL_METRICS = ("auc", "AR@1", "AR@5", "AR@10", "AR@100")
 

@@ -17,7 +17,7 @@ from actjax.data import builders
 from actjax.data.datasets import DATASETS, Dataset, load_names
 from actjax.data.stages import AVERAGE_CLIPS, EVAL_VIEWS, MODALITIES, SAMPLERS, TRAIN_VIEWS, Protocol
 from actjax.experiment.loading import Loading, loop_data
-from actjax.experiment.networks import optimizer_of, parameter_shapes, start_of
+from actjax.experiment.networks import fitting, parameter_shapes, start_of
 from actjax.losses import binary_cross_entropy, cross_entropy
 from actjax.models import TSN, make_augment
 from actjax.tasks import Task, recognition
@@ -125,12 +125,7 @@ def recognition_experiment(
     network = pick(MODELS, model, "model", given=("parent", "in_channels"))(in_channels=channels)
     if len(network.mean) not in (1, channels) or len(network.std) not in (1, channels):
         raise ValueError(f"model.mean and model.std need 1 or {channels} numbers, one for each channel of a clip")
-    settings = bind(training.Settings, run, "run", given=("scale_loss",))().check()
-    settings = settings._replace(scale_loss=network.dtype == "float16")
-    frozen = training.frozen_rules(network.freezing.patterns())
-    optimizer, rules = bind(optimizer_of, optim, "optim", given=("settings", "frozen"))(
-        settings=settings, frozen=frozen
-    )
+    settings, optimizer, rules = fitting(network, run=run, optim=optim)
     open_dataset = pick(DATASETS, data, "data", given=("num_classes",))
     loading = bind(Loading, loader, "loader")()
     augment = bind(make_augment, augment, "augment")() if augment else None

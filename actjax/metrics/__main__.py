@@ -7,11 +7,9 @@ import sys
 import numpy as np
 
 from actjax.metrics import evaluation, ground_truth, results
-from actjax.metrics.average_recall import THRESHOLDS
+from actjax.metrics.average_recall import THRESHOLDS, THUMOS14_THRESHOLDS
 from actjax.metrics.plots import plot_average_precision, plot_average_recall
 from actjax.metrics.recognition import get_weighted_score
-
-THUMOS14_THRESHOLDS = np.arange(1, 10) / 10
 
 
 def main(arguments=None) -> None:

@@ -7,7 +7,9 @@ import numpy as np
 from actjax.errors import EmptyError
 from actjax.segments import best_first, check_columns, check_segments, temporal_iou
 
+# tIoU of ActivityNet, of THUMOS14
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
+THUMOS14_THRESHOLDS = np.arange(1, 10) / 10
 BLOCK = 2**18  # pairs of ground truth and proposal that are compared at once
 
 
