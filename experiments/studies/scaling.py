@@ -39,8 +39,9 @@ def message_seconds(message, nodes: int) -> float:
     nodes, for each of the two halves of an all-reduce: summing up and handing out.
     """
     g, halves = message.group, 2 if message.kind == "all-reduce" else 1
-    inside = halves * message.size * (g - 1) / g / (_INSIDE.value * 1e9 * _USED.value)
-    between = halves * message.size / g * (nodes - 1) / nodes / (_BETWEEN.value * 1e9 * _USED.value)
+    size = message.size * (g if message.kind == "reduce-scatter" else 1)
+    inside = halves * size * (g - 1) / g / (_INSIDE.value * 1e9 * _USED.value)
+    between = halves * size / g * (nodes - 1) / nodes / (_BETWEEN.value * 1e9 * _USED.value)
     hops = (g - 1) * _INSIDE_US.value + math.ceil(math.log2(nodes)) * _BETWEEN_US.value
     return inside + between + halves * hops * 1e-6
 

@@ -1,16 +1,20 @@
 """One update: the same on one device and on eight, batch norm included."""
 
 import functools
+import runpy
 
 import jax
 import numpy as np
 import pytest
+from conftest import ROOT
 from drawn import drawn
 from jax.sharding import PartitionSpec
 
+from actjax.experiment import build
 from actjax.models import TSM
 from actjax.tasks import recognition
 from actjax.training import devices, freeze, frozen_rules, param_groups, sgd, step, tsm_rules
+from actjax.training.program import make_program
 
 TASK = recognition(TSM(num_classes=4, depth=10, width=8, small_input=True, dropout=0.5), average_clips="prob")
 schedule = lambda n: 0.05
@@ -75,6 +79,18 @@ def test_a_shared_state_trains_as_a_copied_one():
         held = sum(x.addressable_shards[0].data.nbytes for x in arrays)
         assert held * 8 == sum(x.nbytes for x in arrays)
         assert devices.bytes_of(part)[0] == sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(part))
+
+
+def test_a_device_holds_a_sixth_of_the_sample_config():
+    """All of parameters, statistics and momentum, small arrays too."""
+    config = runpy.run_path(str(ROOT / "configs" / "tsm_shapes.py"))["get_config"]()
+    with config.unlocked():
+        config.run.fsdp = -1
+    made = build(config)
+    shapes = make_program(made.task, made.optimizer, made.settings).shapes
+    for part in (shapes.variables["params"], shapes.opt_state, shapes):
+        held, whole = devices.bytes_of(part)
+        assert held <= whole / 6
 
 
 def test_where_the_parts_of_a_state_lie():
