@@ -175,9 +175,7 @@ def _workdir() -> pathlib.Path:
     if is_url(_WORKDIR.value or "") and not _WORKDIR.value.startswith("gs://"):  # all that orbax writes to
         raise ValueError(f"--workdir={_WORKDIR.value}: a run lives in a local folder or in gs://; copy it afterwards")
     if _MODE.value in _OF_A_RUN and not (_WORKDIR.value and to_path(_WORKDIR.value).is_dir()):
-        raise SystemExit(
-            f"error: --mode={_MODE.value} needs --workdir, the folder of a trained run; got {_WORKDIR.value}"
-        )
+        raise ValueError(f"--mode={_MODE.value} needs --workdir, the folder of a trained run; got {_WORKDIR.value}")
     if _WORKDIR.value:
         return to_path(_WORKDIR.value)
     flag = flags.FLAGS["config"]

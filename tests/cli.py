@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -27,6 +28,11 @@ def environment(cache: pathlib.Path, *, level: int = 0) -> dict[str, str]:
         "PYTHONPATH": path,
         "XLA_FLAGS": f"--xla_backend_optimization_level={level}",
     }
+
+
+def free_port() -> int:
+    with socket.create_server(("", 0)) as probe:
+        return probe.getsockname()[1]
 
 
 def run(*arguments, cache: pathlib.Path, timeout: float = 300, status: int = 0, level: int = 0) -> str:

@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from conftest import ROOT
+from cli import ROOT, free_port
 
 from actjax.hosts import LOST, Link, LinkError, Place, find_place, link, timeout
 
@@ -92,14 +92,9 @@ def test_timeout_is_a_number_of_seconds(text):
         timeout({"ACTJAX_DISTRIBUTED_TIMEOUT": text})
 
 
-def free_port() -> int:
-    with socket.create_server(("", 0)) as probe:
-        return probe.getsockname()[1]
-
-
-def start(*specs: tuple[int, int], seconds: float = 3.0) -> list:
+def start(*specs: tuple[int, int], seconds: float = 20.0, port: int | None = None) -> list:
     """Links of processes (count, index), each in a thread -> what came of each: a `Link` or a `LinkError`."""
-    port, results = free_port(), [None] * len(specs)
+    port, results = port or free_port(), [None] * len(specs)
 
     def one(k: int) -> None:
         count, index = specs[k]
@@ -156,21 +151,10 @@ def test_strangers_and_restarted_processes_do_not_disturb_the_roll_call():
     for text in (b"GET / HTTP/1.1\r\n\r\n", b'{"index": 1}\n', b'{"index": 1, "count": 3, "host": "before"}\n'):
         with socket.create_connection(("localhost", port)) as connection:
             connection.sendall(text)
-    rest = start_at(port, (3, 1), (3, 2))
+    rest = start((3, 1), (3, 2), port=port)
     zero.join(timeout=30)
     assert [type(x) for x in [*found, *rest]] == [Link] * 3
     stop_together([*found, *rest])
-
-
-def start_at(port: int, *specs) -> list:
-    found = [None] * len(specs)
-    make = lambda k, count, index: found.__setitem__(k, Link(Place("localhost", port, count, index), timeout=20.0))
-    threads = [threading.Thread(target=make, args=(k, *spec)) for k, spec in enumerate(specs)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
-    return found
 
 
 def stop_together(links: list) -> list[int]:
@@ -198,12 +182,12 @@ def stop_together(links: list) -> list[int]:
 
 
 def test_all_stop_after_the_same_step():
-    made = stop_together(start((3, 0), (3, 1), (3, 2), seconds=20.0))
+    made = stop_together(start((3, 0), (3, 1), (3, 2)))
     assert len(set(made)) == 1 and made[0] > 10
 
 
 def test_all_wait_for_the_last():
-    links, seen = start((3, 0), (3, 1), (3, 2), seconds=20.0), []
+    links, seen = start((3, 0), (3, 1), (3, 2)), []
 
     def come(k: int) -> None:
         for turn in range(3):

@@ -72,10 +72,6 @@ def execute(monkeypatch, tmp_path):
     variables = environment(tmp_path / "cache") | {
         "PYTHONPATH": str(ROOT),
         "IPYTHONDIR": str(tmp_path / "ipython"),
-        # It is compiling that takes time, for a few steps: quickly, and once what two runs have in common.
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

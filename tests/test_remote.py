@@ -9,8 +9,8 @@ import cli
 import numpy as np
 import object_store
 import pytest
+from lines import SETTINGS, Killed, dying_data, line_data, line_task, optimizer, rows
 from ml_collections import ConfigDict
-from training.test_loop import SETTINGS, line_data, line_task, optimizer, rows
 
 from actjax import paths, workdir
 from actjax.browsing import save_png
@@ -147,18 +147,9 @@ def test_report_uploads_what_changed(bucket):
 def test_killed_training_goes_on(bucket):
     """As `test_resume_continues_and_forgets_what_it_repeats`, with all of the run behind a URL."""
 
-    class Killed(Exception):
-        pass
-
-    def dying(first, last):
-        for batch, n in zip(line_data().train(first, last), range(first, last), strict=True):
-            if n == 7:
-                raise Killed
-            yield batch
-
     run, settings, asked = bucket / "run", SETTINGS._replace(log_every=1), []
     with pytest.raises(Killed):
-        train(line_task(), line_data()._replace(train=dying), optimizer, settings, run)
+        train(line_task(), dying_data(7), optimizer, settings, run)
     metrics = train(line_task(), line_data(asked), optimizer, settings, run)
     assert asked[0] == 6
     assert [row["step"] for row in rows(run, "train")] == list(range(1, 11))

@@ -32,8 +32,7 @@ class Quarantine:
         self._num_records, self._max_share = num_records, max_share
         self.files: set[str] = set()
         self._left_out = {row["path"] for row in _rows(to_path(skip))} if skip else set()
-        if self.path.exists():
-            self._learn(_rows(self.path))
+        self._learn()
 
     def __contains__(self, path: str) -> bool:
         return path in self._left_out
@@ -46,8 +45,7 @@ class Quarantine:
         if error.path in self.files:
             return
         with _locked(self.path):
-            if self.path.exists():
-                self._learn(_rows(self.path))
+            self._learn()
             if error.path in self.files:
                 return
             append(self.path, json.dumps(row) + "\n")
@@ -59,8 +57,9 @@ class Quarantine:
                 f"loader.max_broken={self._max_share:g} allows; see {self.path}"
             )
 
-    def _learn(self, rows: list[dict]) -> None:
-        """Takes over what stands in the file."""
+    def _learn(self) -> None:
+        """Takes over what stands in the file, if there is one."""
+        rows = _rows(self.path) if self.path.exists() else []
         self.files |= {row["path"] for row in rows}
         self._left_out |= {row["path"] for row in rows if row["timeout"]}
 

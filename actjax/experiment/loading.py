@@ -28,9 +28,7 @@ class Loading(NamedTuple):
 
 def loop_data(dataset, workdir: pathlib.Path, *, loading: Loading, settings, train, eval) -> training.Data:
     """The loop's view of a data set, with the protocols `train` and `eval` for its two splits."""
-    import jax
-
-    loader = Loader(loading.num_workers, loading.timeout, Shard(jax.process_index(), jax.process_count()))
+    loader = Loader(loading.num_workers, loading.timeout, this_shard())
     common = dict(
         batch_size=settings.batch_size,
         loader=loader,
@@ -49,6 +47,13 @@ def loop_data(dataset, workdir: pathlib.Path, *, loading: Loading, settings, tra
     videos = settings.eval_batch_size or settings.batch_size
     passes = lambda: eval_batches(dataset.val, eval, **common | {"batch_size": videos})
     return training.Data(len(dataset.train), train_steps, passes)
+
+
+def this_shard() -> Shard:
+    """This process's place among all of the run."""
+    import jax
+
+    return Shard(jax.process_index(), jax.process_count())
 
 
 def quarantine_file(workdir: pathlib.Path, shard: Shard) -> pathlib.Path:

@@ -157,8 +157,8 @@ def _tem(*, model, optim, run, loss=None, labels=None, load_from=None, checkpoin
     make = bind(tem, loss or {}, "tem.loss", given=("model",))
     unjudged = lambda judge: make(model)  # curves are not proposals
     item = _shapes(feature=model.input_shape, label=(3, model.temporal_scale))
-    network = _network("tem", model, unjudged, optim, run, load_from, checkpoint, TEM_METRICS, item)
-    return network._replace(labels=labels, results=results)
+    network = _network("tem", model, unjudged, optim, run, load_from, checkpoint, TEM_METRICS)
+    return network._replace(labels=labels, item=item, results=results)
 
 
 def _tem_labels(*, boundary_ratio: float = 0.1) -> dict:
@@ -168,32 +168,32 @@ def _tem_labels(*, boundary_ratio: float = 0.1) -> dict:
 def _pem(*, model, optim, run, nms, num_proposals, loss=None, load_from=None, checkpoint="latest") -> Network:
     model, p = _model(PEM, model, "pem"), num_proposals
     item = _shapes(feature=(p, model.feat_dim), iou=(p,), proposal=(p, 4)) | {"given": np.zeros(p, bool)}
-    return _judged("pem", pem, model, optim, run, nms, loss, load_from, checkpoint, item)
+    return _judged("pem", pem, model, optim, run, nms, loss, load_from, checkpoint)._replace(item=item)
 
 
 def _bmn(*, model, optim, run, nms, loss=None, load_from=None, checkpoint="latest") -> Network:
     model = _model(BMN, model, "bmn")
     s = model.temporal_scale
     item = _shapes(feature=model.input_shape, label=(2, s), ious=(s, s))
-    return _judged("bmn", bmn, model, optim, run, nms, loss, load_from, checkpoint, item)
+    return _judged("bmn", bmn, model, optim, run, nms, loss, load_from, checkpoint)._replace(item=item)
 
 
 def _shapes(**shapes: tuple[int, ...]) -> dict:
     return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
 
 
-def _judged(where, task, model, optim, run, nms, loss, load_from, checkpoint, item) -> Network:
+def _judged(where, task, model, optim, run, nms, loss, load_from, checkpoint) -> Network:
     nms = bind(Nms, nms, f"{where}.nms")()
     make = bind(task, loss or {}, f"{where}.loss", given=("model", "nms", "judge"))
     judged = lambda judge: make(model, nms=nms._asdict(), judge=judge)
-    return _network(where, model, judged, optim, run, load_from, checkpoint, PROPOSAL_METRICS, item)._replace(nms=nms)
+    return _network(where, model, judged, optim, run, load_from, checkpoint, PROPOSAL_METRICS)._replace(nms=nms)
 
 
 def _model(kind, section, where: str):
     return bind(kind, section, f"{where}.model", given=("parent", "name"))()
 
 
-def _network(where, model, task, optim, run, load_from, checkpoint, best, item) -> Network:
+def _network(where, model, task, optim, run, load_from, checkpoint, best) -> Network:
     """What all networks share, checked."""
     settings = bind(training.Settings, run, f"{where}.run", given=("scale_loss", "bn"))().check()
     if settings.best not in best:
@@ -211,5 +211,5 @@ def _network(where, model, task, optim, run, load_from, checkpoint, best, item) 
         load_from=start_of(model, load_from),
         checkpoint=checkpoint,
         labels={},
-        item=item,
+        item={},
     )

@@ -13,10 +13,10 @@ import jax
 import numpy as np
 
 from actjax import training
-from actjax.data.loading import Shard
 from actjax.data.quarantine import Quarantine
 from actjax.data.shards import replace
 from actjax.data.untrimmed import Rescaled, Untrimmed, eval_items, train_items
+from actjax.experiment.loading import this_shard
 from actjax.experiment.networks import initial_variables
 from actjax.experiment.proposals import Network, Proposer
 from actjax.localization import bsp_feature, candidate_proposals, proposal_list
@@ -262,13 +262,9 @@ def _trained(run: Run, stage: str, folder: StageFolder, items: dict[str, Callabl
     return lambda: restore(which)[0]
 
 
-def _shard() -> Shard:
-    return Shard(jax.process_index(), jax.process_count())
-
-
 def _loop_data(run: Run, network: Network, items: dict[str, Callable]) -> training.Data:
     settings, data = network.settings, run.dataset
-    common = dict(quarantine=run.quarantine, shard=_shard())
+    common = dict(quarantine=run.quarantine, shard=this_shard())
 
     def train_steps(first_step: int, num_steps: int) -> Iterator:
         span = dict(first_step=first_step, num_steps=num_steps, seed=settings.seed, batch_size=settings.batch_size)
@@ -282,7 +278,7 @@ def _loop_data(run: Run, network: Network, items: dict[str, Callable]) -> traini
 def _inferred(run: Run, network: Network, variables: dict, item: Callable, count: int, what: str) -> Iterator:
     """What a network says of `count` videos, batch by batch: (outputs, targets)."""
     size = network.settings.eval_batch_size or network.settings.batch_size
-    batches = eval_items(item, count, batch_size=size, quarantine=run.quarantine, shard=_shard())
+    batches = eval_items(item, count, batch_size=size, quarantine=run.quarantine, shard=this_shard())
     predict = jax.jit(network.task(None).predict)
     shown = progress(batches, -(-count // size), f"{what} inference")
     return training.stream(predict, variables, shown)

@@ -2,12 +2,10 @@
 
 import logging
 
-import jax
-
 from actjax import detecting, training
-from actjax.data.loading import Shard
 from actjax.data.quarantine import Quarantine
 from actjax.errors import clear_errors
+from actjax.experiment.loading import this_shard
 from actjax.experiment.networks import initial_variables
 from actjax.localizing.folders import StageFolder
 from actjax.modes.call import Call, restore
@@ -45,7 +43,7 @@ def detect(detector, call: Call) -> None:
         training.local(variables),
         constants,
         quarantine=Quarantine(call.workdir / "quarantine.jsonl", **options, skip=detector.loading.skip),
-        shard=Shard(jax.process_index(), jax.process_count()),
+        shard=this_shard(),
     )
     log.info("%s: %s, by the network of step %d", folder.path, summary, step)
     training.wait_for_all("scores")

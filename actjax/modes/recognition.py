@@ -13,10 +13,10 @@ from actjax import training
 from actjax.browsing import contact_sheet, save_png
 from actjax.data.annotations import VideoRecord, save_annotations
 from actjax.data.checking import scan
-from actjax.data.loading import Shard
 from actjax.data.quarantine import Quarantine
 from actjax.data.snippets import Snippets
 from actjax.errors import clear_errors
+from actjax.experiment.loading import this_shard
 from actjax.experiment.networks import initial_variables
 from actjax.extracting import extract_features, join_info
 from actjax.models import embedding
@@ -99,7 +99,7 @@ def extract(experiment, call: Call) -> None:
             lambda clips: embed(variables, clips),
             quarantine=Quarantine(out / "quarantine.jsonl", num_records=len(records), max_share=1.0),
             suffix=options.suffix,
-            shard=Shard(jax.process_index(), jax.process_count()),
+            shard=this_shard(),
             timeout=loading.timeout,
             progress=progress,
         )

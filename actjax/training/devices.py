@@ -70,6 +70,11 @@ def share(tree, mesh: Mesh):
     return jax.tree.map(place, tree)
 
 
+def shardings_of(tree):
+    """Of arrays, or of shapes that have them."""
+    return jax.tree.map(lambda x: x.sharding, tree)
+
+
 def put(tree, sharding: NamedSharding):
     """This host's rows -> arrays over all hosts' rows. Data crosses to a device here, or in `place`."""
     with jax.transfer_guard("allow"):

@@ -67,16 +67,17 @@ class Explanation(NamedTuple):
             ("operations of a step", f"{_si(self.flops)}FLOP, {_si(self.flops / self.batch_size)}FLOP a record"),
             ("state on a device", f"{_si(self.state)}B of {_si(self.state_in_all)}B"),
             ("memory of a device", f"{_si(self.memory)}B, of which state {self.state / self.memory:.0%}"),
-            ("sent by a device", f"{_si(self.sent)}B a step, {sum(self.collectives.values())} messages"),
-            *((f"  {kind}", text) for kind, text in self._by_kind()),
+            *self.messages(),
         ]
 
-    def _by_kind(self) -> Iterator[tuple[str, str]]:
+    def messages(self) -> Iterator[tuple[str, str]]:
+        """The rows about what is sent: in all, and by kind."""
+        yield "sent by a device", f"{_si(self.sent)}B a step, {sum(self.collectives.values())} messages"
         for kind in sorted({message.kind for message in self.collectives}):
             found = {message: count for message, count in self.collectives.items() if message.kind == kind}
             size = sum(message.size * count for message, count in found.items())
             groups = "/".join(str(group) for group in sorted({message.group for message in found}))
-            yield kind, f"{sum(found.values())} of {_si(size)}B in all, among {groups} devices"
+            yield f"  {kind}", f"{sum(found.values())} of {_si(size)}B in all, among {groups} devices"
 
 
 def explain(task, optimizer: Optimizer, settings: Settings, item: dict) -> Explanation:
@@ -89,14 +90,18 @@ def explain(task, optimizer: Optimizer, settings: Settings, item: dict) -> Expla
       ValueError: the batch does not divide by the devices.
     """
     program = make_program(task, optimizer, settings).check_batches(settings)
-    compiled = _lowered(program, settings, item).compile()
+    lowered = _lowered(program, settings, item)
+    compiled = lowered.compile()
     needed = compiled.memory_analysis()
+    # XLA counts but once what is inside a loop, or on each device: the whole batch in one piece tells all operations.
+    whole = settings._replace(accumulate=1, bn="global", fsdp=1)
+    counted = lowered if whole == settings else _lowered(make_program(task, optimizer, whole), whole, item)
     state, state_in_all = devices.bytes_of(program.shapes)
     return Explanation(
         devices=program.mesh.size,
         batch_size=settings.batch_size,
         parameters=sum(math.prod(x.shape) for x in jax.tree.leaves(program.shapes.variables["params"])),
-        flops=_flops(task, optimizer, settings, item),
+        flops=counted.cost_analysis()["flops"],
         state=state,
         state_in_all=state_in_all,
         memory=needed.argument_size_in_bytes
@@ -105,12 +110,6 @@ def explain(task, optimizer: Optimizer, settings: Settings, item: dict) -> Expla
         + needed.temp_size_in_bytes,
         collectives=collectives(compiled.as_text(), num_devices=program.mesh.size),
     )
-
-
-def _flops(task, optimizer: Optimizer, settings: Settings, item: dict) -> float:
-    """Of a step in one piece over the whole batch: XLA counts what is inside a loop, or on each device, but once."""
-    whole = settings._replace(accumulate=1, bn="global", fsdp=1)
-    return _lowered(make_program(task, optimizer, whole), whole, item).cost_analysis()["flops"]
 
 
 def _lowered(program, settings: Settings, item: dict):

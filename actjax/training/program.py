@@ -74,7 +74,7 @@ class Program(NamedTuple):
 
     def start(self, initial: Callable[[], dict] | None = None) -> step.State:
         """The state before the first update, with the variables of `initial`, in NumPy, if given."""
-        shardings = jax.tree.map(lambda x: x.sharding, self.shapes)
+        shardings = devices.shardings_of(self.shapes)
         if initial is None:
             return jax.jit(self.create, out_shardings=shardings)()
         variables = lambda: devices.place(initial(), shardings.variables)
@@ -100,7 +100,7 @@ def make_program(task, optimizer: Optimizer, settings: Settings, *, steps_per_ep
     update = jax.jit(
         functools.partial(step.update, loss=task.loss, tx=tx, schedule=schedule, mesh=mesh, **choices),
         donate_argnums=0,
-        out_shardings=(jax.tree.map(lambda x: x.sharding, shapes), everywhere),
+        out_shardings=(devices.shardings_of(shapes), everywhere),
     )
 
     def predict(variables, batch):

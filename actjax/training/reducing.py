@@ -1,7 +1,5 @@
 """The mean of gradients over devices, in few large messages."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,6 +57,6 @@ def _buckets(leaves: list, size: float) -> list[list[int]]:
     for k, leaf in enumerate(leaves):
         bucket = filling.setdefault(leaf.dtype, [])
         bucket.append(k)
-        if 0 < size <= sum(math.prod(leaves[j].shape) * leaf.dtype.itemsize for j in bucket):
+        if 0 < size <= sum(leaves[j].size for j in bucket) * leaf.dtype.itemsize:
             buckets.append(filling.pop(leaf.dtype))
     return [*buckets, *filling.values()]

@@ -99,7 +99,7 @@ def main(argv: list[str]) -> None:
     if any(message.group != _NODE.value for message in costs.collectives):
         raise SystemExit("error: run.bn='group:K' or run.fsdp below a node: not all messages go to all devices")
     print(f"a step of {_CLIPS.value} clips on one device: {compute:.4g} s; {costs.parameters:,} parameters")
-    for name, text in costs.rows()[6:]:
+    for name, text in costs.messages():
         print(f"{name.strip()}: {text}")
     print("\n| devices | step, overlapping | step, one after the other | efficiency | clips/s |")
     print("| --- | --- | --- | --- | --- |")

@@ -1,6 +1,5 @@
 """Checkpoints, evaluation, feeding and reports of the loop, on a task that costs nothing."""
 
-import json
 import os
 import signal
 
@@ -8,66 +7,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from lines import RECORDS, SETTINGS, Killed, dying_data, line_data, line_task, optimizer, rows
 
 from actjax.tasks import Task
 from actjax.training import (
     Data,
-    Optimizer,
     Preempted,
-    Settings,
     checkpoints,
     evaluate,
     restore_variables,
     save_variables,
-    sgd,
     train,
 )
 from actjax.training.feeding import Feeder
 from actjax.training.reporting import Report
-
-RECORDS = 20
-
-
-def line_task() -> Task:
-    """Fits y = w x."""
-
-    def loss(variables, batch, key):
-        return (variables["params"]["w"] * batch["x"] - batch["y"]) ** 2, {}, {}
-
-    def score(outputs, targets):
-        error = float(np.abs(outputs["y"] - targets["y"]).mean())
-        return {"loss": error, "rows": len(targets["y"]), "matrix": np.eye(2)}
-
-    return Task(
-        lambda key: {"params": {"w": jnp.zeros(())}}, loss, lambda v, b: {"y": v["params"]["w"] * b["x"]}, score
-    )
-
-
-def line_data(log=None) -> Data:
-    def train_steps(first, last):
-        for n in range(first, last):
-            if log is not None:
-                log.append(n)
-            x = np.random.default_rng(n).normal(size=8).astype(np.float32)
-            yield {"x": x, "y": 3 * x}
-
-    def passes():
-        x = np.arange(24, dtype=np.float32).reshape(3, 8)
-        while True:
-            yield ({"x": row, "y": 3 * row, "mask": row < RECORDS} for row in x)
-
-    return Data(RECORDS, train_steps, passes)
-
-
-optimizer = Optimizer(lambda steps_per_epoch: lambda n: 0.02, sgd)
-
-
-SETTINGS = Settings(epochs=4, batch_size=8, log_every=2, eval_every=1, save_every=3, keep=2, best="loss")
-
-
-def rows(workdir, split):
-    every = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [row for row in every if row["split"] == split]
 
 
 def test_run_leaves_what_it_promises(tmp_path):
@@ -102,17 +55,8 @@ def test_best_stays_and_can_be_named(tmp_path):
 
 
 def test_resume_continues_and_forgets_what_it_repeats(tmp_path):
-    class Killed(Exception):
-        pass
-
-    def dying(first, last):
-        for batch, n in zip(line_data().train(first, last), range(first, last), strict=True):
-            if n == 7:
-                raise Killed
-            yield batch
-
     with pytest.raises(Killed):
-        train(line_task(), line_data()._replace(train=dying), optimizer, SETTINGS._replace(log_every=1), tmp_path)
+        train(line_task(), dying_data(7), optimizer, SETTINGS._replace(log_every=1), tmp_path)
     asked = []
     resumed = train(line_task(), line_data(asked), optimizer, SETTINGS._replace(log_every=1), tmp_path)
     whole = train(line_task(), line_data(), optimizer, SETTINGS._replace(log_every=1), tmp_path / "whole")

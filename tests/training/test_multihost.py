@@ -3,7 +3,6 @@
 import json
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from cli import ROOT, environment
+from cli import ROOT, environment, free_port
 from ml_collections import ConfigDict
 
 from actjax.experiment import build
@@ -37,8 +36,7 @@ class Processes:
     """Processes of one run, started together; what they print is in files beside the workdir."""
 
     def __init__(self, folder, workdir: pathlib.Path, *, count: int, devices: int, arguments=CONFIG, only_last=()):
-        with socket.create_server(("", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         self.workdir = workdir
         flags = environment(folder)["XLA_FLAGS"] + f" --xla_force_host_platform_device_count={devices}"
         shared = environment(folder) | {"XLA_FLAGS": flags}

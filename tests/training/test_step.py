@@ -43,7 +43,7 @@ def run(num_devices, *, bn="global", fsdp=1, steps=5, task=TASK, scale_loss=Fals
     mesh = devices.make_mesh(num_devices, fsdp=fsdp, group=step.bn_group(bn))
     extras = dict(scale_loss=scale_loss, ema="ema" in choices)
     create = create_of(**extras)
-    places = jax.tree.map(lambda x: x.sharding, step.shapes_of(create, mesh))
+    places = devices.shardings_of(step.shapes_of(create, mesh))
     state = jax.jit(create, out_shardings=places)()
     update = jax.jit(
         functools.partial(step.update, loss=task.loss, tx=optimizer, schedule=schedule, mesh=mesh, bn=bn, **choices),
