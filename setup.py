@@ -7,11 +7,9 @@ from setuptools import find_packages, setup
 EXTRAS = {
     "gpu": ["jax[cuda13]"],
     "plots": ["matplotlib>=3.9"],
-    "pyav": ["av>=14"],
     "remote": ["fsspec>=2024.6", "gcsfs>=2024.6"],
     "torch": ["torch>=2.6"],  # the other side of benchmarks and trajectory tests
     "test": [
-        "av>=14",
         "fsspec>=2024.6",
         "gcsfs>=2024.6",
         "hypothesis>=6.100",
@@ -37,8 +35,10 @@ setup(
     install_requires=[
         "absl-py>=2.1",
         "array_record>=0.8",
+        "av>=16.1",
         "cloudpickle>=3",
-        "decord>=0.6.0",
+        # A second reader of videos, where it has wheels that run on every Python.
+        "decord>=0.6.0; sys_platform == 'linux' and platform_machine == 'x86_64'",
         "etils[epath]>=1.12",
         "flax>=0.12,<0.14",
         "grain>=0.2.18",

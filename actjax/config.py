@@ -89,6 +89,17 @@ def plain(section):
     return section
 
 
+def of_a_run(config: Mapping) -> ConfigDict:
+    """The config of a trained run; PyAV reads its videos where the backend that it names is missing or refuses."""
+
+    def read_by(key, value):
+        if key == "backend" and value in ("decord", "opencv"):
+            return (value, "pyav")
+        return {k: read_by(k, v) for k, v in value.items()} if isinstance(value, dict) else value
+
+    return ConfigDict(read_by("", plain(config)))
+
+
 def unknown(name, known) -> str:
     """An error's second half: what the unknown name is nearest to, and all there is."""
     near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)

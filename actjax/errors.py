@@ -5,6 +5,10 @@ catches it.
 """
 
 import contextlib
+import logging
+
+log = logging.getLogger("actjax")
+_told: set[str] = set()
 
 
 class ShapeError(ValueError, IndexError, AssertionError):
@@ -22,3 +26,10 @@ def clear_errors(*more: type[Exception]):
         yield
     except (ValueError, FileNotFoundError, FileExistsError, *more) as error:
         raise SystemExit(f"error: {error}") from error
+
+
+def warn_once(text: str) -> None:
+    """Logs a warning the first time that it is given in this process."""
+    if text not in _told:
+        _told.add(text)
+        log.warning("%s", text)

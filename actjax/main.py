@@ -18,6 +18,7 @@ from absl import logging as absl_logging
 from ml_collections import config_dict, config_flags
 
 from actjax import hosts
+from actjax.config import of_a_run
 from actjax.errors import clear_errors
 from actjax.paths import is_url, local, to_path
 
@@ -87,7 +88,7 @@ def _do(config, workdir: pathlib.Path, started: float) -> None:
     from actjax.workdir import set_up_logging, upload_log
 
     with clear_errors():
-        experiment = build(config)
+        experiment = build(config if _CONFIG.value is not None else of_a_run(config))
         modes = MODES[type(experiment)]
         if _MODE.value not in modes:
             raise ValueError(f"--mode={_MODE.value} is not for this config's task; choose from {sorted(modes)}")

@@ -201,7 +201,7 @@ def _recipe(
     arg = parse_arg(arg, prepared="", scratch=False, flow=False)
     # File with one name per line; "" numbers the classes.
     lists = DATA[data] | dict(class_names="")
-    reading = dict(fused=True) | (dict(backend="decord") if lists["name"] == "videos" else {})
+    reading = dict(fused=True) | (dict(backend="pyav") if lists["name"] == "videos" else {})
     sections = dict(
         task="recognition",
         data=dict(name="prepared", folder=arg.prepared) if arg.prepared else lists,

@@ -20,7 +20,7 @@ from actjax.paths import Spool
 
 log = logging.getLogger("actjax")
 
-_PACKAGES = "actjax jax jaxlib flax optax orbax-checkpoint grain numpy decord opencv-python-headless"
+_PACKAGES = "actjax jax jaxlib flax optax orbax-checkpoint grain numpy av decord decord2 opencv-python-headless"
 
 
 def set_up_logging(file: pathlib.Path | None) -> None:
@@ -71,8 +71,11 @@ def progress(items, total: int, what: str):
     return track(items, total=total, description=what, console=console, disable=not console.is_terminal)
 
 
-def save_description(workdir: pathlib.Path, config, class_names: list[str]) -> None:
-    """Writes config.json, environment.json, class_names.json; warns if a resumed run goes on with another config."""
+def save_description(workdir: pathlib.Path, config, class_names: list[str], *, decoder: str | None = None) -> None:
+    """Writes config.json, environment.json, class_names.json; warns if a resumed run goes on with another config.
+
+    decoder: which library reads the videos, and its version; None: no videos are read.
+    """
     if jax.process_index():
         return
     path = workdir / "config.json"
@@ -87,13 +90,22 @@ def save_description(workdir: pathlib.Path, config, class_names: list[str]) -> N
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES.split()},
+        "packages": {name: version for name in _PACKAGES.split() if (version := _version(name))},
+        "decoder": decoder,
         "devices": [device.device_kind for device in jax.devices()],
         "processes": jax.process_count(),
         "commit": commit.stdout.strip() or None,
     }
     (workdir / "environment.json").write_text(json.dumps(environment, indent=2))
     (workdir / "class_names.json").write_text(json.dumps(class_names))
+
+
+def _version(package: str) -> str | None:
+    """None: it is not installed under this name."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def save_scores(path: pathlib.Path, names: list[str], scores: np.ndarray, labels: np.ndarray) -> None:

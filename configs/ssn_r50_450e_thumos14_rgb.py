@@ -48,7 +48,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
             aug_segments=(2, 2),
             aug_ratio=(0.5, 0.5),
             test_interval=6,
-            backend="decord",
+            backend="pyav",
             modality="RGB",
             stack=1,
         ),

@@ -21,7 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
                 aug_segments=(1, 1),
                 aug_ratio=(0.5, 0.5),
                 test_interval=3,
-                backend="decord",
+                backend="pyav",
             ),
             assigner=dict(
                 positive_iou_threshold=0.7,

@@ -33,7 +33,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
                 sample=sample,
                 # No flip: mirrored, right is left.
                 view=dict(name="multi_scale", short_side=45, size=40, scales=(1.0, 0.875), flip_ratio=0.0),
-                backend="decord",
+                backend="pyav",
             ),
             eval=dict(sample=sample, view=dict(name="center", short_side=45, size=40), average_clips="prob"),
             optim=dict(

@@ -39,7 +39,7 @@ class Options(NamedTuple):
     bound: float = 20.0
     short_side: int = 0
     quality: int = 95
-    backend: str = "decord"
+    backend: str = "pyav"
 
 
 def to_picture(flow: np.ndarray, bound: float) -> np.ndarray:
@@ -220,7 +220,7 @@ def main() -> None:
     parser.add_argument("--bound", type=float, default=20.0, help="pixels that grey 0 and 255 stand for")
     parser.add_argument("--short-side", type=int, default=0, help="bring larger frames down to it; 0: as they are")
     parser.add_argument("--quality", type=int, default=95)
-    parser.add_argument("--backend", default="decord")
+    parser.add_argument("--backend", default="pyav")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--timeout", type=float, default=3600, help="seconds a video may take")
     args = parser.parse_args()

@@ -335,7 +335,7 @@ def test_every_command_is_known_and_every_entry_is_a_command():
 def test_what_is_installed_exists():
     setup = (ROOT / "setup.py").read_text()
     extras = {extra for text in TEXTS for extra in EXTRAS.findall(text) if extra}
-    assert {"gpu", "test", "plots", "pyav", "remote"} == extras
+    assert {"gpu", "test", "plots", "remote"} == extras
     assert [extra for extra in extras if f'"{extra}": [' not in setup] == []
 
 

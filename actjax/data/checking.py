@@ -1,40 +1,48 @@
-"""A fast look at every record of a list: what is missing or broken is found before a run, not in it."""
+"""A look at every record of a list: what is missing or broken is found before a run, not in it."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
 from actjax.data.reader import Readers
-from actjax.data.stages import Protocol
-from actjax.video import views
+from actjax.data.stages import Clip
 from actjax.video.decoding import VideoError
 
 
+class Finding(NamedTuple):
+    """What is wrong with a record, or what there is to say of one that is read all the same; None: nothing."""
+
+    fault: str | None = None
+    remark: str | None = None
+
+
 def scan(
-    records: Sequence, *, backend: str = "decord", modality: str = "RGB", num_workers: int = 2, timeout: float = 30.0
-) -> Iterator[str | None]:
-    """Decodes the first, the middle and the last frame of every record -> in their order, None or what is wrong."""
-    protocol = Protocol(_three_frames, _small, backend=backend, modality=modality)
+    records: Sequence, *, backend: str | Sequence[str] = "pyav", num_workers: int = 2, timeout: float = 30.0
+) -> Iterator[Finding]:
+    """Decodes every frame of every record, in processes that can be killed -> findings, in their order."""
     num_workers = max(num_workers, 1)
 
-    def look(record) -> str | None:
+    def look(record) -> Finding:
         try:
-            readers.read(record)
+            return Finding(remark=readers.read(record).label)
         except VideoError as error:
-            return error.reason
+            return Finding(fault=error.reason)
 
     with (
-        contextlib.closing(Readers(protocol, num_workers, timeout=timeout)) as readers,
+        contextlib.closing(Readers(_Look(backend), num_workers, timeout=timeout)) as readers,
         ThreadPoolExecutor(num_workers) as threads,
     ):
         yield from threads.map(look, records)
 
 
-def _three_frames(num_frames: int, *, rng: np.random.Generator | None) -> np.ndarray:
-    return np.array([[0, num_frames // 2, num_frames - 1]])
+class _Look(NamedTuple):
+    """What stands in for a protocol: no clip, and the remark as the label."""
 
+    backend: str | Sequence[str]
+    clip_shape: tuple[int, ...] = (1, 1, 1, 1, 1)
 
-def _small(height: int, width: int, *, rng: np.random.Generator | None) -> list[views.View]:
-    return [views.resize(height, width, scale=(8, 8), keep_ratio=False)]
+    def read(self, record, *, rngs: Callable, out: np.ndarray) -> Clip:
+        return Clip(out, record.open(backend=self.backend).check(), np.zeros(0, int), [])

@@ -11,10 +11,12 @@ where each JPEG stands, and only those asked for are read, by position, without 
 """
 
 import functools
+import importlib.metadata
 import json
 import os
 import pathlib
 import weakref
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +51,10 @@ class PreparedRecord(NamedTuple):
           VideoError: the shard is missing or has another size than it was written with.
         """
         return PreparedVideo(self)
+
+    def decoder(self, backend: str | Sequence[str]) -> str:
+        """Which library reads the JPEGs, whatever `backend`."""
+        return f"simplejpeg {importlib.metadata.version('simplejpeg')}"
 
 
 class PreparedFeature(NamedTuple):
@@ -86,6 +92,15 @@ class PreparedVideo:
         self.num_frames = record.num_frames
         self.fps = float(index.columns["fps"][record.index])
         self.size = tuple(int(index.columns[side][record.index]) for side in ("height", "width"))
+
+    def times(self, indices: np.ndarray) -> np.ndarray:
+        """VideoError: a prepared set keeps no time stamps."""
+        raise VideoError(self._record.path, "a prepared set keeps no time stamps; read the video file")
+
+    def check(self) -> str | None:
+        """VideoError: the shard is damaged."""
+        for k in range(self.num_frames):
+            self.frames([k])
 
     def frames(self, indices: np.ndarray) -> np.ndarray:
         """uint8 [n, h, w, c], one per index, in the order given; repeats are fine and decoded once.

@@ -1,5 +1,6 @@
 """Processes that can be killed: decoders hang or crash on some broken files, and nothing else stops them."""
 
+import logging
 import os
 import pickle
 import signal
@@ -9,7 +10,9 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from typing import NamedTuple
 
+from actjax.errors import warn_once
 from actjax.video.errors import VideoError, VideoTimeout
 
 
@@ -17,7 +20,7 @@ class GuardedProcess:
     """A fresh process that runs `serve(channel, *arguments)`, and our end of the channel to it.
 
     It ignores SIGINT and SIGTERM, which go to whole groups, and ends when this side is gone: then its end of the
-    channel raises EOFError or ConnectionError.
+    channel raises EOFError or ConnectionError. Its warnings are logged here, each text once.
 
     Args:
       serve, arguments: travel by cloudpickle, so those of notebooks do, too.
@@ -39,7 +42,7 @@ class GuardedProcess:
                 pass_fds=(theirs.fileno(), *descriptors),
                 env=os.environ | {"PYTHONPATH": path},
             )
-        self.pid, self.channel = self._process.pid, Connection(ours.detach())
+        self.pid, self.channel = self._process.pid, _Channel(ours.detach())
         try:
             self.channel.send_bytes(work)
             self.channel.recv()
@@ -57,6 +60,32 @@ class GuardedProcess:
         return status
 
 
+class _Warning(NamedTuple):
+    """What a process has to say beside its answers."""
+
+    text: str
+
+
+class _Channel(Connection):
+    """Our end: warnings of the other side are logged, all else is received."""
+
+    def recv(self):
+        while isinstance(answer := super().recv(), _Warning):
+            warn_once(answer.text)
+        return answer
+
+
+class _Forward(logging.Handler):
+    """The process's side: sends its log to the other one."""
+
+    def __init__(self, channel: Connection):
+        super().__init__(logging.WARNING)
+        self._channel = channel
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._channel.send(_Warning(record.getMessage()))
+
+
 def run(descriptor: int) -> None:
     """The process's side: does what it is sent, on one core."""
     import cv2
@@ -65,6 +94,7 @@ def run(descriptor: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(1)
     channel = Connection(descriptor)
+    logging.getLogger("actjax").addHandler(_Forward(channel))
     try:
         serve, arguments = pickle.loads(channel.recv_bytes())
         channel.send("ready")

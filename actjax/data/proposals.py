@@ -70,7 +70,11 @@ class SSNRecord(NamedTuple):
     def path(self) -> str:
         return self.frames.path
 
-    def open(self, *, backend: str = "decord") -> Video:
+    def decoder(self, backend: str | Sequence[str]) -> str:
+        """Which library `open` reads it with, and its version."""
+        return self.frames.decoder(backend)
+
+    def open(self, *, backend: str | Sequence[str] = "pyav") -> Video:
         """Its frames; pictures have one reader, whatever `backend`.
 
         Raises:

@@ -22,7 +22,7 @@ class Protocol(NamedTuple):
 
     sample: (num_frames, rng=) -> frame indices [samplings, n].
     view: (height, width, rng=) -> list of `View`s of one size.
-    backend: the decoder of video files, one of `video.decoding.BACKENDS`.
+    backend: who reads video files, one of `video.decoding.BACKENDS`, or several, of which the first that can does.
     fused: one cut and one resample, or every step for itself.
     average_clips: what evaluation averages over views.
     modality: "RGB", or "Flow": frames have an x and a y channel, and mirroring turns x round.
@@ -33,7 +33,7 @@ class Protocol(NamedTuple):
 
     sample: Callable
     view: Callable
-    backend: str = "decord"
+    backend: str | tuple[str, ...] = "pyav"
     fused: bool = True
     average_clips: str = "prob"
     modality: str = "RGB"

@@ -71,6 +71,7 @@ def report(
         numbers[f"{prefix}average_mAP"] = float(means.mean())
     empty = sum(not len(result["activity_scores"]) for result in results)
     numbers |= {"num_videos": len(records), "num_empty": empty, "seconds": time.perf_counter() - started}
+    numbers["decoder"] = records[0].decoder(detector.ticks.sampling.backend)
     files = {what: workdir / f"{name}{end}" for what, end in
              (("results", ".json"), ("classes", "_classes.csv"), ("detections", "_detections.json"))}  # fmt: skip
     files["results"].write_text(json.dumps(numbers, indent=2))

@@ -16,12 +16,11 @@ from actjax.config import bind, pick, unknown
 from actjax.data.detection import PROPOSED, Proposed
 from actjax.data.proposal_clips import ProposalClips, ProposalSampling, Ticks
 from actjax.data.proposals import Assigner, Pools, Sampler, construct_proposal_pools, regression_constants
-from actjax.data.stages import EVAL_VIEWS, MODALITIES, TRAIN_VIEWS
-from actjax.experiment.loading import Loading, loop_data
+from actjax.data.stages import EVAL_VIEWS, TRAIN_VIEWS
+from actjax.experiment.loading import Loading, check_reading, loop_data
 from actjax.experiment.networks import CHECKPOINTS, fitting, parameter_shapes, start_of
 from actjax.models import SSN
 from actjax.tasks import Task, ssn
-from actjax.video.decoding import BACKENDS
 
 METRICS = ("loss", "loss_activity", "loss_completeness", "loss_regression", "activity_acc")
 
@@ -108,9 +107,7 @@ def ssn_experiment(
     """Detection of actions in untrimmed videos by scoring proposals."""
     decisive = dict(data=data, sample=sample, model=model, test=test, train=train, assigner=assigner)
     sampling = bind(ProposalSampling, sample, "sample")()
-    for key, known in (("backend", BACKENDS), ("modality", MODALITIES)):
-        if getattr(sampling, key) not in known:
-            raise ValueError(f"sample.{key}={unknown(getattr(sampling, key), known)}")
+    check_reading("sample", sampling)
     sampler, assigner = bind(Sampler, sampler, "sampler")(), bind(Assigner, assigner, "assigner")()
     train_view, fit = _view("train", train, TRAIN_VIEWS, Training)
     test_view, scoring = _view("test", test, EVAL_VIEWS, Scoring)

@@ -4,9 +4,12 @@ import pathlib
 from typing import NamedTuple
 
 from actjax import training
+from actjax.config import unknown
 from actjax.data.loading import Loader, Shard, eval_batches, train_batches
 from actjax.data.quarantine import Quarantine
+from actjax.data.stages import MODALITIES
 from actjax.paths import is_url
+from actjax.video.decoding import BACKENDS, check_backend
 
 
 class Loading(NamedTuple):
@@ -60,3 +63,16 @@ def quarantine_file(workdir: pathlib.Path, shard: Shard) -> pathlib.Path:
     """Where a host notes broken videos. All share a file, but in an object store, where nothing can be appended."""
     own = f"-{shard.index:05d}-of-{shard.count:05d}" if is_url(workdir) and shard.count > 1 else ""
     return workdir / f"quarantine{own}.jsonl"
+
+
+def check_reading(where: str, reading) -> None:
+    """ValueError: the `backend` or the `modality` of section `where` is unknown, or the backend's package missing."""
+    for backend in [reading.backend] if isinstance(reading.backend, str) else reading.backend:
+        if backend not in BACKENDS:
+            raise ValueError(f"{where}.backend={unknown(backend, BACKENDS)}")
+    try:
+        check_backend(reading.backend)
+    except ImportError as error:
+        raise ValueError(f"{where}.backend: {error}") from error
+    if reading.modality not in MODALITIES:
+        raise ValueError(f"{where}.modality={unknown(reading.modality, MODALITIES)}")

@@ -15,14 +15,13 @@ from actjax import training
 from actjax.config import bind, pick, plain, unknown
 from actjax.data import builders
 from actjax.data.datasets import DATASETS, Dataset, load_names
-from actjax.data.stages import AVERAGE_CLIPS, EVAL_VIEWS, MODALITIES, SAMPLERS, TRAIN_VIEWS, Protocol
-from actjax.experiment.loading import Loading, loop_data
+from actjax.data.stages import AVERAGE_CLIPS, EVAL_VIEWS, SAMPLERS, TRAIN_VIEWS, Protocol
+from actjax.experiment.loading import Loading, check_reading, loop_data
 from actjax.experiment.networks import fitting, parameter_shapes, start_of
 from actjax.losses import binary_cross_entropy, cross_entropy
 from actjax.models import TSN, make_augment
 from actjax.tasks import Task, recognition
 from actjax.tasks.recognition import MODELS
-from actjax.video.decoding import BACKENDS
 
 
 class Experiment(NamedTuple):
@@ -202,9 +201,9 @@ def _stages(where: str, sample, view, views) -> tuple[Callable, Callable]:
 
 def _checked(where: str, protocol: Protocol) -> Protocol:
     """Itself, after it made the clip of a made-up video: a crop that does not fit fails here, not in a worker."""
-    for key, known in (("backend", BACKENDS), ("average_clips", AVERAGE_CLIPS), ("modality", MODALITIES)):
-        if getattr(protocol, key) not in known:
-            raise ValueError(f"{where}.{key}={unknown(getattr(protocol, key), known)}")
+    check_reading(where, protocol)
+    if protocol.average_clips not in AVERAGE_CLIPS:
+        raise ValueError(f"{where}.average_clips={unknown(protocol.average_clips, AVERAGE_CLIPS)}")
     try:
         _ = protocol.clip_shape
     except ValueError as error:

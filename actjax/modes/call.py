@@ -48,7 +48,9 @@ def tested(experiment, call: Call):
 def finish(name: str, metrics: dict, dataset, experiment, call: Call) -> None:
     """Writes and shows the results of a recogniser."""
     gc.collect()  # jax gives the last batch's shared memory back only now; at exit it would count as leaked
+    protocol = tested(experiment, call)[1] if call.mode == "eval" else experiment.protocol
     about = {
+        "decoder": dataset.val[0].decoder(protocol.backend),
         "num_broken": len(dataset.val) - metrics["num_videos"],
         "bn": experiment.settings.bn,
         "batch_size": experiment.settings.batch_size,

@@ -27,7 +27,8 @@ def detect(detector, call: Call) -> None:
         data = detector.loop_data(dataset, call.workdir) if learning else None
     log.info("%d videos to train on, %d to score", len(dataset.train), len(dataset.val))
     if learning:
-        save_description(call.workdir, call.config, dataset.class_names)
+        decoder = dataset.train[0].decoder(detector.ticks.sampling.backend)
+        save_description(call.workdir, call.config, dataset.class_names, decoder=decoder)
         log.info("parameter groups\n%s", detector.groups)
         training.train(detector.task, data, detector.optimizer, detector.settings, call.workdir, initial=initial)
     which = detector.checkpoint if learning else call.checkpoint or detector.checkpoint

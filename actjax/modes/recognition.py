@@ -34,7 +34,8 @@ def train(experiment, call: Call) -> None:
     with clear_errors():
         initial = initial_variables(experiment.load_from, call.workdir)
         dataset = experiment.open_dataset()
-    save_description(call.workdir, call.config, dataset.class_names)
+    decoder = dataset.train[0].decoder(experiment.train_protocol.backend)
+    save_description(call.workdir, call.config, dataset.class_names, decoder=decoder)
     log.info("%d videos to train on, %d to validate on", len(dataset.train), len(dataset.val))
     log.info("parameter groups\n%s", experiment.groups)
     data = experiment.loop_data(dataset, call.workdir)
@@ -110,7 +111,7 @@ def extract(experiment, call: Call) -> None:
 
 
 def check(experiment, call: Call) -> None:
-    """Looks at every video of both splits: what cannot be decoded is listed, the rest becomes a clean list."""
+    """Decodes every video of both splits: what cannot be decoded is listed, the rest becomes a clean list."""
     with clear_errors():
         dataset = experiment.open_dataset()
     call.workdir.mkdir(parents=True, exist_ok=True)
@@ -119,13 +120,14 @@ def check(experiment, call: Call) -> None:
     with broken.open("w") as file:
         for split, protocol in (("train", experiment.train_protocol), ("val", experiment.protocol)):
             records, clean = getattr(dataset, split), []
-            reasons = scan(records, backend=protocol.backend, modality=protocol.modality, **options)
-            for record, reason in zip(records, progress(reasons, len(records), split), strict=True):
-                if reason is None:
+            findings = progress(scan(records, backend=protocol.backend, **options), len(records), split)
+            for record, (fault, remark) in zip(records, findings, strict=True):
+                if fault is None:
                     clean.append(record)
                 else:
-                    file.write(json.dumps({"path": record.path, "reason": reason, "split": split}) + "\n")
-                    log.warning("%s: %s", record.path, reason)
+                    file.write(json.dumps({"path": record.path, "reason": fault, "split": split}) + "\n")
+                if fault or remark:
+                    log.warning("%s: %s", record.path, fault or remark)
             lists[split] = call.workdir / f"{split}_clean.csv"
             save_annotations(clean, lists[split])
             log.info("%s: %d of %d videos are sound: %s", split, len(clean), len(records), lists[split])

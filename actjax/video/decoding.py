@@ -1,48 +1,81 @@
 """Videos -> frames. One contract, `open_video`, whatever holds them and whatever library reads them."""
 
+import importlib.metadata
 import inspect
 import io
 import os
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
-from actjax.video.errors import VideoError
+from actjax.errors import warn_once
+from actjax.video.errors import BackendError, VideoError
 
-__all__ = ["BACKENDS", "Video", "VideoError", "open_video"]
+__all__ = ["BACKENDS", "BackendError", "Video", "VideoError", "check_backend", "decoder", "open_video"]
 
 
 class Video(Protocol):
-    """What every reader offers."""
+    """What every reader offers.
+
+    num_frames: exact: how many frames `frames` gives. fps: the average rate, 0 if there is none.
+    size: height and width.
+    """
 
     num_frames: int
     fps: float
-    size: tuple[int, int]  # height, width
+    size: tuple[int, int]
 
     def frames(self, indices: np.ndarray) -> np.ndarray:
         """uint8 [n, h, w, 3] in RGB (flow: [n, h, w, 2]), one per index, in the order given; repeats are fine."""
 
+    def times(self, indices: np.ndarray) -> np.ndarray:
+        """float64 [n]: the second at which each frame is shown, by the file's own clock."""
 
-def open_video(source: str | os.PathLike | bytes, *, backend: str = "decord", **options) -> Video:
-    """Opens a video. Backends give the same frames for the same indices, upright if the file says it is turned.
+    def check(self) -> str | None:
+        """Raises what `frames` would raise for any frame; returns a remark on a file that is read all the same."""
+
+
+def open_video(source: str | os.PathLike | bytes, *, backend: str | Sequence[str] = "pyav", **options) -> Video:
+    """Opens a video.
+
+    Frame k is the k-th frame that FFmpeg shows when it decodes the video stream in order: edit lists are applied, the
+    picture is upright as the file's display matrix says, mirrors included, and RGB by the file's own colour matrix and
+    range. The stream is the default one, then the one with most pixels, then the first; never a cover picture.
+
+    >>> from actjax.data.shapes import write_video
+    >>> write_video("clip.mp4", np.zeros((5, 32, 48, 3), np.uint8), fps=10)
+    >>> video = open_video("clip.mp4")
+    >>> video.num_frames, video.size, video.frames([4, 0, 0]).shape, video.times([0, 4])
+    (5, (32, 48), (3, 32, 48, 3), array([0. , 0.4]))
 
     Args:
       source: a file (for "rawframes" a folder), an fsspec URL (`gs://...`, `s3://...`, `memory://...`), or the bytes
         of a file.
-      backend: one of `BACKENDS`. "decord". "pyav", exact for every file. "opencv". "rawframes". Where they differ:
-        decord 0.6 seeks wrongly in streams whose groups of pictures refer to each other (H.264 with open groups or
-        intra refresh, HEVC, MPEG-TS); OpenCV believes the header that says how many frames there are, an estimate in
-        Matroska and MPEG-TS files of variable rate, and fails at the first one that is not there.
+      backend: one of `BACKENDS`, or several, of which the first that can reads the file, with one warning. "pyav"
+        reads what FFmpeg reads. "decord" and "opencv" read some kinds of files, give the same frames, and refuse the
+        others; the guide has the table. "rawframes": a folder of pictures.
       options: "pyav": `threads`, of the codec. "rawframes": `num_frames` (None counts the files), `offset`,
         `filename_tmpl`, `start_index`, `modality` "RGB" or "Flow" (pictures "x" and "y" of the template).
 
     Raises:
-      VideoError: the source is missing, damaged, or holds no frames; later, from `frames`, a frame cannot be decoded.
+      VideoError: the source is missing, damaged, or holds no video; later, from `frames`, a frame cannot be decoded or
+        is damaged. BackendError, one of these: this backend does not read the file exactly; names one that does.
       IndexError: from `frames`, an index outside [0, num_frames).
       ValueError: an unknown backend or option. ImportError: a package is missing; says which.
 
     Source: the API entries DecordInit, PyAVInit, OpenCVInit, RawFrameDecode and their decoders.
     """
+    if not isinstance(backend, str):
+        *first, last = backend
+        for name in first:
+            try:
+                return open_video(source, backend=name, **options)
+            except ImportError:
+                warn_once(f"{name} is not installed: its videos are read by {last}")
+            except BackendError:
+                warn_once(f"{name} does not read some of the videos exactly: these are read by {last}")
+        backend = last
     if backend not in BACKENDS:
         raise ValueError(f"open_video: backend={backend!r}; choose from {sorted(BACKENDS)}")
     reader = _reader(backend)
@@ -53,15 +86,44 @@ def open_video(source: str | os.PathLike | bytes, *, backend: str = "decord", **
 
 
 BACKENDS = ("decord", "opencv", "pyav", "rawframes")
+_PACKAGES = {  # backend -> packages that it may come with, the first of which is the usual one
+    "decord": ("decord", "decord2"),
+    "opencv": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
+    "pyav": ("av",),
+}
+_PACKAGES["rawframes"] = _PACKAGES["opencv"]
+
+
+def decoder(backend: str | Sequence[str]) -> str:
+    """Which library reads videos, and its version: "av 18.1.0"; of several backends "decord 0.6.0, av 18.1.0"."""
+    names = [backend] if isinstance(backend, str) else backend
+    return ", ".join(" ".join(found) for name in names if (found := _installed(name)))
+
+
+def check_backend(backend: str | Sequence[str]) -> None:
+    """ImportError: no package for the backend is installed, or of several backends for the last one."""
+    name = backend if isinstance(backend, str) else backend[-1]
+    if _installed(name) is None:
+        raise ImportError(f"backend {name!r} needs a package: pip install {_PACKAGES[name][-1]}")
+
+
+def _installed(backend: str) -> tuple[str, str] | None:
+    """The package of a backend, and its version."""
+    for package in _PACKAGES[backend]:
+        try:
+            return package, importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            pass
+    return None
 
 
 def _reader(backend: str):
-    from actjax.video import pictures, readers
+    from actjax.video import decord_opencv, pictures, pyav
 
     return {
-        "decord": readers.Decord,
-        "pyav": readers.PyAV,
-        "opencv": readers.OpenCV,
+        "decord": decord_opencv.Decord,
+        "pyav": pyav.PyAV,
+        "opencv": decord_opencv.OpenCV,
         "rawframes": pictures.Rawframes,
     }[backend]
 
@@ -82,13 +144,24 @@ class _Checked:
         return self.frames(np.array([0])).shape[1:3]
 
     def frames(self, indices) -> np.ndarray:
+        return self._each(self._reader.read, indices)
+
+    def times(self, indices) -> np.ndarray:
+        return self._each(self._reader.times, indices)
+
+    def check(self) -> str | None:
+        with self._reader.blame(self._name):
+            return self._reader.check()
+
+    def _each(self, read, indices) -> np.ndarray:
+        """What `read` gives for sorted indices without repeats, in the order of `indices`."""
         indices = np.asarray(indices).ravel()
         if indices.size and (indices.min() < 0 or indices.max() >= self.num_frames):
             raise IndexError(f"{self._name}: frames {indices} of a video that has {self.num_frames}")
         needed, places = np.unique(indices, return_inverse=True)
         with self._reader.blame(self._name):
-            frames = self._reader.read(needed)
-        return frames if np.array_equal(needed, indices) else frames[places]
+            found = read(needed)
+        return found if np.array_equal(needed, indices) else found[places]
 
 
 def _name(source) -> str:

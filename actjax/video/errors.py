@@ -16,3 +16,7 @@ class VideoError(Exception):
 
 class VideoTimeout(VideoError):
     """A video that took too long; it may be broken, or the machine was busy."""
+
+
+class BackendError(VideoError):
+    """A video that this backend does not read exactly; the reason names a backend that does."""

@@ -38,6 +38,15 @@ class Rawframes(Reader):
     def read(self, indices: np.ndarray) -> np.ndarray:
         return gather(len(indices), ((place, self._frame(int(k))) for place, k in enumerate(indices)))
 
+    def times(self, indices: np.ndarray) -> np.ndarray:
+        raise Unreadable("pictures have no time stamps")
+
+    def check(self) -> str | None:
+        sizes = {self._frame(k).shape[:2] for k in range(self.num_frames)}
+        if len(sizes) > 1:
+            raise Unreadable(f"frames of several sizes: {sorted(sizes)}")
+        return None
+
     def _frame(self, k: int) -> np.ndarray:
         import cv2
 

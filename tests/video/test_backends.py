@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from actjax.video.decoding import VideoError, open_video
+from actjax.video.groups import find_groups
+from actjax.video.streams import Stream
 
 FILES = ("decord", "opencv", "pyav")
 av = pytest.importorskip("av", reason="PyAV is one of the readers")
@@ -83,13 +85,9 @@ def test_groups_of_pictures_that_refer_to_each_other(tmp_path, params, ending):
 
 
 def test_only_the_groups_of_pictures_that_are_needed_are_decoded(tmp_path):
-    from actjax.video import readers
-
     write(tmp_path / "closed.mp4", [40] * 60, **{"x264-params": "keyint=12:scenecut=0:bframes=0"})
-    reader = readers.PyAV(str(tmp_path / "closed.mp4"))
-    reader.open()
-    needed = reader._needed({reader._stamps[30], reader._stamps[50]})
-    assert np.flatnonzero(needed).tolist() == [*range(24, 36), *range(48, 60)]
+    runs = find_groups(Stream(str(tmp_path / "closed.mp4"))).runs(np.array([30, 50]))
+    assert [(run.first, run.end) for run in runs] == [(24, 31), (48, 51)]
 
 
 @pytest.mark.parametrize("backend", FILES)

@@ -1,0 +1,71 @@
+"""Decoded frames -> RGB pictures, as FFmpeg shows them: upright, by the file's own colour matrix and range."""
+
+import fractions
+import math
+import struct
+
+import numpy as np
+
+TICK = fractions.Fraction(1, 1000)  # the filters want a time base, and look at no time
+
+
+class Converter:
+    """A chain of FFmpeg's filters, made anew when the kind of frame changes."""
+
+    def __init__(self):
+        self._kind = None
+
+    def __call__(self, frame) -> np.ndarray:
+        """uint8 [h, w, 3] of a PyAV frame; valid until it is released, not to be written to."""
+        matrix = display_matrix(frame)
+        kind = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, matrix)
+        if kind != self._kind:
+            self._kind, self._filters = kind, _filters(frame, upright(matrix))
+        source, *_, sink = self._filters
+        source.push(frame)
+        shown = sink.pull()
+        rows = np.frombuffer(shown.planes[0], np.uint8).reshape(shown.height, -1)
+        return rows[:, : 3 * shown.width].reshape(shown.height, shown.width, 3)
+
+
+def _filters(frame, turns: list[tuple[str, str | None]]):
+    """A chain that turns frames upright and makes them RGB: its first filter, the graph of all, its last filter."""
+    import av
+
+    graph = av.filter.Graph()
+    graph.threads = 1
+    kind = dict(width=frame.width, height=frame.height, format=frame.format)
+    source = graph.add_buffer(**kind, time_base=TICK)
+    # The fields of an interlaced picture are not torn apart; chroma is interpolated as FFmpeg does by default.
+    steps = [*turns, ("scale", "interl=0:flags=bicubic"), ("format", "rgb24"), ("buffersink", None)]
+    chain = [source, *(graph.add(name, arguments) for name, arguments in steps)]
+    for one, next_ in zip(chain, chain[1:], strict=False):
+        one.link_to(next_)
+    graph.configure()
+    return source, graph, chain[-1]  # filters of a graph that is gone crash
+
+
+def display_matrix(frame) -> tuple[int, ...] | None:
+    """The nine numbers that say how a frame is turned and mirrored to be shown; None: it is shown as it is."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    return None if data is None else struct.unpack("=9i", bytes(data))
+
+
+def upright(matrix: tuple[int, ...] | None) -> list[tuple[str, str | None]]:
+    """FFmpeg's filters, name and arguments, that do what a display matrix says.
+
+    Source: FFmpeg's own choice, `fftools/ffmpeg_filter.c`.
+    """
+    if matrix is None or not math.hypot(matrix[0], matrix[3]) or not math.hypot(matrix[1], matrix[4]):
+        return []
+    a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]
+    angle = round(math.degrees(math.atan2(b / math.hypot(b, d), a / math.hypot(a, c)))) % 360
+    if angle == 90:
+        return [("transpose", "cclock_flip" if c > 0 else "clock")]
+    if angle == 270:
+        return [("transpose", "clock_flip" if c < 0 else "cclock")]
+    if angle == 180:
+        return [("hflip", None)] * (a < 0) + [("vflip", None)] * (d < 0)
+    if angle:
+        return [("rotate", f"{angle}*PI/180")]
+    return [("vflip", None)] * (d < 0)

@@ -1,0 +1,215 @@
+"""decord and OpenCV, for the kinds of files that they read exactly. PyAV, which knows every file, stands beside them.
+
+Both decode a file from its first frame on: where they seek, they take other frames for the right ones in many kinds of
+files. PyAV says how many frames there are, and looks at every frame that is wanted, as only it tells damaged ones.
+"""
+
+import io
+import tempfile
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.video.conversion import display_matrix, upright
+from actjax.video.pyav import PyAV
+from actjax.video.readers import Reader, Refused, Unreadable, gather
+from actjax.video.streams import MP4
+
+MKV = "matroska,webm"
+
+
+class Kind(NamedTuple):
+    """What decides whether a library reads a file exactly: FFmpeg's names, and whether frames are decoded in another
+    order than they are shown."""
+
+    container: str
+    codec: str
+    b_frames: bool
+
+    def __str__(self) -> str:
+        return f"{self.codec} in {self.container.partition(',')[0]} {'with' if self.b_frames else 'without'} B-frames"
+
+
+def kinds(table: dict[str, str]) -> frozenset[Kind]:
+    """Of a container's codecs: "h264" is one with and without B-frames, "h264-" and "h264+" only one of both."""
+    names = [(container, name) for container, codecs in table.items() for name in codecs.split()]
+    both = {"-": (False,), "+": (True,)}
+    return frozenset(Kind(c, name.rstrip("+-"), b) for c, name in names for b in both.get(name[-1], (False, True)))
+
+
+# Every kind that tests/video/test_kinds.py makes and measures; what is not here is refused.
+DECORD = kinds({
+    MP4: "h264 hevc mpeg4 mpeg2video h263- mjpeg-",
+    MKV: "h264 hevc mpeg4 mpeg2video vp9- mjpeg-",
+    "avi": "h264 mpeg4 mjpeg-",
+    "flv": "h264 flv1-",
+    "asf": "wmv2- mpeg2video",
+    "mpeg": "mpeg2video",
+})  # fmt: skip
+OPENCV = kinds({
+    MP4: "h264 hevc mpeg4 mpeg2video h263- mjpeg-",
+    MKV: "h264 hevc mpeg4 mpeg2video vp9- mjpeg-",
+    "avi": "h264 mpeg4 mjpeg-",
+    "flv": "h264 flv1-",
+    "asf": "wmv2- mpeg2video",
+    "mpeg": "mpeg2video",
+    "gif": "gif-",
+})  # fmt: skip
+# Pixels that become the same RGB in all libraries; with others, and with odd sizes, these two interpolate otherwise.
+PIXELS = ("yuv420p", "yuvj420p", "yuv444p", "yuvj444p", "gbrp", "bgra")
+
+
+class _Beside(Reader):
+    """A library beside PyAV."""
+
+    name: str
+    kinds: frozenset[Kind]
+
+    def __init__(self, source: str | io.BytesIO):
+        self._source = source
+        self._exact = PyAV(source)
+
+    def open(self):
+        self._exact.open()
+        self.num_frames, self.fps = self._exact.num_frames, self._exact.fps
+        stream = self._exact.stream
+        kind = Kind(stream.container, stream.format, bool(stream.codec.has_b_frames))
+        if kind not in self.kinds:
+            raise self._refused(str(kind))
+        if stream.num_streams > 1:
+            raise self._refused("files of several video streams")
+        if self.num_frames:
+            self._exact.decode(np.array([0]), self._examine)
+
+    def _refused(self, what: str) -> Refused:
+        return Refused(f"{self.name} is not known to read {what} exactly; backend='pyav' does")
+
+    def _examine(self, frames) -> None:
+        """Refused: the library does not show frames such as the first one as FFmpeg does."""
+        ((_, frame),) = frames
+        odd = frame.format.name[-4:] == "420p" and (frame.width % 2 or frame.height % 2)
+        if frame.format.name not in PIXELS or odd:
+            raise self._refused(f"pixels {frame.format.name} of {frame.width}x{frame.height}")
+        self._turns = upright(display_matrix(frame))
+        if not self._can_turn(self._turns):
+            raise self._refused("videos that are turned or mirrored like this one")
+
+    def _can_turn(self, turns: list[tuple[str, str | None]]) -> bool:
+        """Whether pictures come upright that have to be turned so."""
+        raise NotImplementedError
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        self._exact.decode(indices, self._vouch)
+        return gather(len(indices), self._pictures(indices.tolist()))
+
+    def _vouch(self, frames) -> None:
+        for _ in frames:
+            pass  # a damaged one raises
+
+    def _pictures(self, indices: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Places and pictures."""
+        raise NotImplementedError
+
+    def times(self, indices: np.ndarray) -> np.ndarray:
+        return self._exact.times(indices)
+
+    def check(self) -> str | None:
+        remark = self._exact.check()
+        self.read(np.arange(self.num_frames))
+        return remark
+
+
+class Decord(_Beside):
+    """decord, or its successor decord2, with one thread: the loader runs many readers at once."""
+
+    name, kinds = "decord", DECORD
+
+    @staticmethod
+    def errors():
+        try:
+            import decord
+        except ImportError as error:
+            raise ImportError("backend 'decord' needs decord; pip install decord2, or choose 'pyav'") from error
+        return decord.DECORDError, RuntimeError, *PyAV.errors()
+
+    def _can_turn(self, turns):
+        quarter = ([("transpose", "clock")], [("transpose", "cclock")])
+        return turns in ([], [("hflip", None), ("vflip", None)], *quarter)  # it turns, but does not mirror
+
+    def _pictures(self, indices):
+        import decord
+
+        source = self._source if isinstance(self._source, str) else io.BytesIO(self._source.getbuffer())
+        reader = decord.VideoReader(source, ctx=decord.cpu(0), num_threads=1)
+        if len(reader) < self.num_frames:
+            raise self._refused(f"this file: it sees {len(reader)} of {self.num_frames} frames; such files")
+        places = {k: place for place, k in enumerate(indices)}
+        for k in range(indices[-1] + 1):
+            picture = reader.next()
+            if k in places:
+                yield places[k], picture.asnumpy()
+
+
+class OpenCV(_Beside):
+    """OpenCV with FFmpeg."""
+
+    name, kinds = "opencv", OPENCV
+    TURNS = {
+        ("hflip", None): lambda picture: picture[:, ::-1],
+        ("vflip", None): lambda picture: picture[::-1],
+        ("transpose", "clock"): lambda picture: np.rot90(picture, -1),
+        ("transpose", "cclock"): lambda picture: np.rot90(picture),
+        ("transpose", "cclock_flip"): lambda picture: picture.swapaxes(0, 1),
+        ("transpose", "clock_flip"): lambda picture: picture[::-1, ::-1].swapaxes(0, 1),
+    }
+
+    @staticmethod
+    def errors():
+        import cv2
+
+        return cv2.error, *PyAV.errors()
+
+    def open(self):
+        super().open()
+        if not isinstance(self._source, str):  # OpenCV reads files only
+            self._file = tempfile.NamedTemporaryFile(suffix=".video")  # noqa: SIM115 - lives as long as the reader
+            self._file.write(self._source.getbuffer())
+            self._file.flush()
+            self._source = self._file.name
+
+    def _can_turn(self, turns):
+        return set(turns) <= set(self.TURNS)
+
+    def _examine(self, frames) -> None:
+        ((_, frame),) = frames
+        super()._examine([(0, frame)])
+        self._refuse_interlaced(frame)
+
+    def _vouch(self, frames) -> None:
+        for _, frame in frames:
+            self._refuse_interlaced(frame)
+
+    def _refuse_interlaced(self, frame) -> None:
+        if frame.interlaced_frame:  # it hands out memory that it did not write to
+            raise self._refused("interlaced videos")
+
+    def _pictures(self, indices):
+        import cv2
+
+        capture = cv2.VideoCapture(self._source, cv2.CAP_FFMPEG)
+        if not capture.isOpened():
+            raise Unreadable("OpenCV cannot open it")
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # it turns, but does not mirror
+        places = {k: place for place, k in enumerate(indices)}
+        for k in range(indices[-1] + 1):
+            ok = capture.grab()
+            if ok and k in places:
+                ok, frame = capture.retrieve()
+            if not ok:
+                raise self._refused(f"frame {k} of this file")
+            if k in places:
+                picture = frame[..., ::-1]
+                for turn in self._turns:
+                    picture = self.TURNS[turn](picture)
+                yield places[k], picture

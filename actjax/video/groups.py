@@ -1,0 +1,194 @@
+"""What the packets of a video stream tell of its frames, before any is decoded.
+
+Where each packet holds one frame and bears the time it is shown at, frame k is the one with the k-th smallest time
+stamp, and decoding may begin at the last key frame before it. Files of other kinds raise `Unordered`: their frames can
+be had only by decoding them in order.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.video.streams import MP4, Stream, Unordered
+
+# Containers whose time stamps are those of the frames, and codecs of which a packet is a frame.
+STAMPED = (MP4, "matroska,webm", "flv", "mpegts")
+FRAMED = ("h264", "hevc", "av1", "vp9", "mpeg4", "mpeg1video", "mpeg2video", "h263", "flv1", "mjpeg", "prores", "dnxhd")
+FIELDS = ("h264", "mpeg2video")  # codecs that may put the two fields of a frame into two packets
+KEY, DISCARD = 1, 2  # FFmpeg's AVINDEX_KEYFRAME and AVINDEX_DISCARD_FRAME
+PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE
+NOTHING = 8  # bytes; MPEG-4 packets as small as this may say that there is no frame
+HEAD = 32  # packets that are decoded where the first frames of a stream may be missing
+
+
+class Run(NamedTuple):
+    """Packets `first` up to `end`, to be decoded in a row; `stamps`, of the frames that may come out of them.
+
+    reordered: whether frames are shown in another order than they are decoded.
+    """
+
+    first: int
+    end: int
+    stamps: set[int]
+    reordered: bool
+
+
+class Groups:
+    """The packets of a stream in decoding order. A group begins with a key frame and ends before the next one.
+
+    Args:
+      stream: the stream.
+      keys: bool [n], whether a packet is a key frame.
+      shown: bool [n], whether its frame is shown.
+      stamps: int64 [n], when each frame is shown, in the stream's time base; None: read where they are needed.
+    """
+
+    def __init__(self, stream: Stream, keys: np.ndarray, shown: np.ndarray, stamps: np.ndarray | None = None):
+        self._stream = stream
+        starts = np.union1d([0], np.flatnonzero(keys))
+        self._starts, self._ends = starts, np.append(starts[1:], len(keys))
+        self._shown = shown
+        self._before = np.concatenate([[0], np.cumsum(shown)])[starts]  # frames shown before each group
+        self._stamps = {} if stamps is None else dict(enumerate(np.split(stamps, starts[1:])))
+        self.num_frames = int(np.count_nonzero(shown))
+
+    def stamps(self, indices: np.ndarray) -> np.ndarray:
+        """int64 [n]: the time stamps of the frames of sorted indices, in the stream's time base."""
+        groups = self._groups(indices)
+        out = [np.sort(self._shown_stamps(g))[indices[groups == g] - self._before[g]] for g in np.unique(groups)]
+        return np.concatenate([np.zeros(0, np.int64), *out])
+
+    def runs(self, indices: np.ndarray) -> Iterator[Run]:
+        """What to decode for the frames of sorted indices."""
+        wanted, groups = self.stamps(indices), self._groups(indices)
+        spans: list[list[int]] = []  # first and last group, end
+        for last in np.unique(groups).tolist():
+            first = last
+            while first and self._refers_back(first):
+                first -= 1
+            of_last = np.isin(self._all_stamps(last), wanted[groups == last])
+            end = int(self._starts[last] + np.flatnonzero(of_last)[-1] + 1)
+            if spans and first <= spans[-1][1]:
+                spans[-1][1:] = last, end
+            else:
+                spans.append([first, last, end])
+        for first, last, end in spans:
+            stamps = set().union(*(self._shown_stamps(g).tolist() for g in range(first, last + 1)))
+            reordered = any(np.any(np.diff(self._all_stamps(g)) < 0) for g in range(first, last + 1))
+            yield Run(int(self._starts[first]), end, stamps, reordered)
+
+    def _groups(self, indices: np.ndarray) -> np.ndarray:
+        """int64 [n]: the group of each. Of groups that begin with the same frame, the last one shows it."""
+        return np.searchsorted(self._before, indices, side="right") - 1
+
+    def _all_stamps(self, group: int) -> np.ndarray:
+        if group not in self._stamps:
+            packets = self._stream.packets(int(self._starts[group]), int(self._ends[group]))
+            self._stamps[group] = _stamps(packets)
+            if len(self._stamps[group]) < self._ends[group] - self._starts[group]:
+                raise Unordered
+            self._check(group)
+        return self._stamps[group]
+
+    def _shown_stamps(self, group: int) -> np.ndarray:
+        return self._all_stamps(group)[self._shown[self._starts[group] : self._ends[group]]]
+
+    def _refers_back(self, group: int) -> bool:
+        """Whether frames of a group are shown before its key frame: these may refer to the group before."""
+        stamps = self._all_stamps(group)
+        return bool(np.any(stamps < stamps[0]))
+
+    def _check(self, group: int) -> None:
+        """Unordered: two frames bear the same stamp, or a group is not shown before the next one that is known."""
+        stamps = np.sort(self._shown_stamps(group))
+        if np.any(stamps[1:] == stamps[:-1]):
+            raise Unordered
+        for one, next_ in ((group - 1, group), (group, group + 1)):
+            if one in self._stamps and next_ in self._stamps:
+                earlier, later = self._shown_stamps(one), self._shown_stamps(next_)
+                if len(earlier) and len(later) and earlier.max() >= later.min():
+                    raise Unordered
+
+    def check(self) -> None:
+        """Unordered: stamps that are known do not tell the order of the frames."""
+        for group in list(self._stamps):
+            self._check(group)
+
+
+def find_groups(stream: Stream) -> Groups:
+    """The groups of a stream, all its packets in hand.
+
+    Raises:
+      Unordered: the file has to be decoded in order.
+    """
+    if stream.container not in STAMPED or stream.format not in FRAMED:
+        raise Unordered
+    if stream.format == "mpeg4" and stream.codec.has_b_frames:
+        raise Unordered  # they may be packed: two frames in one packet, none in the next
+    entries = stream.index()
+    return _scanned(stream) if entries is None else _indexed(stream, entries)
+
+
+def _indexed(stream: Stream, entries) -> Groups:
+    flags = np.fromiter((entry.flags for entry in entries), np.int8, len(entries))  # of two bits, one the sign
+    sizes = (entry.size for entry in entries) if stream.format == "mpeg4" else ()
+    stream.seek_by_index()
+    return _playable(stream, (flags & KEY) != 0, (flags & DISCARD) == 0, None, sizes)
+
+
+def _scanned(stream: Stream) -> Groups:
+    packets = [(packet.pts, packet.is_keyframe, not packet.is_discard, packet.size) for packet in stream.packets()]
+    stamps, keys, shown, sizes = zip(*packets, strict=True) if packets else ((), (), (), ())
+    return _playable(stream, np.array(keys, bool), np.array(shown, bool), _array(stamps), sizes)
+
+
+def _playable(stream: Stream, keys, shown, stamps, sizes: Iterable[int]) -> Groups:
+    """Groups without the frames at the beginning that cannot be decoded, as what they refer to was cut off."""
+    if not len(keys) or (stream.format == "mpeg4" and min(sizes) <= NOTHING):
+        raise Unordered
+    head = [*stream.packets(0, HEAD)]
+    first = _stamps(head)
+    if not keys[0] or not shown[:HEAD].all() or np.any(first < first[0]) or _has_fields(stream):
+        shown[: len(head)] &= ~_lost(stream, head, first, shown[: len(head)], whole=len(head) == len(keys))
+    groups = Groups(stream, keys, shown, stamps)
+    groups.check()
+    return groups
+
+
+def _has_fields(stream: Stream) -> bool:
+    return stream.format in FIELDS and stream.codec.field_order != PROGRESSIVE
+
+
+def _lost(stream: Stream, head: list, stamps: np.ndarray, shown: np.ndarray, *, whole: bool) -> np.ndarray:
+    """bool [n]: which of the first packets have no frame that can be decoded, as nothing before them is there."""
+    import av
+
+    stream.codec.flush_buffers()
+    found = []
+    for packet in itertools.chain(head, [None] if whole else []):
+        try:
+            found += [frame.pts for frame in stream.codec.decode(packet)]
+        except av.error.InvalidDataError:
+            if found:
+                raise Unordered from None
+    stream.codec.flush_buffers()
+    if not found:
+        raise Unordered
+    expected = np.sort(stamps[shown])
+    if not whole:
+        expected = expected[expected <= found[-1]]
+    if found != expected[expected >= found[0]].tolist():
+        raise Unordered
+    return shown & (stamps < found[0])
+
+
+def _stamps(packets: Iterable) -> np.ndarray:
+    return _array([packet.pts for packet in packets])
+
+
+def _array(stamps) -> np.ndarray:
+    if None in stamps:
+        raise Unordered
+    return np.array(stamps, np.int64)

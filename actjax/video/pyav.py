@@ -1,0 +1,216 @@
+"""FFmpeg through PyAV: the reader that gives every file's frames as FFmpeg shows them."""
+
+import io
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.video.conversion import Converter
+from actjax.video.groups import Groups, Run, find_groups
+from actjax.video.readers import Reader, Unreadable, gather
+from actjax.video.streams import Stream, Unordered
+
+KEPT = 64 * 2**20  # bytes of decoded frames that are kept of a file which had to be decoded to be counted
+
+
+class PyAV(Reader):
+    """Where the packets tell the order of the frames, it decodes from the last key frame on, leaves out frames that are
+    neither wanted nor referred to, and verifies that the time stamps rise. Any other file it decodes in order.
+    """
+
+    def __init__(self, source: str | io.BytesIO, threads: int = 1):
+        self._source, self._threads = source, threads
+        self._convert = Converter()
+        self._groups: Groups | None = None
+        self._survey: Survey | None = None
+        self._pass: tuple[int, Iterator] | None = None  # a pass through the file: its next frame's number, and the rest
+
+    @staticmethod
+    def errors():
+        import av
+
+        return av.FFmpegError, ValueError, OSError
+
+    def open(self):
+        self.stream = Stream(self._source, self._threads)
+        self.fps = float(self.stream.stream.average_rate or 0)
+        try:
+            self._groups = find_groups(self.stream)
+            self.num_frames = self._groups.num_frames
+        except Unordered:
+            self._decode_in_order()
+
+    def _decode_in_order(self) -> None:
+        """From now on; counts the frames."""
+        self.stream.count_packets()
+        self._groups, self._survey = None, survey(self.stream, keep=KEPT)
+        self.num_frames = self._survey.num_frames
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        pictures = lambda frames: ((place, self._convert(frame)) for place, frame in frames)
+        return self.decode(indices, lambda frames: gather(len(indices), pictures(frames)))
+
+    def decode(self, indices: np.ndarray, use: Callable[[Iterable], object]):
+        """`use` of the decoded frames of sorted indices, (place, PyAV's frame) each; twice, if the first try fails.
+
+        Raises:
+          Unreadable: a frame is damaged, or the file holds fewer frames than it promised.
+        """
+        if self._groups is not None:
+            try:
+                return use(self._by_stamp(indices))
+            except Unordered:
+                promised = self.num_frames
+                self._decode_in_order()
+                if self.num_frames != promised:
+                    message = f"it promises {promised} frames; {self.num_frames} can be decoded"
+                    raise Unreadable(message) from None
+        return use(self._by_number(indices))
+
+    def _by_stamp(self, indices: np.ndarray) -> Iterator[tuple]:
+        if self._goes_on(indices):
+            yield from self._by_number(indices)
+            return
+        self._pass = None
+        places = {stamp: place for place, stamp in enumerate(self._groups.stamps(indices).tolist())}
+        for run in self._groups.runs(indices):
+            for frame in decoded(self.stream, run, places):
+                if frame.pts in places:
+                    if frame.is_corrupt:
+                        raise Unordered  # what it refers to may lie before the key frame
+                    yield places.pop(frame.pts), frame
+        if places:
+            raise Unordered
+
+    def _by_number(self, indices: np.ndarray) -> Iterator[tuple]:
+        for place, k in enumerate(indices.tolist()):
+            frame = self._survey.kept[k] if self._survey and self._survey.kept else self._walk_to(k)
+            if frame.is_corrupt:
+                raise Unreadable(f"frame {k} is damaged")
+            yield place, frame
+
+    def _goes_on(self, indices: np.ndarray) -> bool:
+        """Whether these frames, in a row, come next in the pass through the file."""
+        number, _ = self._pass or (0, None)
+        return len(indices) > 0 and indices[0] == number and indices[-1] - number == len(indices) - 1
+
+    def _walk_to(self, k: int):
+        """Frame k. A pass through the file goes on where the last one ended, if it can."""
+        number, frames = self._pass or (0, None)
+        if frames is None or k < number:
+            number, frames = 0, in_order(self.stream)
+        self._pass = None  # if it fails, the next one begins anew
+        frame = next(itertools.islice(frames, k - number, None), None)
+        if frame is None:
+            raise Unreadable(f"frame {k} of {self.num_frames} cannot be decoded any more")
+        self._pass = k + 1, frames
+        return frame
+
+    def times(self, indices: np.ndarray) -> np.ndarray:
+        unit = self.stream.stream.time_base
+        if self._groups is not None:
+            return seconds(self._groups.stamps(indices), unit)
+        return self._survey.times(unit, self.fps)[indices]
+
+    def check(self) -> str | None:
+        found = self._survey or survey(self.stream)
+        if found.num_frames != self.num_frames:
+            raise Unreadable(f"it promises {self.num_frames} frames; {found.num_frames} can be decoded")
+        if found.damaged:
+            raise Unreadable(f"frame {found.damaged[0]} is damaged, {len(found.damaged)} in all")
+        if len(found.sizes) > 1:
+            raise Unreadable(f"frames of several sizes: {sorted(found.sizes)}")
+        self.read(np.array([0]))
+        promised = self.stream.stream.frames
+        if promised > self.num_frames:
+            return f"its header promises {promised} frames; {self.num_frames} can be decoded"
+        return None
+
+
+class Survey(NamedTuple):
+    """What a pass through a file found: frames' time stamps, the numbers of damaged ones, sizes (height, width).
+
+    kept: the decoded frames, or None: they are too many.
+    """
+
+    stamps: list[int | None]
+    damaged: list[int]
+    sizes: set[tuple[int, int]]
+    kept: list | None
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.stamps)
+
+    def times(self, unit, fps: float) -> np.ndarray:
+        """float64 [n]: seconds. Guessed stamps that do not rise are those of a constant rate."""
+        known = None not in self.stamps and all(a < b for a, b in itertools.pairwise(self.stamps))
+        if known:
+            return seconds(self.stamps, unit)
+        if not fps:
+            raise Unreadable("its time stamps do not rise, and it has no frame rate")
+        return np.arange(self.num_frames) / fps
+
+
+def seconds(stamps, unit) -> np.ndarray:
+    """float64 [n] of time stamps in units of a fraction of a second."""
+    return np.array(stamps, np.int64) * unit.numerator / unit.denominator
+
+
+def survey(stream: Stream, *, keep: int = 0) -> Survey:
+    """Decodes all of a file. keep: bytes of decoded frames to hold on to, if all of them fit in."""
+    stamps, damaged, sizes, kept, size = [], [], set(), [], 0
+    for k, frame in enumerate(in_order(stream)):
+        stamps.append(frame.pts)
+        sizes.add((frame.height, frame.width))
+        if frame.is_corrupt:
+            damaged.append(k)
+        size += sum(plane.buffer_size for plane in frame.planes)
+        if size <= keep:
+            kept.append(frame)
+        else:
+            kept.clear()
+    return Survey(stamps, damaged, sizes, kept or None)
+
+
+def in_order(stream: Stream) -> Iterator:
+    """Every frame of a stream, as FFmpeg shows them. What cannot be decoded before the first frame is passed over."""
+    import av
+
+    stream.rewind()
+    codec, begun = stream.codec, False
+    for packet in itertools.chain(stream.packets(), [None]):
+        try:
+            frames = codec.decode(packet)
+        except av.error.InvalidDataError:
+            if begun:
+                raise
+            continue
+        begun = begun or bool(frames)
+        yield from frames
+
+
+def decoded(stream: Stream, run: Run, wanted: Iterable[int]) -> Iterator:
+    """The frames of a run. One that is neither wanted nor referred to may be missing.
+
+    Raises:
+      Unordered: time stamps do not rise, or are not those of the packets; a packet cannot be decoded.
+    """
+    import av
+
+    codec, last = stream.codec, None
+    codec.flush_buffers()
+    for packet in itertools.chain(stream.packets(run.first, run.end), [None]):
+        if packet is not None:
+            codec.skip_frame = "NONREF" if run.reordered and packet.pts not in wanted else "DEFAULT"
+        try:
+            frames = codec.decode(packet)
+        except av.error.InvalidDataError:
+            raise Unordered from None
+        for frame in frames:
+            if frame.pts not in run.stamps or (last is not None and frame.pts <= last):
+                raise Unordered
+            last = frame.pts
+            yield frame

@@ -1,0 +1,178 @@
+"""A video file opened by FFmpeg, through PyAV: which of its streams is the video, and the packets of that stream."""
+
+import io
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+
+from actjax.video.readers import Unreadable
+
+MP4 = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's name for the family
+TEXT = "tty"  # FFmpeg's demuxer that draws text files as pictures
+FAR = 1000  # packets; skipping fewer takes less time than a seek
+
+
+class Unordered(Exception):
+    """The time stamps do not tell the order of the frames."""
+
+
+class Stream:
+    """The video stream of a file.
+
+    Args:
+      source: a path, or the bytes of a file.
+      threads: of the codec.
+
+    Raises:
+      Unreadable: there is no video in the file, or FFmpeg has no decoder for it.
+    """
+
+    def __init__(self, source: str | io.BytesIO, threads: int = 1):
+        self._source, self._threads = source, threads
+        self._decoding: np.ndarray | None = None
+        self._open()
+
+    def _open(self) -> None:
+        import av
+
+        if not isinstance(self._source, str):
+            self._source.seek(0)
+        self._container = av.open(self._source, metadata_errors="ignore")
+        self.stream = _best(self._container)
+        self.codec = self.stream.codec_context
+        self.codec.thread_count = self._threads
+        self._demux, self._position = self._container.demux(self.stream), 0
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._container.close()
+
+    def rewind(self) -> None:
+        """Back to the beginning, with a fresh decoder."""
+        if self._position:
+            self._reopen()
+
+    @property
+    def container(self) -> str:
+        """FFmpeg's name of the format, as "avi"."""
+        return self._container.format.name
+
+    @property
+    def format(self) -> str:
+        """FFmpeg's name of the codec, as "mpeg4", whichever library decodes it."""
+        return self.codec.codec.canonical_name
+
+    @property
+    def num_streams(self) -> int:
+        """How many streams another library may take for the video."""
+        return len(_candidates(self._container))
+
+    def index(self):
+        """The index of an MP4 or MOV file, which lists every packet; None: there is none, or it is not complete."""
+        if self.container != MP4 or _has_fragments(self._source):
+            return None
+        return self.stream.index_entries
+
+    def seek_by_index(self) -> None:
+        """From now on packets are found by the decoding times of the index. Unordered: these do not rise."""
+        entries = self.stream.index_entries
+        decoding = np.fromiter((entry.timestamp for entry in entries), np.int64, len(entries))
+        if np.any(decoding[1:] <= decoding[:-1]):
+            raise Unordered
+        self._decoding = decoding
+
+    def count_packets(self) -> None:
+        """From now on packets are found by counting them."""
+        self._decoding = None
+
+    def packets(self, first: int = 0, end: int | None = None) -> Iterator:
+        """Packets `first` up to `end` in decoding order; None: up to the last.
+
+        Raises:
+          Unordered: a packet has another decoding time than the index says.
+        """
+        if self._decoding is not None and not 0 <= first - self._position <= FAR:
+            self._seek(first)
+        elif first < self._position:
+            self._reopen()
+        while end is None or self._position < end:
+            packet = next(self._demux, None)
+            if packet is None:
+                return
+            if not packet.size:
+                continue
+            position, self._position = self._position, self._position + 1
+            if self._decoding is not None and self._decoding[position : position + 1] != packet.dts:
+                raise Unordered
+            if position >= first:
+                yield packet
+
+    def _reopen(self) -> None:
+        self.close()
+        self._open()
+
+    def _seek(self, position: int) -> None:
+        """To a key frame at or before the packet of this position."""
+        self._container.seek(int(self._decoding[position]), stream=self.stream)
+        demux = self._container.demux(self.stream)
+        packet = next((packet for packet in demux if packet.size), None)
+        found = len(self._decoding) if packet is None else np.searchsorted(self._decoding, packet.dts)
+        if found > position:
+            return self._reopen()
+        self._demux, self._position = itertools.chain([packet], demux), int(found)
+
+
+def _best(container):
+    """As FFmpeg chooses: the default stream, then the one with most pixels, then the first."""
+    from av.stream import Disposition
+
+    streams = _candidates(container)
+    if not streams or container.format.name == TEXT:
+        raise Unreadable("no video in it")
+    stream = max(streams, key=lambda stream: (bool(stream.disposition & Disposition.default), _pixels(stream)))
+    if stream.codec_context is None:
+        raise Unreadable("FFmpeg has no decoder for its video stream")
+    return stream
+
+
+def _candidates(container) -> list:
+    """Its video streams; an attached picture is none."""
+    from av.stream import Disposition
+
+    return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+
+
+def _pixels(stream) -> int:
+    codec = stream.codec_context
+    return codec.width * codec.height if codec else 0
+
+
+def _has_fragments(source: str | io.BytesIO) -> bool:
+    """Whether an MP4 or MOV file has movie fragments, whose frames the index does not list before they are read."""
+    if isinstance(source, str):
+        with open(source, "rb") as file:
+            return _finds_fragment(file)
+    position = source.tell()  # FFmpeg reads on from there
+    try:
+        return _finds_fragment(source)
+    finally:
+        source.seek(position)
+
+
+def _finds_fragment(file) -> bool:
+    start = 0
+    while True:
+        file.seek(start)
+        header = file.read(16)
+        if len(header) < 8:
+            return False
+        size, kind = int.from_bytes(header[:4], "big"), header[4:8]
+        if kind == b"moof":
+            return True
+        if size == 0:  # the last box, up to the end of the file
+            return False
+        size = int.from_bytes(header[8:16], "big") if size == 1 else size
+        if size < 8:
+            return True  # no box; let the packets tell
+        start += size
