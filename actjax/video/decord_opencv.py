@@ -40,20 +40,24 @@ def kinds(table: dict[str, str]) -> frozenset[Kind]:
 
 # Every kind that tests/video/test_kinds.py makes and measures; what is not here is refused.
 DECORD = kinds({
-    MP4: "h264 hevc mpeg4 mpeg2video h263- mjpeg-",
-    MKV: "h264 hevc mpeg4 mpeg2video vp9- mjpeg-",
-    "avi": "h264 mpeg4 mjpeg-",
+    MP4: "h264 hevc mpeg4 mpeg2video+ vp9- h263- mjpeg-",
+    MKV: "h264 hevc mpeg4 mpeg2video+ vp8- vp9- mjpeg-",
+    "avi": "h264 mpeg4 mpeg2video+ vp8- wmv2- mjpeg-",
     "flv": "h264 flv1-",
-    "asf": "wmv2- mpeg2video",
-    "mpeg": "mpeg2video",
+    "asf": "h264 wmv2- mpeg2video+",
+    "mpeg": "mpeg2video+",
 })  # fmt: skip
 OPENCV = kinds({
-    MP4: "h264 hevc mpeg4 mpeg2video h263- mjpeg-",
-    MKV: "h264 hevc mpeg4 mpeg2video vp9- mjpeg-",
-    "avi": "h264 mpeg4 mjpeg-",
+    MP4: "h264 hevc mpeg4 mpeg2video+ vp9- h263- mjpeg-",
+    MKV: "h264 hevc mpeg4 mpeg2video+ vp8- vp9- mjpeg-",
+    "avi": "h264 mpeg4 mpeg2video+ vp8- wmv2- mjpeg-",
     "flv": "h264 flv1-",
-    "asf": "wmv2- mpeg2video",
-    "mpeg": "mpeg2video",
+    "asf": "h264 mpeg4 wmv2- mpeg2video+",
+    "mpeg": "h264 mpeg2video+",
+    "mpegts": "h264 hevc mpeg4 mpeg2video+",
+    "h264": "h264",
+    "hevc": "hevc",
+    "m4v": "mpeg4",
     "gif": "gif-",
 })  # fmt: skip
 # Pixels that become the same RGB in all libraries; with others, and with odd sizes, these two interpolate otherwise.

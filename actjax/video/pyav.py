@@ -109,10 +109,20 @@ class PyAV(Reader):
         return frame
 
     def times(self, indices: np.ndarray) -> np.ndarray:
-        unit = self.stream.stream.time_base
         if self._groups is not None:
-            return seconds(self._groups.stamps(indices), unit)
-        return self._survey.times(unit, self.fps)[indices]
+            return self._seconds(self._groups.stamps(indices))
+        start = self.stream.stream.start_time or 0
+        stamps = self._survey.stamps
+        if None not in stamps and all(a < b for a, b in itertools.pairwise(stamps)):
+            guessed = stamps[0] - start if self.stream.container == "avi" else 0  # AVI knows when to decode, not to show
+            return self._seconds(np.array(stamps, np.int64)[indices] - guessed)
+        if not self.fps:
+            raise Unreadable("its time stamps do not rise, and it has no frame rate")
+        return self._seconds(start) + indices / self.fps
+
+    def _seconds(self, stamps):
+        unit = self.stream.stream.time_base
+        return stamps * unit.numerator / unit.denominator
 
     def check(self) -> str | None:
         found = self._survey or survey(self.stream)
@@ -143,20 +153,6 @@ class Survey(NamedTuple):
     @property
     def num_frames(self) -> int:
         return len(self.stamps)
-
-    def times(self, unit, fps: float) -> np.ndarray:
-        """float64 [n]: seconds. Guessed stamps that do not rise are those of a constant rate."""
-        known = None not in self.stamps and all(a < b for a, b in itertools.pairwise(self.stamps))
-        if known:
-            return seconds(self.stamps, unit)
-        if not fps:
-            raise Unreadable("its time stamps do not rise, and it has no frame rate")
-        return np.arange(self.num_frames) / fps
-
-
-def seconds(stamps, unit) -> np.ndarray:
-    """float64 [n] of time stamps in units of a fraction of a second."""
-    return np.array(stamps, np.int64) * unit.numerator / unit.denominator
 
 
 def survey(stream: Stream, *, keep: int = 0) -> Survey:
