@@ -95,7 +95,7 @@ def in_order(path) -> list[int]:
     """The numbers of all frames as FFmpeg shows them: PyAV's plain loop over the first video stream."""
     import av
 
-    with av.open(str(path), metadata_errors="ignore") as file:
+    with av.open(str(path)) as file:
         return [number(frame.to_ndarray(format="rgb24")) for frame in file.decode(video=0)]
 
 

@@ -152,7 +152,9 @@ class Decord(_Beside):
         for k in range(indices[-1] + 1):
             picture = reader.next()
             if k in places:
-                yield places[k], picture.asnumpy()
+                height, width = picture.shape[:2]
+                rows = picture.asnumpy().reshape(height, -1)  # decord2 takes the padding of narrow rows for a channel
+                yield places[k], rows[:, : 3 * width].reshape(height, width, 3)
 
 
 class OpenCV(_Beside):

@@ -38,7 +38,8 @@ class Stream:
 
         if not isinstance(self._source, str):
             self._source.seek(0)
-        self._container = av.open(self._source, metadata_errors="ignore")
+        lenient = int(av.__version__.partition(".")[0]) < 19  # since then titles that are no UTF-8 are no error
+        self._container = av.open(self._source, **({"metadata_errors": "ignore"} if lenient else {}))
         self.stream = _best(self._container)
         self.codec = self.stream.codec_context
         self.codec.thread_count = self._threads

@@ -159,7 +159,7 @@ def test_real_clips_in_any_order(root):
     import av
 
     for path in clips.iterdir():
-        with av.open(str(path), metadata_errors="ignore") as file:
+        with av.open(str(path)) as file:
             truth = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
         video = open_video(path)
         assert video.num_frames == len(truth)
