@@ -92,11 +92,18 @@ def copy(source, target, change: Callable = lambda packets: packets, *, containe
 
 
 def in_order(path) -> list[int]:
-    """The numbers of all frames as FFmpeg shows them: PyAV's plain loop over the first video stream."""
+    """The numbers of all frames as FFmpeg shows them: a plain loop over the first video stream, which passes over what
+    cannot be decoded before the first frame."""
     import av
 
+    found = []
     with av.open(str(path)) as file:
-        return [number(frame.to_ndarray(format="rgb24")) for frame in file.decode(video=0)]
+        for packet in file.demux(video=0):
+            try:
+                found += [number(frame.to_ndarray(format="rgb24")) for frame in packet.decode()]
+            except av.FFmpegError:
+                assert not found
+    return found
 
 
 def packed(target, *, num: int = 61, gop: int = 12, container: str | None = None):

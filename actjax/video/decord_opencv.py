@@ -83,6 +83,8 @@ class _Beside(Reader):
             raise self._refused(str(kind))
         if stream.num_streams > 1:
             raise self._refused("files of several video streams")
+        if not self._exact.plain:
+            raise self._refused("files that were cut off at the beginning, or whose time stamps are wrong,")
         if self.num_frames:
             self._exact.decode(np.array([0]), self._examine)
 

@@ -53,6 +53,7 @@ class Groups:
         self._before = np.concatenate([[0], np.cumsum(shown)])[starts]  # frames shown before each group
         self._stamps = {} if stamps is None else dict(enumerate(np.split(stamps, starts[1:])))
         self.num_frames = int(np.count_nonzero(shown))
+        self.cut = False  # whether the first frames were lost, as what they refer to is not there
 
     def stamps(self, indices: np.ndarray) -> np.ndarray:
         """int64 [n]: the time stamps of the frames of sorted indices, in the stream's time base."""
@@ -149,10 +150,12 @@ def _playable(stream: Stream, keys, shown, stamps, sizes: Iterable[int]) -> Grou
     if not len(keys) or (stream.format == "mpeg4" and min(sizes) <= NOTHING):
         raise Unordered
     head = [*stream.packets(0, HEAD)]
-    first = _stamps(head)
+    first, lost = _stamps(head), False
     if not keys[0] or not shown[:HEAD].all() or np.any(first < first[0]) or _has_fields(stream):
-        shown[: len(head)] &= ~_lost(stream, head, first, shown[: len(head)], whole=len(head) == len(keys))
+        lost = _lost(stream, head, first, shown[: len(head)], whole=len(head) == len(keys))
+        shown[: len(head)] &= ~lost
     groups = Groups(stream, keys, shown, stamps)
+    groups.cut = bool(np.any(lost))
     groups.check()
     return groups
 
@@ -170,7 +173,7 @@ def _lost(stream: Stream, head: list, stamps: np.ndarray, shown: np.ndarray, *, 
     for packet in itertools.chain(head, [None] if whole else []):
         try:
             found += [frame.pts for frame in stream.codec.decode(packet)]
-        except av.error.InvalidDataError:
+        except av.FFmpegError:
             if found:
                 raise Unordered from None
     stream.codec.flush_buffers()

@@ -3,12 +3,12 @@
 import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from actjax.video.conversion import Converter
-from actjax.video.groups import Groups, Run, find_groups
+from actjax.video.groups import FRAMED, STAMPED, Groups, find_groups
+from actjax.video.passes import Survey, decoded, in_order, survey
 from actjax.video.readers import Reader, Unreadable, gather
 from actjax.video.streams import Stream, Unordered
 
@@ -41,6 +41,15 @@ class PyAV(Reader):
             self.num_frames = self._groups.num_frames
         except Unordered:
             self._decode_in_order()
+
+    @property
+    def plain(self) -> bool:
+        """Whether all readers can be expected to see the same frames: the beginning was not cut off, stamps are right."""
+        if self._groups is not None:
+            return not self._groups.cut
+        packed = self.stream.format == "mpeg4" and self.stream.codec.has_b_frames
+        stamped = self.stream.container in STAMPED and self.stream.format in FRAMED
+        return self.stream.begins_with_key and (packed or not stamped)
 
     def _decode_in_order(self) -> None:
         """From now on; counts the frames."""
@@ -114,7 +123,9 @@ class PyAV(Reader):
         start = self.stream.stream.start_time or 0
         stamps = self._survey.stamps
         if None not in stamps and all(a < b for a, b in itertools.pairwise(stamps)):
-            guessed = stamps[0] - start if self.stream.container == "avi" else 0  # AVI knows when to decode, not to show
+            guessed = (
+                stamps[0] - start if self.stream.container == "avi" else 0
+            )  # AVI knows when to decode, not to show
             return self._seconds(np.array(stamps, np.int64)[indices] - guessed)
         if not self.fps:
             raise Unreadable("its time stamps do not rise, and it has no frame rate")
@@ -137,76 +148,3 @@ class PyAV(Reader):
         if promised > self.num_frames:
             return f"its header promises {promised} frames; {self.num_frames} can be decoded"
         return None
-
-
-class Survey(NamedTuple):
-    """What a pass through a file found: frames' time stamps, the numbers of damaged ones, sizes (height, width).
-
-    kept: the decoded frames, or None: they are too many.
-    """
-
-    stamps: list[int | None]
-    damaged: list[int]
-    sizes: set[tuple[int, int]]
-    kept: list | None
-
-    @property
-    def num_frames(self) -> int:
-        return len(self.stamps)
-
-
-def survey(stream: Stream, *, keep: int = 0) -> Survey:
-    """Decodes all of a file. keep: bytes of decoded frames to hold on to, if all of them fit in."""
-    stamps, damaged, sizes, kept, size = [], [], set(), [], 0
-    for k, frame in enumerate(in_order(stream)):
-        stamps.append(frame.pts)
-        sizes.add((frame.height, frame.width))
-        if frame.is_corrupt:
-            damaged.append(k)
-        size += sum(plane.buffer_size for plane in frame.planes)
-        if size <= keep:
-            kept.append(frame)
-        else:
-            kept.clear()
-    return Survey(stamps, damaged, sizes, kept or None)
-
-
-def in_order(stream: Stream) -> Iterator:
-    """Every frame of a stream, as FFmpeg shows them. What cannot be decoded before the first frame is passed over."""
-    import av
-
-    stream.rewind()
-    codec, begun = stream.codec, False
-    for packet in itertools.chain(stream.packets(), [None]):
-        try:
-            frames = codec.decode(packet)
-        except av.error.InvalidDataError:
-            if begun:
-                raise
-            continue
-        begun = begun or bool(frames)
-        yield from frames
-
-
-def decoded(stream: Stream, run: Run, wanted: Iterable[int]) -> Iterator:
-    """The frames of a run. One that is neither wanted nor referred to may be missing.
-
-    Raises:
-      Unordered: time stamps do not rise, or are not those of the packets; a packet cannot be decoded.
-    """
-    import av
-
-    codec, last = stream.codec, None
-    codec.flush_buffers()
-    for packet in itertools.chain(stream.packets(run.first, run.end), [None]):
-        if packet is not None:
-            codec.skip_frame = "NONREF" if run.reordered and packet.pts not in wanted else "DEFAULT"
-        try:
-            frames = codec.decode(packet)
-        except av.error.InvalidDataError:
-            raise Unordered from None
-        for frame in frames:
-            if frame.pts not in run.stamps or (last is not None and frame.pts <= last):
-                raise Unordered
-            last = frame.pts
-            yield frame

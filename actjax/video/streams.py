@@ -31,6 +31,7 @@ class Stream:
     def __init__(self, source: str | io.BytesIO, threads: int = 1):
         self._source, self._threads = source, threads
         self._decoding: np.ndarray | None = None
+        self.begins_with_key = True  # known once the first packet was read
         self._open()
 
     def _open(self) -> None:
@@ -104,6 +105,8 @@ class Stream:
             if not packet.size:
                 continue
             position, self._position = self._position, self._position + 1
+            if position == 0:
+                self.begins_with_key = packet.is_keyframe
             if self._decoding is not None and self._decoding[position : position + 1] != packet.dts:
                 raise Unordered
             if position >= first:
@@ -114,8 +117,13 @@ class Stream:
         self._open()
 
     def _seek(self, position: int) -> None:
-        """To a key frame at or before the packet of this position."""
-        self._container.seek(int(self._decoding[position]), stream=self.stream)
+        """To a key frame at or before the packet of this position; to the beginning, if there is none."""
+        import av
+
+        try:
+            self._container.seek(int(self._decoding[position]), stream=self.stream)
+        except av.FFmpegError:
+            return self._reopen()
         demux = self._container.demux(self.stream)
         packet = next((packet for packet in demux if packet.size), None)
         found = len(self._decoding) if packet is None else np.searchsorted(self._decoding, packet.dts)

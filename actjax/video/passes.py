@@ -1,0 +1,81 @@
+"""Passes of a decoder through a stream: over all of it, or over a run of packets."""
+
+import itertools
+from collections.abc import Container, Iterator
+from typing import NamedTuple
+
+from actjax.video.groups import Run
+from actjax.video.streams import Stream, Unordered
+
+
+class Survey(NamedTuple):
+    """What a pass through a file found: frames' time stamps, the numbers of damaged ones, sizes (height, width).
+
+    kept: the decoded frames, or None: they are too many.
+    """
+
+    stamps: list[int | None]
+    damaged: list[int]
+    sizes: set[tuple[int, int]]
+    kept: list | None
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.stamps)
+
+
+def survey(stream: Stream, *, keep: int = 0) -> Survey:
+    """Decodes all of a file. keep: bytes of decoded frames to hold on to, if all of them fit in."""
+    stamps, damaged, sizes, kept, size = [], [], set(), [], 0
+    for k, frame in enumerate(in_order(stream)):
+        stamps.append(frame.pts)
+        sizes.add((frame.height, frame.width))
+        if frame.is_corrupt:
+            damaged.append(k)
+        size += sum(plane.buffer_size for plane in frame.planes)
+        if size <= keep:
+            kept.append(frame)
+        else:
+            kept.clear()
+    return Survey(stamps, damaged, sizes, kept or None)
+
+
+def in_order(stream: Stream) -> Iterator:
+    """Every frame of a stream, as FFmpeg shows them. What cannot be decoded before the first frame is passed over."""
+    import av
+
+    stream.rewind()
+    codec, begun = stream.codec, False
+    for packet in itertools.chain(stream.packets(), [None]):
+        try:
+            frames = codec.decode(packet)
+        except av.FFmpegError:
+            if begun:
+                raise
+            continue
+        begun = begun or bool(frames)
+        yield from frames
+
+
+def decoded(stream: Stream, run: Run, wanted: Container[int]) -> Iterator:
+    """The frames of a run. One that is neither wanted nor referred to may be missing.
+
+    Raises:
+      Unordered: time stamps do not rise, or are not those of the packets; a packet cannot be decoded.
+    """
+    import av
+
+    codec, last = stream.codec, None
+    codec.flush_buffers()
+    for packet in itertools.chain(stream.packets(run.first, run.end), [None]):
+        if packet is not None:
+            codec.skip_frame = "NONREF" if run.reordered and packet.pts not in wanted else "DEFAULT"
+        try:
+            frames = codec.decode(packet)
+        except av.FFmpegError:
+            raise Unordered from None
+        for frame in frames:
+            if frame.pts not in run.stamps or (last is not None and frame.pts <= last):
+                raise Unordered
+            last = frame.pts
+            yield frame
