@@ -44,7 +44,7 @@ class PyAV(Reader):
 
     @property
     def plain(self) -> bool:
-        """Whether all readers can be expected to see the same frames: the beginning was not cut off, stamps are right."""
+        """Whether all readers can be expected to see the same frames: no cut beginning, no wrong time stamps."""
         if self._groups is not None:
             return not self._groups.cut
         packed = self.stream.format == "mpeg4" and self.stream.codec.has_b_frames
