@@ -35,10 +35,15 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def run(*arguments, cache: pathlib.Path, timeout: float = 300, status: int = 0, level: int = 0) -> str:
-    """What it printed; fails unless it ends with `status`."""
+def run(
+    *arguments, cache: pathlib.Path, timeout: float = 300, status: int = 0, level: int = 0, hidden: str = ""
+) -> str:
+    """What it printed; fails unless it ends with `status`. hidden: a package that it does not find."""
+    variables = environment(cache, level=level)
+    if hidden:
+        variables["PYTHONPATH"] = os.pathsep.join((str(ROOT / "tests" / f"without_{hidden}"), variables["PYTHONPATH"]))
     done = subprocess.run(
-        command(*arguments), cwd=ROOT, env=environment(cache, level=level), timeout=timeout, text=True,
+        command(*arguments), cwd=ROOT, env=variables, timeout=timeout, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert done.returncode == status, done.stdout

@@ -5,7 +5,9 @@ import pathlib
 import re
 import shutil
 
+import av
 import cv2
+import numbered
 import numpy as np
 import pytest
 from cli import ROOT, SMALL, run
@@ -27,8 +29,10 @@ def test_run_leaves_what_it_promises(trained):
         "num_videos",
         "num_broken",
         "bn",
+        "decoder",
         "seconds",
     } <= results.keys()
+    assert results["decoder"] == f"av {av.__version__}"
     assert results["num_videos"] == 40 and results["num_broken"] == 0
     matrix = [line.split(",") for line in (workdir / "confusion_matrix.csv").read_text().splitlines()]
     counts = np.array([row[1:] for row in matrix[1:]], int)
@@ -38,6 +42,7 @@ def test_run_leaves_what_it_promises(trained):
     assert config["run"]["batch_size"] == 8 and config["train"]["view"]["scales"] == [1.0, 0.875]
     environment = json.loads((workdir / "environment.json").read_text())
     assert environment["packages"]["jax"] and environment["devices"] == ["cpu"]
+    assert environment["decoder"] == results["decoder"] and environment["packages"]["av"] == av.__version__
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if row["split"] == "train"] == list(range(1, 17))
     assert list(workdir.glob("events.out.tfevents.*"))
@@ -82,6 +87,32 @@ def test_predict_a_folder_with_a_broken_file(trained, cache, media, tmp_path):
         scores = [best["score"] for best in row["predictions"]]
         assert len(scores) == 5 and scores == sorted(scores, reverse=True) and 0 < sum(scores) <= 1.0001
         assert row["predictions"][0]["class"] in output
+
+
+@pytest.mark.parametrize("hidden", ["", "decord"])
+def test_a_saved_run_that_names_decord_is_read_by_pyav_where_decord_cannot(trained, cache, media, tmp_path, hidden):
+    """Runs of earlier versions name it; decord refuses the packed file, or is not there at all."""
+    workdir, _ = trained
+    old, videos = tmp_path / "old", tmp_path / "videos"
+    shutil.copytree(workdir, old)
+    config = json.loads((old / "config.json").read_text())
+    assert config["train"]["backend"] == "pyav"
+    for section in ("train", "eval"):
+        config[section]["backend"] = "decord"
+    (old / "config.json").write_text(json.dumps(config))
+    videos.mkdir()
+    for name in "ab":
+        numbered.write(videos / f"{name}.ts", "libx264", container="mpegts")
+        (videos / f"{name}.ts").rename(videos / f"{name}.mkv")
+    shutil.copy(media / "test.mp4", videos)
+    output = run("--mode=predict", f"--workdir={old}", f"--video={videos}", cache=cache, hidden=hidden)
+    rows = [json.loads(line) for line in (old / "predictions.jsonl").read_text().splitlines()]
+    assert len(rows) == 3 and not any("error" in row for row in rows)
+    warning = "decord is not installed" if hidden else "decord does not read some of the videos exactly"
+    assert output.count("read by pyav") == output.count(warning) == 1
+    run("--mode=eval", f"--workdir={old}", cache=cache, hidden=hidden)
+    results = json.loads((old / "results_eval.json").read_text())
+    assert f"av {av.__version__}" in results["decoder"]
 
 
 def test_scores_of_runs_are_fused_from_the_command_line(trained, cache, tmp_path):
@@ -278,6 +309,12 @@ def test_check_browse_and_prepare(cache, tmp_path):
     from actjax.data.shapes import make_shapes
 
     folder = make_shapes(tmp_path / "shapes", num_train=16, num_val=16)
+    with (folder / "val.txt").open("a") as file:
+        file.write("longer.avi 0\n")
+    content = bytearray(numbered.write(folder / "longer.avi", "mpeg4").read_bytes())
+    length = content.index(b"strh") + 40
+    content[length : length + 4] = (75).to_bytes(4, "little")
+    (folder / "longer.avi").write_bytes(content)
     sound = load_annotations("videos", folder / "train.txt")
     pathlib.Path(sound[3].path).write_text("no video")
     pathlib.Path(sound[5].path).unlink()
@@ -297,7 +334,8 @@ def test_check_browse_and_prepare(cache, tmp_path):
     (tmp_path / "stored.py").write_text(source.replace(data, stored))
     arguments = (f"--config={tmp_path}/lists.py", f"--workdir={tmp_path}/work")
     output = run(*arguments, "--mode=check", cache=cache)
-    assert "train: 14 of 16 videos are sound" in output and "val: 16 of 16" in output
+    assert "train: 14 of 16 videos are sound" in output and "val: 17 of 17" in output
+    assert "longer.avi: its header promises 75 frames; 60 can be decoded" in output
     rows = [json.loads(line) for line in (tmp_path / "work" / "broken.jsonl").read_text().splitlines()]
     assert [row["path"] for row in rows] == [sound[3].path, sound[5].path] and rows[1]["reason"] == "no such file"
     clean = load_annotations("videos", tmp_path / "work" / "train_clean.csv")
@@ -311,4 +349,4 @@ def test_check_browse_and_prepare(cache, tmp_path):
         "--config.run.batch_size=8", "--config.model.width=8", cache=cache,
     )  # fmt: skip
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert results["num_videos"] == 16 and results["num_broken"] == 0
+    assert results["num_videos"] == 17 and results["num_broken"] == 0 and "simplejpeg" in results["decoder"]

@@ -143,13 +143,21 @@ class Decord(_Beside):
         quarter = ([("transpose", "clock")], [("transpose", "cclock")])
         return turns in ([], [("hflip", None), ("vflip", None)], *quarter)  # it turns, but does not mirror
 
-    def _pictures(self, indices):
+    def open(self):
+        self.errors()  # says what is missing before the file is looked at
+        super().open()
+        self._reader = self._start()
+        if len(self._reader) < self.num_frames:
+            raise self._refused(f"files of which it sees {len(self._reader)} of {self.num_frames} frames")
+
+    def _start(self):
         import decord
 
         source = self._source if isinstance(self._source, str) else io.BytesIO(self._source.getbuffer())
-        reader = decord.VideoReader(source, ctx=decord.cpu(0), num_threads=1)
-        if len(reader) < self.num_frames:
-            raise self._refused(f"this file: it sees {len(reader)} of {self.num_frames} frames; such files")
+        return decord.VideoReader(source, ctx=decord.cpu(0), num_threads=1)
+
+    def _pictures(self, indices):
+        reader, self._reader = self._reader or self._start(), None  # it reads forward, once
         places = {k: place for place, k in enumerate(indices)}
         for k in range(indices[-1] + 1):
             picture = reader.next()

@@ -73,7 +73,7 @@ KINDS = [
     ("mjpeg", "yuvj422p", "avi", ""), ("prores_ks", "yuv422p10le", "mov", ""), ("ffv1", "yuva420p", "mkv", ""),
 ]  # fmt: skip
 ODD = ("mpeg4", "libvpx-vp9", "ffv1")  # encoders that take odd sizes
-CASES = [(*kind, size) for kind in KINDS for size in ((128, 96), (98, 66), *([(97, 65)] if kind[0] in ODD else []))]
+CASES = [(*kind, size) for kind in KINDS for size in ((128, 96), (98, 68), *([(97, 65)] if kind[0] in ODD else []))]
 
 
 @pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg program here to compare with")
