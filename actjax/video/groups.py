@@ -13,9 +13,10 @@ import numpy as np
 
 from actjax.video.streams import MP4, Stream, Unordered
 
-# Containers whose time stamps are those of the frames, and codecs of which a packet is a frame.
-STAMPED = (MP4, "matroska,webm", "flv", "mpegts")
+# Codecs of which a packet is a frame, and containers whose time stamps are those of the frames. AVI has no time stamps:
+# it counts packets, which tells when to show a frame if none is decoded before its turn.
 FRAMED = ("h264", "hevc", "av1", "vp9", "mpeg4", "mpeg1video", "mpeg2video", "h263", "flv1", "mjpeg", "prores", "dnxhd")
+STAMPED = {MP4: FRAMED, "matroska,webm": FRAMED, "flv": FRAMED, "mpegts": FRAMED, "avi": ("mpeg4", "mjpeg")}
 FIELDS = ("h264", "mpeg2video")  # codecs that may put the two fields of a frame into two packets
 KEY, DISCARD = 1, 2  # FFmpeg's AVINDEX_KEYFRAME and AVINDEX_DISCARD_FRAME
 PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE
@@ -124,32 +125,41 @@ def find_groups(stream: Stream) -> Groups:
     Raises:
       Unordered: the file has to be decoded in order.
     """
-    if stream.container not in STAMPED or stream.format not in FRAMED:
+    if not is_stamped(stream):
         raise Unordered
-    if stream.format == "mpeg4" and stream.codec.has_b_frames:
-        raise Unordered  # they may be packed: two frames in one packet, none in the next
     entries = stream.index()
     return _scanned(stream) if entries is None else _indexed(stream, entries)
+
+
+def is_stamped(stream: Stream) -> bool:
+    """Whether a file of this kind is expected to tell the order of its frames."""
+    if stream.format == "mpeg4" and stream.codec.has_b_frames:
+        return False  # they may be packed: two frames in one packet, none in the next
+    return stream.format in STAMPED.get(stream.container, ())
 
 
 def _indexed(stream: Stream, entries) -> Groups:
     flags = np.fromiter((entry.flags for entry in entries), np.int8, len(entries))  # of two bits, one the sign
     sizes = (entry.size for entry in entries) if stream.format == "mpeg4" else ()
+    head = [*stream.packets(0, HEAD)]
     stream.seek_by_index()
-    return _playable(stream, (flags & KEY) != 0, (flags & DISCARD) == 0, None, sizes)
+    return _playable(stream, head, (flags & KEY) != 0, (flags & DISCARD) == 0, None, sizes)
 
 
 def _scanned(stream: Stream) -> Groups:
     packets = [(packet.pts, packet.is_keyframe, not packet.is_discard, packet.size) for packet in stream.packets()]
     stamps, keys, shown, sizes = zip(*packets, strict=True) if packets else ((), (), (), ())
-    return _playable(stream, np.array(keys, bool), np.array(shown, bool), _array(stamps), sizes)
+    head = [*stream.packets(0, HEAD)]
+    return _playable(stream, head, np.array(keys, bool), np.array(shown, bool), _array(stamps), sizes)
 
 
-def _playable(stream: Stream, keys, shown, stamps, sizes: Iterable[int]) -> Groups:
-    """Groups without the frames at the beginning that cannot be decoded, as what they refer to was cut off."""
+def _playable(stream: Stream, head: list, keys, shown, stamps, sizes: Iterable[int]) -> Groups:
+    """Groups without the frames at the beginning that cannot be decoded, as what they refer to was cut off.
+
+    head: the first packets.
+    """
     if not len(keys) or (stream.format == "mpeg4" and min(sizes) <= NOTHING):
         raise Unordered
-    head = [*stream.packets(0, HEAD)]
     first, lost = _stamps(head), False
     if not keys[0] or not shown[:HEAD].all() or np.any(first < first[0]) or _has_fields(stream):
         lost = _lost(stream, head, first, shown[: len(head)], whole=len(head) == len(keys))

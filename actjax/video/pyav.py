@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from actjax.video.conversion import Converter
-from actjax.video.groups import FRAMED, STAMPED, Groups, find_groups
+from actjax.video.groups import Groups, find_groups, is_stamped
 from actjax.video.passes import Survey, decoded, in_order, survey
 from actjax.video.readers import Reader, Unreadable, gather
 from actjax.video.streams import Stream, Unordered
@@ -47,9 +47,7 @@ class PyAV(Reader):
         """Whether all readers can be expected to see the same frames: no cut beginning, no wrong time stamps."""
         if self._groups is not None:
             return not self._groups.cut
-        packed = self.stream.format == "mpeg4" and self.stream.codec.has_b_frames
-        stamped = self.stream.container in STAMPED and self.stream.format in FRAMED
-        return self.stream.begins_with_key and (packed or not stamped)
+        return self.stream.begins_with_key and not is_stamped(self.stream)
 
     def _decode_in_order(self) -> None:
         """From now on; counts the frames."""
@@ -67,16 +65,20 @@ class PyAV(Reader):
         Raises:
           Unreadable: a frame is damaged, or the file holds fewer frames than it promised.
         """
+        return self._either(lambda: use(self._by_stamp(indices)), lambda: use(self._by_number(indices)))
+
+    def _either(self, by_stamp: Callable, by_number: Callable):
+        """What the first one gives, or the second one for files that have to be decoded in order."""
         if self._groups is not None:
             try:
-                return use(self._by_stamp(indices))
+                return by_stamp()
             except Unordered:
                 promised = self.num_frames
                 self._decode_in_order()
                 if self.num_frames != promised:
                     message = f"it promises {promised} frames; {self.num_frames} can be decoded"
                     raise Unreadable(message) from None
-        return use(self._by_number(indices))
+        return by_number()
 
     def _by_stamp(self, indices: np.ndarray) -> Iterator[tuple]:
         if self._goes_on(indices):
@@ -118,18 +120,20 @@ class PyAV(Reader):
         return frame
 
     def times(self, indices: np.ndarray) -> np.ndarray:
-        if self._groups is not None:
-            return self._seconds(self._groups.stamps(indices))
-        start = self.stream.stream.start_time or 0
-        stamps = self._survey.stamps
+        return self._either(
+            lambda: self._seconds(self._groups.stamps(indices)), lambda: self._times_in_order()[indices]
+        )
+
+    def _times_in_order(self) -> np.ndarray:
+        start, stamps = self.stream.stream.start_time or 0, self._survey.stamps
         if None not in stamps and all(a < b for a, b in itertools.pairwise(stamps)):
             guessed = (
                 stamps[0] - start if self.stream.container == "avi" else 0
             )  # AVI knows when to decode, not to show
-            return self._seconds(np.array(stamps, np.int64)[indices] - guessed)
+            return self._seconds(np.array(stamps, np.int64) - guessed)
         if not self.fps:
             raise Unreadable("its time stamps do not rise, and it has no frame rate")
-        return self._seconds(start) + indices / self.fps
+        return self._seconds(start) + np.arange(self.num_frames) / self.fps
 
     def _seconds(self, stamps):
         unit = self.stream.stream.time_base

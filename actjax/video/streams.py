@@ -30,7 +30,8 @@ class Stream:
 
     def __init__(self, source: str | io.BytesIO, threads: int = 1):
         self._source, self._threads = source, threads
-        self._decoding: np.ndarray | None = None
+        self._indexed = False
+        self._decoding: np.ndarray | None = None  # when each packet is decoded, by the index
         self.begins_with_key = True  # known once the first packet was read
         self._open()
 
@@ -77,16 +78,20 @@ class Stream:
         return self.stream.index_entries
 
     def seek_by_index(self) -> None:
-        """From now on packets are found by the decoding times of the index. Unordered: these do not rise."""
+        """From now on packets are found by the decoding times of the index."""
+        self._indexed = True
+
+    def count_packets(self) -> None:
+        """From now on packets are found by counting them."""
+        self._indexed, self._decoding = False, None
+
+    def _read_index(self) -> None:
+        """Unordered: its decoding times do not rise."""
         entries = self.stream.index_entries
         decoding = np.fromiter((entry.timestamp for entry in entries), np.int64, len(entries))
         if np.any(decoding[1:] <= decoding[:-1]):
             raise Unordered
         self._decoding = decoding
-
-    def count_packets(self) -> None:
-        """From now on packets are found by counting them."""
-        self._decoding = None
 
     def packets(self, first: int = 0, end: int | None = None) -> Iterator:
         """Packets `first` up to `end` in decoding order; None: up to the last.
@@ -94,6 +99,8 @@ class Stream:
         Raises:
           Unordered: a packet has another decoding time than the index says.
         """
+        if self._indexed and self._decoding is None:
+            self._read_index()
         if self._decoding is not None and not 0 <= first - self._position <= FAR:
             self._seek(first)
         elif first < self._position:
