@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from actjax.video.decoding import BackendError, VideoError, open_video
 from actjax.video.decord_opencv import DECORD, OPENCV, Kind
+from actjax.video.groups import Groups
 from actjax.video.streams import Stream
 
 MUXERS = {"ts": "mpegts", "mpg": "mpeg", "mkv": "matroska", "wmv": "asf"}
@@ -106,6 +107,34 @@ def test_readers_refuse_no_more_than_their_tables_say(made):
                 assert (found == "equal") == (kind in table), (backend, path.name)
                 read += found == "equal"
         assert read >= least
+
+
+CONTAINERS = {
+    "mov,mp4,m4a,3gp,3g2,mj2": "MP4, MOV, 3GP", "matroska,webm": "Matroska, WebM", "avi": "AVI", "flv": "FLV",
+    "asf": "ASF, WMV", "mpeg": "MPEG program stream", "mpegts": "MPEG transport stream", "h264": "H.264 alone",
+    "hevc": "HEVC alone", "m4v": "MPEG-4 alone", "gif": "GIF",
+}  # fmt: skip
+
+
+def listed(kinds, container: str) -> str:
+    """The codecs of a container as the guide names them."""
+    found = {}
+    for kind in kinds:
+        if kind.container == container:
+            found.setdefault(kind.codec, set()).add("+" if kind.b_frames else "-")
+    return " ".join(f"`{codec}{'' if len(b) == 2 else min(b)}`" for codec, b in sorted(found.items()))
+
+
+def test_the_guide_has_the_table_of_formats(made, root):
+    by_stamp = set()
+    for case in CASES:
+        path, _ = made(*case)
+        stream = Stream(str(path))
+        if isinstance(open_video(path)._reader._groups, Groups):
+            by_stamp.add(Kind(stream.container, stream.format, bool(stream.codec.has_b_frames)))
+    tables = by_stamp, DECORD, OPENCV
+    rows = [f"| {name} | {' | '.join(listed(t, c) for t in tables)} |" for c, name in CONTAINERS.items()]
+    assert "\n".join(rows).replace("|  |", "| |").replace("|  |", "| |") in (root / "docs" / "guide.md").read_text()
 
 
 @pytest.mark.parametrize("gop", [1, 5, 250])
