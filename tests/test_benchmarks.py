@@ -39,3 +39,9 @@ def test_train_step(tmp_path):
 def test_convolution(tmp_path):
     output = run("convolution.py", "--frames=1", "--repeats=1", cache=tmp_path)
     assert len(re.findall(r"^(?:R50|depthwise).*(?: +\d+\.\d){6}$", output, re.M)) == 12
+
+
+def test_reading(tmp_path):
+    output = run("reading.py", "--repeats=1", "--hours=0.01", cache=tmp_path)
+    assert len(re.findall(r"^test\.\w+ +\d+ +\d+\.\d +\d+\.\d +\d\.\d\d$", output, re.M)) == 2
+    assert "opening 1080 frames of MP4: " in output
