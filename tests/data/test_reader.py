@@ -1,7 +1,9 @@
 """Decoders that hang with the GIL held, crash, or fail: one error each, and the next request is served."""
 
+import contextlib
 import ctypes
 import functools
+import logging
 import os
 import pathlib
 import signal
@@ -14,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from actjax import errors
 from actjax.data import stages
 from actjax.data.annotations import VideoRecord
 from actjax.data.reader import Readers
@@ -204,3 +207,29 @@ def _state(pid: int) -> str:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return "Z"
+
+
+def test_readers_without_memory_files(monkeypatch, media):
+    """As on macOS, which has no `memfd_create`: the pixels go through a file without a name."""
+    record = VideoRecord(str(media / "part_0.mp4"), 1)
+    with contextlib.closing(Readers(PROTOCOL, 1)) as readers:
+        expected = readers.read(record, PLACE).video
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    with contextlib.closing(Readers(PROTOCOL, 2)) as readers:
+        for _ in range(3):
+            np.testing.assert_array_equal(readers.read(record, PLACE).video, expected)
+
+
+def test_what_processes_warn_of_is_logged_once(media, tmp_path, caplog, monkeypatch):
+    """Two processes meet files that OpenCV refuses and PyAV reads; whoever started them says so, once."""
+    import numbered
+
+    monkeypatch.setattr(errors, "_told", set())
+    monkeypatch.setattr(errors.log, "propagate", True)
+    records = [VideoRecord(str(numbered.write(tmp_path / f"{k}.mkv", "ffv1", num=4)), k) for k in range(4)]
+    protocol = PROTOCOL._replace(backend=("opencv", "pyav"))
+    with contextlib.closing(Readers(protocol, 2)) as readers, caplog.at_level(logging.WARNING, "actjax"):
+        labels = [readers.submit(record, PLACE, readers.empty(1).clip(0)).result() for record in records]
+    assert labels == [0, 1, 2, 3]
+    said = "opencv does not read some of the videos exactly: these are read by pyav"
+    assert [record.getMessage() for record in caplog.records] == [said]

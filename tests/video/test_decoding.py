@@ -1,3 +1,4 @@
+import importlib.metadata
 import json
 import pickle
 
@@ -5,7 +6,10 @@ import numpy as np
 import pytest
 
 from actjax.data.shapes import write_video
-from actjax.video.decoding import VideoError, open_video
+from actjax.data.stages import Protocol
+from actjax.video.decoding import VideoError, decoder, open_video
+
+PROTOCOL = Protocol(sample=None, view=None)
 
 
 @pytest.mark.parametrize("name", ["test.mp4", "test.avi"])
@@ -53,3 +57,23 @@ def test_broken_files(tmp_path, media):
 def test_unknown_backend(media):
     with pytest.raises(ValueError, match="choose from"):
         open_video(media / "test.mp4", backend="vlc")
+
+
+def test_a_backend_without_its_package(monkeypatch):
+    from actjax.experiment.loading import check_reading
+
+    assert decoder("pyav") == f"av {importlib.metadata.version('av')}"
+    assert decoder(("opencv", "pyav")).count(" ") == 3
+    found = importlib.metadata.version
+
+    def without_decord(name):
+        if name.startswith("decord"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return found(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", without_decord)
+    reading = PROTOCOL._replace(backend="decord")
+    with pytest.raises(ValueError, match="train.backend: backend 'decord' needs a package: pip install decord2"):
+        check_reading("train", reading)
+    check_reading("train", reading._replace(backend=("decord", "pyav")))
+    assert decoder(("decord", "pyav")) == decoder("pyav")
