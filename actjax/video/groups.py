@@ -6,7 +6,7 @@ be had only by decoding them in order.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +16,12 @@ from actjax.video.streams import MP4, Stream, Unordered
 # Codecs of which a packet is a frame, and containers whose time stamps are those of the frames. AVI has no time stamps:
 # it counts packets, which tells when to show a frame if none is decoded before its turn.
 FRAMED = ("h264", "hevc", "av1", "vp9", "mpeg4", "mpeg1video", "mpeg2video", "h263", "flv1", "mjpeg", "prores", "dnxhd")
-STAMPED = {MP4: FRAMED, "matroska,webm": FRAMED, "flv": FRAMED, "mpegts": FRAMED, "avi": ("mpeg4", "mjpeg")}
+STAMPED = {MP4: FRAMED, "matroska,webm": FRAMED, "flv": FRAMED, "mpegts": FRAMED, "avi": ("mpeg4",)}
 FIELDS = ("h264", "mpeg2video")  # codecs that may put the two fields of a frame into two packets
 KEY, DISCARD = 1, 2  # FFmpeg's AVINDEX_KEYFRAME and AVINDEX_DISCARD_FRAME
 PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE
 NOTHING = 8  # bytes; MPEG-4 packets as small as this may say that there is no frame
+SHORT = 5000  # packets; up to as many are looked at one by one, and of longer files those of the groups that are read
 HEAD = 32  # packets that are decoded where the first frames of a stream may be missing
 
 
@@ -62,7 +63,7 @@ class Groups:
         out = [np.sort(self._shown_stamps(g))[indices[groups == g] - self._before[g]] for g in np.unique(groups)]
         return np.concatenate([np.zeros(0, np.int64), *out])
 
-    def runs(self, indices: np.ndarray) -> Iterator[Run]:
+    def runs(self, indices: np.ndarray) -> list[Run]:
         """What to decode for the frames of sorted indices."""
         wanted, groups = self.stamps(indices), self._groups(indices)
         spans: list[list[int]] = []  # first and last group, end
@@ -76,10 +77,12 @@ class Groups:
                 spans[-1][1:] = last, end
             else:
                 spans.append([first, last, end])
-        for first, last, end in spans:
-            stamps = set().union(*(self._shown_stamps(g).tolist() for g in range(first, last + 1)))
-            reordered = any(np.any(np.diff(self._all_stamps(g)) < 0) for g in range(first, last + 1))
-            yield Run(int(self._starts[first]), end, stamps, reordered)
+        return [self._run(range(first, last + 1), end) for first, last, end in spans]
+
+    def _run(self, groups: range, end: int) -> Run:
+        stamps = set().union(*(self._shown_stamps(group).tolist() for group in groups))
+        reordered = any(np.any(np.diff(self._all_stamps(group)) < 0) for group in groups)
+        return Run(int(self._starts[groups[0]]), end, stamps, reordered)
 
     def _groups(self, indices: np.ndarray) -> np.ndarray:
         """int64 [n]: the group of each. Of groups that begin with the same frame, the last one shows it."""
@@ -128,7 +131,7 @@ def find_groups(stream: Stream) -> Groups:
     if not is_stamped(stream):
         raise Unordered
     entries = stream.index()
-    return _scanned(stream) if entries is None else _indexed(stream, entries)
+    return _scanned(stream) if entries is None or len(entries) <= SHORT else _indexed(stream, entries)
 
 
 def is_stamped(stream: Stream) -> bool:
@@ -141,15 +144,22 @@ def is_stamped(stream: Stream) -> bool:
 def _indexed(stream: Stream, entries) -> Groups:
     flags = np.fromiter((entry.flags for entry in entries), np.int8, len(entries))  # of two bits, one the sign
     sizes = (entry.size for entry in entries) if stream.format == "mpeg4" else ()
+    if len(entries) and entries[-1].pos + entries[-1].size > stream.num_bytes:
+        raise Unordered  # the end of the file is missing
     head = [*stream.packets(0, HEAD)]
     stream.seek_by_index()
     return _playable(stream, head, (flags & KEY) != 0, (flags & DISCARD) == 0, None, sizes)
 
 
 def _scanned(stream: Stream) -> Groups:
-    packets = [(packet.pts, packet.is_keyframe, not packet.is_discard, packet.size) for packet in stream.packets()]
-    stamps, keys, shown, sizes = zip(*packets, strict=True) if packets else ((), (), (), ())
-    head = [*stream.packets(0, HEAD)]
+    head, rows = [], []
+    for packet in stream.packets():
+        if packet.is_corrupt:
+            raise Unordered  # what cannot be decoded is not shown
+        if len(head) < HEAD:
+            head.append(packet)
+        rows.append((packet.pts, packet.is_keyframe, not packet.is_discard, packet.size))
+    stamps, keys, shown, sizes = zip(*rows, strict=True) if rows else ((), (), (), ())
     return _playable(stream, head, np.array(keys, bool), np.array(shown, bool), _array(stamps), sizes)
 
 

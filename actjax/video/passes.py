@@ -5,6 +5,7 @@ from collections.abc import Container, Iterator
 from typing import NamedTuple
 
 from actjax.video.groups import Run
+from actjax.video.readers import Unreadable
 from actjax.video.streams import Stream, Unordered
 
 
@@ -41,19 +42,23 @@ def survey(stream: Stream, *, keep: int = 0) -> Survey:
 
 
 def in_order(stream: Stream) -> Iterator:
-    """Every frame of a stream, as FFmpeg shows them. What cannot be decoded before the first frame is passed over."""
+    """Every frame of a stream, as FFmpeg shows them. What cannot be decoded before the first frame is passed over.
+
+    Raises:
+      Unreadable: a later packet cannot be decoded.
+    """
     import av
 
     stream.rewind()
-    codec, begun = stream.codec, False
+    codec, count = stream.codec, 0
     for packet in itertools.chain(stream.packets(), [None]):
         try:
             frames = codec.decode(packet)
-        except av.FFmpegError:
-            if begun:
-                raise
+        except av.FFmpegError as error:
+            if count:
+                raise Unreadable(f"what comes after {count} frames cannot be decoded: {error.strerror}") from error
             continue
-        begun = begun or bool(frames)
+        count += len(frames)
         yield from frames
 
 

@@ -115,7 +115,7 @@ class PyAV(Reader):
         self._pass = None  # if it fails, the next one begins anew
         frame = next(itertools.islice(frames, k - number, None), None)
         if frame is None:
-            raise Unreadable(f"frame {k} of {self.num_frames} cannot be decoded any more")
+            raise Unreadable(f"it promises {self.num_frames} frames; frame {k} is not there")
         self._pass = k + 1, frames
         return frame
 
@@ -127,10 +127,9 @@ class PyAV(Reader):
     def _times_in_order(self) -> np.ndarray:
         start, stamps = self.stream.stream.start_time or 0, self._survey.stamps
         if None not in stamps and all(a < b for a, b in itertools.pairwise(stamps)):
-            guessed = (
-                stamps[0] - start if self.stream.container == "avi" else 0
-            )  # AVI knows when to decode, not to show
-            return self._seconds(np.array(stamps, np.int64) - guessed)
+            # AVI knows when to decode a frame, not when to show it.
+            delay = stamps[0] - start if self.stream.container == "avi" else 0
+            return self._seconds(np.array(stamps, np.int64) - delay)
         if not self.fps:
             raise Unreadable("its time stamps do not rise, and it has no frame rate")
         return self._seconds(start) + np.arange(self.num_frames) / self.fps

@@ -71,6 +71,11 @@ class Stream:
         """How many streams another library may take for the video."""
         return len(_candidates(self._container))
 
+    @property
+    def num_bytes(self) -> int:
+        """The length of the file."""
+        return self._container.size
+
     def index(self):
         """The index of an MP4 or MOV file, which lists every packet; None: there is none, or it is not complete."""
         if self.container != MP4 or _has_fragments(self._source):
