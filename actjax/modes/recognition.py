@@ -131,7 +131,7 @@ def check(experiment, call: Call) -> None:
             lists[split] = call.workdir / f"{split}_clean.csv"
             save_annotations(clean, lists[split])
             log.info("%s: %d of %d videos are sound: %s", split, len(clean), len(records), lists[split])
-    log.info("what is broken: %s (also for --config.loader.skip)", broken)
+    log.info("files that cannot be read: %s, for loader.skip of a config", broken)
 
 
 def prepare(experiment, call: Call) -> None:

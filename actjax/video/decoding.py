@@ -1,6 +1,7 @@
 """Videos -> frames. One contract, `open_video`, whatever holds them and whatever library reads them."""
 
 import importlib.metadata
+import importlib.util
 import inspect
 import io
 import os
@@ -43,7 +44,9 @@ def open_video(source: str | os.PathLike | bytes, *, backend: str | Sequence[str
     picture is upright as the file's display matrix says, mirrors included, and RGB by the file's own colour matrix and
     range. The stream is the default one, then the one with most pixels, then the first; never a cover picture.
 
+    >>> import numpy as np
     >>> from actjax.data.shapes import write_video
+    >>> from actjax.video.decoding import open_video
     >>> write_video("clip.mp4", np.zeros((5, 32, 48, 3), np.uint8), fps=10)
     >>> video = open_video("clip.mp4")
     >>> video.num_frames, video.size, video.frames([4, 0, 0]).shape, video.times([0, 4])
@@ -67,15 +70,7 @@ def open_video(source: str | os.PathLike | bytes, *, backend: str | Sequence[str
     Source: the API entries DecordInit, PyAVInit, OpenCVInit, RawFrameDecode and their decoders.
     """
     if not isinstance(backend, str):
-        *first, last = backend
-        for name in first:
-            try:
-                return open_video(source, backend=name, **options)
-            except ImportError:
-                warn_once(f"{name} is not installed: its videos are read by {last}")
-            except BackendError:
-                warn_once(f"{name} does not read some of the videos exactly: these are read by {last}")
-        backend = last
+        return _FirstThatCan(source, list(backend), options)
     if backend not in BACKENDS:
         raise ValueError(f"open_video: backend={backend!r}; choose from {sorted(BACKENDS)}")
     reader = _reader(backend)
@@ -86,12 +81,13 @@ def open_video(source: str | os.PathLike | bytes, *, backend: str | Sequence[str
 
 
 BACKENDS = ("decord", "opencv", "pyav", "rawframes")
-_PACKAGES = {  # backend -> packages that it may come with, the first of which is the usual one
-    "decord": ("decord", "decord2"),
+_PACKAGES = {  # backend -> packages that it may come with
+    "decord": ("decord2", "decord"),
     "opencv": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
     "pyav": ("av",),
 }
 _PACKAGES["rawframes"] = _PACKAGES["opencv"]
+_MODULES = {"decord": "decord", "opencv": "cv2", "pyav": "av", "rawframes": "cv2"}
 
 
 def decoder(backend: str | Sequence[str]) -> str:
@@ -104,11 +100,13 @@ def check_backend(backend: str | Sequence[str]) -> None:
     """ImportError: no package for the backend is installed, or of several backends for the last one."""
     name = backend if isinstance(backend, str) else backend[-1]
     if _installed(name) is None:
-        raise ImportError(f"backend {name!r} needs a package: pip install {_PACKAGES[name][-1]}")
+        raise ImportError(f"backend {name!r} needs a package: pip install {_PACKAGES[name][0]}")
 
 
 def _installed(backend: str) -> tuple[str, str] | None:
     """The package of a backend, and its version."""
+    if importlib.util.find_spec(_MODULES[backend]) is None:
+        return None
     for package in _PACKAGES[backend]:
         try:
             return package, importlib.metadata.version(package)
@@ -126,6 +124,39 @@ def _reader(backend: str):
         "opencv": decord_opencv.OpenCV,
         "rawframes": pictures.Rawframes,
     }[backend]
+
+
+class _FirstThatCan:
+    """A video read by the first of several backends; when that one refuses, also in the middle, by the next."""
+
+    def __init__(self, source, backends: list[str], options: dict):
+        self._source, self._backends, self._options, self._video = source, backends, options, None
+        self.num_frames, self.fps = self._do(lambda video: (video.num_frames, video.fps))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self._do(lambda video: video.size)
+
+    def frames(self, indices) -> np.ndarray:
+        return self._do(lambda video: video.frames(indices))
+
+    def times(self, indices) -> np.ndarray:
+        return self._do(lambda video: video.times(indices))
+
+    def check(self) -> str | None:
+        return self._do(lambda video: video.check())
+
+    def _do(self, use):
+        while True:
+            try:
+                self._video = self._video or open_video(self._source, backend=self._backends[0], **self._options)
+                return use(self._video)
+            except (ImportError, BackendError) as error:
+                if len(self._backends) == 1:
+                    raise
+                name, self._video = self._backends.pop(0), None
+                why = "is not installed" if isinstance(error, ImportError) else "cannot be trusted with some videos"
+                warn_once(f"{name} {why}: {self._backends[0]} reads them")
 
 
 class _Checked:
@@ -156,7 +187,9 @@ class _Checked:
     def _each(self, read, indices) -> np.ndarray:
         """What `read` gives for sorted indices without repeats, in the order of `indices`."""
         indices = np.asarray(indices).ravel()
-        if indices.size and (indices.min() < 0 or indices.max() >= self.num_frames):
+        if not indices.size:
+            return self._each(read, [0])[:0]
+        if indices.min() < 0 or indices.max() >= self.num_frames:
             raise IndexError(f"{self._name}: frames {indices} of a video that has {self.num_frames}")
         needed, places = np.unique(indices, return_inverse=True)
         with self._reader.blame(self._name):

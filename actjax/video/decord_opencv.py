@@ -1,7 +1,7 @@
 """decord and OpenCV, for the kinds of files that they read exactly. PyAV, which knows every file, stands beside them.
 
 Both decode a file from its first frame on: where they seek, they take other frames for the right ones in many kinds of
-files. PyAV says how many frames there are, and looks at every frame that is wanted, as only it tells damaged ones.
+files. PyAV says how many frames there are, decodes the wanted ones as well, and a picture that differs is refused.
 """
 
 import io
@@ -28,7 +28,7 @@ class Kind(NamedTuple):
     b_frames: bool
 
     def __str__(self) -> str:
-        return f"{self.codec} in {self.container.partition(',')[0]} {'with' if self.b_frames else 'without'} B-frames"
+        return f"{self.codec} {'with' if self.b_frames else 'without'} B-frames in {self.container.partition(',')[0]}"
 
 
 def kinds(table: dict[str, str]) -> frozenset[Kind]:
@@ -44,8 +44,6 @@ DECORD = kinds({
     MKV: "h264 hevc mpeg4 mpeg2video+ vp8- vp9- mjpeg-",
     "avi": "h264 mpeg4 mpeg2video+ vp8- wmv2- mjpeg-",
     "flv": "h264 flv1-",
-    "asf": "h264 wmv2- mpeg2video+",
-    "mpeg": "mpeg2video+",
 })  # fmt: skip
 OPENCV = kinds({
     MP4: "h264 hevc mpeg4 mpeg2video+ vp9- h263- mjpeg-",
@@ -61,6 +59,8 @@ OPENCV = kinds({
     "gif": "gif-",
 })  # fmt: skip
 # Pixels that become the same RGB in all libraries; with others, and with odd sizes, these two interpolate otherwise.
+TOLERANCE = 2  # grey levels by which pictures may differ from PyAV's
+CHUNK = 64  # frames that are held against each other at a time
 PIXELS = ("yuv420p", "yuvj420p", "yuv444p", "yuvj444p", "gbrp", "bgra")
 
 
@@ -84,19 +84,19 @@ class _Beside(Reader):
         if stream.num_streams > 1:
             raise self._refused("files of several video streams")
         if not self._exact.plain:
-            raise self._refused("files that were cut off at the beginning, or whose time stamps are wrong,")
+            raise self._refused("files whose beginning was cut off, or whose time stamps are wrong")
         if self.num_frames:
             self._exact.decode(np.array([0]), self._examine)
 
     def _refused(self, what: str) -> Refused:
-        return Refused(f"{self.name} is not known to read {what} exactly; backend='pyav' does")
+        return Refused(f"{self.name} may give other frames of {what}; use backend='pyav'")
 
     def _examine(self, frames) -> None:
         """Refused: the library does not show frames such as the first one as FFmpeg does."""
         ((_, frame),) = frames
         odd = frame.format.name[-4:] == "420p" and (frame.width % 2 or frame.height % 2)
         if frame.format.name not in PIXELS or odd:
-            raise self._refused(f"pixels {frame.format.name} of {frame.width}x{frame.height}")
+            raise self._refused(f"pixel format {frame.format.name} at {frame.width}x{frame.height}")
         self._turns = upright(display_matrix(frame))
         if not self._can_turn(self._turns):
             raise self._refused("videos that are turned or mirrored like this one")
@@ -106,12 +106,32 @@ class _Beside(Reader):
         raise NotImplementedError
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        self._exact.decode(indices, self._vouch)
-        return gather(len(indices), self._pictures(indices.tolist()))
+        exact = self._exact.read(indices)
+        try:
+            return gather(len(indices), self._equal(exact, indices))
+        except (*self.own_errors(), Unreadable) as error:  # PyAV read it
+            raise self._refused(f"this file ({str(error).strip().splitlines()[-1][-80:]})") from error
 
-    def _vouch(self, frames) -> None:
-        for _ in frames:
-            pass  # a damaged one raises
+    def _equal(self, exact: np.ndarray, indices: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Places and pictures. Refused: a picture is another one than PyAV's."""
+        import cv2
+
+        for place, picture in self._pictures(indices.tolist()):
+            same = picture.shape == exact[place].shape
+            if not same or cv2.absdiff(np.ascontiguousarray(picture), exact[place]).max() > TOLERANCE:
+                raise self._refused(f"this file, as at frame {indices[place]}")
+            yield place, picture
+
+    @staticmethod
+    def own_errors() -> tuple[type[Exception], ...]:
+        """What the library itself raises."""
+        raise NotImplementedError
+
+    @classmethod
+    def errors(cls):
+        return *cls.own_errors(), *PyAV.errors()
+
+    words = staticmethod(PyAV.words)
 
     def _pictures(self, indices: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Places and pictures."""
@@ -122,7 +142,8 @@ class _Beside(Reader):
 
     def check(self) -> str | None:
         remark = self._exact.check()
-        self.read(np.arange(self.num_frames))
+        for first in range(0, self.num_frames, CHUNK):
+            self.read(np.arange(first, min(first + CHUNK, self.num_frames)))
         return remark
 
 
@@ -132,21 +153,27 @@ class Decord(_Beside):
     name, kinds = "decord", DECORD
 
     @staticmethod
-    def errors():
+    def own_errors():
         try:
             import decord
         except ImportError as error:
             raise ImportError("backend 'decord' needs decord; pip install decord2, or choose 'pyav'") from error
-        return decord.DECORDError, RuntimeError, *PyAV.errors()
+        return decord.DECORDError, RuntimeError, StopIteration
 
     def _can_turn(self, turns):
         quarter = ([("transpose", "clock")], [("transpose", "cclock")])
         return turns in ([], [("hflip", None), ("vflip", None)], *quarter)  # it turns, but does not mirror
 
     def open(self):
-        self.errors()  # says what is missing before the file is looked at
+        self.own_errors()  # says what is missing before the file is looked at
         super().open()
-        self._reader = self._start()
+        promised = self._exact.stream.stream.frames
+        if promised > 2 * self.num_frames:  # for which it takes memory
+            raise self._refused(f"files whose header promises {promised} frames and that hold {self.num_frames}")
+        try:
+            self._reader = self._start()
+        except self.own_errors() as error:
+            raise self._refused("this file, which it does not open") from error
         if len(self._reader) < self.num_frames:
             raise self._refused(f"files of which it sees {len(self._reader)} of {self.num_frames} frames")
 
@@ -181,10 +208,10 @@ class OpenCV(_Beside):
     }
 
     @staticmethod
-    def errors():
+    def own_errors():
         import cv2
 
-        return cv2.error, *PyAV.errors()
+        return (cv2.error,)
 
     def open(self):
         super().open()
@@ -200,13 +227,6 @@ class OpenCV(_Beside):
     def _examine(self, frames) -> None:
         ((_, frame),) = frames
         super()._examine([(0, frame)])
-        self._refuse_interlaced(frame)
-
-    def _vouch(self, frames) -> None:
-        for _, frame in frames:
-            self._refuse_interlaced(frame)
-
-    def _refuse_interlaced(self, frame) -> None:
         if frame.interlaced_frame:  # it hands out memory that it did not write to
             raise self._refused("interlaced videos")
 
@@ -223,7 +243,7 @@ class OpenCV(_Beside):
             if ok and k in places:
                 ok, frame = capture.retrieve()
             if not ok:
-                raise self._refused(f"frame {k} of this file")
+                raise Unreadable(f"frame {k} cannot be decoded")
             if k in places:
                 picture = frame[..., ::-1]
                 for turn in self._turns:

@@ -33,6 +33,10 @@ class PyAV(Reader):
 
         return av.FFmpegError, ValueError, OSError
 
+    @staticmethod
+    def words(error):
+        return getattr(error, "strerror", None) or str(error)
+
     def open(self):
         self.stream = Stream(self._source, self._threads)
         self.fps = float(self.stream.stream.average_rate or 0)
@@ -49,11 +53,14 @@ class PyAV(Reader):
             return not self._groups.cut
         return self.stream.begins_with_key and not is_stamped(self.stream)
 
-    def _decode_in_order(self) -> None:
-        """From now on; counts the frames."""
+    def _decode_in_order(self, promised: int | None = None) -> None:
+        """From now on; counts the frames. Unreadable: there are others than `promised`."""
         self.stream.count_packets()
-        self._groups, self._survey = None, survey(self.stream, keep=KEPT)
-        self.num_frames = self._survey.num_frames
+        self._pass = None
+        found = survey(self.stream, keep=KEPT)
+        if promised not in (None, found.num_frames):
+            raise Unreadable(f"it promises {promised} frames; {found.num_frames} can be decoded")
+        self._groups, self._survey, self.num_frames = None, found, found.num_frames
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         pictures = lambda frames: ((place, self._convert(frame)) for place, frame in frames)
@@ -73,11 +80,7 @@ class PyAV(Reader):
             try:
                 return by_stamp()
             except Unordered:
-                promised = self.num_frames
-                self._decode_in_order()
-                if self.num_frames != promised:
-                    message = f"it promises {promised} frames; {self.num_frames} can be decoded"
-                    raise Unreadable(message) from None
+                self._decode_in_order(self.num_frames)
         return by_number()
 
     def _by_stamp(self, indices: np.ndarray) -> Iterator[tuple]:

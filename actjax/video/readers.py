@@ -1,7 +1,6 @@
 """What every reader of videos offers to `open_video`, and what readers share."""
 
 import contextlib
-import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -22,6 +21,11 @@ class Reader:
     def errors() -> tuple[type[Exception], ...]:
         """What the library raises for broken files."""
         return ()
+
+    @staticmethod
+    def words(error: Exception) -> str:
+        """What an error says of a file, whose name the reader adds."""
+        return str(error)
 
     def open(self) -> None:
         """Sets `num_frames` and `fps`."""
@@ -47,8 +51,7 @@ class Reader:
         except Refused as error:
             raise BackendError(name, str(error)) from error
         except (*self.errors(), Unreadable, MemoryError, UnicodeError) as error:
-            # decord puts "[time] file.cc:line: " before its words, once per layer it passed.
-            text = re.sub(r"\[\d\d:\d\d:\d\d\] \S+: ", "", str(error)).strip()
+            text = self.words(error).strip()
             raise VideoError(name, text.splitlines()[-1] if text else type(error).__name__) from error
 
 

@@ -41,7 +41,10 @@ class Stream:
         if not isinstance(self._source, str):
             self._source.seek(0)
         lenient = int(av.__version__.partition(".")[0]) < 19  # since then titles that are no UTF-8 are no error
-        self._container = av.open(self._source, **({"metadata_errors": "ignore"} if lenient else {}))
+        try:
+            self._container = av.open(self._source, **({"metadata_errors": "ignore"} if lenient else {}))
+        except av.FFmpegError as error:
+            raise Unreadable(f"no video file, or a part that it needs is missing ({error.strerror})") from error
         self.stream = _best(self._container)
         self.codec = self.stream.codec_context
         self.codec.thread_count = self._threads

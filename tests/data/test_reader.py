@@ -231,5 +231,5 @@ def test_what_processes_warn_of_is_logged_once(media, tmp_path, caplog, monkeypa
     with contextlib.closing(Readers(protocol, 2)) as readers, caplog.at_level(logging.WARNING, "actjax"):
         labels = [readers.submit(record, PLACE, readers.empty(1).clip(0)).result() for record in records]
     assert labels == [0, 1, 2, 3]
-    said = "opencv does not read some of the videos exactly: these are read by pyav"
+    said = "opencv cannot be trusted with some videos: pyav reads them"
     assert [record.getMessage() for record in caplog.records] == [said]

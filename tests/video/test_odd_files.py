@@ -142,7 +142,7 @@ def test_interlaced(tmp_path, codec, params, flags, ending):
 
     path = numbered.write(tmp_path / f"interlaced.{ending}", codec, b_frames=2, params=params, change=change)
     check(path, range(60))
-    with pytest.raises(BackendError, match="interlaced videos exactly; backend='pyav' does"):
+    with pytest.raises(BackendError, match="interlaced videos; use backend='pyav'"):
         open_video(path, backend="opencv")
 
 
