@@ -112,8 +112,8 @@ def test_readers_refuse_no_more_than_their_tables_say(made):
 
 CONTAINERS = {
     "mov,mp4,m4a,3gp,3g2,mj2": "MP4, MOV, 3GP", "matroska,webm": "Matroska, WebM", "avi": "AVI", "flv": "FLV",
-    "asf": "ASF, WMV", "mpeg": "MPEG program stream", "mpegts": "MPEG transport stream", "h264": "H.264 alone",
-    "hevc": "HEVC alone", "m4v": "MPEG-4 alone", "gif": "GIF",
+    "asf": "ASF, WMV", "mpeg": "MPEG program stream", "mpegts": "MPEG transport stream", "h264": "raw H.264 (.h264)",
+    "hevc": "raw HEVC (.hevc)", "m4v": "raw MPEG-4 (.m4v)", "gif": "GIF",
 }  # fmt: skip
 
 
