@@ -47,7 +47,12 @@ def _filters(frame, turns: list[tuple[str, str | None]]):
 
 def display_matrix(frame) -> tuple[int, ...] | None:
     """The nine numbers that say how a frame is turned and mirrored to be shown; None: it is shown as it is."""
-    data = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV 18 knows no name for other data of the frame, as a camera's EXIF
+        turn = math.radians(frame.rotation)
+        a, b = round(math.cos(turn) * 2**16), round(math.sin(turn) * 2**16)
+        return (a, -b, 0, b, a, 0, 0, 0, 2**30) if frame.rotation else None
     return None if data is None else struct.unpack("=9i", bytes(data))
 
 
@@ -66,6 +71,6 @@ def upright(matrix: tuple[int, ...] | None) -> list[tuple[str, str | None]]:
         return [("transpose", "clock_flip" if c < 0 else "cclock")]
     if angle == 180:
         return [("hflip", None)] * (a < 0) + [("vflip", None)] * (d < 0)
-    if angle:
+    if angle > 1:
         return [("rotate", f"{angle}*PI/180")]
-    return [("vflip", None)] * (d < 0)
+    return [("vflip", None)] * (d < 0 and not angle)

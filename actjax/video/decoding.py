@@ -189,6 +189,9 @@ class _Checked:
         indices = np.asarray(indices).ravel()
         if not indices.size:
             return self._each(read, [0])[:0]
+        if indices.dtype.kind not in "iu":
+            raise IndexError(f"{self._name}: frames have whole numbers, not {indices.dtype}")
+        indices = indices.astype(np.int64)
         if indices.min() < 0 or indices.max() >= self.num_frames:
             raise IndexError(f"{self._name}: frames {indices} of a video that has {self.num_frames}")
         needed, places = np.unique(indices, return_inverse=True)

@@ -83,8 +83,6 @@ class _Beside(Reader):
             raise self._refused(str(kind))
         if stream.num_streams > 1:
             raise self._refused("files of several video streams")
-        if not self._exact.plain:
-            raise self._refused("files whose beginning was cut off, or whose time stamps are wrong")
         if self.num_frames:
             self._exact.decode(np.array([0]), self._examine)
 

@@ -15,12 +15,16 @@ from actjax.video.streams import MP4, Stream, Unordered
 
 # Codecs of which a packet is a frame, and containers whose time stamps are those of the frames. AVI has no time stamps:
 # it counts packets, which tells when to show a frame if none is decoded before its turn.
-FRAMED = ("h264", "hevc", "av1", "vp9", "mpeg4", "mpeg1video", "mpeg2video", "h263", "flv1", "mjpeg", "prores", "dnxhd")
-STAMPED = {MP4: FRAMED, "matroska,webm": FRAMED, "flv": FRAMED, "mpegts": FRAMED, "avi": ("mpeg4",)}
+FRAMED = ("h264", "hevc", "av1", "vp9", "mpeg4", "mpeg1video", "mpeg2video", "mjpeg", "prores", "dnxhd")
+STAMPED = {
+    MP4: (*FRAMED, "h263"), "matroska,webm": FRAMED, "mpegts": FRAMED, "flv": ("h264", "hevc", "flv1"),
+    "avi": ("mpeg4",),
+}  # fmt: skip
 FIELDS = ("h264", "mpeg2video")  # codecs that may put the two fields of a frame into two packets
 KEY, DISCARD = 1, 2  # FFmpeg's AVINDEX_KEYFRAME and AVINDEX_DISCARD_FRAME
 PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE
 NOTHING = 8  # bytes; MPEG-4 packets as small as this may say that there is no frame
+REORDER = 16  # packets after a wanted one that are decoded too, as its time stamp may be that of another frame
 SHORT = 5000  # packets; up to as many are looked at one by one, and of longer files those of the groups that are read
 HEAD = 32  # packets that are decoded where the first frames of a stream may be missing
 
@@ -55,7 +59,6 @@ class Groups:
         self._before = np.concatenate([[0], np.cumsum(shown)])[starts]  # frames shown before each group
         self._stamps = {} if stamps is None else dict(enumerate(np.split(stamps, starts[1:])))
         self.num_frames = int(np.count_nonzero(shown))
-        self.cut = False  # whether the first frames were lost, as what they refer to is not there
 
     def stamps(self, indices: np.ndarray) -> np.ndarray:
         """int64 [n]: the time stamps of the frames of sorted indices, in the stream's time base."""
@@ -73,6 +76,8 @@ class Groups:
                 first -= 1
             of_last = np.isin(self._all_stamps(last), wanted[groups == last])
             end = int(self._starts[last] + np.flatnonzero(of_last)[-1] + 1)
+            if self._stream.codec.has_b_frames:
+                end = min(end + REORDER, int(self._ends[last]))
             if spans and first <= spans[-1][1]:
                 spans[-1][1:] = last, end
             else:
@@ -117,9 +122,16 @@ class Groups:
                     raise Unordered
 
     def check(self) -> None:
-        """Unordered: stamps that are known do not tell the order of the frames."""
-        for group in list(self._stamps):
+        """Unordered: stamps that are known do not tell the order of the frames, or which of them can be decoded."""
+        known = list(self._stamps)
+        for group in known:
             self._check(group)
+        hidden = np.flatnonzero(~self._shown)
+        edges = (hidden < self._ends[0]) | (hidden >= self._starts[-1])
+        if not edges.all() or (len(hidden) and self._stream.format == "hevc"):
+            raise Unordered  # several edits, or what is left out may be referred to
+        if len(self._shown) <= SHORT and any(map(self._refers_back, known[1:])):
+            raise Unordered  # what these groups refer to may have been cut off
 
 
 def find_groups(stream: Stream) -> Groups:
@@ -136,9 +148,8 @@ def find_groups(stream: Stream) -> Groups:
 
 def is_stamped(stream: Stream) -> bool:
     """Whether a file of this kind is expected to tell the order of its frames."""
-    if stream.format == "mpeg4" and stream.codec.has_b_frames:
-        return False  # they may be packed: two frames in one packet, none in the next
-    return stream.format in STAMPED.get(stream.container, ())
+    packed = stream.format == "mpeg4" and stream.codec.has_b_frames  # two frames in a packet may be, none in the next
+    return stream.format in STAMPED.get(stream.container, ()) and not packed
 
 
 def _indexed(stream: Stream, entries) -> Groups:
@@ -170,12 +181,10 @@ def _playable(stream: Stream, head: list, keys, shown, stamps, sizes: Iterable[i
     """
     if not len(keys) or (stream.format == "mpeg4" and min(sizes) <= NOTHING):
         raise Unordered
-    first, lost = _stamps(head), False
+    first = _stamps(head)
     if not keys[0] or not shown[:HEAD].all() or np.any(first < first[0]) or _has_fields(stream):
-        lost = _lost(stream, head, first, shown[: len(head)], whole=len(head) == len(keys))
-        shown[: len(head)] &= ~lost
+        shown[: len(head)] &= ~_lost(stream, head, first, shown[: len(head)], whole=len(head) == len(keys))
     groups = Groups(stream, keys, shown, stamps)
-    groups.cut = bool(np.any(lost))
     groups.check()
     return groups
 

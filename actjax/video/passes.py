@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Container, Iterator
 from typing import NamedTuple
 
-from actjax.video.groups import Run
+from actjax.video.groups import NOTHING, Run
 from actjax.video.readers import Unreadable
 from actjax.video.streams import Stream, Unordered
 
@@ -12,10 +12,11 @@ from actjax.video.streams import Stream, Unordered
 class Survey(NamedTuple):
     """What a pass through a file found: frames' time stamps, the numbers of damaged ones, sizes (height, width).
 
-    kept: the decoded frames, or None: they are too many.
+    turns: when each packet is decoded. kept: the decoded frames, or None: they are too many.
     """
 
     stamps: list[int | None]
+    turns: list[int | None]
     damaged: list[int]
     sizes: set[tuple[int, int]]
     kept: list | None
@@ -27,8 +28,8 @@ class Survey(NamedTuple):
 
 def survey(stream: Stream, *, keep: int = 0) -> Survey:
     """Decodes all of a file. keep: bytes of decoded frames to hold on to, if all of them fit in."""
-    stamps, damaged, sizes, kept, size = [], [], set(), [], 0
-    for k, frame in enumerate(in_order(stream)):
+    stamps, turns, damaged, sizes, kept, size = [], [], [], set(), [], 0
+    for k, frame in enumerate(in_order(stream, turns)):
         stamps.append(frame.pts)
         sizes.add((frame.height, frame.width))
         if frame.is_corrupt:
@@ -38,11 +39,13 @@ def survey(stream: Stream, *, keep: int = 0) -> Survey:
             kept.append(frame)
         else:
             kept.clear()
-    return Survey(stamps, damaged, sizes, kept or None)
+    return Survey(stamps, turns, damaged, sizes, kept or None)
 
 
-def in_order(stream: Stream) -> Iterator:
-    """Every frame of a stream, as FFmpeg shows them. What cannot be decoded before the first frame is passed over.
+def in_order(stream: Stream, turns: list | None = None) -> Iterator:
+    """Every frame of a stream, as FFmpeg shows them; `turns` receives when each packet is decoded.
+
+    What cannot be decoded before the first frame is passed over, and so are the marks of MPEG-4 that there is no frame.
 
     Raises:
       Unreadable: a later packet cannot be decoded.
@@ -52,10 +55,13 @@ def in_order(stream: Stream) -> Iterator:
     stream.rewind()
     codec, count = stream.codec, 0
     for packet in itertools.chain(stream.packets(), [None]):
+        if packet is not None and turns is not None:
+            turns.append(packet.dts)
         try:
             frames = codec.decode(packet)
         except av.FFmpegError as error:
-            if count:
+            mark = packet is not None and packet.size <= NOTHING and stream.format == "mpeg4"
+            if count and not mark:
                 raise Unreadable(f"what comes after {count} frames cannot be decoded: {error.strerror}") from error
             continue
         count += len(frames)
@@ -66,7 +72,7 @@ def decoded(stream: Stream, run: Run, wanted: Container[int]) -> Iterator:
     """The frames of a run. One that is neither wanted nor referred to may be missing.
 
     Raises:
-      Unordered: time stamps do not rise, or are not those of the packets; a packet cannot be decoded.
+      Unordered: time stamps do not rise, or are not those of the packets; a packet cannot be decoded or is damaged.
     """
     import av
 
@@ -82,5 +88,7 @@ def decoded(stream: Stream, run: Run, wanted: Container[int]) -> Iterator:
         for frame in frames:
             if frame.pts not in run.stamps or (last is not None and frame.pts <= last):
                 raise Unordered
+            if frame.is_corrupt:
+                raise Unordered  # and so may be those that refer to it; or what it refers to lies before the key frame
             last = frame.pts
             yield frame

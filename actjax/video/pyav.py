@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from actjax.video.conversion import Converter
-from actjax.video.groups import Groups, find_groups, is_stamped
+from actjax.video.groups import Groups, find_groups
 from actjax.video.passes import Survey, decoded, in_order, survey
 from actjax.video.readers import Reader, Unreadable, gather
 from actjax.video.streams import Stream, Unordered
@@ -22,7 +22,10 @@ class PyAV(Reader):
 
     def __init__(self, source: str | io.BytesIO, threads: int = 1):
         self._source, self._threads = source, threads
+        if not isinstance(threads, int) or not 0 <= threads <= 64:
+            raise ValueError(f"open_video: threads={threads!r}; 0 to 64, 0 is one for each core")
         self._convert = Converter()
+        self._fault = ""  # what was found out about the file when it was read
         self._groups: Groups | None = None
         self._survey: Survey | None = None
         self._pass: tuple[int, Iterator] | None = None  # a pass through the file: its next frame's number, and the rest
@@ -46,20 +49,14 @@ class PyAV(Reader):
         except Unordered:
             self._decode_in_order()
 
-    @property
-    def plain(self) -> bool:
-        """Whether all readers can be expected to see the same frames: no cut beginning, no wrong time stamps."""
-        if self._groups is not None:
-            return not self._groups.cut
-        return self.stream.begins_with_key and not is_stamped(self.stream)
-
     def _decode_in_order(self, promised: int | None = None) -> None:
         """From now on; counts the frames. Unreadable: there are others than `promised`."""
         self.stream.count_packets()
         self._pass = None
         found = survey(self.stream, keep=KEPT)
         if promised not in (None, found.num_frames):
-            raise Unreadable(f"it promises {promised} frames; {found.num_frames} can be decoded")
+            self._fault = f"it promises {promised} frames; {found.num_frames} can be decoded"
+            raise Unreadable(self._fault)
         self._groups, self._survey, self.num_frames = None, found, found.num_frames
 
     def read(self, indices: np.ndarray) -> np.ndarray:
@@ -76,6 +73,8 @@ class PyAV(Reader):
 
     def _either(self, by_stamp: Callable, by_number: Callable):
         """What the first one gives, or the second one for files that have to be decoded in order."""
+        if self._fault:
+            raise Unreadable(self._fault)
         if self._groups is not None:
             try:
                 return by_stamp()
@@ -92,8 +91,6 @@ class PyAV(Reader):
         for run in self._groups.runs(indices):
             for frame in decoded(self.stream, run, places):
                 if frame.pts in places:
-                    if frame.is_corrupt:
-                        raise Unordered  # what it refers to may lie before the key frame
                     yield places.pop(frame.pts), frame
         if places:
             raise Unordered
@@ -128,11 +125,13 @@ class PyAV(Reader):
         )
 
     def _times_in_order(self) -> np.ndarray:
-        start, stamps = self.stream.stream.start_time or 0, self._survey.stamps
+        start, stamps, turns = self.stream.stream.start_time or 0, self._survey.stamps, self._survey.turns
+        reordered = self.stream.codec.has_b_frames
+        if self.stream.container == "avi" and reordered and None not in turns and len(turns) >= self.num_frames:
+            # AVI knows when to decode a frame, not when to show it; both are the same steps apart.
+            return self._seconds(np.array(turns[: self.num_frames], np.int64) - turns[0] + start)
         if None not in stamps and all(a < b for a, b in itertools.pairwise(stamps)):
-            # AVI knows when to decode a frame, not when to show it.
-            delay = stamps[0] - start if self.stream.container == "avi" else 0
-            return self._seconds(np.array(stamps, np.int64) - delay)
+            return self._seconds(np.array(stamps, np.int64))
         if not self.fps:
             raise Unreadable("its time stamps do not rise, and it has no frame rate")
         return self._seconds(start) + np.arange(self.num_frames) / self.fps
@@ -142,6 +141,7 @@ class PyAV(Reader):
         return stamps * unit.numerator / unit.denominator
 
     def check(self) -> str | None:
+        self.stream.count_packets()
         found = self._survey or survey(self.stream)
         if found.num_frames != self.num_frames:
             raise Unreadable(f"it promises {self.num_frames} frames; {found.num_frames} can be decoded")

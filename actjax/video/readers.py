@@ -64,7 +64,7 @@ class Refused(Exception):
 
 
 def gather(num: int, pictures: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
-    """Places and pictures [h, w, c] -> [num, h, w, c], copied as they come, while they are warm."""
+    """Places and pictures [h, w, c], all of them -> [num, h, w, c], copied as they come, while they are warm."""
     count, out = 0, None
     for place, picture in pictures:
         if out is None:
@@ -73,6 +73,6 @@ def gather(num: int, pictures: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
             raise Unreadable(f"frames of several sizes: {out.shape[1:3]} and {picture.shape[:2]}")
         out[place] = picture
         count += 1
-        if count == num:
-            return out
-    raise Unreadable(f"only {count} of {num} frames can be decoded")
+    if count < num:
+        raise Unreadable(f"only {count} of {num} frames can be decoded")
+    return out

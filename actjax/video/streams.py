@@ -32,7 +32,6 @@ class Stream:
         self._source, self._threads = source, threads
         self._indexed = False
         self._decoding: np.ndarray | None = None  # when each packet is decoded, by the index
-        self.begins_with_key = True  # known once the first packet was read
         self._open()
 
     def _open(self) -> None:
@@ -120,8 +119,6 @@ class Stream:
             if not packet.size:
                 continue
             position, self._position = self._position, self._position + 1
-            if position == 0:
-                self.begins_with_key = packet.is_keyframe
             if self._decoding is not None and self._decoding[position : position + 1] != packet.dts:
                 raise Unordered
             if position >= first:

@@ -57,7 +57,8 @@ def made(tmp_path_factory):
         if key not in files:
             path = folder / f"{codec}_{b_frames}.{ending}"
             size = (176, 144) if codec == "h263" else numbered.SIZE
-            options = dict(gop=1 if codec == "prores_ks" else 12, b_frames=b_frames, size=size)
+            params = "open-gop=0" if codec == "libx265" else ""
+            options = dict(gop=1 if codec == "prores_ks" else 12, b_frames=b_frames, size=size, params=params)
             pix_fmt = PIXELS.get(codec, "yuv420p")
             numbered.write(path, codec, container=MUXERS.get(ending, ending), pix_fmt=pix_fmt, **options)
             files[key] = path, numbered.in_order(path)
