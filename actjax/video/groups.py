@@ -24,7 +24,7 @@ FIELDS = ("h264", "mpeg2video")  # codecs that may put the two fields of a frame
 KEY, DISCARD = 1, 2  # FFmpeg's AVINDEX_KEYFRAME and AVINDEX_DISCARD_FRAME
 PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE
 NOTHING = 8  # bytes; MPEG-4 packets as small as this may say that there is no frame
-REORDER = 16  # packets after a wanted one that are decoded too, as its time stamp may be that of another frame
+REORDER = 4  # packets after a wanted one that are decoded too, as its time stamp may be that of another frame
 SHORT = 5000  # packets; up to as many are looked at one by one, and of longer files those of the groups that are read
 HEAD = 32  # packets that are decoded where the first frames of a stream may be missing
 
@@ -32,11 +32,13 @@ HEAD = 32  # packets that are decoded where the first frames of a stream may be 
 class Run(NamedTuple):
     """Packets `first` up to `end`, to be decoded in a row; `stamps`, of the frames that may come out of them.
 
-    reordered: whether frames are shown in another order than they are decoded.
+    key: the stamp of the first frame that is decoded. reordered: whether frames are shown in another order than they
+    are decoded.
     """
 
     first: int
     end: int
+    key: int
     stamps: set[int]
     reordered: bool
 
@@ -87,7 +89,7 @@ class Groups:
     def _run(self, groups: range, end: int) -> Run:
         stamps = set().union(*(self._shown_stamps(group).tolist() for group in groups))
         reordered = any(np.any(np.diff(self._all_stamps(group)) < 0) for group in groups)
-        return Run(int(self._starts[groups[0]]), end, stamps, reordered)
+        return Run(int(self._starts[groups[0]]), end, int(self._all_stamps(groups[0])[0]), stamps, reordered)
 
     def _groups(self, indices: np.ndarray) -> np.ndarray:
         """int64 [n]: the group of each. Of groups that begin with the same frame, the last one shows it."""

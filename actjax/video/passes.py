@@ -8,6 +8,8 @@ from actjax.video.groups import NOTHING, Run
 from actjax.video.readers import Unreadable
 from actjax.video.streams import Stream, Unordered
 
+INTRA = 1  # FFmpeg's AV_PICTURE_TYPE_I
+
 
 class Survey(NamedTuple):
     """What a pass through a file found: frames' time stamps, the numbers of damaged ones, sizes (height, width).
@@ -72,7 +74,8 @@ def decoded(stream: Stream, run: Run, wanted: Container[int]) -> Iterator:
     """The frames of a run. One that is neither wanted nor referred to may be missing.
 
     Raises:
-      Unordered: time stamps do not rise, or are not those of the packets; a packet cannot be decoded or is damaged.
+      Unordered: time stamps do not rise, or are not those of the packets; a packet cannot be decoded or is damaged; the
+        run does not begin with a key frame.
     """
     import av
 
@@ -88,6 +91,8 @@ def decoded(stream: Stream, run: Run, wanted: Container[int]) -> Iterator:
         for frame in frames:
             if frame.pts not in run.stamps or (last is not None and frame.pts <= last):
                 raise Unordered
+            if frame.pts == run.key and frame.pict_type != INTRA:
+                raise Unordered  # the file calls a frame a key frame that refers to others
             if frame.is_corrupt:
                 raise Unordered  # and so may be those that refer to it; or what it refers to lies before the key frame
             last = frame.pts

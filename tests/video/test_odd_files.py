@@ -291,3 +291,110 @@ def test_frames_of_a_damaged_packet_count_and_are_refused(tmp_path):
                 open_video(path, backend=backend).frames([30])
         with pytest.raises(VideoError, match="frame 30 is damaged"):
             open_video(path).check()
+
+
+def one_by_one(path, truth):
+    """As `check`, with every frame read alone from a freshly opened file."""
+    check(path, truth)
+    assert [numbered.number(open_video(path).frames([k])[0]) for k in range(len(truth))] == [*truth]
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "ts"])
+def test_stamps_that_say_when_to_decode(tmp_path, codec, ending):
+    """As of muxers that know no other: every packet has the stamp at which it is decoded."""
+
+    def forget(packets):
+        first = packets[0].dts
+        for packet in packets:
+            packet.pts = packet.dts = packet.dts - first
+            yield packet
+
+    whole = numbered.write(tmp_path / "whole.mp4", codec, b_frames=3, num=40)
+    path = numbered.copy(whole, tmp_path / f"forgot.{ending}", forget, container={"ts": "mpegts"}.get(ending))
+    one_by_one(path, range(40))
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
+@pytest.mark.parametrize("ending", ["mkv", "mp4"])
+def test_joined_pieces_of_open_groups(tmp_path, codec, ending):
+    """Pieces cut at key frames whose neighbours refer to frames that were cut off, one behind the other."""
+    params = "open-gop=1" if codec == "libx264" else ""
+    whole = numbered.write(tmp_path / "whole.mp4", codec, b_frames=2, params=params)
+
+    def join(packets):
+        keys = [k for k, packet in enumerate(packets) if packet.is_keyframe]
+        first, second = packets[keys[1] : keys[3]], [copied(packet) for packet in packets[keys[2] : keys[4]]]
+        return [*first, *shifted(second, by=first[-1].dts + UNIT - second[0].dts)]
+
+    path = numbered.copy(whole, tmp_path / f"joined.{ending}", join)
+    one_by_one(path, numbered.in_order(path))
+
+
+def copied(packet):
+    import av
+
+    out = av.Packet(bytes(packet))
+    out.pts, out.dts, out.time_base, out.is_keyframe = packet.pts, packet.dts, packet.time_base, packet.is_keyframe
+    return out
+
+
+def test_marks_of_no_frame(tmp_path):
+    """DivX writes a packet of one byte where there is no frame."""
+    import av
+
+    def mark(packets):
+        for k, packet in enumerate(packets):
+            if k % 7 == 5:
+                packet, content = av.Packet(b"\x7f"), packet
+                packet.pts, packet.dts, packet.time_base = content.pts, content.dts, content.time_base
+            yield packet
+
+    draw = lambda k, *size: numbered.picture(k - (k % 7 == 5), *size)
+    whole = numbered.write(tmp_path / "whole.mp4", "mpeg4", gop=250, draw=draw)
+    there = np.array([k for k in range(60) if k % 7 != 5])
+    one_by_one(numbered.copy(whole, tmp_path / "marked.avi", mark), there)
+
+
+def test_avi_with_empty_places_between_frames(tmp_path):
+    """Copied from a container with a finer time base: AVI counts places, and every second one is empty."""
+
+    def spread(packets):
+        for packet in packets:
+            packet.pts, packet.dts = 2 * packet.pts, 2 * packet.dts
+            yield packet
+
+    whole = numbered.write(tmp_path / "whole.avi", "libx264", b_frames=2)
+    path = numbered.copy(whole, tmp_path / "spread.avi", spread)
+    check(path, range(60), times=np.arange(60) * 2 / 25)
+
+
+def test_pictures_with_a_cameras_data(tmp_path):
+    """Motion JPEG with EXIF in every picture."""
+    import av
+
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<HHHIII", 1, 0x0112, 3, 1, 1, 0)
+    segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+
+    def add(packets):
+        for packet in packets:
+            data = bytes(packet)
+            out = av.Packet(data[:2] + segment + data[2:])
+            out.pts, out.dts, out.time_base, out.is_keyframe = packet.pts, packet.dts, packet.time_base, True
+            out.duration = packet.duration
+            yield out
+
+    whole = numbered.write(tmp_path / "whole.mov", "mjpeg", num=8, pix_fmt="yuvj420p")
+    check(numbered.copy(whole, tmp_path / "camera.mov", add), range(8))
+
+
+@pytest.mark.parametrize("codec", ["h263", "mpeg4", "mpeg2video", "libx264"])
+def test_p_frames_that_are_called_key_frames(tmp_path, codec):
+    whole = numbered.write(tmp_path / "whole.mov", codec, num=30, size=(176, 144))
+
+    def call(packets):
+        for packet in packets:
+            packet.is_keyframe = True
+            yield packet
+
+    one_by_one(numbered.copy(whole, tmp_path / "called.mov", call), range(30))
