@@ -24,7 +24,7 @@ FIELDS = ("h264", "mpeg2video")  # codecs that may put the two fields of a frame
 KEY, DISCARD = 1, 2  # FFmpeg's AVINDEX_KEYFRAME and AVINDEX_DISCARD_FRAME
 PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE
 NOTHING = 8  # bytes; MPEG-4 packets as small as this may say that there is no frame
-REORDER = 4  # packets after a wanted one that are decoded too, as its time stamp may be that of another frame
+REORDER = 16  # packets after a wanted one that are decoded too, as its time stamp may be that of another frame
 SHORT = 5000  # packets; up to as many are looked at one by one, and of longer files those of the groups that are read
 HEAD = 32  # packets that are decoded where the first frames of a stream may be missing
 
