@@ -73,6 +73,7 @@ class _Beside(Reader):
     def __init__(self, source: str | io.BytesIO):
         self._source = source
         self._exact = PyAV(source)
+        self._player, self._next = None, 0  # what decodes the file, and the number of its next frame
 
     def open(self):
         self._exact.open()
@@ -99,41 +100,34 @@ class _Beside(Reader):
         if not self._can_turn(self._turns):
             raise self._refused("videos that are turned or mirrored like this one")
 
-    def _can_turn(self, turns: list[tuple[str, str | None]]) -> bool:
-        """Whether pictures come upright that have to be turned so."""
-        raise NotImplementedError
-
     def read(self, indices: np.ndarray) -> np.ndarray:
         exact = self._exact.read(indices)
-        try:
-            return gather(len(indices), self._equal(exact, indices))
-        except (*self.own_errors(), Unreadable) as error:  # PyAV read it
-            raise self._refused(f"this file ({str(error).strip().splitlines()[-1][-80:]})") from error
+        return gather(len(indices), enumerate(self._equal(exact, indices.tolist())))
 
-    def _equal(self, exact: np.ndarray, indices: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Places and pictures. Refused: a picture is another one than PyAV's."""
+    def _equal(self, exact: np.ndarray, indices: list[int]) -> Iterator[np.ndarray]:
+        """The library's pictures. Refused: it fails where PyAV did not, or a picture is another one."""
         import cv2
 
-        for place, picture in self._pictures(indices.tolist()):
-            same = picture.shape == exact[place].shape
-            if not same or cv2.absdiff(np.ascontiguousarray(picture), exact[place]).max() > TOLERANCE:
-                raise self._refused(f"this file, as at frame {indices[place]}")
-            yield place, picture
+        try:
+            for k, mine, picture in zip(indices, exact, self._pictures(indices), strict=True):
+                same = picture.shape == mine.shape
+                if not same or cv2.absdiff(np.ascontiguousarray(picture), mine).max() > TOLERANCE:
+                    raise self._refused(f"this file, as at frame {k}")
+                yield picture
+        except (*self.own_errors(), Unreadable) as error:
+            raise self._refused(f"this file ({type(error).__name__} where PyAV has none)") from error
 
-    @staticmethod
-    def own_errors() -> tuple[type[Exception], ...]:
-        """What the library itself raises."""
-        raise NotImplementedError
-
-    @classmethod
-    def errors(cls):
-        return *cls.own_errors(), *PyAV.errors()
-
-    words = staticmethod(PyAV.words)
-
-    def _pictures(self, indices: list[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Places and pictures."""
-        raise NotImplementedError
+    def _pictures(self, indices: list[int]) -> Iterator[np.ndarray]:
+        """Those of sorted indices. A pass through the file goes on where the last one ended, if it can."""
+        if self._player is None or indices[0] < self._next:
+            self._player, self._next = self._start(), 0
+        player, self._player = self._player, None  # if it fails, the next one begins anew
+        wanted = set(indices)
+        for k in range(self._next, indices[-1] + 1):
+            picture = self._step(player, wanted=k in wanted)
+            if k in wanted:
+                yield picture
+        self._player, self._next = player, indices[-1] + 1
 
     def times(self, indices: np.ndarray) -> np.ndarray:
         return self._exact.times(indices)
@@ -143,6 +137,31 @@ class _Beside(Reader):
         for first in range(0, self.num_frames, CHUNK):
             self.read(np.arange(first, min(first + CHUNK, self.num_frames)))
         return remark
+
+    # What a library brings.
+
+    @staticmethod
+    def own_errors() -> tuple[type[Exception], ...]:
+        """What it raises."""
+        raise NotImplementedError
+
+    @classmethod
+    def errors(cls):
+        return *cls.own_errors(), *PyAV.errors()
+
+    words = staticmethod(PyAV.words)
+
+    def _can_turn(self, turns: list[tuple[str, str | None]]) -> bool:
+        """Whether pictures come upright that have to be turned so."""
+        raise NotImplementedError
+
+    def _start(self):
+        """What decodes the file, before its first frame."""
+        raise NotImplementedError
+
+    def _step(self, player, *, wanted: bool) -> np.ndarray | None:
+        """Decodes the next frame; its picture, if it is wanted."""
+        raise NotImplementedError
 
 
 class Decord(_Beside):
@@ -156,11 +175,7 @@ class Decord(_Beside):
             import decord
         except ImportError as error:
             raise ImportError("backend 'decord' needs decord; pip install decord2, or choose 'pyav'") from error
-        return decord.DECORDError, RuntimeError, StopIteration
-
-    def _can_turn(self, turns):
-        quarter = ([("transpose", "clock")], [("transpose", "cclock")])
-        return turns in ([], [("hflip", None), ("vflip", None)], *quarter)  # it turns, but does not mirror
+        return decord.DECORDError, RuntimeError
 
     def open(self):
         self.own_errors()  # says what is missing before the file is looked at
@@ -169,11 +184,15 @@ class Decord(_Beside):
         if promised > 2 * self.num_frames:  # for which it takes memory
             raise self._refused(f"files whose header promises {promised} frames and that hold {self.num_frames}")
         try:
-            self._reader = self._start()
+            self._player = self._start()
         except self.own_errors() as error:
             raise self._refused("this file, which it does not open") from error
-        if len(self._reader) < self.num_frames:
-            raise self._refused(f"files of which it sees {len(self._reader)} of {self.num_frames} frames")
+        if len(self._player) < self.num_frames:
+            raise self._refused(f"files of which it sees {len(self._player)} of {self.num_frames} frames")
+
+    def _can_turn(self, turns):
+        quarter = ([("transpose", "clock")], [("transpose", "cclock")])
+        return turns in ([], [("hflip", None), ("vflip", None)], *quarter)  # it turns, but does not mirror
 
     def _start(self):
         import decord
@@ -181,15 +200,13 @@ class Decord(_Beside):
         source = self._source if isinstance(self._source, str) else io.BytesIO(self._source.getbuffer())
         return decord.VideoReader(source, ctx=decord.cpu(0), num_threads=1)
 
-    def _pictures(self, indices):
-        reader, self._reader = self._reader or self._start(), None  # it reads forward, once
-        places = {k: place for place, k in enumerate(indices)}
-        for k in range(indices[-1] + 1):
-            picture = reader.next()
-            if k in places:
-                height, width = picture.shape[:2]
-                rows = picture.asnumpy().reshape(height, -1)  # decord2 takes the padding of narrow rows for a channel
-                yield places[k], rows[:, : 3 * width].reshape(height, width, 3)
+    def _step(self, player, *, wanted):
+        picture = player.next()
+        if not wanted:
+            return None
+        height, width = picture.shape[:2]
+        rows = picture.asnumpy().reshape(height, -1)  # decord2 takes the padding of narrow rows for a channel
+        return rows[:, : 3 * width].reshape(height, width, 3)
 
 
 class OpenCV(_Beside):
@@ -219,31 +236,33 @@ class OpenCV(_Beside):
             self._file.flush()
             self._source = self._file.name
 
-    def _can_turn(self, turns):
-        return set(turns) <= set(self.TURNS)
-
     def _examine(self, frames) -> None:
         ((_, frame),) = frames
         super()._examine([(0, frame)])
         if frame.interlaced_frame:  # it hands out memory that it did not write to
             raise self._refused("interlaced videos")
 
-    def _pictures(self, indices):
+    def _can_turn(self, turns):
+        return set(turns) <= set(self.TURNS)
+
+    def _start(self):
         import cv2
 
         capture = cv2.VideoCapture(self._source, cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise Unreadable("OpenCV cannot open it")
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # it turns, but does not mirror
-        places = {k: place for place, k in enumerate(indices)}
-        for k in range(indices[-1] + 1):
-            ok = capture.grab()
-            if ok and k in places:
-                ok, frame = capture.retrieve()
-            if not ok:
-                raise Unreadable(f"frame {k} cannot be decoded")
-            if k in places:
-                picture = frame[..., ::-1]
-                for turn in self._turns:
-                    picture = self.TURNS[turn](picture)
-                yield places[k], picture
+        return capture
+
+    def _step(self, player, *, wanted):
+        ok, picture = player.grab(), None
+        if ok and wanted:
+            ok, picture = player.retrieve()
+        if not ok:
+            raise Unreadable("a frame cannot be decoded")
+        if picture is None:
+            return None
+        picture = picture[..., ::-1]
+        for turn in self._turns:
+            picture = self.TURNS[turn](picture)
+        return picture

@@ -91,8 +91,8 @@ def test_another_picture_than_pyavs_is_refused(media, monkeypatch, backend):
     """decord 0.6 begins one group late in some files of kinds that it reads right in others."""
     pytest.importorskip(backend.replace("opencv", "cv2"), reason="the library has no wheel here")
     kind = decord_opencv.Decord if backend == "decord" else decord_opencv.OpenCV
-    late = kind._pictures
-    monkeypatch.setattr(kind, "_pictures", lambda self, indices: late(self, [k + 12 for k in indices]))
+    pictures = kind._pictures
+    monkeypatch.setattr(kind, "_pictures", lambda self, indices: pictures(self, [k + 12 for k in indices]))
     video = open_video(media / "test.mp4", backend=backend)
     with pytest.raises(BackendError, match="may give other frames of this file, as at frame 3; use backend='pyav'"):
         video.frames([3, 40])

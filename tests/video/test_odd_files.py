@@ -398,3 +398,14 @@ def test_p_frames_that_are_called_key_frames(tmp_path, codec):
             yield packet
 
     one_by_one(numbered.copy(whole, tmp_path / "called.mov", call), range(30))
+
+
+def test_a_header_that_promises_a_billion_frames(tmp_path):
+    """As of an AVI that was written to a pipe; decord would take memory for all of them, and end the process."""
+    path = numbered.write(tmp_path / "piped.avi", "mpeg4")
+    content = bytearray(path.read_bytes())
+    length = content.index(b"strh") + 40
+    content[length : length + 4] = (1 << 30).to_bytes(4, "little")
+    path.write_bytes(content)
+    check(path, range(60), times=np.arange(60) / 25)
+    assert open_video(path).check() == "its header promises 1073741824 frames; 60 can be decoded"
