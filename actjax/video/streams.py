@@ -119,7 +119,9 @@ class Stream:
             if not packet.size:
                 continue
             position, self._position = self._position, self._position + 1
-            if self._decoding is not None and self._decoding[position : position + 1] != packet.dts:
+            if self._decoding is not None and (
+                position >= len(self._decoding) or self._decoding[position] != packet.dts
+            ):
                 raise Unordered
             if position >= first:
                 yield packet
