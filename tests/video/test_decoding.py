@@ -3,6 +3,8 @@ import importlib.metadata
 import io
 import json
 import pickle
+import re
+import shutil
 
 import numbered
 import numpy as np
@@ -72,6 +74,17 @@ def test_the_docstrings_example(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert doctest.testmod(decoding, verbose=False).failed == 0
     assert doctest.testmod(decoding, verbose=False).attempted > 3
+
+
+def test_the_guides_example(tmp_path, monkeypatch, root, media):
+    guide = (root / "docs" / "guide.md").read_text()
+    (block,) = re.findall(r"^```python\n(from actjax.video.decoding.*?)^```", guide, re.M | re.S)
+    shutil.copy(media / "test.mp4", tmp_path / "clip.mp4")
+    monkeypatch.chdir(tmp_path)
+    exec(block, names := {})
+    assert "300, 30.0, (256, 340)" in block
+    assert (names["video"].num_frames, names["video"].fps, names["video"].size) == (300, 30.0, (256, 340))
+    np.testing.assert_allclose(names["video"].times([0, 10, 20]), [0, 1 / 3, 2 / 3])
 
 
 def test_a_video_that_turns_out_broken_says_so_again(media):
