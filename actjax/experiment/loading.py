@@ -9,7 +9,7 @@ from actjax.data.loading import Loader, Shard, eval_batches, train_batches
 from actjax.data.quarantine import Quarantine
 from actjax.data.stages import MODALITIES
 from actjax.paths import is_url
-from actjax.video.decoding import BACKENDS, check_backend
+from actjax.video.decoding import BACKENDS, backend_names, check_backend
 
 
 class Loading(NamedTuple):
@@ -67,7 +67,7 @@ def quarantine_file(workdir: pathlib.Path, shard: Shard) -> pathlib.Path:
 
 def check_reading(where: str, reading) -> None:
     """ValueError: the `backend` or the `modality` of section `where` is unknown, or the backend's package missing."""
-    for backend in [reading.backend] if isinstance(reading.backend, str) else reading.backend:
+    for backend in backend_names(reading.backend) or [""]:
         if backend not in BACKENDS:
             raise ValueError(f"{where}.backend={unknown(backend, BACKENDS)}")
     try:

@@ -1,6 +1,7 @@
 """Decoded frames -> RGB pictures, as FFmpeg shows them: upright, by the file's own colour matrix and range."""
 
 import fractions
+import itertools
 import math
 import struct
 
@@ -39,7 +40,7 @@ def _filters(frame, turns: list[tuple[str, str | None]]):
     # The fields of an interlaced picture are not torn apart; chroma is interpolated as FFmpeg does by default.
     steps = [*turns, ("scale", "interl=0:flags=bicubic"), ("format", "rgb24"), ("buffersink", None)]
     chain = [source, *(graph.add(name, arguments) for name, arguments in steps)]
-    for one, next_ in zip(chain, chain[1:], strict=False):
+    for one, next_ in itertools.pairwise(chain):
         one.link_to(next_)
     graph.configure()
     return source, graph, chain[-1]  # filters of a graph that is gone crash

@@ -69,10 +69,12 @@ def open_video(source: str | os.PathLike | bytes, *, backend: str | Sequence[str
 
     Source: the API entries DecordInit, PyAVInit, OpenCVInit, RawFrameDecode and their decoders.
     """
-    if not isinstance(backend, str):
-        return _FirstThatCan(source, list(backend), options)
-    if backend not in BACKENDS:
+    names = backend_names(backend)
+    if not names or set(names) - set(BACKENDS):
         raise ValueError(f"open_video: backend={backend!r}; choose from {sorted(BACKENDS)}")
+    if len(names) > 1:
+        return _FirstThatCan(source, names, options)
+    (backend,) = names
     reader = _reader(backend)
     known = list(inspect.signature(reader).parameters)[1:]
     if unknown := sorted(set(options) - set(known)):
@@ -90,15 +92,19 @@ _PACKAGES["rawframes"] = _PACKAGES["opencv"]
 _MODULES = {"decord": "decord", "opencv": "cv2", "pyav": "av", "rawframes": "cv2"}
 
 
+def backend_names(backend: str | Sequence[str]) -> list[str]:
+    """One backend or several -> their names."""
+    return [backend] if isinstance(backend, str) else list(backend)
+
+
 def decoder(backend: str | Sequence[str]) -> str:
     """Which library reads videos, and its version: "av 18.1.0"; of several backends "decord 0.6.0, av 18.1.0"."""
-    names = [backend] if isinstance(backend, str) else backend
-    return ", ".join(" ".join(found) for name in names if (found := _installed(name)))
+    return ", ".join(" ".join(found) for name in backend_names(backend) if (found := _installed(name)))
 
 
 def check_backend(backend: str | Sequence[str]) -> None:
     """ImportError: no package for the backend is installed, or of several backends for the last one."""
-    name = backend if isinstance(backend, str) else backend[-1]
+    name = backend_names(backend)[-1]
     if _installed(name) is None:
         raise ImportError(f"backend {name!r} needs a package: pip install {_PACKAGES[name][0]}")
 

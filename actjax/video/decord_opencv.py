@@ -85,14 +85,13 @@ class _Beside(Reader):
         if stream.num_streams > 1:
             raise self._refused("files of several video streams")
         if self.num_frames:
-            self._exact.decode(np.array([0]), self._examine)
+            self._exact.decode(np.array([0]), lambda frames: [self._examine(frame) for _, frame in frames])
 
     def _refused(self, what: str) -> Refused:
         return Refused(f"{self.name} may give other frames of {what}; use backend='pyav'")
 
-    def _examine(self, frames) -> None:
-        """Refused: the library does not show frames such as the first one as FFmpeg does."""
-        ((_, frame),) = frames
+    def _examine(self, frame) -> None:
+        """Refused: the library does not show frames such as this one, the first, as FFmpeg does."""
         odd = frame.format.name[-4:] == "420p" and (frame.width % 2 or frame.height % 2)
         if frame.format.name not in PIXELS or odd:
             raise self._refused(f"pixel format {frame.format.name} at {frame.width}x{frame.height}")
@@ -236,9 +235,8 @@ class OpenCV(_Beside):
             self._file.flush()
             self._source = self._file.name
 
-    def _examine(self, frames) -> None:
-        ((_, frame),) = frames
-        super()._examine([(0, frame)])
+    def _examine(self, frame):
+        super()._examine(frame)
         if frame.interlaced_frame:  # it hands out memory that it did not write to
             raise self._refused("interlaced videos")
 

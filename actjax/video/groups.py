@@ -68,9 +68,9 @@ class Groups:
         out = [np.sort(self._shown_stamps(g))[indices[groups == g] - self._before[g]] for g in np.unique(groups)]
         return np.concatenate([np.zeros(0, np.int64), *out])
 
-    def runs(self, indices: np.ndarray) -> list[Run]:
-        """What to decode for the frames of sorted indices."""
-        wanted, groups = self.stamps(indices), self._groups(indices)
+    def runs(self, indices: np.ndarray, wanted: np.ndarray) -> list[Run]:
+        """What to decode for the frames of sorted indices, whose `stamps` are `wanted`."""
+        groups = self._groups(indices)
         spans: list[list[int]] = []  # first and last group, end
         for last in np.unique(groups).tolist():
             first = last
@@ -142,13 +142,13 @@ def find_groups(stream: Stream) -> Groups:
     Raises:
       Unordered: the file has to be decoded in order.
     """
-    if not is_stamped(stream):
+    if not _is_stamped(stream):
         raise Unordered
-    entries = stream.index()
-    return _scanned(stream) if entries is None or len(entries) <= SHORT else _indexed(stream, entries)
+    entries = stream.stream.index_entries
+    return _indexed(stream, entries) if len(entries) > SHORT and stream.has_index() else _scanned(stream)
 
 
-def is_stamped(stream: Stream) -> bool:
+def _is_stamped(stream: Stream) -> bool:
     """Whether a file of this kind is expected to tell the order of its frames."""
     packed = stream.format == "mpeg4" and stream.codec.has_b_frames  # two frames in a packet may be, none in the next
     return stream.format in STAMPED.get(stream.container, ()) and not packed
@@ -157,7 +157,7 @@ def is_stamped(stream: Stream) -> bool:
 def _indexed(stream: Stream, entries) -> Groups:
     flags = np.fromiter((entry.flags for entry in entries), np.int8, len(entries))  # of two bits, one the sign
     sizes = (entry.size for entry in entries) if stream.format == "mpeg4" else ()
-    if len(entries) and entries[-1].pos + entries[-1].size > stream.num_bytes:
+    if entries[-1].pos + entries[-1].size > stream.num_bytes:
         raise Unordered  # the end of the file is missing
     head = [*stream.packets(0, HEAD)]
     stream.seek_by_index()

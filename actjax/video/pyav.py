@@ -3,6 +3,7 @@
 import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,15 @@ from actjax.video.readers import Reader, Unreadable, gather
 from actjax.video.streams import Stream, Unordered
 
 KEPT = 64 * 2**20  # bytes of decoded frames that are kept of a file which had to be decoded to be counted
+
+
+class Pass(NamedTuple):
+    """An unfinished pass through a file: the number of its next frame, its frames from there on, and which use of the
+    stream it is; once the stream is used otherwise, the pass cannot go on."""
+
+    number: int
+    frames: Iterator
+    use: int
 
 
 class PyAV(Reader):
@@ -28,7 +38,7 @@ class PyAV(Reader):
         self._fault = ""  # what was found out about the file when it was read
         self._groups: Groups | None = None
         self._survey: Survey | None = None
-        self._pass: tuple[int, Iterator] | None = None  # a pass through the file: its next frame's number, and the rest
+        self._pass: Pass | None = None
 
     @staticmethod
     def errors():
@@ -52,7 +62,6 @@ class PyAV(Reader):
     def _decode_in_order(self, promised: int | None = None) -> None:
         """From now on; counts the frames. Unreadable: there are others than `promised`."""
         self.stream.count_packets()
-        self._pass = None
         found = survey(self.stream, keep=KEPT)
         if promised not in (None, found.num_frames):
             self._fault = f"it promises {promised} frames; {found.num_frames} can be decoded"
@@ -86,9 +95,9 @@ class PyAV(Reader):
         if self._goes_on(indices):
             yield from self._by_number(indices)
             return
-        self._pass = None
-        places = {stamp: place for place, stamp in enumerate(self._groups.stamps(indices).tolist())}
-        for run in self._groups.runs(indices):
+        stamps = self._groups.stamps(indices)
+        places = {stamp: place for place, stamp in enumerate(stamps.tolist())}
+        for run in self._groups.runs(indices, stamps):
             for frame in decoded(self.stream, run, places):
                 if frame.pts in places:
                     yield places.pop(frame.pts), frame
@@ -104,20 +113,25 @@ class PyAV(Reader):
 
     def _goes_on(self, indices: np.ndarray) -> bool:
         """Whether these frames, in a row, come next in the pass through the file."""
-        number, _ = self._pass or (0, None)
+        number = self._unfinished().number
         return len(indices) > 0 and indices[0] == number and indices[-1] - number == len(indices) - 1
 
     def _walk_to(self, k: int):
         """Frame k. A pass through the file goes on where the last one ended, if it can."""
-        number, frames = self._pass or (0, None)
-        if frames is None or k < number:
-            number, frames = 0, in_order(self.stream)
+        unfinished = self._unfinished()
+        number, frames = (0, in_order(self.stream)) if k < unfinished.number else unfinished[:2]
         self._pass = None  # if it fails, the next one begins anew
         frame = next(itertools.islice(frames, k - number, None), None)
         if frame is None:
             raise Unreadable(f"it promises {self.num_frames} frames; frame {k} is not there")
-        self._pass = k + 1, frames
+        self._pass = Pass(k + 1, frames, self.stream.num_uses)
         return frame
+
+    def _unfinished(self) -> Pass:
+        """The pass that can go on, or one that begins."""
+        if self._pass and self._pass.use == self.stream.num_uses:
+            return self._pass
+        return Pass(0, in_order(self.stream), self.stream.num_uses)
 
     def times(self, indices: np.ndarray) -> np.ndarray:
         return self._either(

@@ -30,6 +30,7 @@ class Stream:
 
     def __init__(self, source: str | io.BytesIO, threads: int = 1):
         self._source, self._threads = source, threads
+        self.num_uses = 0  # how often `packets` began; an earlier use must not go on
         self._indexed = False
         self._decoding: np.ndarray | None = None  # when each packet is decoded, by the index
         self._open()
@@ -43,7 +44,7 @@ class Stream:
         try:
             self._container = av.open(self._source, **({"metadata_errors": "ignore"} if lenient else {}))
         except av.FFmpegError as error:
-            raise Unreadable(f"no video file, or a part that it needs is missing ({error.strerror})") from error
+            raise Unreadable(f"not a video file, or its header or index is missing ({error.strerror})") from error
         self.stream = _best(self._container)
         self.codec = self.stream.codec_context
         self.codec.thread_count = self._threads
@@ -78,11 +79,9 @@ class Stream:
         """The length of the file."""
         return self._container.size
 
-    def index(self):
-        """The index of an MP4 or MOV file, which lists every packet; None: there is none, or it is not complete."""
-        if self.container != MP4 or _has_fragments(self._source):
-            return None
-        return self.stream.index_entries
+    def has_index(self) -> bool:
+        """Whether this is an MP4 or MOV file whose index lists every packet."""
+        return self.container == MP4 and not _has_fragments(self._source)
 
     def seek_by_index(self) -> None:
         """From now on packets are found by the decoding times of the index."""
@@ -106,6 +105,7 @@ class Stream:
         Raises:
           Unordered: a packet has another decoding time than the index says.
         """
+        self.num_uses += 1
         if self._indexed and self._decoding is None:
             self._read_index()
         if self._decoding is not None and not 0 <= first - self._position <= FAR:

@@ -86,7 +86,8 @@ def test_groups_of_pictures_that_refer_to_each_other(tmp_path, params, ending):
 
 def test_only_the_groups_of_pictures_that_are_needed_are_decoded(tmp_path):
     write(tmp_path / "closed.mp4", [40] * 60, **{"x264-params": "keyint=12:scenecut=0:bframes=0"})
-    runs = find_groups(Stream(str(tmp_path / "closed.mp4"))).runs(np.array([30, 50]))
+    groups, wanted = find_groups(Stream(str(tmp_path / "closed.mp4"))), np.array([30, 50])
+    runs = groups.runs(wanted, groups.stamps(wanted))
     assert [(run.first, run.end) for run in runs] == [(24, 31), (48, 51)]
 
 

@@ -60,6 +60,12 @@ def test_broken_files(tmp_path, media):
         assert again.path == str(tmp_path / name) and again.reason == caught.value.reason
 
 
+@pytest.mark.parametrize("backend", [(), ("pyav", "vlc")])
+def test_unknown_backends(media, backend):
+    with pytest.raises(ValueError, match="choose from"):
+        open_video(media / "test.mp4", backend=backend)
+
+
 def test_unknown_backend(media):
     with pytest.raises(ValueError, match="choose from"):
         open_video(media / "test.mp4", backend="vlc")

@@ -168,6 +168,10 @@ def test_a_long_video_is_opened_by_its_index_and_read_by_seeking(tmp_path, monke
         for k in (2999, 1500, 10, 2200):
             assert numbered.number(video.frames([k])[0]) == k % 256
             np.testing.assert_allclose(video.times([k]), k / 25)
+        video = open_video(source)
+        for first in (0, 16):  # a pass through the file that is interrupted goes on with the right frame
+            assert numbered.numbers(video.frames(range(first, first + 16))) == list(range(first, first + 16))
+            video.times([2500 - 50 * first])
 
 
 def test_shared_numbered_videos(root):
