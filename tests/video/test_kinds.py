@@ -109,6 +109,7 @@ def test_readers_refuse_no_more_than_their_tables_say(made):
                 expected = {"equal"} if kind in table else {"refused"}
                 if decoder(backend) == "decord2 3.4.0" and kind.codec == "hevc" and kind.b_frames:
                     expected = {"equal", "refused"}  # it fails on some of these
+                    least -= found == "refused"
                 assert found in expected, (backend, path.name)
                 read += found == "equal"
         assert read >= least
