@@ -16,3 +16,7 @@ A video's way from file to number:
 `tasks` ties a model to its loss and its metric, `training` drives any task on any devices, and
 `python -m actjax.main` runs it all from one config file. This package imports nothing by itself.
 """
+
+from actjax.faces import earlier
+
+earlier(__name__, {"detecting": "tasks.ssn.report"})

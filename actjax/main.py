@@ -67,7 +67,7 @@ def main(argv: list[str]) -> None:
         workdir = _workdir()
     place = _place()
     if _MODE.value == "prepare" and _FEATURES.value:
-        from actjax.modes.proposals import prepare_features
+        from actjax.tasks.bsn.modes import prepare_features
 
         return prepare_features(pathlib.Path(_FEATURES.value), _OUT.value)
     if _DEVICES.value:
@@ -83,16 +83,16 @@ def main(argv: list[str]) -> None:
 
 def _do(config, workdir: pathlib.Path, started: float) -> None:
     """What `--mode` says, for the config's task."""
-    from actjax.experiment import Experiment, build
-    from actjax.modes import MODES, Call
+    from actjax.tasks import build, registered
+    from actjax.tasks.running import Call
     from actjax.workdir import set_up_logging, upload_log
 
     with clear_errors():
-        experiment = build(config if _CONFIG.value is not None else of_a_run(config))
-        modes = MODES[type(experiment)]
-        if _MODE.value not in modes:
-            raise ValueError(f"--mode={_MODE.value} is not for this config's task; choose from {sorted(modes)}")
-        if not isinstance(experiment, Experiment):  # thousands of files between the stages, folders moved aside
+        task = registered(config)
+        run = build(config if _CONFIG.value is not None else of_a_run(config))
+        if _MODE.value not in task.modes:
+            raise ValueError(f"--mode={_MODE.value} is not for this config's task; choose from {sorted(task.modes)}")
+        if task.local:
             local(workdir, "--workdir of BSN, BMN and SSN:")
     call = Call(
         _MODE.value,
@@ -109,7 +109,7 @@ def _do(config, workdir: pathlib.Path, started: float) -> None:
     )
     set_up_logging(workdir / "train.log" if _MODE.value in ("train", "eval") else None)
     try:
-        modes[_MODE.value](experiment, call)
+        task.modes[_MODE.value](run, call)
     finally:
         upload_log()
 

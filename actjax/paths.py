@@ -8,6 +8,7 @@ import importlib.util
 import os
 import pathlib
 import tempfile
+from collections.abc import Callable
 
 PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs"}  # what fsspec needs, by scheme
 
@@ -87,3 +88,11 @@ class Spool:
             if self._uploaded.get(file.name) != stamp:
                 (self._folder / file.name).write_bytes(file.read_bytes())
                 self._uploaded[file.name] = stamp
+
+
+def replace(path: pathlib.Path, write: Callable) -> None:
+    """Writes a file that is there completely or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        write(file)
+    os.replace(temporary, path)

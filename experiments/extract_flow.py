@@ -143,7 +143,7 @@ def _extract_and_tell(sender, path: str, folder: pathlib.Path, options: Options)
     """In a fresh process: one core, and no life after the parent's, even if that is killed."""
     import cv2
 
-    from actjax.video.decoding import VideoError
+    from actjax.video.errors import VideoError
 
     def follow_parent():
         multiprocessing.parent_process().join()
@@ -165,7 +165,7 @@ def extract_list(annotations, prefix, out, options: Options, *, workers: int, ti
     from rich.console import Console
     from rich.progress import track
 
-    from actjax.data.annotations import load_annotations
+    from actjax.data.datasets.annotations import load_annotations
 
     if options.method not in METHODS:
         raise ValueError(f"--method={options.method}; choose from {METHODS}")

@@ -44,6 +44,6 @@ def cache(tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="session")
 def shapes(tmp_path_factory) -> pathlib.Path:
     """A small sample set: 64 training and 40 validation videos."""
-    from actjax.data.shapes import make_shapes
+    from actjax.data.samples.shapes import make_shapes
 
     return make_shapes(tmp_path_factory.mktemp("data") / "shapes", num_train=64, num_val=40, processes=2)

@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 from drawn import drawn
 
-from actjax.experiment import build
+from actjax.tasks import build
 from actjax.training import devices, step
 
 RECIPES = sorted(file.stem for file in (ROOT / "configs").glob("ts[mn]_*.py") if file.stem != "tsm_shapes")

@@ -12,14 +12,11 @@ import pytest
 from cli import ROOT, run
 from drawn import drawn_variables
 
-from actjax.data.annotations import VideoRecord
-from actjax.data.detection import Proposed
-from actjax.data.proposals import Instances, SSNRecord
-from actjax.data.quarantine import Quarantine
-from actjax.data.untrimmed_shapes import make_untrimmed
-from actjax.detecting import report, score_videos
-from actjax.detecting.scoring import load_results
-from actjax.experiment import build
+from actjax.data.datasets.records import VideoRecord
+from actjax.data.datasets.ssn import Proposed
+from actjax.data.datasets.ssn_lists import Instances, SSNRecord
+from actjax.data.loading.quarantine import Quarantine
+from actjax.data.samples.untrimmed_shapes import make_untrimmed
 from actjax.localization import (
     eval_ap,
     ground_truth_by_class,
@@ -31,6 +28,9 @@ from actjax.localization import (
 from actjax.localization.ssn import RESULT_KEYS
 from actjax.metrics import load_results as load_result_file
 from actjax.models import proposal_scores, tick_features, tick_scores
+from actjax.tasks import build
+from actjax.tasks.ssn.report import report
+from actjax.tasks.ssn.scoring import load_results, score_videos
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +254,7 @@ def test_settings_that_need_another_kind_of_value_are_refused():
 
 def test_constants_that_divide_by_nothing_are_told_at_the_start():
     """Proposals that are the ground truth itself have targets without a deviation."""
-    from actjax.experiment.detection import _constants
+    from actjax.tasks.ssn.config import _constants
 
     with pytest.raises(ValueError, match=r"train.reg_norm_consts: .* deviations \[0.0, 1.0\]"):
         _constants(None, given=((0.0, 0.0), (0.0, 1.0)), assigner=None)

@@ -9,7 +9,7 @@ from conftest import ROOT
 
 ROWS = re.findall(r"^\| (`.*?) \| (.*?) \|", (ROOT / "docs" / "coming_from_mmaction2.md").read_text(), re.M)
 DOCUMENTS = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "experiments").rglob("*.md")]
-PACKAGES = "core|data|localization|losses|metrics|models|tasks|training|video"
+PACKAGES = "data|localization|losses|metrics|mmaction2|models|tasks|training|video"
 # The entries under mmaction.datasets of the API reference.
 ENTRIES = """\
 ActivityNetDataset BaseDataset RawframeDataset RepeatDataset SSNDataset VideoDataset build_dataloader

@@ -21,9 +21,9 @@ from cli import environment
 from conftest import MEDIA, ROOT, TESTS
 from drawn import drawn_variables
 
-from actjax.data.sequences import make_sequences
-from actjax.data.shapes import write_video
-from actjax.data.untrimmed_shapes import draw_video
+from actjax.data.samples.sequences import make_sequences
+from actjax.data.samples.shapes import write_video
+from actjax.data.samples.untrimmed_shapes import draw_video
 from actjax.localization import proposal_rows, save_localize_proposal_file
 
 NAMES = ("README.md", "docs/guide.md", "docs/model_zoo.md", "docs/scaling.md", "experiments/README.md")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actjax.data.shapes import write_video
+from actjax.data.samples.shapes import write_video
 
 SHIFT = (3.0, -2.0)  # pixels a frame, right and up
 
@@ -85,7 +85,7 @@ def test_short_side(root, videos, tmp_path):
 
 
 def test_its_list_is_an_annotation_file(root, videos, tmp_path):
-    from actjax.data import annotations
+    from actjax.data.datasets import annotations
 
     assert run(root, videos, tmp_path).returncode == 0
     (record,) = annotations.load_annotations(

@@ -9,17 +9,18 @@ import pytest
 from cli import SMALL, run
 from drawn import drawn_variables
 
-from actjax.data.annotations import VideoRecord
-from actjax.data.loading import Shard
-from actjax.data.quarantine import Quarantine
-from actjax.data.shapes import write_video
-from actjax.data.snippets import Snippets
-from actjax.data.stages import Protocol, center
-from actjax.extracting import extract_features
+from actjax.data.clips.snippets import Snippets
+from actjax.data.clips.spec import ClipSpec
+from actjax.data.clips.transforms import center
+from actjax.data.datasets.records import VideoRecord
+from actjax.data.loading.order import Shard
+from actjax.data.loading.quarantine import Quarantine
+from actjax.data.samples.shapes import write_video
 from actjax.models import TSM, TSN, embedding
+from actjax.tasks.recognition.extracting import extract_features
 from actjax.video.errors import VideoError
 
-PROTOCOL = Protocol(sample=None, view=lambda h, w, rng=None: center(h, w, rng=rng, short_side=45, size=40), test=True)
+PROTOCOL = ClipSpec(sample=None, view=lambda h, w, rng=None: center(h, w, rng=rng, short_side=45, size=40), test=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,73 +1,131 @@
-"""Imports point down, never up or sideways."""
+"""Imports point down the list of DESIGN's layers, inside packages too, without a cycle."""
 
 import ast
+import functools
 import subprocess
 import sys
 
 import pytest
+from conftest import ROOT
 
-# Who may import whom, inside actjax. A module without an entry imports nothing of ours.
-ALLOWED = {
-    "segments": {"errors"},
-    "main": {"config", "errors", "experiment", "hosts", "modes", "paths", "training", "workdir"},
-    "modes": {
-        "browsing",
-        "data",
-        "detecting",
-        "errors",
-        "experiment",
-        "extracting",
-        "localizing",
-        "models",
-        "predicting",
-        "training",
-        "workdir",
-    },
-    "localizing": {"data", "experiment", "localization", "metrics", "models", "paths", "training", "video", "workdir"},
-    "detecting": {
-        "data",
-        "experiment",
-        "localization",
-        "metrics",
-        "models",
-        "segments",
-        "training",
-        "video",
-        "workdir",
-    },
-    "extracting": {"data", "video"},
-    "experiment": {"config", "data", "losses", "models", "paths", "tasks", "training", "video"},
-    "recipes": {"config"},
-    "models": {"paths"},
-    "predicting": {"data", "paths", "video"},
-    "browsing": {"data", "video"},
-    "tasks": {"models", "losses", "localization", "metrics"},
-    "training": {"hosts", "paths"},
-    "workdir": {"paths"},
-    "data": {"config", "errors", "localization", "paths", "segments", "video"},
-    "localization": {"errors", "metrics", "paths", "segments"},
-    "video": {"errors"},
-    "metrics": {"errors", "segments"},
-}
+# From the bottom to the top; those of one line do not know each other. Inside `data` the parts are layers, too.
+LAYERS = [
+    {"errors", "faces", "hosts", "paths"},
+    {"config", "segments"},
+    {"recipes", "tables"},
+    {"metrics"},
+    {"localization"},
+    {"video"},
+    {"mmaction2"},
+    {"data.seeding"},
+    {"data.prepared.example", "data.prepared.reading"},
+    {"data.samples.made_once", "data.samples.shapes", "data.samples.untrimmed_shapes"},
+    {"data.datasets", "data.samples.sequences"},
+    {"data.clips"},
+    {"data.loading"},
+    {"data.prepared"},
+    {"pixels"},
+    {"models"},
+    {"losses"},
+    {"training"},
+    {"interop"},
+    {"workdir"},
+    {"tasks"},
+    {"main"},
+]
+DATA, DEVICES = (
+    {"segments", "metrics", "localization", "video", "data", "mmaction2"},
+    {"pixels", "models", "losses", "training", "interop"},
+)
 WITHOUT_JAX = ("hosts", "segments", "paths", "metrics", "localization", "video", "data", "config")
 WITH_JAX = "actjax.localization.batched"  # the jittable forms, for those who have jax loaded
 
 
-def test_import_directions(root):
-    package = root / "actjax"
-    for file in package.rglob("*.py"):
-        layer = file.relative_to(package).parts[0].removesuffix(".py")
-        for node in ast.walk(ast.parse(file.read_text())):
-            modules = [node.module] if isinstance(node, ast.ImportFrom) else []
-            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            for module in modules:
-                if module == "actjax":  # from actjax import layer
-                    targets = {alias.name for alias in node.names}
-                elif module and module.startswith("actjax."):
-                    targets = {module.split(".")[1]}
-                else:
-                    continue
-                assert targets <= ALLOWED.get(layer, set()) | {layer}, f"{file} imports {targets}"
+@functools.cache
+def modules() -> dict[str, dict[str, bool]]:
+    """Module of actjax -> the modules that it imports, and whether it does so when it is imported itself."""
+    files = {}
+    for file in (ROOT / "actjax").rglob("*.py"):
+        parts = file.relative_to(ROOT / "actjax").with_suffix("").parts
+        files[".".join(parts).removesuffix("__init__").removesuffix(".")] = file
+    return {name: _imports(name, file, files) for name, file in files.items()}
+
+
+def _imports(name: str, file, known) -> dict[str, bool]:
+    tree = ast.parse(file.read_text())
+    top = set(tree.body)
+    found: dict[str, bool] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            base = (node.module or "").removeprefix("actjax").removeprefix(".")
+            if node.level or not (node.module or "").startswith("actjax"):
+                continue
+            inner = [f"{base}.{alias.name}".removeprefix(".") for alias in node.names]
+            targets = [module if module in known else base for module in inner]
+        elif isinstance(node, ast.Import):
+            targets = [a.name.removeprefix("actjax.") for a in node.names if a.name.startswith("actjax.")]
+        else:
+            continue
+        for target in targets:
+            found[target] = found.get(target, False) or node in top
+    found.pop("", None)  # the package itself, whose face imports nothing
+    return found
+
+
+def layer(module: str) -> int:
+    """The layer of a module, that of the longest name that fits."""
+    fits = {name: k for k, names in enumerate(LAYERS) for name in names if f"{module}.".startswith(f"{name}.")}
+    return fits[max(fits, key=len)]
+
+
+def is_face(module: str) -> bool:
+    return any(other.startswith(f"{module}.") for other in modules())
+
+
+def test_every_import_points_down():
+    """Faces aside, which import what is in their package."""
+    for module, targets in modules().items():
+        if module in ("", "data"):
+            continue
+        for target in targets:
+            if target == "data" or f"{target}.".startswith(f"{module}.") and is_face(module):
+                continue
+            assert layer(target) <= layer(module), f"{module} imports {target}, which lies above it"
+
+
+def test_data_and_devices_do_not_know_each_other():
+    for module, targets in modules().items():
+        for target in targets:
+            ends = {module.split(".")[0], target.split(".")[0]}
+            assert not (ends & DATA and ends & DEVICES), f"{module} imports {target}"
+
+
+def test_there_is_no_cycle():
+    """Also where an import hides in a function."""
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join([*path[path.index(module) :], module])
+        if module not in done:
+            for target in modules()[module]:
+                visit(target, (*path, module))
+            done.add(module)
+
+    for module in modules():
+        visit(module, ())
+
+
+# Modules that bring jax, or another heavy library, to a place that has to be light.
+LATE = {
+    "video.decoding": {"video.decord_opencv", "video.pictures", "video.pyav"},
+    "main": {"tasks", "tasks.running", "tasks.bsn.modes", "training", "workdir"},
+}
+
+
+def test_no_import_of_ours_hides_in_a_function():
+    for module, targets in modules().items():
+        hidden = {target for target, at_top in targets.items() if not at_top}
+        assert hidden <= LATE.get(module, set()), f"{module} imports {hidden} in a function"
 
 
 @pytest.mark.parametrize("layer", WITHOUT_JAX)

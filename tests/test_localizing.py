@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from cli import ROOT, command, environment, run
 
-from actjax.data.features import load_proposals
-from actjax.data.sequences import make_sequences
-from actjax.localization.bsn import generate_bsp_feature, generate_candidate_proposals, read_table
-from actjax.localizing.folders import StageFolder
+from actjax.data.datasets.features import load_proposals
+from actjax.data.samples.sequences import make_sequences
+from actjax.mmaction2 import generate_bsp_feature, generate_candidate_proposals
+from actjax.tables import read_table
+from actjax.tasks.stage_folder import StageFolder
 
 TINY = (
     "--config.data.num_train=48",
@@ -269,7 +270,7 @@ ERRORS = {
 
 @pytest.mark.parametrize("message", ERRORS)
 def test_wrong_configs_stop_the_launch(message, tmp_path):
-    from actjax.experiment import build
+    from actjax.tasks import build
 
     name, path, value = ERRORS[message]
     config = runpy.run_path(str(ROOT / "configs" / f"{name}.py"))["get_config"]()
@@ -288,7 +289,7 @@ def test_wrong_configs_stop_the_launch(message, tmp_path):
     "name", ["bsn_400x100_activitynet_feature", "bmn_400x100_2x8_9e_activitynet_feature", "bsn_sample", "bmn_sample"]
 )
 def test_configs_are_the_published_ones(name):
-    from actjax.experiment import build
+    from actjax.tasks import build
 
     config = runpy.run_path(str(ROOT / "configs" / f"{name}.py"))["get_config"]()
     proposer = build(config)

@@ -144,7 +144,7 @@ def test_scores_of_runs_are_fused_from_the_command_line(trained, cache, tmp_path
 
 def test_export_and_import_of_a_run(trained, cache, media, tmp_path):
     """A trained run leaves as a file and comes back: the same answers for a real video, the same file again."""
-    from actjax.models.importing import read_tensors
+    from actjax.interop.importing import read_tensors
 
     workdir, _ = trained
     again, files = tmp_path / "again", [str(tmp_path / name) for name in ("run.pth", "again.safetensors")]
@@ -190,11 +190,11 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
     """The same protocol: a file predicted alone scores as it does inside an evaluation."""
     import jax
 
-    from actjax.data.annotations import load_annotations
-    from actjax.data.loading import Loader, eval_batches
-    from actjax.data.quarantine import Quarantine
-    from actjax.experiment import build
-    from actjax.predicting import predict_files
+    from actjax.data.datasets.annotations import load_annotations
+    from actjax.data.loading.batches import Loader, eval_batches
+    from actjax.data.loading.quarantine import Quarantine
+    from actjax.tasks import build
+    from actjax.tasks.recognition.predicting import predict_files
     from actjax.training import restore_variables
 
     workdir, _ = trained
@@ -284,7 +284,7 @@ def test_a_run_without_workdir_gets_a_readable_name(cache, tmp_path, monkeypatch
 
 
 def test_features_are_prepared_without_a_config(cache, tmp_path):
-    from actjax.data.features import open_features
+    from actjax.data.datasets.features import open_features
 
     rng = np.random.default_rng(0)
     (tmp_path / "csv").mkdir()
@@ -305,8 +305,8 @@ def test_features_are_prepared_without_a_config(cache, tmp_path):
 
 def test_check_browse_and_prepare(cache, tmp_path):
     """Broken files are found and listed, clips are drawn with their augmentation, and a prepared set trains."""
-    from actjax.data.annotations import load_annotations
-    from actjax.data.shapes import make_shapes
+    from actjax.data.datasets.annotations import load_annotations
+    from actjax.data.samples.shapes import make_shapes
 
     folder = make_shapes(tmp_path / "shapes", num_train=16, num_val=16)
     with (folder / "val.txt").open("a") as file:

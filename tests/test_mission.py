@@ -124,7 +124,7 @@ def test_a_published_file_answers_for_a_real_video(cache, media, tmp_path):
     sys.path.append(str(ROOT / "tests" / "models"))
     import golden_models as g
 
-    from actjax.models.torch_files import save_torch
+    from actjax.interop.torch_files import save_torch
 
     manifest = json.loads((g.FOLDER / "manifests" / "tsm_r18.json").read_text())
     save_torch(tmp_path / "tsm_r18.pth", g.fillrule.state_dict(manifest))

@@ -8,8 +8,8 @@ import sys
 import pytest
 from conftest import ROOT
 
-from actjax.data.annotations import load_annotations
-from actjax.data.stages import EVAL_VIEWS, SAMPLERS
+from actjax.data.clips.transforms import EVAL_VIEWS, SAMPLERS
+from actjax.data.datasets.annotations import load_annotations
 
 CONFIGS = {
     file.stem: runpy.run_path(str(file))["get_config"]

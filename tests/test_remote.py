@@ -13,14 +13,14 @@ from lines import SETTINGS, Killed, dying_data, line_data, line_task, optimizer,
 from ml_collections import ConfigDict
 
 from actjax import paths, workdir
-from actjax.browsing import save_png
-from actjax.data import features
-from actjax.data.annotations import load_annotations, load_class_names, save_annotations
-from actjax.data.loading import Shard
-from actjax.data.quarantine import Quarantine
-from actjax.data.shapes import make_shapes
-from actjax.experiment.loading import quarantine_file
-from actjax.predicting import video_files
+from actjax.data.datasets import features
+from actjax.data.datasets.annotations import load_annotations, load_class_names, save_annotations
+from actjax.data.loading.order import Shard
+from actjax.data.loading.quarantine import Quarantine
+from actjax.data.samples.shapes import make_shapes
+from actjax.tasks.loading import quarantine_file
+from actjax.tasks.recognition.browsing import save_png
+from actjax.tasks.recognition.predicting import video_files
 from actjax.training import restore_variables, train
 from actjax.training.reporting import Report
 from actjax.video.errors import VideoError, VideoTimeout

@@ -1,5 +1,32 @@
-"""Files -> records -> batches, on the host; nothing here imports jax."""
+"""Files -> records -> batches, on the host; nothing here imports jax.
 
-from actjax.data.annotations import load_annotations
+datasets  annotation files -> records; features, selection
+clips     record -> clip: which frames, which crops, which pixels
+loading   records -> batches, read in processes that can be killed
+prepared  sets of records in ArrayRecord files, written and read
+samples   the sample sets, which are made on first use
+"""
 
-__all__ = ["load_annotations"]
+from actjax.faces import earlier, lazy
+
+_NAMES = {
+    "load_annotations": "data.datasets.annotations",
+    "build_dataset": "data.datasets.recognition",
+    "repeat": "data.datasets.selecting",
+    "build_dataloader": "data.loading.batches",
+}
+__all__ = ["build_dataloader", "build_dataset", "load_annotations", "repeat"]
+__getattr__, __dir__ = lazy(__name__, _NAMES)
+
+earlier(
+    __name__,
+    {
+        "annotations": "data.datasets.annotations",
+        "features": "data.datasets.features",
+        "rescaling": "data.datasets.rescaling",
+        "selecting": "data.datasets.selecting",
+        "untrimmed": "data.datasets.untrimmed",
+        "proposals": ("data.clips.ssn_assignment", "data.datasets.ssn_lists"),
+        "stages": ("data.clips.spec", "data.clips.transforms"),
+    },
+)

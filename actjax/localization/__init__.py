@@ -1,11 +1,11 @@
 """Network outputs -> segments, in NumPy. `actjax.localization.batched` has the jittable forms of what loops."""
 
+from actjax.faces import lazy
 from actjax.localization.bmn import boundary_matching_proposals
-from actjax.localization.bsn import generate_bsp_feature, generate_candidate_proposals
 from actjax.localization.detections import detections_from_proposals, uniform_proposals
 from actjax.localization.grouping import actionness_grouping
 from actjax.localization.labels import actionness_labels, boundary_labels, inside_video, iou_map
-from actjax.localization.nms import grouped_nms, post_processing, proposal_list, soft_nms, temporal_nms
+from actjax.localization.nms import grouped_nms, proposal_list, soft_nms, temporal_nms
 from actjax.localization.proposal_file import (
     ground_truth_by_class,
     load_localize_proposal_file,
@@ -14,13 +14,7 @@ from actjax.localization.proposal_file import (
     save_localize_proposal_file,
 )
 from actjax.localization.proposals import bsp_feature, candidate_proposals, match
-from actjax.localization.ssn import (
-    evaluate_ssn,
-    perform_regression,
-    results_to_detections,
-    score_proposals,
-    ssn_detections,
-)
+from actjax.localization.ssn import perform_regression, score_proposals, ssn_detections
 from actjax.metrics import eval_ap
 from actjax.segments import temporal_iop, temporal_iou
 
@@ -57,3 +51,16 @@ __all__ = [
     "temporal_nms",
     "uniform_proposals",
 ]
+__getattr__, __dir__ = lazy(
+    __name__,
+    dict.fromkeys(
+        (
+            "evaluate_ssn",
+            "generate_bsp_feature",
+            "generate_candidate_proposals",
+            "post_processing",
+            "results_to_detections",
+        ),
+        "mmaction2",
+    ),
+)

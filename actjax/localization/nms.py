@@ -104,33 +104,6 @@ def _suppressions(segments, group, threshold: float) -> tuple[np.ndarray, np.nda
     return np.concatenate(better), np.concatenate(worse)
 
 
-def post_processing(
-    result,
-    video_info: dict,
-    soft_nms_alpha: float,
-    soft_nms_low_threshold: float,
-    soft_nms_high_threshold: float,
-    post_process_top_k: int,
-    *,
-    feature_extraction_interval: int = 16,
-) -> list[dict]:
-    """Proposals of BSN or BMN as an entry of a result file -> [{"score": x, "segment": [start, end]}] in seconds.
-
-    Args:
-      result: [k, 3 or more], fractions of the part that features cover, score last.
-      video_info: `duration_frame` and `duration_second`.
-      soft_nms_alpha, soft_nms_low_threshold, soft_nms_high_threshold: as in `soft_nms`, which a single row skips.
-      post_process_top_k: how many are kept.
-      feature_extraction_interval: frames per feature; features cover a whole number of them.
-
-    Source: the method post_processing of the reference's BSN and BMN.
-    """
-    if len(result) > 1:
-        result = soft_nms(result, soft_nms_alpha, soft_nms_low_threshold, soft_nms_high_threshold, post_process_top_k)
-    interval = feature_extraction_interval
-    return proposal_list(result, video_info, top_k=post_process_top_k, feature_extraction_interval=interval)
-
-
 def proposal_list(rows, video_info: dict, *, top_k: int, feature_extraction_interval: int = 16) -> list[dict]:
     """The best `top_k` of proposals that suppression is done with; arguments and result as of `post_processing`."""
     rows = rows[best_first(rows[:, -1])][:top_k]

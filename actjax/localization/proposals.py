@@ -159,3 +159,10 @@ def _curve(name: str, scores) -> np.ndarray:
     if not np.isfinite(scores).all():
         raise ValueError(f"{name}: step {int(np.argmin(np.isfinite(scores)))} is {scores[~np.isfinite(scores)][0]}")
     return scores
+
+
+def matched(proposals: np.ndarray, info: dict) -> np.ndarray:
+    """Proposals [k, c] of a video with two more columns: best IoU and IoP with its annotations; `info` as above."""
+    covered = float(info["feature_frame"]) / info["duration_frame"] * info["duration_second"]
+    segments = np.array([a["segment"] for a in info["annotations"]], np.float64).reshape(-1, 2) / covered
+    return np.concatenate([proposals, match(proposals, segments)], axis=1)

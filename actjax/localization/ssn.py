@@ -1,15 +1,11 @@
 """SSN: network outputs -> detections -> their mAP. Shapes: n proposals, k classes, t thresholds."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from actjax.errors import EmptyError, ShapeError
+from actjax.errors import ShapeError
 from actjax.localization.nms import grouped_nms
-from actjax.localization.proposal_file import ground_truth_by_class
-from actjax.metrics import Instances, average_precisions, softmax
-from actjax.metrics.average_precision import join, truth_of_class
-from actjax.metrics.evaluation import check_results
+from actjax.metrics import Instances, softmax
+from actjax.metrics.average_precision import join
 from actjax.segments import check_array
 
 RESULT_KEYS = ("relative_proposal_list", "activity_scores", "completeness_scores", "bbox_preds")
@@ -33,32 +29,6 @@ def perform_regression(detections) -> np.ndarray:
         centre, length = (start + end) / 2 + (end - start) * shift, (end - start) * np.exp(stretch)
         ends = [np.clip(centre - length / 2, 0, 1), np.clip(centre + length / 2, 0, 1)]
     return np.concatenate([np.stack(ends, axis=1), detections[:, 2:]], axis=1)
-
-
-def results_to_detections(results, video_ids: Sequence[str], *, top_k: int = 2000) -> list[dict[str, np.ndarray]]:
-    """Network outputs -> per class {video id: rows [n, 5]}: start, end, score, shift, log factor.
-
-    Args:
-      results: per video the four arrays of `score_proposals`, a tuple or a dict of `RESULT_KEYS`.
-      video_ids: the videos, in the same order.
-      top_k: the best (proposal, class) pairs of each video that are kept, the lowest first; 0 or less: all, in the
-        order of proposals.
-
-    Raises:
-      ShapeError, as `score_proposals`, naming the video.
-
-    Source: the method SSNDataset.results_to_detections; its `softmax_before_filter` and `cls_top_k` had no effect.
-    """
-    if len(results) != len(video_ids):
-        raise ShapeError(f"results_to_detections: {len(results)} results for {len(video_ids)} videos")
-    parts = [
-        score_proposals(*_arrays(result), top_k=top_k, name=v) for v, result in zip(video_ids, results, strict=True)
-    ]
-    num_classes = _num_classes(results)
-    return [
-        {v: rows[label == k] for v, (label, rows) in zip(video_ids, parts, strict=True) if (label == k).any()}
-        for k in range(num_classes)
-    ]
 
 
 def score_proposals(
@@ -103,58 +73,20 @@ def ssn_detections(results, *, top_k: int = 2000, nms: float = 0.2, use_regressi
     """Network outputs of many videos -> detections after regression and NMS per class, `video` counting the results."""
     found = []
     for i, result in enumerate(results):
-        label, rows = score_proposals(*_arrays(result), top_k=top_k, name=str(i))
+        label, rows = score_proposals(*outputs_of(result), top_k=top_k, name=str(i))
         rows = perform_regression(rows) if use_regression else rows
         keep = grouped_nms(rows[:, :2], rows[:, 2], label, nms)
         found.append(Instances(np.full(len(keep), i), label[keep], rows[keep, :2], rows[keep, 2]))
     return join(found)
 
 
-def evaluate_ssn(
-    results,
-    videos,
-    *,
-    metrics="mAP",
-    top_k: int = 2000,
-    nms: float = 0.2,
-    use_regression: bool = True,
-    filter_gt: bool = True,
-    iou_thresholds=tuple(np.arange(0.1, 1.0, 0.1)),
-) -> dict[str, float]:
-    """mAP of SSN on a proposal file's ground truth -> {"mAP@0.10": ..., ..., "mAP@0.90": ...}.
-
-    Args:
-      results: a list, one entry per video as `results_to_detections` takes it, in the order of the file, without the
-        videos that `filter_gt` leaves out.
-      videos: what `load_localize_proposal_file` returns.
-      metrics: "mAP", or a list of it.
-      top_k, nms, use_regression: as in `ssn_detections`.
-
-    Raises:
-      TypeError: results are no list. ShapeError: another number of results than videos. KeyError: another metric.
-      EmptyError: no ground truth.
-
-    Each is the mean over all classes of the network. Kept from the reference: one class with detections but without
-    ground truth makes it NaN. Source: the method SSNDataset.evaluate with `eval_dataset="thumos14"`.
-    """
-    ids, by_class = ground_truth_by_class(videos, filter_gt=filter_gt)
-    if not by_class:
-        raise EmptyError(f"evaluate_ssn: none of {len(videos)} videos has ground truth")
-    if not check_results(results, len(ids), metrics, allowed=("mAP",)):
-        return {}
-    number, num_classes = {video: i for i, video in enumerate(ids)}, _num_classes(results)
-    truth = join([truth_of_class(k, by_class.get(k, {}), number) for k in range(num_classes)])
-    found = ssn_detections(results, top_k=top_k, nms=nms, use_regression=use_regression)
-    precisions = average_precisions(truth, found, num_classes=num_classes, thresholds=iou_thresholds)
-    return {f"mAP@{t:.2f}": float(x) for t, x in zip(iou_thresholds, precisions.mean(axis=0), strict=True)}
-
-
-def _arrays(result) -> tuple:
+def outputs_of(result) -> tuple:
     """The four arrays; a dict may lack the last."""
     if isinstance(result, dict):
         return (*(result[key] for key in RESULT_KEYS[:3]), result.get(RESULT_KEYS[3]))
     return tuple(result)
 
 
-def _num_classes(results) -> int:
-    return np.shape(_arrays(results[0])[2])[-1] if len(results) else 0
+def num_classes_of(results) -> int:
+    """Classes of the network that gave `results`; 0 without any."""
+    return np.shape(outputs_of(results[0])[2])[-1] if len(results) else 0

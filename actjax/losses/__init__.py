@@ -1,12 +1,8 @@
 """Outputs, targets -> one number per example. Nothing here averages over examples: the task does."""
 
+from actjax.losses.bmn import bmn_classification, bmn_regression
+from actjax.losses.bsn import binary_logistic_regression, proposal_regression
 from actjax.losses.classification import binary_cross_entropy, cross_entropy
-from actjax.losses.localization import (
-    binary_logistic_regression,
-    bmn_classification,
-    bmn_regression,
-    proposal_regression,
-)
 from actjax.losses.ssn import activity_loss, boundary_regression_loss, completeness_loss, ohem_hinge_loss
 
 __all__ = [

@@ -3,12 +3,8 @@
 `python -m actjax.metrics --help` scores result files.
 """
 
-from actjax.metrics.average_precision import (
-    Instances,
-    average_precision_at_temporal_iou,
-    average_precisions,
-    eval_ap,
-)
+from actjax.faces import lazy
+from actjax.metrics.average_precision import Instances, average_precisions, eval_ap
 from actjax.metrics.average_recall import AverageRecall, average_recall_at_avg_proposals
 from actjax.metrics.evaluation import (
     DetectionScore,
@@ -25,7 +21,6 @@ from actjax.metrics.multilabel import (
     mean_average_precision,
     sample_mean_average_precision,
 )
-from actjax.metrics.overlap import pairwise_temporal_iou
 from actjax.metrics.recognition import (
     confusion_matrix,
     get_weighted_score,
@@ -68,3 +63,6 @@ __all__ = [
     "softmax",
     "top_k_accuracy",
 ]
+__getattr__, __dir__ = lazy(
+    __name__, dict.fromkeys(("average_precision_at_temporal_iou", "pairwise_temporal_iou"), "mmaction2")
+)

@@ -47,24 +47,6 @@ def average_precisions(
     return result
 
 
-def average_precision_at_temporal_iou(ground_truth, prediction, temporal_iou_thresholds=THRESHOLDS) -> np.ndarray:
-    """Average precision of one class of detections at each threshold -> float32 [t].
-
-    Args:
-      ground_truth: {video: [m, 2]}, start and end.
-      prediction: rows [video, class, start, end, score] in any order; the class is not looked at. A video that is not
-        in `ground_truth` makes its detections false.
-
-    Raises:
-      ShapeError: a row without score. ValueError, TypeError: as `check_segments`.
-
-    No prediction: 0. No ground truth: NaN. Source: the API entry average_precision_at_temporal_iou. Fixed: the
-    reference sees the first ground truth of each video only, compares in float32, and fails on an empty one. The
-    rules are those of `average_precisions`.
-    """
-    return eval_ap({0: prediction}, {0: ground_truth}, temporal_iou_thresholds)[0].astype(np.float32)
-
-
 def eval_ap(detections, gt_by_cls, iou_range) -> np.ndarray:
     """Average precision of every class at every IoU -> float64 [k, t].
 

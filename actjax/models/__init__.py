@@ -1,18 +1,21 @@
 """Models: batch -> outputs. Linen modules and the pure functions inside them."""
 
-from actjax.models.augment import make_augment
+from actjax.faces import lazy
 from actjax.models.bmn import BMN
 from actjax.models.bsn import PEM, TEM
-from actjax.models.exporting import export_checkpoint
-from actjax.models.importing import import_checkpoint
 from actjax.models.init import initialize
 from actjax.models.mobilenet import MobileNetV2
-from actjax.models.pixels import normalize
 from actjax.models.resnet import ResNet
 from actjax.models.ssn import SSN, proposal_scores, tick_features, tick_scores
 from actjax.models.temporal import temporal_pool, temporal_shift
 from actjax.models.tsm import TSM, TSN, embedding
 
+_ELSEWHERE = {
+    "export_checkpoint": "interop.exporting",
+    "import_checkpoint": "interop.importing",
+    "make_augment": "pixels.augment",
+    "normalize": "pixels.normalize",
+}
 __all__ = [
     "BMN",
     "PEM",
@@ -34,3 +37,4 @@ __all__ = [
     "tick_features",
     "tick_scores",
 ]
+__getattr__, __dir__ = lazy(__name__, _ELSEWHERE)

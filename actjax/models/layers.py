@@ -19,6 +19,7 @@ torch_kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 def torch_bias(fan_in: int) -> Callable:
+    """Biases that start as in torch: uniform in +-1 / sqrt(fan_in)."""
     bound = fan_in**-0.5
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from actjax.models.freezing import Freezing
 from actjax.models.mobilenet import MobileNetV2
 from actjax.models.non_local import NON_LOCAL_MODES, NonLocal
-from actjax.models.pixels import IMAGENET_MEAN, IMAGENET_STD, normalize
 from actjax.models.resnet import ResNet, stages_of
 from actjax.models.temporal import Temporal, temporal_pool, temporal_shift
+from actjax.pixels.normalize import IMAGENET_MEAN, IMAGENET_STD, normalize
 
 ARCHS = ("resnet", "mobilenet_v2")
 SHIFT_PLACES = ("blockres", "block")

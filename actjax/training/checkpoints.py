@@ -56,7 +56,7 @@ _EXPECTED = ("tracked_metric", "read_only=True", "directory is read only")
 logging.getLogger("absl").addFilter(lambda record: not any(words in record.getMessage() for words in _EXPECTED))
 
 
-def save(manager: ocp.CheckpointManager, step: int, state: State, metrics: dict[str, float] | None = None) -> None:
+def save(manager: ocp.CheckpointManager, step: int, state: State, *, metrics: dict[str, float] | None = None) -> None:
     """Starts writing the state after `step`; returns once it may change again."""
     with jax.transfer_guard("allow"):
         manager.save(step, args=ocp.args.StandardSave(state._asdict()), metrics=metrics, force=True)

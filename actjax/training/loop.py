@@ -46,7 +46,7 @@ def train(
     """Trains from the latest checkpoint in `workdir`, or from the start, to the last epoch -> the final metrics.
 
     Args:
-      task: `init`, `loss`, `predict`, `score`; see `actjax.tasks.Task`.
+      task: `init`, `loss`, `predict`, `score`; see `actjax.training.task.Task`.
       initial: gives the variables of the start, in NumPy; None: those of `task.init`.
 
     Raises:
@@ -109,7 +109,7 @@ def train(
                     metrics = evaluate(program.predict, task.score, state.served, next(passes), put=put)
                     report.evaluation(n, epoch_of(n), scalars(metrics))
                 if save_due:
-                    checkpoints.save(manager, n, state, scalars(metrics) if metrics else None)
+                    checkpoints.save(manager, n, state, metrics=scalars(metrics) if metrics else None)
                     report.upload()
                 if stop or (n == steps and sigterm()):
                     manager.wait_until_finished()

@@ -45,7 +45,7 @@ def open_video(source: str | os.PathLike | bytes, *, backend: str | Sequence[str
     range. The stream is the default one, then the one with most pixels, then the first; never a cover picture.
 
     >>> import numpy as np
-    >>> from actjax.data.shapes import write_video
+    >>> from actjax.data.samples.shapes import write_video
     >>> from actjax.video.decoding import open_video
     >>> write_video("clip.mp4", np.zeros((5, 32, 48, 3), np.uint8), fps=10)
     >>> video = open_video("clip.mp4")

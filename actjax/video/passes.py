@@ -31,7 +31,7 @@ class Survey(NamedTuple):
 def survey(stream: Stream, *, keep: int = 0) -> Survey:
     """Decodes all of a file. keep: bytes of decoded frames to hold on to, if all of them fit in."""
     stamps, turns, damaged, sizes, kept, size = [], [], [], set(), [], 0
-    for k, frame in enumerate(in_order(stream, turns)):
+    for k, frame in enumerate(in_order(stream, turns=turns)):
         stamps.append(frame.pts)
         sizes.add((frame.height, frame.width))
         if frame.is_corrupt:
@@ -44,7 +44,7 @@ def survey(stream: Stream, *, keep: int = 0) -> Survey:
     return Survey(stamps, turns, damaged, sizes, kept or None)
 
 
-def in_order(stream: Stream, turns: list | None = None) -> Iterator:
+def in_order(stream: Stream, *, turns: list | None = None) -> Iterator:
     """Every frame of a stream, as FFmpeg shows them; `turns` receives when each packet is decoded.
 
     What cannot be decoded before the first frame is passed over, and so are the marks of MPEG-4 that there is no frame.

@@ -11,7 +11,7 @@ import numpy as np
 
 from actjax.video.clip_frames import check_counts, clip_frames
 from actjax.video.draws import below, check_draws
-from actjax.video.proposal_sampling import sample_proposal_frames as sample_proposal_frames
+from actjax.video.ssn_sampling import sample_proposal_frames as sample_proposal_frames
 
 
 def sample_frames(

@@ -34,8 +34,8 @@ def pooling(peer: types.SimpleNamespace, stages: tuple) -> tuple[float, float]:
     import jax
     import torch
 
-    from actjax.detecting.scoring import pooled
     from actjax.models import SSN
+    from actjax.tasks.ssn.scoring import pooled
 
     features, ticks, factors = video(np.random.default_rng(0))
     consensus = dict(type="STPPTest", stpp_stage=stages)

@@ -34,8 +34,8 @@ COPIES = 8
 
 
 def batches_of(records, protocol, *, batch_size: int, num_workers: int):
-    from actjax.data.loading import Loader, train_batches
-    from actjax.data.quarantine import Quarantine
+    from actjax.data.loading.batches import Loader, train_batches
+    from actjax.data.loading.quarantine import Quarantine
 
     path = pathlib.Path(tempfile.mkdtemp()) / "quarantine.jsonl"
     return train_batches(
@@ -215,10 +215,10 @@ def print_stages(title: str, times: dict[str, float]) -> None:
 
 
 def against_peer(args) -> None:
-    from actjax.data.annotations import RawframesRecord, VideoRecord
-    from actjax.data.builders import prepare
-    from actjax.data.prepared import load_prepared
-    from actjax.experiment import build
+    from actjax.data.datasets.records import RawframesRecord, VideoRecord
+    from actjax.data.prepared.reading import load_prepared
+    from actjax.data.prepared.writing import prepare
+    from actjax.tasks import build
     from actjax.video.decoding import open_video
 
     compose = load_peer(args.peer)
@@ -304,8 +304,8 @@ def main() -> None:
     if args.peer:
         return against_peer(args)
 
-    from actjax.data.annotations import load_annotations
-    from actjax.experiment import build
+    from actjax.data.datasets.annotations import load_annotations
+    from actjax.tasks import build
 
     experiment = build(runpy.run_path(args.config)["get_config"]())
     records = (

@@ -40,11 +40,11 @@ PROPOSALS = 500
 
 def write_data(folder: pathlib.Path, videos: int) -> None:
     """Annotations, features, and what PGM would make, of videos named as the sample set's."""
-    from actjax.data.features import save_feature
-    from actjax.data.sequences import draw_annotation
+    from actjax.data.datasets.features import save_feature
+    from actjax.data.samples.sequences import draw_annotation
     from actjax.localization import bsp_feature, match
-    from actjax.localization.bsn import write_table
-    from actjax.localizing.chain import PGM_HEADER
+    from actjax.tables import write_table
+    from actjax.tasks.bsn.stages import PGM_HEADER
 
     for name in ("features", "pgm_proposals", "pgm_features"):
         (folder / name).mkdir()
@@ -68,10 +68,11 @@ def run_actjax(stage: str, folder: pathlib.Path, epochs: int, peer: str) -> dict
 
     import jax
 
-    from actjax.data.quarantine import Quarantine
-    from actjax.data.untrimmed import Rescaled, activitynet, train_items
-    from actjax.experiment import build
-    from actjax.localizing.items import bmn_item, pem_item, tem_item
+    from actjax.data.datasets.untrimmed import Rescaled, activitynet
+    from actjax.data.loading.feature_batches import train_items
+    from actjax.data.loading.quarantine import Quarantine
+    from actjax.tasks import build
+    from actjax.tasks.bsn.items import bmn_item, pem_item, tem_item
     from actjax.training import devices, step
 
     name = "bmn_400x100_2x8_9e_activitynet_feature" if stage == "bmn" else "bsn_400x100_activitynet_feature"

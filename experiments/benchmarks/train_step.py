@@ -50,10 +50,10 @@ def run_actjax(batch: int, size: int, dtype: str, repeats: int) -> dict:
     import numpy as np
 
     from actjax.models import TSM
-    from actjax.tasks import recognition
+    from actjax.tasks.recognition.task import recognition_task
     from actjax.training import devices, step, tsm_optimizer
 
-    task = recognition(TSM(num_classes=400, depth=50, dtype=dtype), average_clips="prob")
+    task = recognition_task(TSM(num_classes=400, depth=50, dtype=dtype), average_clips="prob")
     schedule = lambda n: 0.01
     tx = functools.partial(tsm_optimizer, schedule=schedule)
     mesh = devices.make_mesh(1)

@@ -58,7 +58,7 @@ def measured(repeats: int = 3) -> float:
     import jax
     import numpy as np
 
-    from actjax.experiment import build
+    from actjax.tasks import build
     from actjax.training import devices
     from actjax.training.program import make_program
 
@@ -80,7 +80,7 @@ def explained():
 
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", _NODE.value)
-    from actjax.experiment import build
+    from actjax.tasks import build
     from actjax.training import explain
 
     experiment = build(_CONFIG.value)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from data_cases import cases
 
-from actjax.data import annotations
-from actjax.data.annotations import RawframesRecord, VideoRecord, load_annotations, load_class_names, save_annotations
-from actjax.data.datasets import build_dataset, videos
+from actjax.data.datasets import annotations
+from actjax.data.datasets.annotations import load_annotations, load_class_names, save_annotations
+from actjax.data.datasets.recognition import build_dataset, videos
+from actjax.data.datasets.records import RawframesRecord, VideoRecord
 from actjax.video.decoding import open_video
 
 KINDS = {"RawframeDataset": "rawframes", "VideoDataset": "videos", "ActivityNetDataset": "activitynet"}

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from data_cases import arrays, cases
 
-from actjax.data.annotations import ActivityNetRecord
-from actjax.data.features import load_feature, load_proposals, localization_labels
+from actjax.data.datasets.features import load_feature, load_proposals, localization_labels
+from actjax.data.datasets.records import ActivityNetRecord
 
 
 def record(annotations=(), **durations):

@@ -7,16 +7,16 @@ import cv2
 import numpy as np
 import pytest
 
-from actjax.data import stages
-from actjax.data.annotations import RawframesRecord, VideoRecord
-from actjax.data.builders import prepare
-from actjax.data.loading import Loader, train_batches
-from actjax.data.prepared import load_prepared
-from actjax.data.quarantine import Quarantine
+from actjax.data.clips import spec, transforms
+from actjax.data.datasets.records import RawframesRecord, VideoRecord
+from actjax.data.loading.batches import Loader, train_batches
+from actjax.data.loading.quarantine import Quarantine
+from actjax.data.prepared.reading import load_prepared
+from actjax.data.prepared.writing import prepare
 
-PROTOCOL = stages.Protocol(
-    functools.partial(stages.sample_frames, num_clips=4),
-    functools.partial(stages.multi_scale, short_side=45, size=40, scales=(1,), flip_ratio=0.5),
+PROTOCOL = spec.ClipSpec(
+    functools.partial(transforms.sample_frames, num_clips=4),
+    functools.partial(transforms.multi_scale, short_side=45, size=40, scales=(1,), flip_ratio=0.5),
 )
 SOURCES = ("part_0.mp4", "test.avi", "broken/video_90.mov", "broken/unordered.mov")
 
@@ -103,7 +103,7 @@ def test_broken_pictures_never_end_a_run(tmp_path, modality, num):
             else:  # a picture of another size
                 victim.write_bytes(cv2.imencode(".jpg", np.zeros((40, *shape[1:]), np.uint8))[1].tobytes())
         records.append(RawframesRecord(str(folder), 5, 0, filename_tmpl=template, modality=modality))
-    sample = functools.partial(stages.sample_frames, num_clips=1, clip_len=5)
+    sample = functools.partial(transforms.sample_frames, num_clips=1, clip_len=5)
     check_run(records, PROTOCOL._replace(sample=sample, modality=modality), tmp_path)
 
 

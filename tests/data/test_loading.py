@@ -5,28 +5,22 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from test_reader import Crashing, Hanging
+from broken_records import Crashing, Hanging
 
-from actjax.data import stages
-from actjax.data.annotations import VideoRecord, load_annotations
-from actjax.data.loading import (
-    Loader,
-    Order,
-    Quarantine,
-    Shard,
-    build_dataloader,
-    epoch_order,
-    eval_batches,
-    train_batches,
-)
+from actjax.data.clips import spec, transforms
+from actjax.data.datasets.annotations import load_annotations
+from actjax.data.datasets.records import VideoRecord
+from actjax.data.loading.batches import Loader, build_dataloader, eval_batches, train_batches
+from actjax.data.loading.order import Order, Shard, epoch_order
+from actjax.data.loading.quarantine import Quarantine
 from actjax.data.seeding import Place, stage_rngs
 from actjax.video.errors import VideoError, VideoTimeout
 
-SAMPLE = functools.partial(stages.sample_frames, num_clips=4)
-TRAIN = stages.Protocol(
-    SAMPLE, functools.partial(stages.multi_scale, short_side=45, size=40, scales=(1, 0.875), flip_ratio=0.5)
+SAMPLE = functools.partial(transforms.sample_frames, num_clips=4)
+TRAIN = spec.ClipSpec(
+    SAMPLE, functools.partial(transforms.multi_scale, short_side=45, size=40, scales=(1, 0.875), flip_ratio=0.5)
 )
-EVAL = stages.Protocol(SAMPLE, functools.partial(stages.center, short_side=45, size=40))
+EVAL = spec.ClipSpec(SAMPLE, functools.partial(transforms.center, short_side=45, size=40))
 
 
 @pytest.fixture
@@ -151,7 +145,7 @@ class _FirstHalf(NamedTuple):
 
 def test_a_file_broken_in_part_makes_no_batch_depend_on_the_past(records, quarantine):
     """Also after a restart, with a quarantine that knows all of them."""
-    clip = functools.partial(stages.sample_frames, num_clips=1, clip_len=4)
+    clip = functools.partial(transforms.sample_frames, num_clips=1, clip_len=4)
     protocol = TRAIN._replace(sample=clip)
     damaged = [BrokenInPart(record.path, record.label) for record in records[:16]] + records[16:]
     taken = batches(damaged, quarantine, num_steps=32, protocol=protocol)
@@ -199,7 +193,7 @@ def test_label_vectors_become_rows(records, quarantine):
 
 
 def test_mirrored_videos_swap_their_classes(records, quarantine):
-    view = functools.partial(stages.multi_scale, short_side=45, size=40, scales=(1,), flip_ratio=0.5)
+    view = functools.partial(transforms.multi_scale, short_side=45, size=40, scales=(1,), flip_ratio=0.5)
     protocol = TRAIN._replace(view=view, flip_labels=((0, 1),))
     plain, swapped = (
         np.concatenate([b["label"] for b in batches(records, quarantine, num_steps=16, protocol=p)])
@@ -209,7 +203,7 @@ def test_mirrored_videos_swap_their_classes(records, quarantine):
     assert set(plain[changed]) == {0, 1} and (plain[changed] + swapped[changed] == 1).all()
     pairs = np.isin(plain, (0, 1))
     assert 0.2 < changed[pairs].mean() < 0.8
-    vector = stages._label(
+    vector = spec._label(
         np.arange(4), [protocol.view(48, 64, rng=np.random.default_rng(1))[0]._replace(flip=True)], ((1, 3),)
     )
     assert vector.tolist() == [0, 3, 2, 1]
@@ -228,7 +222,7 @@ def test_a_fault_in_the_code_is_not_a_broken_video(records, quarantine):
         batches(records, quarantine, protocol=FaultyProtocol(*TRAIN._replace(sample=fault)))
 
 
-class FaultyProtocol(stages.Protocol):
+class FaultyProtocol(spec.ClipSpec):
     """Its shape is known although its sampler fails."""
 
     clip_shape = TRAIN.clip_shape
@@ -256,10 +250,10 @@ def test_protocol_matches_golden_pipeline(golden, media):
     from actjax.models import normalize
 
     arrays = np.load(golden / "data" / "end_to_end.npz")
-    sample = functools.partial(stages.sample_frames, num_clips=8)
-    protocol = stages.Protocol(sample, functools.partial(stages.center, short_side=48, size=44), fused=False)
+    sample = functools.partial(transforms.sample_frames, num_clips=8)
+    protocol = spec.ClipSpec(sample, functools.partial(transforms.center, short_side=48, size=44), fused=False)
     record = VideoRecord(str(media / "test.mp4"))
-    clip = stages.read_clip(record, protocol, rngs=stage_rngs(None)).video
+    clip = spec.read_clip(record, protocol, rngs=stage_rngs(None)).video
     assert clip.shape == protocol.clip_shape == (1, 8, 44, 44, 3)
     out = np.asarray(normalize(clip[0])).transpose(0, 3, 1, 2)
     difference = np.abs(out - arrays["tsm_val"])
@@ -267,9 +261,9 @@ def test_protocol_matches_golden_pipeline(golden, media):
 
 
 def test_twice_sample_makes_two_views(media):
-    sample = functools.partial(stages.sample_frames, num_clips=4, twice_sample=True)
+    sample = functools.partial(transforms.sample_frames, num_clips=4, twice_sample=True)
     protocol = EVAL._replace(sample=sample)
-    clip = stages.read_clip(VideoRecord(str(media / "test.mp4")), protocol, rngs=stage_rngs(None))
+    clip = spec.read_clip(VideoRecord(str(media / "test.mp4")), protocol, rngs=stage_rngs(None))
     assert clip.video.shape == (2, 4, 40, 40, 3)
 
 
@@ -297,7 +291,7 @@ def test_dataloader_leaves_broken_files_out(records, quarantine, tmp_path):
 
 def test_stacked_flow_has_the_channels_of_the_reference():
     flow = np.arange(2 * 6 * 3 * 4 * 2, dtype=np.uint8).reshape(2, 6, 3, 4, 2)
-    out = stages.stacked(flow, 3)
+    out = spec.stacked(flow, 3)
     assert out.shape == (2, 2, 3, 4, 6)
     for k in range(3):
         np.testing.assert_array_equal(out[:, 1, ..., 2 * k : 2 * k + 2], flow[:, 3 + k])

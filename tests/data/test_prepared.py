@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actjax.data.annotations import load_annotations
-from actjax.data.builders import check_prepared, prepare, prepare_features
-from actjax.data.example import encode_example
-from actjax.data.features import open_features
-from actjax.data.prepared import load_class_names, load_metadata, load_prepared, load_prepared_features
+from actjax.data.datasets.annotations import load_annotations
+from actjax.data.datasets.features import open_features
+from actjax.data.prepared.example import encode_example
+from actjax.data.prepared.reading import load_class_names, load_metadata, load_prepared, load_prepared_features
+from actjax.data.prepared.writing import check_prepared, prepare, prepare_features
 from actjax.video import views
-from actjax.video.decoding import VideoError, open_video
+from actjax.video.decoding import open_video
+from actjax.video.errors import VideoError
 from actjax.video.rendering import render
 
 
@@ -169,7 +170,7 @@ def test_neither_processes_nor_a_kill_change_a_byte(records, tmp_path, root):
     job = dict(records=[tuple(record) for record in records], folder=str(tmp_path / "killed"), options=options)
     (tmp_path / "job.json").write_text(json.dumps(job))
     code = (
-        "import json, sys; from actjax.data.builders import prepare; import test_prepared as t;"
+        "import json, sys; from actjax.data.prepared.writing import prepare; import test_prepared as t;"
         "job = json.load(open(sys.argv[1])); records = [t.File(*r) for r in job['records']];"
         "prepare(records, job['folder'], processes=2, open_video=t.open_slowly, **job['options'])"
     )

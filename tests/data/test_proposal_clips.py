@@ -6,16 +6,16 @@ import logging
 import numpy as np
 import pytest
 
-from actjax.data.annotations import load_annotations
-from actjax.data.detection import build_proposed, proposals
-from actjax.data.loading import Loader, eval_batches, train_batches
-from actjax.data.proposal_clips import ProposalClips, ProposalSampling, Ticks
-from actjax.data.proposals import Assigner, Sampler, construct_proposal_pools, regression_constants
-from actjax.data.quarantine import Quarantine
+from actjax.data.clips.ssn_assignment import Assigner, Sampler, construct_proposal_pools, regression_constants
+from actjax.data.clips.ssn_clips import ProposalClips, ProposalSampling, Ticks
+from actjax.data.clips.transforms import center, multi_scale
+from actjax.data.datasets.annotations import load_annotations
+from actjax.data.datasets.ssn import build_proposed, proposals
+from actjax.data.loading.batches import Loader, eval_batches, train_batches
+from actjax.data.loading.quarantine import Quarantine
+from actjax.data.loading.snippet_reader import SnippetReader
+from actjax.data.samples.untrimmed_shapes import draw_video, make_untrimmed, motion_actionness
 from actjax.data.seeding import Place, stage_rngs
-from actjax.data.snippets import SnippetReader
-from actjax.data.stages import center, multi_scale
-from actjax.data.untrimmed_shapes import draw_video, make_untrimmed, motion_actionness
 from actjax.localization import load_localize_proposal_file, save_localize_proposal_file
 from actjax.video.decoding import open_video
 from actjax.video.errors import VideoError

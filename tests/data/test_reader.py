@@ -1,66 +1,33 @@
 """Decoders that hang with the GIL held, crash, or fail: one error each, and the next request is served."""
 
 import contextlib
-import ctypes
 import functools
 import logging
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 import threading
 import time
-from typing import NamedTuple
 
 import numpy as np
 import pytest
+from broken_records import Crashing, Exiting, Faulty, Hanging
 
 from actjax import errors
-from actjax.data import stages
-from actjax.data.annotations import VideoRecord
-from actjax.data.reader import Readers
+from actjax.data.clips import spec, transforms
+from actjax.data.datasets.records import VideoRecord
+from actjax.data.loading.pool import Readers
+from actjax.data.loading.sharing import SharedMemory
 from actjax.data.seeding import Place, stage_rngs
-from actjax.data.sharing import SharedMemory
-from actjax.video.decoding import VideoError
+from actjax.video.errors import VideoError
 
-PROTOCOL = stages.Protocol(
-    functools.partial(stages.sample_frames, num_clips=4),
-    functools.partial(stages.multi_scale, short_side=45, size=40, scales=(1, 0.875), flip_ratio=0.5),
+PROTOCOL = spec.ClipSpec(
+    functools.partial(transforms.sample_frames, num_clips=4),
+    functools.partial(transforms.multi_scale, short_side=45, size=40, scales=(1, 0.875), flip_ratio=0.5),
 )
+HERE = pathlib.Path(__file__).parent
 PLACE = Place(seed=3, epoch=1, record=7)
-
-
-class Hanging(NamedTuple):
-    path: str = "hanging.mp4"
-    label: int = 0
-
-    def open(self, *, backend):
-        ctypes.PyDLL(None).sleep(1000)  # PyDLL keeps the interpreter's lock
-
-
-class Crashing(NamedTuple):
-    path: str = "crashing.mp4"
-    label: int = 0
-
-    def open(self, *, backend):
-        os.kill(os.getpid(), signal.SIGSEGV)
-
-
-class Exiting(NamedTuple):
-    path: str = "exiting.mp4"
-    label: int = 0
-
-    def open(self, *, backend):
-        os._exit(3)
-
-
-class Faulty(NamedTuple):
-    path: str = "faulty.mp4"
-    label: int = 0
-
-    def open(self, *, backend):
-        raise ZeroDivisionError("a fault")
 
 
 @pytest.fixture
@@ -74,7 +41,7 @@ def test_same_clip_as_in_this_process(reader, media):
     record = VideoRecord(str(media / "part_0.mp4"), 5)
     for place in (PLACE, PLACE._replace(epoch=2)):
         clip = reader.read(record, place)
-        here = stages.read_clip(record, PROTOCOL, rngs=stage_rngs(place))
+        here = spec.read_clip(record, PROTOCOL, rngs=stage_rngs(place))
         np.testing.assert_array_equal(clip.video, here.video)
         np.testing.assert_array_equal(clip.indices, here.indices)
         assert clip.label == 5 and clip.views[0].flip == here.views[0].flip
@@ -131,7 +98,7 @@ def test_many_threads_share_some_readers(media):
     from concurrent.futures import ThreadPoolExecutor
 
     record = VideoRecord(str(media / "part_0.mp4"))
-    expected = [stages.read_clip(record, PROTOCOL, rngs=stage_rngs(PLACE._replace(record=k))).video for k in range(12)]
+    expected = [spec.read_clip(record, PROTOCOL, rngs=stage_rngs(PLACE._replace(record=k))).video for k in range(12)]
     readers = Readers(PROTOCOL, 2)
 
     def read(k):
@@ -184,8 +151,9 @@ def test_memory_of_a_batch_serves_again_only_when_nobody_has_it():
 def test_a_reader_dies_with_its_owner_even_while_the_decoder_hangs():
     """The owner is killed while its reader hangs with the lock held: the deadline still ends the reader."""
     code = f"""
-import sys; sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
-from test_reader import Hanging, PROTOCOL, Readers, VideoRecord, VideoError
+import sys; sys.path[:0] = {[str(HERE), str(HERE.parent / "helpers")]!r}
+from broken_records import Hanging
+from test_reader import PROTOCOL, Readers, VideoRecord, VideoError
 reader = Readers(PROTOCOL, 1, timeout=2.0)
 try: reader.read(VideoRecord("missing.mp4"))
 except VideoError: pass

@@ -6,9 +6,9 @@ from data_cases import cases
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actjax.data.annotations import VideoRecord
-from actjax.data.loading import epoch_order
-from actjax.data.selecting import class_probabilities, concatenate, power_sample, repeat, shard, subset
+from actjax.data.datasets.records import VideoRecord
+from actjax.data.datasets.selecting import class_probabilities, concatenate, power_sample, repeat, shard, subset
+from actjax.data.loading.order import epoch_order
 
 
 def records(*labels):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from actjax.data.annotations import load_annotations
-from actjax.data.shapes import CLASSES, draw_clip, make_shapes
+from actjax.data.datasets.annotations import load_annotations
+from actjax.data.samples.shapes import CLASSES, draw_clip, make_shapes
 from actjax.video.decoding import open_video
 
 

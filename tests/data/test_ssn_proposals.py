@@ -9,11 +9,11 @@ import pytest
 from conftest import GOLDEN
 from data_cases import cases, follows
 
-from actjax.data import proposals as ssn
-from actjax.data.annotations import load_annotations
+from actjax.data.clips import ssn_assignment as ssn
+from actjax.data.datasets.annotations import load_annotations
 from actjax.data.seeding import Place, stage_rngs
-from actjax.localization.proposal_file import denormalize_proposal_file
-from actjax.video.proposal_sampling import sample_proposal_frames
+from actjax.mmaction2 import denormalize_proposal_file
+from actjax.video.ssn_sampling import sample_proposal_frames
 
 ANN = GOLDEN / "data" / "ann"
 HAND = cases("ssn_dataset", "SSNDataset")[:4]

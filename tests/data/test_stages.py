@@ -6,7 +6,7 @@ import numpy as np
 from data_cases import boxes_follow, cases, independent, places, slots_follow
 
 from actjax.config import pick
-from actjax.data import stages
+from actjax.data.clips import transforms
 from actjax.data.seeding import stage_rngs
 
 
@@ -16,7 +16,7 @@ def taken(stage, name, *args, num=20_000, **options):
 
 
 def test_samplers():
-    for name, stage in (("sample_frames", stages.sample_frames), ("dense_sample", stages.dense_sample_frames)):
+    for name, stage in (("sample_frames", transforms.sample_frames), ("dense_sample", transforms.dense_sample_frames)):
         case = next(case for case in cases(f"{name}_train_dist") if case["args"].get("temporal_jitter"))
         num_frames, start = case["input"]["total_frames"], case["input"]["start_index"]
         indices = np.stack(taken(stage, "sample", num_frames, **case["args"])).reshape(20_000, -1) + start
@@ -27,7 +27,7 @@ def test_multi_scale_and_flip():
     case = cases("random_crops", "MultiScaleCrop")[0]
     assert case["args"]["num_fixed_crops"] == 13
     options = dict(short_side=256, size=224, scales=case["args"]["scales"], flip_ratio=0.5)
-    found = taken(stages.multi_scale, "view", *case["input"]["img_shape"], **options)
+    found = taken(transforms.multi_scale, "view", *case["input"]["img_shape"], **options)
     boxes, flips = np.array([view.box for (view,) in found]), np.array([view.flip for (view,) in found])
     assert boxes_follow(boxes, dict(zip(map(tuple, case["expect"]["boxes"]), case["expect"]["prob"], strict=True)))
     assert abs(flips.mean() - 0.5) < 5 * 0.5 / np.sqrt(len(flips))
@@ -38,7 +38,7 @@ def test_multi_scale_and_flip():
 def test_random_crop_and_flip():
     case = next(case for case in cases("random_crops", "RandomCrop") if case["args"]["size"] == 224)
     options = dict(short_side=256, size=224, flip_ratio=0.2)
-    found = taken(stages.random, "view", *case["input"]["img_shape"], **options)
+    found = taken(transforms.random, "view", *case["input"]["img_shape"], **options)
     boxes, flips = np.array([view.box for (view,) in found]), np.array([view.flip for (view,) in found])
     ranges = [dict(uniform_range=case["expect"][law]) for law in ("x_uniform", "y_uniform")]
     assert slots_follow(boxes[:, :2], ranges)
@@ -69,7 +69,9 @@ def test_published_test_protocols_are_the_reference_s(golden):
     table = json.loads((golden / "models" / "cases" / "test_sampling.json").read_text())
     for num_frames, columns in table["frame_indices"].items():
         for column, section in SAMPLINGS.items():
-            indices = pick(stages.SAMPLERS, section, "sample", given=("num_frames", "rng"))(int(num_frames), rng=None)
+            indices = pick(transforms.SAMPLERS, section, "sample", given=("num_frames", "rng"))(
+                int(num_frames), rng=None
+            )
             np.testing.assert_array_equal(indices.ravel(), columns[column], err_msg=f"{num_frames} {column}")
     crops = {
         "three_256": dict(name="three_crop", short_side=256),
@@ -79,7 +81,7 @@ def test_published_test_protocols_are_the_reference_s(golden):
         height, width = map(int, size.split("x"))
         for column, section in crops.items():
             given = ("height", "width", "rng")
-            views = pick(stages.EVAL_VIEWS, section, "view", given=given)(height, width)
+            views = pick(transforms.EVAL_VIEWS, section, "view", given=given)(height, width)
             assert [[round(x) for x in view.box] for view in views] == columns[column], (size, column)
             mirrored = [False, True] * 5 if column == "ten_224" else [False] * 3
             assert [view.flip for view in views] == mirrored

@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from actjax.data.annotations import load_annotations
-from actjax.data.builders import prepare_features
-from actjax.data.loading import Shard
-from actjax.data.quarantine import Quarantine
-from actjax.data.rescaling import linear, pooled, unchanged
-from actjax.data.sequences import CHANNELS, CLASSES, draw_annotation, make_sequences
-from actjax.data.untrimmed import Rescaled, activitynet, build_untrimmed, eval_items, sequences, train_items
+from actjax.data.datasets.annotations import load_annotations
+from actjax.data.datasets.rescaling import linear, pooled, unchanged
+from actjax.data.datasets.untrimmed import Rescaled, activitynet, build_untrimmed, sequences
+from actjax.data.loading.feature_batches import eval_items, train_items
+from actjax.data.loading.order import Shard
+from actjax.data.loading.quarantine import Quarantine
+from actjax.data.prepared.writing import prepare_features
+from actjax.data.samples.sequences import CHANNELS, CLASSES, draw_annotation, make_sequences
 from actjax.video.errors import VideoError
 
 

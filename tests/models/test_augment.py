@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from actjax.losses import binary_cross_entropy, cross_entropy
-from actjax.models.augment import color_jitter, cutmix, make_augment, mixup, random_erasing
-from actjax.models.clips import below
-from actjax.models.randaugment import OPS, rand_augment
+from actjax.pixels.augment import color_jitter, cutmix, make_augment, mixup, random_erasing
+from actjax.pixels.clips import below
+from actjax.pixels.randaugment import OPS, rand_augment
 
 RNG = np.random.default_rng(0)
 VIDEO = RNG.integers(0, 256, (3, 2, 12, 16, 3), dtype=np.uint8)

@@ -10,39 +10,15 @@ import optax
 import pytest
 
 from actjax.losses import binary_cross_entropy, cross_entropy
-from actjax.models import TSM, TSN, initialize, temporal_pool, temporal_shift
+from actjax.models import initialize, temporal_pool, temporal_shift
 from actjax.models.non_local import NonLocal
-from actjax.tasks import recognition
+from actjax.tasks.recognition.task import recognition_task
 from actjax.training import freeze, frozen_rules, param_groups, sgd, tsm_optimizer, tsm_rules
-
-NON_LOCAL = ((0, 0, 0), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 0, 0))
-TSM_ = functools.partial(TSM, dropout=0.0)
-MODELS = {
-    "tsm_r18": TSM_(num_classes=10, depth=18),
-    "tsm_r34": TSM_(num_classes=10, depth=34),
-    "tsm_r50": TSM_(num_classes=400),
-    "tsm_r50_s16": TSM_(num_classes=400),
-    "tsm_r50_block": TSM_(num_classes=400, shift_place="block"),
-    "tsm_r50_tpool": TSM_(num_classes=400, temporal_pool=True),
-    "tsm_r50_nl_embedded_gaussian": TSM_(num_classes=400, non_local=NON_LOCAL),
-    "tsm_r50_nl_gaussian": TSM_(num_classes=400, non_local=NON_LOCAL, non_local_mode="gaussian"),
-    "tsm_r50_nl_dot_product": TSM_(num_classes=400, non_local=NON_LOCAL, non_local_mode="dot_product"),
-    "tsm_r101": TSM_(num_classes=174, depth=101),
-    "tsm_r152": TSM_(num_classes=10, depth=152),
-    "tsm_mobilenetv2": TSM_(num_classes=400, arch="mobilenet_v2"),
-    "tsn_r50": TSN(num_classes=400, dropout=0.0),
-    "tsn_r50_flow": TSN(num_classes=101, in_channels=10, dropout=0.0),
-}
 
 
 def model_of(case):
     overrides = {key.removeprefix("backbone__"): value for key, value in (case.get("config_overrides") or {}).items()}
-    return MODELS[case["model"]].clone(**overrides)
-
-
-def close(actual, expected, *, of_max):
-    expected = np.asarray(expected)
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=of_max * np.abs(expected).max())
+    return g.MODELS[case["model"]].clone(**overrides)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +52,7 @@ def test_eval_logits_and_stages(name):
     video = g.clips(case["inputs"])["imgs"]
     apply = jax.jit(functools.partial(model.apply, train=False, mutable=["intermediates"]))
     logits, state = apply(g.variables(case["model"]), video)
-    close(logits, g.arrays(name)["logits"], of_max=1e-4)
+    g.close(logits, g.arrays(name)["logits"], of_max=1e-4)
     for layer in sorted(state["intermediates"]["backbone"]):
         if (stage := case.get("stages", {}).get(f"backbone.{layer}")) is None:
             continue
@@ -149,7 +125,7 @@ def test_gradients_and_optimizer_steps(name):
         before = variables
         variables, opt_state, (value, logits, gradients) = step(variables, opt_state, inputs["imgs"], inputs["labels"])
         np.testing.assert_allclose(value, expected["losses"]["loss"], rtol=1e-4)
-        close(logits, g.arrays(name)["train_logits" + ("_step2" if number else "")], of_max=1e-4)
+        g.close(logits, g.arrays(name)["train_logits" + ("_step2" if number else "")], of_max=1e-4)
         np.testing.assert_allclose(optax.tree.norm(gradients), expected["grad_total_norm"], rtol=1e-3)
         share = 2e-2 if "mobilenet" in name else 1e-2  # more ReLUs at whose zero a sign may flip
         check_gradients(gradients, expected["grads"], share)
@@ -187,7 +163,7 @@ def test_trajectory_of_twenty_steps():
     options = case["optimizer"]
     schedule = lambda step: options["lr"] * jnp.where(step >= case["lr_milestones"][0], case["lr_gamma"], 1.0)
     optimizer = tsm_optimizer(variables["params"], schedule, momentum=0.9, weight_decay=1e-4, clip_norm=20.0)
-    step, opt_state = gradient_step(MODELS["tsm_r18"], optimizer), optimizer.init(variables["params"])
+    step, opt_state = gradient_step(g.MODELS["tsm_r18"], optimizer), optimizer.init(variables["params"])
     losses = []
     for number in range(20):
         batch = number % 4
@@ -196,8 +172,8 @@ def test_trajectory_of_twenty_steps():
         )
         losses.append(float(value))
     np.testing.assert_allclose(losses, g.arrays("tsm_r18_trajectory")["losses"], rtol=1e-3)
-    logits = MODELS["tsm_r18"].apply(variables, inputs["imgs0"])
-    close(logits, g.arrays("tsm_r18_trajectory")["final_logits"], of_max=5e-3)
+    logits = g.MODELS["tsm_r18"].apply(variables, inputs["imgs0"])
+    g.close(logits, g.arrays("tsm_r18_trajectory")["final_logits"], of_max=5e-3)
 
 
 def test_temporal_shift_matches_golden():
@@ -240,15 +216,15 @@ def test_non_local_block_matches_golden(name):
         if key in arrays and (where := g.place(f"backbone.layer2.0.non_local_block.{key}")):
             g.put(tree[where[0]], where[1].partition("_non_local/")[2], g.from_torch(arrays[key]).astype(np.float32))
     block = NonLocal(num_segments=t, mode=config["mode"], sub_sample=config["sub_sample"])
-    close(block.apply(tree, frames(arrays["x"]), train=False), frames(arrays["y_eval"]), of_max=1e-5)
+    g.close(block.apply(tree, frames(arrays["x"]), train=False), frames(arrays["y_eval"]), of_max=1e-5)
 
     def loss(params, x):
         y, _ = block.apply({**tree, "params": params}, x, train=True, mutable=["batch_stats"])
         return (y * frames(arrays["r"])).sum(), y
 
     (gradients, dx), y = jax.grad(loss, (0, 1), has_aux=True)(tree["params"], frames(arrays["x"]))
-    close(y, frames(arrays["y_train"]), of_max=1e-5)
-    close(dx, frames(arrays["dx"]), of_max=1e-4)
+    g.close(y, frames(arrays["y_train"]), of_max=1e-5)
+    g.close(dx, frames(arrays["dx"]), of_max=1e-4)
     # The bias before a batch norm, and phi's under a softmax, have gradients of 0 but for rounding.
     largest = max(np.abs(value).max() for key, value in arrays.items() if key.startswith("grad/"))
     for key, expected in arrays.items():
@@ -281,7 +257,7 @@ def test_losses_match_golden(name):
     mean = lambda score: loss(score, jnp.asarray(arrays["label"]), **options).mean()
     value, gradient = jax.value_and_grad(mean)(jnp.asarray(arrays["score"], jnp.float32))
     np.testing.assert_allclose(value, arrays["loss"].item(), rtol=1e-5)
-    close(gradient, arrays["d_score"], of_max=1e-5)
+    g.close(gradient, arrays["d_score"], of_max=1e-5)
 
 
 @pytest.mark.parametrize("setting", g.case("bn_modes")["settings"])
@@ -292,7 +268,7 @@ def test_frozen_layers_are_the_reference_s(setting):
     options = {mode: True for mode in ("norm_eval", "partial_bn") if mode in modes}
     if modes.startswith("frozen"):
         options["frozen_stages"] = int(modes.removeprefix("frozen"))
-    model = TSM_(num_classes=3, depth=int(depth[1:]), width=8, **options)
+    model = g.TSM_(num_classes=3, depth=int(depth[1:]), width=8, **options)
     shapes = jax.eval_shape(lambda key: initialize(model, key=key), jax.random.key(0))
     groups = param_groups(shapes["params"], rules_of(model))
     assert len(groups.members.get("frozen", ())) == expected["frozen_params"]
@@ -310,10 +286,10 @@ def test_views_are_averaged_as_in_both_releases():
     video = imgs.reshape(2, 6, 8, *imgs.shape[2:])
     scores = {}
     for way in ("none", "score", "prob"):
-        task = recognition(MODELS["tsm_r18"], average_clips=way, clips_at_once=4)
+        task = recognition_task(g.MODELS["tsm_r18"], average_clips=way, clips_at_once=4)
         scores[way] = jax.jit(task.predict)(variables, {"video": video})["scores"]
     expected = g.arrays("multi_view_v0241")
-    close(scores["none"].reshape(12, -1), expected["out_None_batch2"], of_max=1e-4)
-    close(scores["score"], expected["out_score_batch2"], of_max=1e-4)
-    close(scores["prob"], expected["out_prob_batch2"], of_max=1e-4)
-    close(scores["score"], g.arrays("multi_view_v060")["out_None_batch2"], of_max=1e-4)
+    g.close(scores["none"].reshape(12, -1), expected["out_None_batch2"], of_max=1e-4)
+    g.close(scores["score"], expected["out_score_batch2"], of_max=1e-4)
+    g.close(scores["prob"], expected["out_prob_batch2"], of_max=1e-4)
+    g.close(scores["score"], g.arrays("multi_view_v060")["out_None_batch2"], of_max=1e-4)

@@ -22,7 +22,7 @@ from actjax.models import (
     tick_scores,
 )
 from actjax.models.stpp import TickScores, num_parts, pool_segments, pool_ticks
-from actjax.tasks import ssn
+from actjax.tasks.ssn.task import ssn_task
 from actjax.training import freeze, frozen_rules, param_groups, sgd
 from actjax.training.optimizers import UNIFORM_RULES
 
@@ -160,7 +160,7 @@ def training_case(name):
 def test_gradients_and_optimizer_steps(name):
     case, batch = g.case(name), training_case(name)
     model, before = MODELS[case["model"]], g.variables(case["model"])
-    task = ssn(model, num_hard=1)
+    task = ssn_task(model, num_hard=1)
     rules = (*frozen_rules(model.freezing.patterns()), *UNIFORM_RULES)
     options, clip = case["optimizer"], case["grad_clip"]["max_norm"]
     names = dict(momentum=options["momentum"], weight_decay=options["weight_decay"], clip_norm=clip, rules=rules)

@@ -8,11 +8,10 @@ import jax
 import numpy as np
 import pytest
 from drawn import drawn_variables
-from test_golden import MODELS, close
 
+from actjax.interop.naming import mmaction_name, translate
+from actjax.interop.torch_files import save_torch
 from actjax.models import TSM, TSN, export_checkpoint, import_checkpoint, initialize
-from actjax.models.layouts import mmaction_name, translate
-from actjax.models.torch_files import save_torch
 
 SMALL = functools.partial(TSM, depth=10, width=8)
 
@@ -45,7 +44,7 @@ def save(path, tensors, wrapper="openmmlab"):
 )
 def test_imported_files_give_the_reference_s_logits(name, tmp_path):
     case = g.case(name)
-    model = MODELS[case["model"]]
+    model = g.MODELS[case["model"]]
     source = case.get("checkpoint") or case["backbone_from"]
     path = save(tmp_path / "file.pth", g.fillrule.state_dict(manifest(source)))
     variables, report = import_checkpoint(path, model)
@@ -55,15 +54,15 @@ def test_imported_files_give_the_reference_s_logits(name, tmp_path):
         assert "fc_cls starts anew" in note
         variables["params"]["fc_cls"] = g.variables(case["head_from"])["params"]["fc_cls"]
     logits = jax.jit(functools.partial(model.apply, train=False))(variables, g.clips(case["inputs"])["imgs"])
-    close(logits, g.arrays(name)["logits"], of_max=1e-4)
+    g.close(logits, g.arrays(name)["logits"], of_max=1e-4)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", g.MODELS)
 def test_names_of_every_model_are_the_reference_s_both_ways(name):
     names = [entry["key"] for entry in manifest(name)["tensors"]]
-    shapes = jax.eval_shape(lambda key: initialize(MODELS[name], key=key), jax.random.key(0))
+    shapes = jax.eval_shape(lambda key: initialize(g.MODELS[name], key=key), jax.random.key(0))
     ours = {"/".join(key.key for key in path[1:]) for path, _ in jax.tree_util.tree_leaves_with_path(shapes)}
-    assert {mmaction_name(path, MODELS[name]) for path in ours} == {n for n in names if "num_batches" not in n}
+    assert {mmaction_name(path, g.MODELS[name]) for path in ours} == {n for n in names if "num_batches" not in n}
     assert {path for path in translate(names).paths.values() if path} == ours
 
 
@@ -90,7 +89,7 @@ def test_export_then_import_is_exact(model, suffix, tmp_path):
 def test_golden_file_goes_in_and_out_unchanged(tmp_path):
     """Import, export, import of a whole net: tensors equal to the file's, bit for bit."""
     tensors = g.fillrule.state_dict(manifest("tsm_r50_nl_gaussian"))
-    model = MODELS["tsm_r50_nl_gaussian"]
+    model = g.MODELS["tsm_r50_nl_gaussian"]
     first = import_checkpoint(save(tmp_path / "a.pth", tensors), model, strict=True)
     export_checkpoint(first.variables, model, tmp_path / "b.safetensors")
     from safetensors.numpy import load_file
@@ -104,7 +103,7 @@ def test_golden_file_goes_in_and_out_unchanged(tmp_path):
 
 def exported(tmp_path, model, change):
     """An exported file of `model`, after `change` of its tensors."""
-    from actjax.models.importing import read_tensors
+    from actjax.interop.importing import read_tensors
 
     variables = drawn_variables(model)
     export_checkpoint(variables, model, tmp_path / "file.pth")

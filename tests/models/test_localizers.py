@@ -23,7 +23,7 @@ from actjax.localization import (
 from actjax.losses import binary_logistic_regression, bmn_classification, bmn_regression, proposal_regression
 from actjax.models import BMN, PEM, TEM, export_checkpoint, import_checkpoint, initialize
 from actjax.models.bmn import sampling_table
-from actjax.tasks import bmn, pem, tem
+from actjax.tasks.bsn.task import bmn, pem, tem
 from actjax.training import adam
 
 SMALL_BMN = BMN(temporal_scale=20, feat_dim=16, num_samples=8, hidden_dim_1d=32, hidden_dim_2d=16, hidden_dim_3d=64)

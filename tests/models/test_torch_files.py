@@ -13,8 +13,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from actjax.models import unpickling
-from actjax.models.torch_files import MAGIC, PROTOCOL, load_torch, save_torch
+from actjax.interop import unpickling
+from actjax.interop.torch_files import MAGIC, PROTOCOL, load_torch, save_torch
 
 DTYPES = [np.float64, np.float32, np.float16, np.int64, np.int32, np.int16, np.int8, np.uint8, np.bool_]
 SIX = struct.pack("<6f", *range(6))

@@ -10,7 +10,7 @@ from conftest import ROOT
 from drawn import drawn_variables
 
 from actjax.models import TSM, export_checkpoint
-from actjax.tasks import recognition
+from actjax.tasks.recognition.task import recognition_task
 from actjax.training import devices, step, tsm_optimizer
 
 pytestmark = pytest.mark.slow
@@ -24,7 +24,7 @@ def batch(number):
 
 
 def losses_of_actjax(model, variables, lr):
-    task, schedule = recognition(model, average_clips="prob"), lambda n: lr
+    task, schedule = recognition_task(model, average_clips="prob"), lambda n: lr
     tx = functools.partial(tsm_optimizer, schedule=schedule)
     mesh = devices.make_mesh(1)
     create = functools.partial(step.create_state, seed=0, init=lambda key: variables, tx=tx)

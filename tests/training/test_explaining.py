@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from actjax.tasks import Task
 from actjax.training import Optimizer, Settings, devices, explain, sgd
 from actjax.training.explaining import Collective, collectives
+from actjax.training.task import Task
 
 WIDTH, BATCH = 512, 16
 optimizer = Optimizer(lambda steps_per_epoch: lambda n: 0.02, sgd)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from lines import RECORDS, SETTINGS, Killed, dying_data, line_data, line_task, optimizer, rows
 
-from actjax.tasks import Task
 from actjax.training import (
     Data,
     Preempted,
@@ -21,6 +20,7 @@ from actjax.training import (
 )
 from actjax.training.feeding import Feeder
 from actjax.training.reporting import Report
+from actjax.training.task import Task
 
 
 def test_run_leaves_what_it_promises(tmp_path):

@@ -13,8 +13,8 @@ import pytest
 from cli import ROOT, environment, free_port
 from ml_collections import ConfigDict
 
-from actjax.experiment import build
 from actjax.hosts import LOST
+from actjax.tasks import build
 from actjax.training import restore_variables
 from actjax.training.distributed import PREEMPTED
 

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from actjax.video.decoding import VideoError, open_video
+from actjax.video.decoding import open_video
+from actjax.video.errors import VideoError
 from actjax.video.groups import find_groups
 from actjax.video.streams import Stream
 

@@ -8,7 +8,8 @@ import numbered
 import numpy as np
 import pytest
 
-from actjax.video.decoding import BackendError, open_video
+from actjax.video.decoding import open_video
+from actjax.video.errors import BackendError
 
 MATRICES = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}  # by H.273: Kr, Kb
 LIMITED, FULL = 1, 2

@@ -10,12 +10,13 @@ import numbered
 import numpy as np
 import pytest
 
-from actjax.data.shapes import write_video
-from actjax.data.stages import Protocol
+from actjax.data.clips.spec import ClipSpec
+from actjax.data.samples.shapes import write_video
 from actjax.video import decoding, decord_opencv
-from actjax.video.decoding import BackendError, VideoError, decoder, open_video
+from actjax.video.decoding import decoder, open_video
+from actjax.video.errors import BackendError, VideoError
 
-PROTOCOL = Protocol(sample=None, view=None)
+PROTOCOL = ClipSpec(sample=None, view=None)
 
 
 @pytest.mark.parametrize("name", ["test.mp4", "test.avi"])
@@ -120,7 +121,7 @@ def test_another_picture_than_pyavs_is_refused(media, monkeypatch, backend):
 
 
 def test_a_backend_without_its_package(monkeypatch):
-    from actjax.experiment.loading import check_reading
+    from actjax.tasks.loading import check_reading
 
     assert decoder("pyav") == f"av {importlib.metadata.version('av')}"
     assert decoder(("opencv", "pyav")).count(" ") == 3

@@ -4,14 +4,11 @@ import numpy as np
 import pytest
 from data_cases import cases, turned
 
-from actjax.video import layout, views
+from actjax import mmaction2 as layout
+from actjax.video import views
 from actjax.video.rendering import render
-from actjax.video.sampling import (
-    dense_sample_frames,
-    sample_frames,
-    sample_proposal_frames,
-    untrimmed_sample_frames,
-)
+from actjax.video.sampling import dense_sample_frames, sample_frames, untrimmed_sample_frames
+from actjax.video.ssn_sampling import sample_proposal_frames
 
 OURS = {
     "SampleFrames", "DenseSampleFrames", "UntrimmedSampleFrames", "SampleProposalFrames", "RandomCrop",

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actjax.video import groups
-from actjax.video.decoding import BackendError, VideoError, decoder, open_video
+from actjax.video.decoding import decoder, open_video
 from actjax.video.decord_opencv import DECORD, OPENCV, Kind
+from actjax.video.errors import BackendError, VideoError
 from actjax.video.groups import Groups
 from actjax.video.streams import Stream
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from data_cases import arrays, cases
 
-from actjax.video.layout import INPUT_FORMATS, collect, compose, format_shape, normalize, to_array, transpose
+from actjax.mmaction2 import INPUT_FORMATS, collect, compose, format_shape, normalize, to_array, transpose
 
 
 def test_normalize_matches_golden():

@@ -7,7 +7,8 @@ import numbered
 import numpy as np
 import pytest
 
-from actjax.video.decoding import BackendError, VideoError, open_video
+from actjax.video.decoding import open_video
+from actjax.video.errors import BackendError, VideoError
 
 UNIT = 512  # MP4's time stamps of a frame, at 25 a second
 

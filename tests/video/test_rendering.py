@@ -7,10 +7,10 @@ from data_cases import arrays, cases, turned
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actjax.mmaction2 import format_shape, normalize
 from actjax.models import normalize as normalize_on_device
 from actjax.video import views
 from actjax.video.decoding import open_video
-from actjax.video.layout import format_shape, normalize
 from actjax.video.rendering import render
 from actjax.video.sampling import dense_sample_frames, sample_frames
 

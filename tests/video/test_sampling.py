@@ -6,12 +6,8 @@ from data_cases import cases, record_draws, slots_follow
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actjax.video.sampling import (
-    dense_sample_frames,
-    sample_frames,
-    sample_proposal_frames,
-    untrimmed_sample_frames,
-)
+from actjax.video.sampling import dense_sample_frames, sample_frames, untrimmed_sample_frames
+from actjax.video.ssn_sampling import sample_proposal_frames
 
 
 def sample(case, **draws):

@@ -1,0 +1,102 @@
+"""Clips all along whole videos, from a process that can be killed.
+
+Shapes: n snippets, v views, t frames, h w pixels, c channels.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.data.clips.spec import ClipSpec, stacked
+from actjax.video.errors import VideoError
+from actjax.video.rendering import render
+from actjax.video.sampling import untrimmed_sample_frames
+
+
+class Length(NamedTuple):
+    """Of a video: frames, frames per second (0 where pictures do not tell), snippets."""
+
+    num_frames: int
+    fps: float
+    num_snippets: int
+
+
+class Snippets(NamedTuple):
+    """How a video becomes clips around every `interval`-th frame.
+
+    protocol: views, decoder, modality and stack; its sampling is not used.
+    num_frames: t, spread over `interval` frames.
+    chunk: clips that are decoded at a time.
+    """
+
+    protocol: ClipSpec
+    interval: int
+    num_frames: int
+    chunk: int
+
+    def indices(self, num_frames: int) -> np.ndarray:
+        """Frames of every snippet of a video -> int64 [n, t * stack]. ValueError: it is too short for one."""
+        step, stack = max(1, self.interval // self.num_frames), self.protocol.stack
+        span = self.num_frames * step
+        places = untrimmed_sample_frames(num_frames, clip_len=span, frame_interval=self.interval)
+        places = places[:, step // 2 :: step]  # the middle of every step
+        adjacent = places[:, :, None] + np.arange(stack) - stack // 2
+        return np.clip(adjacent, 0, num_frames - 1).reshape(len(places), -1)
+
+    def read(self, record) -> Iterator:
+        """The `Length` of a video, then its clips, uint8 [n, v, t, h, w, c], `chunk` at most at a time.
+
+        Raises:
+          VideoError: the video cannot be decoded, or is too short.
+        """
+        video = record.open(backend=self.protocol.backend)
+        try:
+            indices = self.indices(video.num_frames)
+        except ValueError as error:
+            raise VideoError(record.path, str(error)) from error
+        yield from clips_along(video, indices, self.protocol.view, self.protocol, chunk=self.chunk)
+
+
+def clips_along(video, indices: np.ndarray, view: Callable, pixels, *, chunk: int) -> Iterator:
+    """The `Length` of a video, then its clips, uint8 [n, v, t, h, w, c], `chunk` at most at a time; see `clips_of`."""
+    yield Length(video.num_frames, float(getattr(video, "fps", 0) or 0), len(indices))
+    for first in range(0, len(indices), chunk):
+        yield clips_of(video, indices[first : first + chunk], view, pixels, rng=None)
+
+
+def clips_of(video, indices: np.ndarray, view: Callable, pixels, *, rng) -> np.ndarray:
+    """Clips of a video, uint8 [n, v, t, h, w, c].
+
+    Args:
+      indices: frames of every clip [n, t * stack].
+      view: (height, width, rng=) -> list of v views.
+      pixels: gives `fused`, `modality` and `stack`, as `spec.ClipSpec`.
+      rng: for the view.
+    """
+    unique, place = np.unique(indices, return_inverse=True)  # neighbours share frames, decoders like order
+    frames = video.frames(unique)
+    boxes = view(*frames.shape[1:3], rng=rng)
+    shown = render(frames, boxes, fused=pixels.fused, modality=pixels.modality)
+    shown = shown.reshape(len(boxes), len(frames), *shown.shape[1:])[:, place.reshape(indices.shape)]
+    clips = stacked(shown.reshape(-1, *shown.shape[2:]), pixels.stack)
+    return clips.reshape(len(boxes), len(indices), *clips.shape[1:]).swapaxes(0, 1)
+
+
+def embedded(parts: Iterator, embed: Callable, chunk: int) -> tuple[Length, np.ndarray]:
+    """The `Length` of a video and what `embed` makes of its clips [n, ...]; `parts`: what `read` gives.
+
+    Args:
+      embed: clips uint8 [chunk, v, t, h, w, c] -> rows [chunk, ...]; all calls have one shape, compiled once.
+
+    Raises:
+      VideoError: from `parts`.
+    """
+    length = next(parts)
+    return length, np.concatenate([np.asarray(embed(filled(clips, chunk)))[: len(clips)] for clips in parts])
+
+
+def filled(rows: np.ndarray, size: int) -> np.ndarray:
+    """`rows` and zeros, `size` in all."""
+    missing = size - len(rows)
+    return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)]) if missing else rows

@@ -1,0 +1,118 @@
+"""The one way from a record to a clip: `record -> indices -> frames -> clip`.
+
+`sample` picks frames, `view` picks crops; see `data.clips.transforms`. Shapes: v crops, t frames of a clip, h w pixels,
+c channels.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.video import views
+from actjax.video.rendering import render
+
+AVERAGE_CLIPS = ("prob", "score", "none")
+
+
+MODALITIES = ("RGB", "Flow")
+
+
+class ClipSpec(NamedTuple):
+    """How a record becomes clips, and how the scores of its clips become one answer.
+
+    sample: (num_frames, rng=) -> frame indices [samplings, n].
+    view: (height, width, rng=) -> list of `View`s of one size.
+    backend: who reads video files, one of `video.decoding.BACKENDS`, or several, of which the first that can does.
+    fused: one cut and one resample, or every step for itself.
+    average_clips: what evaluation averages over views.
+    modality: "RGB", or "Flow": frames have an x and a y channel, and mirroring turns x round.
+    stack: adjacent sampled frames that become channels of one: 5 for flow gives 10 channels x0, y0, x1, y1, ...
+    flip_labels: pairs of classes that a mirrored video swaps ("to the left", "to the right").
+    test: whether it is used without draws; dense sampling then takes more clips.
+    """
+
+    sample: Callable
+    view: Callable
+    backend: str | tuple[str, ...] = "pyav"
+    fused: bool = True
+    average_clips: str = "prob"
+    modality: str = "RGB"
+    stack: int = 1
+    flip_labels: tuple[tuple[int, int], ...] = ()
+    test: bool = False
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int, int]:
+        """(v, t, h, w, c) of every clip it makes, whatever the video.
+
+        Raises:
+          ValueError: the frames of a clip do not divide into stacks.
+        """
+        rng = None if self.test else np.random.default_rng(0)
+        boxes = self.view(480, 640, rng=rng)
+        samplings, n = self.sample(1000, rng=rng).shape
+        if n % self.stack:
+            raise ValueError(f"stack={self.stack} does not divide the {n} frames that the sampling takes")
+        channels = 3 if self.modality == "RGB" else 2
+        return (len(boxes) * samplings, n // self.stack, *boxes[0].size, self.stack * channels)
+
+    def read(self, record, *, rngs: Callable, out: np.ndarray | None = None) -> "Clip":
+        """`read_clip`."""
+        return read_clip(record, self, rngs=rngs, out=out)
+
+    def blank(self, record):
+        """A label in place of one that cannot be had."""
+        return np.zeros_like(record.label)
+
+
+class Clip(NamedTuple):
+    """What became of a record: pixels uint8 [v, t, h, w, c], the label, and how it was taken.
+
+    Where it has several labels they have names: a dict of arrays, all of which become part of the batch.
+    """
+
+    video: np.ndarray | None
+    label: int | np.ndarray | dict
+    indices: np.ndarray
+    views: list[views.View]
+
+
+def read_clip(
+    record, protocol: ClipSpec, *, rngs: Callable[[str], np.random.Generator | None], out: np.ndarray | None = None
+) -> Clip:
+    """The clip of a record of `data.datasets.records`; `rngs(stage)` gives the generator of a stage, or None.
+
+    `out`: where the pixels go, uint8 of `protocol.clip_shape`, or None for a new array.
+
+    Raises:
+      VideoError: the video cannot be decoded.
+    """
+    video = record.open(backend=protocol.backend)
+    indices = protocol.sample(video.num_frames, rng=rngs("sample"))
+    frames = video.frames(indices.ravel())
+    boxes = protocol.view(*frames.shape[1:3], rng=rngs("view"))
+    whole = out if protocol.stack == 1 else None
+    pixels = render(frames, boxes, fused=protocol.fused, modality=protocol.modality, out=whole)
+    pixels = stacked(pixels.reshape(-1, indices.shape[1], *pixels.shape[1:]), protocol.stack)
+    if out is not None and whole is None:
+        out[...] = pixels
+    return Clip(pixels if out is None else out, _label(record.label, boxes, protocol.flip_labels), indices, boxes)
+
+
+def stacked(clips: np.ndarray, stack: int) -> np.ndarray:
+    """Every `stack` frames in a row become one with all their channels: [v, t, h, w, c] -> [v, t/s, h, w, s * c]."""
+    if stack == 1:
+        return clips
+    v, t, h, w, c = clips.shape
+    return np.moveaxis(clips.reshape(v, t // stack, stack, h, w, c), 2, 4).reshape(v, t // stack, h, w, stack * c)
+
+
+def _label(label, boxes: list[views.View], pairs: tuple[tuple[int, int], ...]):
+    """The label of a video seen through `boxes`: mirrored, the classes of every pair change places."""
+    if not pairs or not boxes[0].flip:
+        return label
+    swap = dict(pairs) | {b: a for a, b in pairs}
+    if np.ndim(label) == 0:
+        return swap.get(label, label)
+    return label[[swap.get(k, k) for k in range(len(label))]]

@@ -1,0 +1,246 @@
+"""SSN's items: the proposals of untrimmed videos, sorted into positive, incomplete and background ones, and drawn.
+
+Segments are whole frames [first, frame after the last]. Classes count from 1, 0 is the background. Shapes: n
+instances, p proposals of an item. Source: SSN (arXiv:1704.06228, section 4) and the API entry SSNDataset.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.data.datasets.ssn_lists import Instances, SSNRecord, joined
+from actjax.segments import pairs, temporal_iou
+from actjax.video.draws import below, check_draws
+from actjax.video.ssn_sampling import augmented, two_ratios
+
+POSITIVE, INCOMPLETE, BACKGROUND = range(3)
+
+
+class Assigner(NamedTuple):
+    """What makes a proposal positive, incomplete or background; the defaults are those for THUMOS14."""
+
+    positive_iou_threshold: float = 0.7
+    background_iou_threshold: float = 0.01
+    incomplete_iou_threshold: float = 0.3
+    background_coverage_threshold: float = 0.02
+    incomplete_overlap_threshold: float = 0.01
+
+
+class Sampler(NamedTuple):
+    """How many proposals a training item has, and of which types."""
+
+    num_per_video: int = 8
+    positive_ratio: float = 1
+    background_ratio: float = 1
+    incomplete_ratio: float = 6
+    add_gt_as_proposals: bool = True
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Positive, incomplete and background ones; the incomplete ones are what rounding leaves."""
+        total = self.positive_ratio + self.background_ratio + self.incomplete_ratio
+        positive = int(self.num_per_video * (self.positive_ratio / total))
+        background = int(self.num_per_video * (self.background_ratio / total))
+        return positive, self.num_per_video - positive - background, background
+
+
+class Pools(NamedTuple):
+    """The proposals of one video, or of many, by type."""
+
+    positive: Instances
+    incomplete: Instances
+    background: Instances
+
+
+class EvalItem(NamedTuple):
+    """The proposals of a video as a network sees them: float32 [p, 2], float32 [p, 2], int32 [p, 4]."""
+
+    relative_proposal_list: np.ndarray
+    scale_factor_list: np.ndarray
+    proposal_tick_list: np.ndarray
+
+
+def get_positives(gts: Instances, proposals: Instances, positive_threshold: float, with_gt: bool = True) -> Instances:
+    """Proposals of a video that overlap a ground truth by more than the threshold, then with `with_gt` all of these.
+
+    Their regression targets lead to the ground truth of highest IoU, the first one among equals. Raises ValueError for
+    positive proposals without ground truth. Source: the API entry get_positives; there the targets are written into
+    the instances given.
+    """
+    chosen = proposals.take(proposals.best_iou > positive_threshold)
+    chosen = joined([chosen, gts]) if with_gt else chosen
+    if chosen.size and not gts.size:
+        raise ValueError("get_positives: positive proposals of a video without ground truth; use filter_gt=True")
+    return chosen._replace(regression_targets=_targets(chosen.segment, gts.segment)) if chosen.size else chosen
+
+
+def get_negatives(
+    proposals: Instances,
+    incomplete_iou_threshold: float,
+    background_iou_threshold: float,
+    background_coverage_threshold: float = 0.01,
+    incomplete_overlap_threshold: float = 0.7,
+) -> tuple[Instances, Instances]:
+    """Incomplete proposals, parts of a ground truth; and background: of the others those that touch next to none.
+
+    Source: the API entry get_negatives.
+    """
+    incomplete = proposals.best_iou < incomplete_iou_threshold
+    incomplete &= proposals.overlap_self > incomplete_overlap_threshold
+    background = ~incomplete & (proposals.best_iou < background_iou_threshold)
+    background &= proposals.coverage > background_coverage_threshold
+    return proposals.take(incomplete), proposals.take(background)
+
+
+def proposals_by_type(record: SSNRecord, assigner: Assigner, *, with_gt: bool = True) -> Pools:
+    """The proposals of one video; with `with_gt` its ground truth is positive, too."""
+    positive = get_positives(record.ground_truth, record.proposals, assigner.positive_iou_threshold, with_gt)
+    negatives = get_negatives(
+        record.proposals,
+        assigner.incomplete_iou_threshold,
+        assigner.background_iou_threshold,
+        assigner.background_coverage_threshold,
+        assigner.incomplete_overlap_threshold,
+    )
+    return Pools(positive, *negatives)
+
+
+def construct_proposal_pools(records: Sequence[SSNRecord], assigner: Assigner, *, with_gt: bool = True) -> Pools:
+    """The proposals of all videos, in their order. Source: the API entry construct_proposal_pools."""
+    parts = [proposals_by_type(record, assigner, with_gt=with_gt) for record in records]
+    return Pools(*map(joined, zip(*parts, strict=True)))
+
+
+def regression_constants(records: Sequence[SSNRecord], assigner: Assigner) -> np.ndarray:
+    """Mean and standard deviation of the regression targets of all positive proposals, ground truth not among them
+    -> float64 [2, 2], rows mean and deviation. Raises ValueError without any."""
+    targets = construct_proposal_pools(records, assigner, with_gt=False).positive.regression_targets
+    if not len(targets):
+        raise ValueError(f"regression_constants: no proposal has an IoU above {assigner.positive_iou_threshold}")
+    return np.stack([targets.mean(axis=0), targets.std(axis=0)])
+
+
+def sample_proposals(own: Pools, pools: Pools, sampler: Sampler, *, u, video_centric: bool = True) -> Pools:
+    """The proposals of a training item, drawn from those of its video.
+
+    Args:
+      own: proposals of this video. pools: of all videos.
+      sampler: how many of each type.
+      u: draws [p]: positive, incomplete, background ones.
+      video_centric: from `own`, a type that the video lacks from `pools`; else everything from `pools`.
+
+    Returns:
+      The drawn ones. No proposal comes twice unless there are fewer than wanted.
+
+    Raises:
+      ValueError: a type that no video has.
+
+    Source: the API entry SSNDataset. Borrowed proposals keep `video`, to be cut from their own frames; the reference
+    cuts them from those of the current one, which `sample_proposal_frames` does with its `num_frames`. Fixed: a pool
+    that is too small is drawn from with replacement.
+    """
+    check_draws("sample_proposals", (sampler.num_per_video,), u=u)
+    parts = np.split(u, np.cumsum(sampler.counts)[:-1])
+    groups = []
+    for kind, mine, all_of_it, draws in zip(Pools._fields, own, pools, parts, strict=True):
+        source = mine if video_centric and mine.size else all_of_it
+        if len(draws) and not source.size:
+            raise ValueError(f"sample_proposals: {len(draws)} {kind} proposals wanted, no video has any")
+        groups.append(source.take(_choice(source.size, draws)))
+    return Pools(*groups)
+
+
+def training_item(
+    drawn: Pools,
+    *,
+    reg_norm_consts,
+    aug_ratio=(0.5, 0.5),
+    clip_len: int = 1,
+    frame_interval: int = 1,
+) -> dict[str, np.ndarray]:
+    """What a training step needs of the proposals that `sample_proposals` drew.
+
+    Args:
+      drawn: the proposals.
+      reg_norm_consts: [2, 2], mean and deviation of the regression targets.
+      aug_ratio, clip_len, frame_interval: as in `sample_proposal_frames`.
+
+    Returns:
+      video int64 [p], out_proposals int64 [p, 2], reg_targets float32 [p, 2], normalised, 0 unless positive;
+      proposal_labels int64 [p], background 0; proposal_type int64 [p]: 0 positive, 1 incomplete, 2 background;
+      proposal_scale_factor float32 [p, 2]: how much of the stretches before and after lies in the video (near its
+      ends below 0 and above 1, as in the reference).
+    """
+    everything = joined(drawn)
+    kind = np.repeat([POSITIVE, INCOMPLETE, BACKGROUND], [group.size for group in drawn])
+    mean, deviation = np.asarray(reg_norm_consts, np.float64)
+    if not (deviation > 0).all():
+        raise ValueError(f"training_item: reg_norm_consts has deviations {deviation.tolist()}; they must be above 0")
+    targets = np.where((kind == POSITIVE)[:, None], (everything.regression_targets - mean) / deviation, 0)
+    return dict(
+        video=everything.video,
+        out_proposals=everything.segment,
+        reg_targets=targets.astype(np.float32),
+        proposal_labels=np.where(kind == BACKGROUND, 0, everything.label),
+        proposal_type=kind,
+        proposal_scale_factor=_scale_factors(everything, _positive(aug_ratio), clip_len * frame_interval),
+    )
+
+
+def eval_item(
+    record: SSNRecord, *, test_interval: int = 6, aug_ratio=(0.5, 0.5), clip_len: int = 1, frame_interval: int = 1
+) -> EvalItem:
+    """What a network needs to score the proposals of a video; without any, the whole video is one.
+
+    Args:
+      record: the video.
+      test_interval, clip_len, frame_interval: as in `sample_proposal_frames`; they decide how many clips there are.
+      aug_ratio: as there.
+
+    Returns:
+      The proposals as fractions of the video; how much of the stretches before and after lies in the video; where
+      these, the proposal and the stretch behind it begin and end, in clips.
+    """
+    before, after = _positive(aug_ratio)
+    given = record.proposals.segment if record.proposals.size else np.array([[0, record.num_frames - 1]])
+    num_clips = len(range(0, record.num_frames - clip_len * frame_interval, test_interval))
+    start, end = (given / record.num_frames).T
+    length = end - start
+    first, last = np.maximum(0, start - length * before), np.minimum(1, end + length * after)
+    scale = np.stack([(start - first) / (length * before), (last - end) / (length * after)], axis=1)
+    ticks = np.stack([first, start, end, last], axis=1) * num_clips
+    return EvalItem(np.stack([start, end], 1).astype(np.float32), scale.astype(np.float32), ticks.astype(np.int32))
+
+
+def _targets(segments: np.ndarray, truths: np.ndarray) -> np.ndarray:
+    nearest = truths[np.argmax(temporal_iou(*pairs(segments, truths)), axis=1)]
+    length, true_length = segments[:, 1] - segments[:, 0], nearest[:, 1] - nearest[:, 0]
+    shift = (nearest.sum(axis=1) - segments.sum(axis=1)) / 2
+    return np.stack([shift / length, np.log(true_length / length)], axis=1)
+
+
+def _choice(n: int, u: np.ndarray) -> np.ndarray:
+    """len(u) of 0..n-1, each subset in each order equally likely; with replacement where there are fewer."""
+    if n < len(u):
+        return below(n, u)
+    order = np.arange(n)
+    for k, draw in enumerate(u):  # the first steps of a shuffle
+        other = k + int(below(n - k, draw))
+        order[[k, other]] = order[[other, k]]
+    return order[: len(u)]
+
+
+def _scale_factors(given: Instances, ratios: tuple[float, float], span: int) -> np.ndarray:
+    first, last = augmented(given.segment, given.num_frames, ratios, span)
+    start, end = given.segment.T
+    length = end - start
+    factors = [(start - first + 1) / (length * ratios[0]), (last - end + 2) / (length * ratios[1])]
+    return np.stack(factors, axis=1).astype(np.float32)
+
+
+def _positive(aug_ratio) -> tuple[float, float]:
+    ratios = two_ratios(aug_ratio)
+    if not min(ratios) > 0:
+        raise ValueError(f"aug_ratio={aug_ratio!r}; scale factors need stretches before and after the proposals")
+    return ratios

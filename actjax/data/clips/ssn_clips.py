@@ -1,0 +1,177 @@
+"""Records with proposals -> the clips that SSN sees: of drawn proposals in training, all along a video in a test.
+
+Shapes: p proposals of an item, s segments (clips before, inside and behind a proposal), n clips of a video, v views,
+t frames, h w pixels, c channels.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.data.clips.snippets import clips_along, clips_of
+from actjax.data.clips.spec import Clip
+from actjax.data.clips.ssn_assignment import (
+    Assigner,
+    EvalItem,
+    Pools,
+    Sampler,
+    eval_item,
+    proposals_by_type,
+    sample_proposals,
+    training_item,
+)
+from actjax.data.datasets.ssn_lists import SSNRecord
+from actjax.data.seeding import generator
+from actjax.video.errors import VideoError
+from actjax.video.ssn_sampling import sample_proposal_frames
+
+
+class ProposalSampling(NamedTuple):
+    """Section `sample`: where clips lie, and what one is.
+
+    clip_len, frame_interval, body_segments, aug_segments, aug_ratio, test_interval: see `video.sampling.sample_proposal_frames`.
+    backend, fused, modality, stack: as in `spec.ClipSpec`; a clip has clip_len / stack frames.
+    """
+
+    clip_len: int = 1
+    frame_interval: int = 1
+    body_segments: int = 5
+    aug_segments: tuple[int, int] = (2, 2)
+    aug_ratio: float | tuple[float, float] = (0.5, 0.5)
+    test_interval: int = 6
+    backend: str = "pyav"
+    fused: bool = True
+    modality: str = "RGB"
+    stack: int = 1
+
+    @property
+    def segments(self) -> tuple[int, int, int]:
+        """Clips before, inside and behind a proposal."""
+        before, behind = self.aug_segments
+        return before, self.body_segments, behind
+
+    @property
+    def geometry(self) -> dict:
+        """What `data.clips.ssn_assignment` asks for."""
+        return {name: getattr(self, name) for name in ("aug_ratio", "clip_len", "frame_interval")}
+
+    def clip_shape(self, view: Callable, rng) -> tuple[int, int, int, int]:
+        """(t, h, w, c) of a clip. Raises ValueError: the frames of a clip do not divide into stacks."""
+        if self.clip_len % self.stack:
+            raise ValueError(f"sample.stack={self.stack} does not divide sample.clip_len={self.clip_len}")
+        size = view(480, 640, rng=rng)[0].size
+        return (self.clip_len // self.stack, *size, self.stack * (3 if self.modality == "RGB" else 2))
+
+    def train_indices(self, num_frames, proposals, *, u) -> np.ndarray:
+        """Frames of proposals [p, s, clip_len]; without draws `u` the middle of every part."""
+        return self._frames(num_frames, proposals, mode="val" if u is None else "train", u=u)
+
+    def test_indices(self, num_frames: int) -> np.ndarray:
+        """Frames all along a video [n, clip_len]. Raises ValueError: it is too short for a clip."""
+        return self._frames(num_frames, None, mode="test", test_interval=self.test_interval)
+
+    def _frames(self, num_frames, proposals, **options) -> np.ndarray:
+        segments = dict(body_segments=self.body_segments, aug_segments=self.aug_segments)
+        return sample_proposal_frames(num_frames, proposals, **segments, **self.geometry, **options)
+
+
+class ProposalClips(NamedTuple):
+    """How a record becomes an item: proposals of each type are drawn, and clips of every one.
+
+    sampling: see there. view: (height, width, rng=) -> one view, the same for all clips of an item.
+    sampler, assigner, video_centric, reg_norm_consts: see `data.clips.ssn_assignment`.
+    records: of the split, whose proposals a video borrows. pools: their proposals, by type.
+    test: whether clips are taken in the middle of their parts; proposals are then drawn once for all.
+    """
+
+    sampling: ProposalSampling
+    view: Callable
+    sampler: Sampler
+    assigner: Assigner
+    records: Sequence[SSNRecord]
+    pools: Pools
+    reg_norm_consts: tuple
+    video_centric: bool = True
+    test: bool = False
+
+    @property
+    def clip_shape(self) -> tuple[int, ...]:
+        """(p, s, t, h, w, c) of every item."""
+        rng = None if self.test else np.random.default_rng(0)
+        of_clip = self.sampling.clip_shape(self.view, rng)
+        return (self.sampler.num_per_video, sum(self.sampling.segments), *of_clip)
+
+    def read(self, record: SSNRecord, *, rngs: Callable, out: np.ndarray | None = None) -> Clip:
+        """An item: uint8 [p, s, t, h, w, c], and `labels` by the names of the reference.
+
+        Raises:
+          VideoError: one of the videos that its proposals come from cannot be decoded; names that one.
+        """
+        item = self.draw(record, rngs("proposals") or generator(0, "validation", record.number))
+        totals = np.array([self.records[k].num_frames for k in item["video"]])
+        rng = rngs("sample")
+        shape = (len(totals), sum(self.sampling.segments))
+        u = None if rng is None else rng.random(shape, dtype=np.float32)
+        indices = self.sampling.train_indices(totals, item["out_proposals"], u=u)
+        pixels = np.empty(self.clip_shape, np.uint8) if out is None else out
+        for k in np.unique(item["video"]):
+            rows = item["video"] == k
+            pixels[rows] = self._clips(self.records[k], indices[rows], rngs("view"))
+        names = ("reg_targets", "proposal_labels", "proposal_type", "proposal_scale_factor")
+        labels = {name: item[name] for name in names}
+        labels = {name: x.astype(np.int32) if x.dtype == np.int64 else x for name, x in labels.items()}
+        return Clip(pixels, labels, indices, [])
+
+    def draw(self, record: SSNRecord, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """The proposals of an item; see `data.clips.ssn_assignment.training_item`."""
+        own = proposals_by_type(record, self.assigner, with_gt=self.sampler.add_gt_as_proposals)
+        u = rng.random(self.sampler.num_per_video)
+        drawn = sample_proposals(own, self.pools, self.sampler, u=u, video_centric=self.video_centric)
+        return training_item(drawn, reg_norm_consts=self.reg_norm_consts, **self.sampling.geometry)
+
+    def blank(self, record: SSNRecord) -> dict[str, np.ndarray]:
+        """The labels of an item, all 0."""
+        p = self.sampler.num_per_video
+        numbers, pairs = np.zeros(p, np.int32), np.zeros((p, 2), np.float32)
+        return dict(reg_targets=pairs, proposal_labels=numbers, proposal_type=numbers, proposal_scale_factor=pairs)
+
+    def _clips(self, record: SSNRecord, indices: np.ndarray, rng) -> np.ndarray:
+        video = record.open(backend=self.sampling.backend)
+        rows = np.minimum(indices, video.num_frames - 1).reshape(-1, self.sampling.clip_len)
+        clips = clips_of(video, rows, self.view, self.sampling, rng=rng)[:, 0]
+        return clips.reshape(*indices.shape[:2], *clips.shape[1:])
+
+
+class Ticks(NamedTuple):
+    """Clips all along a video, one every `sampling.test_interval` frames, each in every view.
+
+    sampling, view: as in `ProposalClips`, `view` the test form. chunk: clips that are decoded at a time.
+    """
+
+    sampling: ProposalSampling
+    view: Callable
+    chunk: int = 16
+
+    @property
+    def clip_shape(self) -> tuple[int, ...]:
+        """(v, t, h, w, c) of a clip."""
+        return (len(self.view(480, 640, rng=None)), *self.sampling.clip_shape(self.view, None))
+
+    def read(self, record: SSNRecord) -> Iterator:
+        """The `Length` of a video, then its clips, uint8 [n, v, t, h, w, c], `chunk` at most at a time.
+
+        Raises:
+          VideoError: the video cannot be decoded, or is too short.
+        """
+        video = record.open(backend=self.sampling.backend)
+        try:
+            indices = self.sampling.test_indices(record.num_frames)
+        except ValueError as error:
+            raise VideoError(record.path, str(error)) from error
+        indices = np.minimum(indices, video.num_frames - 1)
+        yield from clips_along(video, indices, self.view, self.sampling, chunk=self.chunk)
+
+    def item(self, record: SSNRecord) -> EvalItem:
+        """Its proposals, with their places among the clips; see `data.clips.ssn_assignment.eval_item`."""
+        return eval_item(record, test_interval=self.sampling.test_interval, **self.sampling.geometry)

@@ -1,0 +1,156 @@
+"""Features of untrimmed videos and the proposals made from them, from the reference's files."""
+
+import io
+import os
+import pathlib
+import threading
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.data.prepared.reading import PreparedFeature, load_prepared_features, splits
+from actjax.paths import to_path
+from actjax.tables import read_table
+
+# NumPy reads the header by Python's parser, which in 3.11 fails at times when threads meet in it (CPython gh-106905).
+_HEADER = threading.Lock()
+
+
+class Proposals(NamedTuple):
+    """The best proposals of one video; times are fractions of its length, float32 [p]; `bsp_feature` is [top_k, d]."""
+
+    bsp_feature: np.ndarray
+    tmin: np.ndarray
+    tmax: np.ndarray
+    tmin_score: np.ndarray
+    tmax_score: np.ndarray
+    reference_temporal_iou: np.ndarray
+
+
+def load_feature(path: str | os.PathLike) -> np.ndarray:
+    """A feature file -> float32 [channels, time]. CSV: a header, then a row per time step; NPY: [time, channels].
+
+    Raises:
+      FileNotFoundError: no such file. ValueError: another suffix, no table, values that are no numbers, NaN.
+
+    Source: the API entry LoadLocalizationFeature. Fixed: files of one row; new: NPY.
+    """
+    path = to_path(path)
+    if path.suffix not in (".csv", ".npy"):
+        raise ValueError(f"{path}: features are .csv or .npy files")
+    table = read_table(path, columns=1) if path.suffix == ".csv" else _read_array(path)
+    return np.ascontiguousarray(table.T)
+
+
+def save_feature(file, feature: np.ndarray, *, fmt: str = "%.7g") -> None:
+    """Writes features [time, channels] as the CSV that `load_feature` reads: a path, or a file open for bytes."""
+    header = ",".join(f"f{k}" for k in range(feature.shape[1]))
+    np.savetxt(file, feature, fmt=fmt, delimiter=",", header=header, comments="")
+
+
+class FeatureFiles(NamedTuple):
+    """The feature files of a folder."""
+
+    folder: str
+
+    def names(self) -> set[str]:
+        """The videos that have features."""
+        files = to_path(self.folder).iterdir()
+        return {file.stem for file in files if file.suffix in (".csv", ".npy")}
+
+    def read(self, video: str) -> np.ndarray:
+        """The features of a video, from VIDEO.csv or VIDEO.npy -> float32 [channels, time]; errors: `load_feature`."""
+        path = to_path(self.folder, f"{video}.csv")
+        return load_feature(path if path.exists() else path.with_name(f"{video}.npy"))
+
+
+class PreparedFeatures(NamedTuple):
+    """The features of a prepared set, by video."""
+
+    folder: str
+    records: dict[str, PreparedFeature]
+
+    def names(self) -> set[str]:
+        """The videos that have features."""
+        return set(self.records)
+
+    def read(self, video: str) -> np.ndarray:
+        """The features of a video -> float32 [channels, time]. FileNotFoundError: the set has none."""
+        if video not in self.records:
+            raise FileNotFoundError(f"{self.folder} holds no features of {video!r}")
+        return self.records[video].read()
+
+
+def open_features(folder: str | os.PathLike, *, split: str = "features") -> FeatureFiles | PreparedFeatures:
+    """The features in a folder, of files or as `--mode=prepare --features` wrote them: `read(video)` gives one's."""
+    if split in splits(folder):
+        return PreparedFeatures(str(folder), {record.name: record for record in load_prepared_features(folder, split)})
+    return FeatureFiles(str(folder))
+
+
+def load_proposals(
+    video_name: str,
+    *,
+    top_k: int,
+    pgm_proposals_dir: str | os.PathLike,
+    pgm_features_dir: str | os.PathLike,
+    proposal_ext: str = ".csv",
+    feature_ext: str = ".npy",
+) -> Proposals:
+    """The first `top_k` proposals of a video and their features.
+
+    Args:
+      video_name: the name of its files in both folders, without the ending.
+      top_k: how many rows of both are used, at most.
+      pgm_proposals_dir: tables tmin, tmax, tmin_score, tmax_score, score, match_iou, ..., the best proposal first.
+      pgm_features_dir: arrays [proposals, d]; more rows than proposals stay, as in the reference.
+
+    Raises:
+      FileNotFoundError: no such file. ValueError: top_k below 1; another suffix; no table, values that are no numbers,
+        NaN; fewer features than proposals.
+
+    Source: the API entry LoadProposals. Fixed: files of one row.
+    """
+    if top_k < 1:
+        raise ValueError(f"load_proposals: top_k={top_k}; must be at least 1")
+    if (proposal_ext, feature_ext) != (".csv", ".npy"):
+        raise ValueError(f"load_proposals: {proposal_ext!r}, {feature_ext!r}; only '.csv' and '.npy' are known")
+    table = read_table(to_path(pgm_proposals_dir, video_name + proposal_ext), columns=6)[:top_k]
+    path = to_path(pgm_features_dir, video_name + feature_ext)
+    features = _read_array(path)[:top_k]
+    if len(features) < len(table):
+        raise ValueError(f"{path}: {len(features)} rows for {len(table)} proposals; make both from the same run")
+    return Proposals(features, *table[:, :4].T, table[:, 5])
+
+
+def localization_labels(record) -> np.ndarray:
+    """Segments of an `ActivityNetRecord` as fractions of what its features cover, in [0, 1] -> float64 [n, 2].
+
+    Raises:
+      ValueError: a length that is not positive.
+
+    Source: the API entry GenerateLocalizationLabels. As there, an end before its start stays so; no annotations give
+    [0, 2], there [0].
+    """
+    lengths = record.duration_frame, record.duration_second, record.feature_frame
+    if not min(lengths) > 0:
+        raise ValueError(
+            f"{record.path}: duration_frame, duration_second, feature_frame are {lengths}; all must be > 0"
+        )
+    covered = record.feature_frame / record.duration_frame * record.duration_second
+    segments = np.array([row["segment"] for row in record.annotations], np.float64).reshape(-1, 2)
+    return np.clip(segments / covered, 0, 1)
+
+
+def _read_array(path: pathlib.Path) -> np.ndarray:
+    """An NPY file -> float32 [rows, columns]."""
+    try:
+        with _HEADER:
+            rows = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: no array of numbers: {error}") from None
+    if rows.ndim != 2 or not rows.size:
+        raise ValueError(f"{path}: shape {rows.shape}; expected [rows, columns], at least one of each")
+    if rows.dtype.kind not in "fiu" or np.isnan(rows).any():
+        raise ValueError(f"{path}: {rows.dtype} with NaN, or no numbers; expected floats")
+    return rows.astype(np.float32)

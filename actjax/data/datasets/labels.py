@@ -1,0 +1,53 @@
+"""Labels of annotation files: one class, several, or weights of classes."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from actjax.data.datasets.records import Label
+
+
+def labels_of(multi_class: bool, num_classes: int | None) -> Callable:
+    """What turns the labels of a line, or the label field of a row, into a `Label`."""
+    if multi_class and num_classes is None:
+        raise ValueError("load_annotations: multi_class needs num_classes")
+
+    def label_of(given) -> Label:
+        labels = given["label"] if isinstance(given, dict) else given
+        if isinstance(labels, str):
+            labels = labels.split(";")
+        labels = [str(label).strip() for label in (labels if isinstance(labels, list) else [labels])]
+        pairs = [label.partition(":") for label in labels]
+        soft = any(colon for _, colon, _ in pairs)
+        if not all(k.isdecimal() for k, _, _ in pairs):
+            raise ValueError("labels are whole numbers of 0 or more")
+        classes = [int(k) for k, _, _ in pairs]
+        if num_classes is not None and max(classes, default=0) >= num_classes:
+            raise ValueError(f"label {max(classes)} needs model.num_classes > {max(classes)}")
+        if not multi_class and not soft:
+            if len(classes) != 1:
+                raise ValueError(f"{len(classes)} labels; one is expected without multi_class")
+            return classes[0]
+        if num_classes is None or not classes:
+            raise ValueError("several labels need num_classes, and at least one label")
+        vector = np.zeros(num_classes, np.float32)
+        vector[classes] = [float(weight) for _, _, weight in pairs] if soft else 1.0
+        if soft and not (len(set(classes)) == len(classes) and _weighs(vector, multi_class)):
+            allowed = "each up to 1" if multi_class else "that sum to 1"
+            raise ValueError(f"weights are positive numbers {allowed}, one a class")
+        return vector
+
+    return label_of
+
+
+def _weighs(vector: np.ndarray, multi_class: bool) -> bool:
+    """Whether weights can be the target of a sigmoid for each class, or of one softmax; NaN cannot."""
+    fits = vector.max() <= 1 if multi_class else abs(vector.sum() - 1) < 1e-3
+    return bool(fits and vector.min() >= 0 < vector.max())
+
+
+def label_text(label: Label, soft: bool) -> str:
+    """The label as `labels_of` reads it; with `soft` every class has its weight."""
+    if np.ndim(label) == 0:
+        return str(int(label))
+    return ";".join(f"{k}:{label[k]:.6g}" if soft else str(k) for k in np.flatnonzero(label))

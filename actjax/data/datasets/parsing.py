@@ -1,0 +1,65 @@
+"""Annotation files item by item: lines of text, rows of CSV, entries of JSON; faults name the place."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+
+
+def parsed(path: pathlib.Path, parse: Callable, *, line: str, columns: str) -> list:
+    """What `parse` makes of every item; `line` and `columns` say what it expects of a text file, of CSV and JSON."""
+    records = []
+    for place, item in items(path):
+        try:
+            records.append(parse(item))
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            text = f"no {error}" if isinstance(error, KeyError) else str(error)
+            detail = f" ({text})" if isinstance(error, KeyError | ValueError) else ""  # others are Python's own words
+            expected = columns if isinstance(item, dict) else line
+            raise ValueError(f"{path}, {place}: {item!r}: expected '{expected}'{detail}") from None
+    return records
+
+
+def items(path: pathlib.Path) -> Iterator[tuple[str, object]]:
+    """(place, what stands there) of a text, CSV or JSON file: a line, a row by column, an object."""
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    text = data.decode("utf-8-sig")  # spreadsheets put a mark before their CSV
+    suffix = pathlib.Path(path.name.removesuffix(".gz")).suffix
+    if suffix == ".json":
+        try:
+            content = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
+        if not isinstance(content, list | dict):
+            raise ValueError(f"{path}: {content!r}; expected a list or an object")
+        if isinstance(content, dict) and isinstance(content.get("database"), dict):
+            content = content["database"]
+        for k, item in enumerate(content.items() if isinstance(content, dict) else content):
+            yield f"entry {k + 1}", item
+    elif suffix == ".csv":
+        rows = csv.DictReader(io.StringIO(text, newline=""))
+        for row in rows:
+            if None in row:
+                raise ValueError(f"{path}, line {rows.line_num}: {list(row.values())}: expected {rows.fieldnames}; "
+                                 'names that hold commas stand in ""')  # fmt: skip
+            yield f"line {rows.line_num}", row
+    else:
+        for number, line in enumerate(text.splitlines(), start=1):
+            if line.strip():
+                yield f"line {number}", line
+
+
+def joined_path(prefix: str, name: str) -> str:
+    """`name` below `prefix`; absolute paths and URLs stay as they are."""
+    return name if "://" in name else os.path.join(prefix, name)
+
+
+def one_of(fields: dict, *names: str) -> str:
+    """The first of these fields that is not empty. KeyError: none."""
+    for name in names:
+        if fields.get(name):
+            return fields[name]
+    raise KeyError(names[0])

@@ -1,0 +1,108 @@
+"""The data sets a config may name: where the records of both splits come from."""
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from actjax.config import pick
+from actjax.data.datasets.annotations import load_annotations, load_class_names
+from actjax.data.datasets.selecting import concatenate, repeat, subset
+from actjax.data.prepared.reading import load_class_names as prepared_class_names
+from actjax.data.prepared.reading import load_prepared
+from actjax.data.samples.shapes import make_shapes
+
+
+class Dataset(NamedTuple):
+    """Records of both splits and what their labels mean."""
+
+    train: Sequence
+    val: Sequence
+    class_names: list[str]
+
+
+def videos(*, train, val, num_classes: int, class_names: str = "", select: dict | None = None, **options) -> Dataset:
+    """A user's own video files.
+
+    Args:
+      train, val: annotation files (text, JSON or CSV; see `load_annotations`), each one or several.
+      num_classes: labels are below this.
+      class_names: file with one name per line; "" for the numbers themselves.
+      select: what of the training records is used, see `selected`.
+      options: of `load_annotations`: `data_prefix`, `multi_class`.
+
+    Raises:
+      FileNotFoundError: a file is missing. ValueError: a line does not parse, a label or the number of names is off.
+    """
+    return _from_lists("videos", train, val, num_classes, class_names, select, options)
+
+
+def rawframes(*, train, val, num_classes: int, class_names: str = "", select: dict | None = None, **options) -> Dataset:
+    """Folders of pictures, RGB or optical flow; arguments as for `videos`.
+
+    Args:
+      options: of `load_annotations`: also `with_offset`, `filename_tmpl`, `start_index`, `modality`.
+    """
+    return _from_lists("rawframes", train, val, num_classes, class_names, select, options)
+
+
+def prepared(*, folder: str, num_classes: int, train: str = "train", val: str = "val", select=None) -> Dataset:
+    """What `--mode=prepare` wrote to `folder`; `train` and `val` name its splits."""
+    records = [load_prepared(folder, split) for split in (train, val)]
+    names = _names(folder, num_classes, prepared_class_names)
+    return Dataset(selected(records[0], **(select or {})), records[1], names)
+
+
+def shapes(*, num_classes: int, folder: str = "", num_train: int = 1280, num_val: int = 320, seed: int = 0) -> Dataset:
+    """The sample set; see `make_shapes`, which writes it on first use. `folder`: where, "" for the cache."""
+    root = make_shapes(folder or None, num_train=num_train, num_val=num_val, seed=seed)
+    lists = {split: os.path.join(root, f"{split}.txt") for split in ("train", "val")}
+    return videos(**lists, num_classes=num_classes, class_names=os.path.join(root, "classes.txt"))
+
+
+DATASETS = {"videos": videos, "rawframes": rawframes, "prepared": prepared, "shapes": shapes}
+
+
+def build_dataset(config, *, num_classes: int) -> Dataset:
+    """`{"name": "videos", "train": ..., ...}` -> the data set. Source: the API entry build_dataset.
+
+    Raises:
+      ValueError: an unknown name or key, the nearest valid one named; what the data set's function raises.
+    """
+    return pick(DATASETS, config, "data", given=("num_classes",))(num_classes=num_classes)
+
+
+def load_names(config, *, num_classes: int) -> list[str]:
+    """The class names of a data set, without its records: also where only a trained network is used.
+
+    Raises:
+      ValueError: as many names as the network has classes are not there.
+    """
+    if config["name"] in ("videos", "rawframes"):
+        return _names(config.get("class_names", ""), num_classes, load_class_names)
+    return build_dataset(config, num_classes=num_classes).class_names
+
+
+def selected(records: Sequence, *, repeat_times: int = 1, classes=None, fraction: float | None = None, seed: int = 0):
+    """Only `classes`, only a `fraction` of each class, all of it `repeat_times` times."""
+    if classes is not None or fraction is not None:
+        records = subset(records, classes=classes, fraction=fraction, seed=seed)
+    return records if repeat_times == 1 else repeat(records, repeat_times)
+
+
+def _from_lists(kind: str, train, val, num_classes: int, class_names: str, select, options: dict) -> Dataset:
+    prefix = options.pop("data_prefix", "") or None
+    splits = []
+    for files in (train, val):
+        files = [files] if isinstance(files, str) else list(files)
+        load = lambda file: load_annotations(kind, file, data_prefix=prefix, num_classes=num_classes, **options)
+        lists = [load(file) for file in files]
+        splits.append(lists[0] if len(lists) == 1 else concatenate(*lists))
+    names = _names(class_names, num_classes, load_class_names)
+    return Dataset(selected(splits[0], **(select or {})), splits[1], names)
+
+
+def _names(source: str, num_classes: int, load) -> list[str]:
+    names = [str(k) for k in range(num_classes)] if not source else load(source)
+    if len(names) != num_classes:
+        raise ValueError(f"{source} holds {len(names)} names; model.num_classes is {num_classes}")
+    return names

@@ -1,0 +1,59 @@
+"""Records: every record opens its own video; nothing downstream asks of which kind it is."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.video.decoding import Video, decoder, open_video
+
+Label = int | np.ndarray  # a class, or float32 [num_classes]: many-hot or a distribution
+
+
+class VideoRecord(NamedTuple):
+    """One labelled video file."""
+
+    path: str
+    label: Label = -1
+
+    def open(self, *, backend: str | Sequence[str] = "pyav") -> Video:
+        """Its frames."""
+        return open_video(self.path, backend=backend)
+
+    def decoder(self, backend: str | Sequence[str]) -> str:
+        """Which library `open` reads it with, and its version."""
+        return decoder(backend)
+
+
+class RawframesRecord(NamedTuple):
+    """One labelled folder of pictures; frame k is the file of number start_index + offset + k."""
+
+    path: str
+    num_frames: int
+    label: Label = -1
+    offset: int = 0
+    filename_tmpl: str = "img_{:05}.jpg"
+    start_index: int = 1
+    modality: str = "RGB"
+
+    def open(self, *, backend: str = "rawframes") -> Video:
+        """Its frames; `backend` is for video files, pictures have one reader."""
+        names = ("num_frames", "offset", "filename_tmpl", "start_index", "modality")
+        return open_video(self.path, backend="rawframes", **{name: getattr(self, name) for name in names})
+
+    def decoder(self, backend: str | Sequence[str]) -> str:
+        """Which library reads the pictures, whatever `backend`."""
+        return decoder("rawframes")
+
+
+class ActivityNetRecord(NamedTuple):
+    """One untrimmed video of ActivityNet; `annotations` are {"segment": [start, end] in seconds, "label": name}."""
+
+    path: str  # data_prefix/video: feature files stand there
+    video: str
+    duration_second: float
+    duration_frame: int
+    feature_frame: int
+    annotations: list[dict]
+    fps: float | None = None
+    rfps: float | None = None

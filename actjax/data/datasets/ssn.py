@@ -1,0 +1,111 @@
+"""Data sets of untrimmed videos with proposals, for SSN: where the records of both splits come from."""
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from actjax.config import pick
+from actjax.data.datasets.annotations import load_annotations, load_class_names
+from actjax.data.datasets.ssn_lists import SSNRecord
+from actjax.data.samples.untrimmed_shapes import make_untrimmed
+
+log = logging.getLogger(__name__)
+
+
+class Proposed(NamedTuple):
+    """Records of both splits, and what their classes mean; class k of a proposal file is `class_names[k - 1]`.
+
+    fps: frames per second, to give results in seconds; 0: as the files say, or unknown.
+    """
+
+    train: Sequence[SSNRecord]
+    val: Sequence[SSNRecord]
+    class_names: list[str]
+    fps: float = 0.0
+
+
+def proposals(
+    *,
+    train: str,
+    val: str,
+    num_classes: int,
+    data_prefix: str | tuple[str, str] = "",
+    class_names: str | tuple[str, ...] = "",
+    fps: float = 0.0,
+    max_missing: float = 0.05,
+    frame_counts: str = "",
+    **options,
+) -> Proposed:
+    """Videos, or folders of their frames, with proposal files.
+
+    Args:
+      train, val: proposal files, see `load_localize_proposal_file`.
+      num_classes: of the network; classes in the files go from 1 to it.
+      data_prefix: where the videos are, of both splits or one for each; "" for the folder of each file.
+      class_names: names, or a file with one on each line; "" for their numbers.
+      fps: see `Proposed`.
+      max_missing: share of the videos that may not be there; they are left out.
+      frame_counts: JSON file, for proposal files of fractions; "" for files of frames.
+      options: of `load_annotations("ssn", ...)`.
+
+    Raises:
+      FileNotFoundError: a file is missing; more videos than allowed are. ValueError: a proposal file that does not
+        parse, a class above `num_classes`, another number of names.
+    """
+    names = class_names or [str(k + 1) for k in range(num_classes)]
+    names = load_class_names(names) if isinstance(names, str) else list(names)
+    if len(names) != num_classes:
+        raise ValueError(f"data.class_names={class_names}: {len(names)} names; model.num_classes is {num_classes}")
+    splits = []
+    prefixes = (data_prefix, data_prefix) if isinstance(data_prefix, str) else data_prefix
+    for path, prefix in zip((train, val), prefixes, strict=True):
+        given = dict(data_prefix=prefix or None, frame_counts=frame_counts or None)
+        records = load_annotations("ssn", path, **given, **options)
+        for record in records:
+            if record.ground_truth.size and record.ground_truth.label.max() > num_classes:
+                highest = record.ground_truth.label.max()
+                raise ValueError(f"{path}: video {record.video!r} has class {highest}; model.num_classes={num_classes}")
+        splits.append(_there(path, records, max_missing))
+    return Proposed(*splits, names, fps)
+
+
+def untrimmed_shapes(
+    *, num_classes: int, folder: str = "", num_train: int = 160, num_val: int = 40, seed: int = 0
+) -> Proposed:
+    """The sample set; see `make_untrimmed`, which writes it on first use. `folder`: where, "" for the cache."""
+    root = make_untrimmed(folder or None, num_train=num_train, num_val=num_val, seed=seed)
+    lists = {split: str(root / f"{split}_proposals.txt") for split in ("train", "val")}
+    names = str(root / "classes.txt")
+    return proposals(
+        **lists, num_classes=num_classes, data_prefix=str(root / "videos"), class_names=names, suffix=".mp4"
+    )
+
+
+PROPOSED = {"proposals": proposals, "untrimmed_shapes": untrimmed_shapes}
+
+
+def build_proposed(config, *, num_classes: int) -> Proposed:
+    """`{"name": "proposals", "train": ..., ...}` -> the data set. ValueError: an unknown name or key."""
+    return pick(PROPOSED, config, "data", given=("num_classes",))(num_classes=num_classes)
+
+
+def _there(path, records: Sequence[SSNRecord], max_missing: float) -> list[SSNRecord]:
+    """The records whose videos exist, numbered anew; URLs are believed."""
+    missing = [record for record in records if "://" not in record.path and not os.path.exists(record.path)]
+    if len(missing) > max_missing * len(records):
+        raise FileNotFoundError(
+            f"{path}: {len(missing)} of its {len(records)} videos do not exist, {missing[0].path} the first; "
+            f"data.max_missing={max_missing:g} allows for fewer. See data.data_prefix, data.suffix"
+        )
+    if missing:
+        log.warning("%s: %d videos do not exist and are left out, %s the first", path, len(missing), missing[0].path)
+    gone = {record.number for record in missing}
+    kept = [record for record in records if record.number not in gone]
+    return [_numbered(record, number) for number, record in enumerate(kept)]
+
+
+def _numbered(record: SSNRecord, number: int) -> SSNRecord:
+    renumber = lambda rows: rows._replace(video=rows.video * 0 + number)
+    parts = renumber(record.ground_truth), renumber(record.proposals)
+    return record._replace(number=number, ground_truth=parts[0], proposals=parts[1])

@@ -1,0 +1,163 @@
+"""Proposal files of SSN -> records.
+
+Segments are whole frames [first, frame after the last]. Classes count from 1, 0 is the background. Shapes: n
+instances.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.data.datasets.records import RawframesRecord, VideoRecord
+from actjax.localization.proposal_file import denormalize, load_localize_proposal_file, valid_rows
+from actjax.paths import to_path
+from actjax.video.decoding import Video
+from actjax.video.errors import VideoError
+
+log = logging.getLogger(__name__)
+
+
+class Instances(NamedTuple):
+    """Segments, one a row, by column.
+
+    video: int64 [n], which record they come from. num_frames: int64 [n], its length. segment: int64 [n, 2]. label:
+    int64 [n]. best_iou: float64 [n], with the nearest ground truth. overlap_self: float64 [n], share of the segment
+    that a ground truth covers. coverage: float64 [n], share of the video; ends behind the video count, as in the
+    reference. regression_targets: float64 [n, 2], shift of the centre in lengths and log of the ratio of lengths.
+    """
+
+    video: np.ndarray
+    num_frames: np.ndarray
+    segment: np.ndarray
+    label: np.ndarray
+    best_iou: np.ndarray
+    overlap_self: np.ndarray
+    coverage: np.ndarray
+    regression_targets: np.ndarray
+
+    @property
+    def size(self) -> int:
+        return len(self.video)
+
+    def take(self, rows) -> "Instances":
+        """Some of them: a mask, or indices."""
+        return Instances(*(column[rows] for column in self))
+
+
+class SSNRecord(NamedTuple):
+    """One untrimmed video: its pictures or its file, its ground truth and its proposals.
+
+    number: among the records of its file. num_frames: by that file.
+    """
+
+    number: int
+    video: str
+    num_frames: int
+    frames: RawframesRecord | VideoRecord
+    ground_truth: Instances
+    proposals: Instances
+
+    @property
+    def path(self) -> str:
+        return self.frames.path
+
+    def decoder(self, backend: str | Sequence[str]) -> str:
+        """Which library `open` reads it with, and its version."""
+        return self.frames.decoder(backend)
+
+    def open(self, *, backend: str | Sequence[str] = "pyav") -> Video:
+        """Its frames; pictures have one reader, whatever `backend`.
+
+        Raises:
+          VideoError: there are fewer frames than there should be, by more than one in a hundred.
+        """
+        video = self.frames.open(backend=backend)
+        if video.num_frames < 0.99 * self.num_frames:
+            raise VideoError(self.path, f"{video.num_frames} frames; the proposal file says {self.num_frames}")
+        return video
+
+
+def load_ssn(
+    path: str | os.PathLike,
+    *,
+    data_prefix: str = "",
+    frame_counts: Mapping[str, int] | str | os.PathLike | None = None,
+    filter_gt: bool = True,
+    suffix: str = "",
+    **pictures,
+) -> list[SSNRecord]:
+    """The videos of a proposal file.
+
+    Args:
+      path: a proposal file, see `load_localize_proposal_file`.
+      data_prefix: where the videos are.
+      frame_counts: number of frames of every video, or a JSON file of it: the segments of `path` are fractions. None:
+        they are frames.
+      filter_gt: leave out videos without ground truth; training has to.
+      suffix: "": every video is a folder of pictures; ".mp4" or another: a file with this behind its name.
+      pictures: `filename_tmpl`, `start_index`, `modality`, as in `RawframesRecord`.
+
+    Segments that end where they start or begin behind the video are left out, which a warning tells; ends are cut to
+    the video.
+
+    Raises:
+      FileNotFoundError: no such file. ValueError: a row that does not parse, a class below 1 of a ground truth, a video
+        that comes twice or has no frame, fractions without `frame_counts`. KeyError: a video without a count.
+    """
+    videos = load_localize_proposal_file(path)
+    if frame_counts is not None:
+        if not isinstance(frame_counts, Mapping):
+            frame_counts = json.loads(to_path(frame_counts).read_text())
+        videos = denormalize(videos, frame_counts)
+    records, names, dropped = [], set(), 0
+    for video, num_frames, truths, proposals in videos:
+        try:
+            if num_frames < 1 or video in names:
+                raise ValueError("comes twice" if video in names else f"has {num_frames} frames")
+            segments = [_instances(len(records), num_frames, *rows) for rows in ((truths, 3), (proposals, 5))]
+            if (segments[0].label < 1).any():
+                raise ValueError("a ground truth of class 0; classes count from 1")
+        except ValueError as error:
+            fractions = any("." in end for row in truths + proposals for end in row[-2:])
+            fix = "; fractions need frame_counts" if fractions else ""
+            raise ValueError(f"{path}: video {video!r}: {error}{fix}") from None
+        names.add(video)
+        dropped += len(truths) + len(proposals) - sum(part.size for part in segments)
+        if segments[0].size or not filter_gt:
+            place = os.path.join(data_prefix, video + suffix)
+            frames = VideoRecord(place) if suffix else RawframesRecord(place, num_frames, **pictures)
+            records.append(SSNRecord(len(records), video, num_frames, frames, *segments))
+    if dropped:
+        log.warning(
+            "%s: %d segments end before they start, or begin behind their video; they are left out", path, dropped
+        )
+    return records
+
+
+def joined(parts: Iterable[Instances]) -> Instances:
+    """All of them, one after the other."""
+    return Instances(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _instances(video: int, num_frames: int, rows: list[list[str]], num_fields: int) -> Instances:
+    for row in rows:
+        if len(row) != num_fields or row[-2].startswith("-"):
+            what = "label start end" if num_fields == 3 else "label best_iou overlap_self start end"
+            raise ValueError(f"{' '.join(row)!r}; expected {what}, frames count from 0")
+    rows = valid_rows(rows, num_frames)
+    segment = np.array([row[-2:] for row in rows], np.int64).reshape(-1, 2)
+    scores = np.array([row[1:-2] or (1, 0) for row in rows], np.float64).reshape(-1, 2)
+    return Instances(
+        video=np.full(len(rows), video),
+        num_frames=np.full(len(rows), num_frames),
+        segment=np.minimum(segment, num_frames),
+        label=np.array([row[0] for row in rows], np.int64),
+        best_iou=scores[:, 0],
+        overlap_self=scores[:, 1],
+        coverage=(segment[:, 1] - segment[:, 0]) / num_frames,
+        regression_targets=np.zeros((len(rows), 2)),
+    )

@@ -1,0 +1,130 @@
+"""Untrimmed videos for localization: annotations and features, or proposals of them, -> batches.
+
+Everything is small and read again in every epoch, so it is kept in memory: at 400 x 100 float32 a video takes 160 kB,
+all of ActivityNet 2.3 GB. A batch is a pure function of (seed, step), as in `actjax.data.loading.batches`.
+Shapes: b videos of this host, s time steps, c channels.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.config import pick, unknown
+from actjax.data.datasets.annotations import load_annotations
+from actjax.data.datasets.features import FeatureFiles, PreparedFeatures, localization_labels, open_features
+from actjax.data.datasets.records import ActivityNetRecord
+from actjax.data.datasets.rescaling import RESCALINGS
+from actjax.data.samples.sequences import make_sequences
+from actjax.paths import local, to_path
+from actjax.video.errors import VideoError
+
+
+class Untrimmed(NamedTuple):
+    """Records of both splits, and where their features are.
+
+    rescale: (feature [t, c], s) -> [s, c].
+    class_scores: file of video-level class scores, or "".
+    left_out: videos of the annotation files without features.
+    """
+
+    train: Sequence[ActivityNetRecord]
+    val: Sequence[ActivityNetRecord]
+    features: FeatureFiles | PreparedFeatures
+    rescale: Callable
+    class_scores: str
+    left_out: tuple[str, ...] = ()
+
+
+def activitynet(
+    *,
+    features: str,
+    train: str,
+    val: str,
+    video_info: str = "",
+    rescale: str = "linear",
+    class_scores: str = "",
+    max_missing: float = 0.05,
+) -> Untrimmed:
+    """ActivityNet, or videos of one's own in its formats.
+
+    Args:
+      features: folder of `<video>.csv` or `<video>.npy`, or what `--mode=prepare --features` wrote.
+      train, val: annotation files of the two splits; with `video_info` they may be one and the same.
+      video_info: table of videos, see `load_annotations`; "" for none.
+      rescale: how features of another length than the network's get it: a name of `RESCALINGS`.
+      class_scores: JSON {"class": names, "results": {video id: scores}}, or a run's `scores.npz` (with its
+        `class_names.json` beside it), to make detections of proposals; "": proposals alone.
+      max_missing: share of the videos that may have no features; they are left out.
+
+    Raises:
+      FileNotFoundError, ValueError: naming file and field; more videos than allowed have no features.
+    """
+    if rescale not in RESCALINGS:
+        raise ValueError(f"data.rescale={unknown(rescale, RESCALINGS)}")
+    if class_scores and not local(class_scores, "data.class_scores").is_file():
+        raise FileNotFoundError(f"data.class_scores={class_scores} does not exist")
+    folder = to_path(features)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"data.features={features} is no folder")
+    source = open_features(folder)
+    there = source.names()
+    splits, left_out = [], []
+    for path, subset in ((train, "training"), (val, "validation")):
+        subset = dict(subset=subset, video_info=video_info) if video_info else {}
+        records = load_annotations("activitynet", path, data_prefix=str(folder), **subset)
+        for record in records:
+            localization_labels(record)  # so that lengths without sense are found now
+        splits.append([record for record in records if record.video in there])
+        left_out += [record.video for record in records if record.video not in there]
+    total = len(left_out) + sum(map(len, splits))
+    if len(left_out) > max_missing * total or not all(splits):
+        raise ValueError(
+            f"data.features={features}: no features of {len(left_out)} of {total} videos, {left_out[0]!r} the first; "
+            f"data.max_missing={max_missing:g} allows for fewer"
+        )
+    return Untrimmed(*splits, source, RESCALINGS[rescale], class_scores, tuple(left_out))
+
+
+def sequences(
+    *, folder: str = "", num_train: int = 1200, num_val: int = 200, seed: int = 0, rescale: str = "linear"
+) -> Untrimmed:
+    """The sample set; see `make_sequences`, which writes it on first use. `folder`: where, "" for the cache."""
+    root = make_sequences(folder or None, num_train=num_train, num_val=num_val, seed=seed)
+    files = {split: str(root / f"anet_anno_{split}.json") for split in ("train", "val")}
+    return activitynet(
+        features=str(root / "features"), **files, rescale=rescale, class_scores=str(root / "class_scores.json")
+    )
+
+
+UNTRIMMED = {"activitynet": activitynet, "sequences": sequences}
+
+
+def build_untrimmed(config) -> Untrimmed:
+    """`{"name": "activitynet", "features": ..., ...}` -> the data set. ValueError: an unknown name or key."""
+    return pick(UNTRIMMED, config, "data")()
+
+
+class Rescaled:
+    """The features of videos at one length, float32 [s, c], read once.
+
+    Args:
+      shape: (s, c).
+    """
+
+    def __init__(self, dataset: Untrimmed, shape: tuple[int, int]):
+        self._dataset, self._shape, self._kept = dataset, tuple(shape), {}
+
+    def __call__(self, record: ActivityNetRecord) -> np.ndarray:
+        """Raises VideoError: the features cannot be read or have another number of channels."""
+        if (feature := self._kept.get(record.video)) is None:
+            try:
+                feature = self._dataset.rescale(self._dataset.features.read(record.video).T, self._shape[0])
+            except (OSError, ValueError) as error:
+                raise VideoError(record.path, str(error)) from error
+            if feature.shape != self._shape:
+                raise VideoError(
+                    record.path, f"features of {feature.shape[1]} channels; model.feat_dim is {self._shape[1]}"
+                )
+            self._kept[record.video] = np.ascontiguousarray(feature, np.float32)
+        return self._kept[record.video]

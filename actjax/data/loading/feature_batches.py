@@ -1,0 +1,86 @@
+"""Items that are small and read in this process, as features are -> batches.
+
+A batch is a pure function of (seed, step), as in `data.loading.batches`. Shapes: b videos of this host.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from actjax.data.loading.batches import read_ahead
+from actjax.data.loading.order import Batch, Order, Shard, local_size
+from actjax.data.loading.quarantine import Quarantine
+from actjax.video.errors import VideoError
+
+
+def train_items(
+    item: Callable,
+    num_records: int,
+    *,
+    seed: int,
+    batch_size: int,
+    first_step: int,
+    num_steps: int,
+    quarantine: Quarantine,
+    shard: Shard = Shard(),
+) -> Iterator[Batch]:
+    """The batches of steps `first_step` .. `num_steps - 1`: what `item(k)` gives of every record, and `record` [b].
+
+    A record that cannot be read (VideoError) goes to the quarantine; another one, drawn from (seed, epoch, record),
+    takes its place. Raises RuntimeError: too many of them.
+    """
+    local = local_size(batch_size, shard)
+    order = Order(range(num_records), seed=seed)
+
+    def at(position: int) -> dict:
+        for place in order.candidates(position):
+            try:
+                return item(place.record) | {"record": np.int32(place.record)}
+            except VideoError as error:
+                quarantine.add(error)
+        raise RuntimeError("not one of the videos can be read")
+
+    def batch(step: int) -> Batch:
+        first = (first_step + step) * batch_size + shard.index * local
+        return _stacked([at(position) for position in range(first, first + local)])
+
+    yield from read_ahead(batch, num_steps - first_step)
+
+
+def eval_items(
+    item: Callable, num_records: int, *, batch_size: int, quarantine: Quarantine, shard: Shard = Shard()
+) -> Iterator[Batch]:
+    """One pass over all records in order: what `item(k)` gives, `record` [b], and `mask` bool [b], False for what
+    fills the last batch and for what cannot be read. All hosts get the same number of batches."""
+    local = local_size(batch_size, shard)
+    blank: dict = {}
+
+    def at(position: int) -> dict:
+        try:
+            if position < num_records:
+                values = item(position)
+                blank.update({name: np.zeros_like(value) for name, value in values.items()})
+                return values | {"record": np.int32(position), "mask": True}
+        except VideoError as error:
+            quarantine.add(error)
+        if not blank:
+            blank.update({name: np.zeros_like(value) for name, value in _any_of(item, num_records).items()})
+        return blank | {"record": np.int32(-1), "mask": False}
+
+    def batch(step: int) -> Batch:
+        first = step * batch_size + shard.index * local
+        return _stacked([at(position) for position in range(first, first + local)])
+
+    yield from read_ahead(batch, -(-num_records // batch_size))
+
+
+def _any_of(item: Callable, num_records: int) -> dict:
+    for k in range(num_records):
+        with contextlib.suppress(VideoError):
+            return item(k)
+    raise RuntimeError("not one of the videos can be read")
+
+
+def _stacked(items: list[dict]) -> Batch:
+    return {name: np.stack([item[name] for item in items]) for name in items[0]}

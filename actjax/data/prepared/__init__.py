@@ -1,0 +1,7 @@
+"""Prepared sets: clips as pictures, or features, in sharded ArrayRecord files that tensorflow-datasets reads too."""
+
+from actjax.faces import lazy
+
+_NAMES = {"load_prepared": "data.prepared.reading", "prepare": "data.prepared.writing"}
+__all__ = [*_NAMES]
+__getattr__, __dir__ = lazy(__name__, _NAMES)

@@ -1,0 +1,270 @@
+"""Prepared splits -> records that open fast. `actjax.data.prepared.writing` writes them.
+
+A split is a tfds data set of ArrayRecord shards. Reading a whole record means reading every frame of a video, ten
+megabytes for ten seconds, where a clip needs eight pictures. The folder `index` beside the shards therefore says
+where each JPEG stands, and only those asked for are read, by position, without parsing anything.
+
+    index/SPLIT.json          shards with their sizes and checksums, class names, options, hash of the inputs
+    index/SPLIT.names.json    the name of every record
+    index/SPLIT.npz           per record: its shard, where it starts, its first span, label, num_frames, fps, ...
+    index/SPLIT.spans.npy     uint32 [spans, parts, 2]: offset in the record and length, of every picture
+"""
+
+import functools
+import importlib.metadata
+import json
+import os
+import pathlib
+import weakref
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.paths import local, to_path
+from actjax.video.errors import VideoError
+
+# ArrayRecord files are Riegeli files: their stream of bytes is cut by a header at the start of every block. Positions
+# here are those of the stream, without the headers.
+BLOCK, HEADER = 1 << 16, 24
+
+
+class PreparedRecord(NamedTuple):
+    """One video of a prepared split; `label` is an int, or float32 [num_classes] for several labels."""
+
+    folder: str
+    split: str
+    index: int
+    label: int | np.ndarray
+    name: str
+    num_frames: int
+
+    @property
+    def path(self) -> str:
+        """What errors call it."""
+        return f"{self.folder}/{self.split}#{self.index}"
+
+    def open(self, *, backend: str = "") -> "PreparedVideo":
+        """Its frames; `backend` is for other kinds of records, here frames are JPEGs.
+
+        Raises:
+          VideoError: the shard is missing or has another size than it was written with.
+        """
+        return PreparedVideo(self)
+
+    def decoder(self, backend: str | Sequence[str]) -> str:
+        """Which library reads the JPEGs, whatever `backend`."""
+        return f"simplejpeg {importlib.metadata.version('simplejpeg')}"
+
+
+class PreparedFeature(NamedTuple):
+    """The features of one video in a prepared split."""
+
+    folder: str
+    split: str
+    index: int
+    name: str
+
+    @property
+    def path(self) -> str:
+        """What errors call it."""
+        return f"{self.folder}/{self.split}#{self.index}"
+
+    def read(self) -> np.ndarray:
+        """float32 [channels, time].
+
+        Raises:
+          VideoError: the shard is missing or has another size than it was written with.
+        """
+        index = load_index(self.folder, self.split)
+        shard, start, spans = index.place(self)
+        values = np.frombuffer(shard.read(start + int(spans[0, 0, 0]), int(spans[0, 0, 1])), "<f4")
+        return values.reshape(index.columns["num_frames"][self.index], -1).T.astype(np.float32)
+
+
+class PreparedVideo:
+    """The `actjax.video.decoding.Video` of a prepared record: RGB [n, h, w, 3], for flow x and y [n, h, w, 2]."""
+
+    def __init__(self, record: PreparedRecord):
+        index = load_index(record.folder, record.split)
+        self._record = record
+        self._shard, self._start, self._spans = index.place(record)
+        self.num_frames = record.num_frames
+        self.fps = float(index.columns["fps"][record.index])
+        self.size = tuple(int(index.columns[side][record.index]) for side in ("height", "width"))
+
+    def times(self, indices: np.ndarray) -> np.ndarray:
+        """VideoError: a prepared set keeps no time stamps."""
+        raise VideoError(self._record.path, "a prepared set keeps no time stamps; read the video file")
+
+    def check(self) -> str | None:
+        """VideoError: the shard is damaged."""
+        for k in range(self.num_frames):
+            self.frames([k])
+
+    def frames(self, indices: np.ndarray) -> np.ndarray:
+        """uint8 [n, h, w, c], one per index, in the order given; repeats are fine and decoded once.
+
+        Raises:
+          IndexError: an index outside [0, num_frames). VideoError: the shard is damaged.
+        """
+        indices = np.asarray(indices).ravel()
+        if indices.size and (indices.min() < 0 or indices.max() >= self.num_frames):
+            raise IndexError(f"{self._record.path}: frames {indices} of a video that has {self.num_frames}")
+        parts = self._spans.shape[1]
+        out = np.empty((len(indices), *self.size, 3 if parts == 1 else parts), np.uint8)
+        first = {}
+        for place, index in enumerate(indices.tolist()):
+            if index in first:
+                out[place] = out[first[index]]
+                continue
+            first[index] = place
+            if parts == 1:
+                self._decode(index, 0, "RGB", out[place])
+            else:
+                for part in range(parts):
+                    out[place, ..., part] = self._decode(index, part, "GRAY")[..., 0]
+        return out
+
+    def _decode(self, index: int, part: int, kind: str, out: np.ndarray | None = None) -> np.ndarray:
+        """A picture [h, w, c], written straight into `out`; OpenCV, with the same libjpeg-turbo, gives equal pixels."""
+        import simplejpeg
+
+        offset, length = self._spans[index, part].tolist()
+        try:
+            picture = simplejpeg.decode_jpeg(self._shard.read(self._start + offset, length), kind, buffer=out)
+        except ValueError:
+            picture = None
+        if picture is None or picture.shape[:2] != self.size:
+            raise VideoError(self._record.path, f"{self._record.name}, frame {index}: no JPEG of size {self.size}")
+        return picture
+
+
+def load_prepared(folder: str | os.PathLike, split: str) -> list[PreparedRecord]:
+    """The records of a prepared split, in the order of the annotation list it was made from.
+
+    Raises:
+      FileNotFoundError: no such folder or split (names what is there). ValueError: a split of features.
+    """
+    index, names = _open(folder, split, kind="videos", reader="load_prepared")
+    labels = index.columns["label"]
+    labels = labels.tolist() if labels.ndim == 1 else list(labels)
+    lengths = index.columns["num_frames"].tolist()
+    rows = enumerate(zip(labels, names, lengths, strict=True))
+    folder = os.path.abspath(folder)
+    return [PreparedRecord(folder, split, i, *row) for i, row in rows]
+
+
+def load_prepared_features(folder: str | os.PathLike, split: str) -> list[PreparedFeature]:
+    """The features of a prepared split, in the order of the files it was made from.
+
+    Raises:
+      FileNotFoundError: no such folder or split (names what is there). ValueError: a split of videos.
+    """
+    _, names = _open(folder, split, kind="features", reader="load_prepared_features")
+    folder = os.path.abspath(folder)
+    return [PreparedFeature(folder, split, i, name) for i, name in enumerate(names)]
+
+
+def load_metadata(folder: str | os.PathLike, split: str) -> dict:
+    """What is known of a split as a whole: `class_names`, `options`, `source` (hash of the inputs), `shards`, ...
+
+    Raises:
+      FileNotFoundError: no such folder or split (names what is there).
+    """
+    path = index_path(folder, split, ".json")
+    if not path.exists():
+        there = splits(folder)
+        raise FileNotFoundError(
+            f"{folder} holds no prepared split {split!r}; "
+            + (f"it holds {there}" if there else "nothing was prepared there, or it was not finished")
+        )
+    return json.loads(path.read_text())
+
+
+def load_class_names(folder: str | os.PathLike) -> list[str]:
+    """The class names of a prepared folder, which all its splits share.
+
+    Raises:
+      FileNotFoundError: nothing was prepared there. ValueError: it holds features.
+    """
+    there = splits(folder)
+    if not there:
+        raise FileNotFoundError(f"{folder} holds no prepared split")
+    content = load_metadata(folder, there[0])["content"]
+    if "class_names" not in content:
+        raise ValueError(f"load_class_names: {folder} holds {content['kind']}, which have no classes")
+    return content["class_names"]
+
+
+def splits(folder: str | os.PathLike) -> list[str]:
+    """The names of the finished splits in a folder."""
+    files = sorted(to_path(folder).glob("index/*.json"))
+    return [file.stem for file in files if not file.name.endswith(".names.json")]
+
+
+def index_path(folder: str | os.PathLike, split: str, ending: str) -> pathlib.Path:
+    """A file of the index."""
+    return local(folder, "the prepared set in") / "index" / f"{split}{ending}"
+
+
+class Index(NamedTuple):
+    """A split's index, as each process keeps it."""
+
+    shards: list[tuple[str, int]]  # file, bytes
+    columns: dict[str, np.ndarray]
+    spans: np.ndarray
+
+    def place(self, record) -> tuple["Shard", int, np.ndarray]:
+        """A record's shard, where it starts there, and its spans."""
+        path, size = self.shards[self.columns["shard"][record.index]]
+        try:
+            shard = open_shard(path, size)
+        except OSError as error:
+            raise VideoError(record.path, str(error)) from None
+        first, count = (int(self.columns[name][record.index]) for name in ("first_span", "num_spans"))
+        return shard, int(self.columns["start"][record.index]), np.asarray(self.spans[first : first + count])
+
+
+@functools.lru_cache(maxsize=16)
+def load_index(folder: str, split: str) -> Index:
+    """The index of a split; read once per process."""
+    metadata = load_metadata(folder, split)
+    shards = [(os.path.join(folder, shard["file"]), shard["bytes"]) for shard in metadata["shards"]]
+    with np.load(index_path(folder, split, ".npz")) as columns:
+        columns = dict(columns)
+    return Index(shards, columns, np.load(index_path(folder, split, ".spans.npy"), mmap_mode="r"))
+
+
+class Shard:
+    """A file of records, read by position; threads may share it."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path, self._file = str(path), os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+
+    def read(self, start: int, length: int) -> bytes:
+        """`length` bytes of the stream from `start`."""
+        (block, place), last = divmod(start, BLOCK - HEADER), (start + length - 1) // (BLOCK - HEADER)
+        data = os.pread(self._file, length + (last - block) * HEADER, block * BLOCK + HEADER + place)
+        if block == last:
+            return data
+        rest = BLOCK - HEADER - place
+        pieces = [data[:rest]]
+        pieces += [data[at + HEADER : at + BLOCK] for at in range(rest, len(data), BLOCK)]
+        return b"".join(pieces)
+
+
+@functools.lru_cache(maxsize=128)
+def open_shard(path: str, size: int) -> Shard:
+    """A shard of `size` bytes; some stay open. Raises OSError if it is missing or has another size."""
+    if (there := os.path.getsize(path)) != size:
+        raise OSError(f"{path} has {there} bytes, not the {size} it was written with; prepare the split again")
+    return Shard(path)
+
+
+def _open(folder, split: str, *, kind: str, reader: str) -> tuple[Index, list[str]]:
+    metadata = load_metadata(folder, split)
+    if metadata["content"]["kind"] != kind:
+        raise ValueError(f"{reader}: {folder}, split {split!r} holds {metadata['content']['kind']}, not {kind}")
+    return load_index(os.path.abspath(folder), split), json.loads(index_path(folder, split, ".names.json").read_text())

@@ -1,0 +1,226 @@
+"""Records -> shards of a prepared split, each written, read back and then named, by processes that can be killed.
+
+What carries a shard's name is whole: a run that was killed goes on with the shards that are missing. A record whose
+decoder hangs or crashes costs its process; the shard is written again without it.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import pickle
+import signal
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.data.loading.processes import Deadline, GuardedProcess, blame, how, sendable
+from actjax.data.prepared.example import encode_example
+from actjax.data.prepared.reading import Shard
+from actjax.paths import replace
+from actjax.video.errors import VideoError
+
+
+class Job(NamedTuple):
+    """One shard to write. `items`: (name, record); `state`: the file that says it is done; `source`: of what run;
+    `broken`: why some records cannot be read, by their number in `items`."""
+
+    path: pathlib.Path
+    state: pathlib.Path
+    source: str
+    items: list[tuple]
+    broken: Mapping[int, str] = {}
+
+    @property
+    def done(self) -> bool:
+        """Whether the shard is there, made by the same run. One of broken records alone is worth another try."""
+        if not self.state.exists() or not self.path.exists():
+            return False
+        state = json.loads(self.state.read_text())
+        same = state["source"] == self.source and state["bytes"] == self.path.stat().st_size
+        return same and bool(state["rows"])
+
+
+def path_of(record) -> str:
+    """What errors call a record, which is a path or has one."""
+    return str(getattr(record, "path", record))
+
+
+def write_shards(jobs: list[Job], encode: Callable, *, processes: int | None, timeout: float, show: Callable) -> None:
+    """Writes all of them; `show(finished)` is an iterator over what is finished, as `prepare`'s progress gives it.
+
+    Args:
+      encode: `encode(name, record, renew)` -> the values of its example, and its row of the index; it calls `renew`
+        before every step that may take `timeout` seconds, and raises VideoError for a record that cannot be read.
+      processes: at once; None: one per core; 0: this one writes, nothing is guarded.
+
+    Raises:
+      RuntimeError: a process was killed, or a shard does not read back as written; what `encode` raises.
+    """
+    if processes == 0:
+        _exhaust(show(_write_shard(job, encode, Deadline(0)) for job in jobs))
+        return
+    processes = min(processes or os.cpu_count(), max(len(jobs), 1))
+    writers = _Writers(encode, timeout)
+    with ThreadPoolExecutor(processes) as threads:
+        try:
+            _exhaust(show(threads.map(writers.write, jobs)))
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+            writers.close()
+
+
+def _exhaust(items: Iterable) -> None:
+    for _ in items:
+        pass
+
+
+class _Writers:
+    """Processes that write shards, one for every thread that asks."""
+
+    def __init__(self, encode: Callable, timeout: float):
+        self._start = functools.partial(GuardedProcess, _serve, encode, timeout)
+        self._timeout, self._idle, self._all, self._closed = timeout, [], [], False
+
+    def write(self, job: Job) -> None:
+        """Writes a shard; once more without the record that ended the process, if one did."""
+        while job := self._attempt(job):
+            pass
+
+    def _attempt(self, job: Job) -> Job | None:
+        import cloudpickle
+
+        process = self._process()
+        number = None  # of the record that it reads
+        try:
+            process.channel.send_bytes(cloudpickle.dumps(job))
+            while (answer := process.channel.recv()) and answer[0] == "record":
+                number = answer[1]
+        except (EOFError, OSError):
+            return self._without(job, number, process.wait())
+        self._idle.append(process)
+        if answer:
+            raise answer[1]
+
+    def _without(self, job: Job, number: int | None, status: int) -> Job:
+        """The job again, without what ended the process. RuntimeError if it was no record that did."""
+        path = None if number is None else path_of(job.items[number][1])
+        if path is None or status == -signal.SIGKILL:
+            raise RuntimeError(
+                f"prepare: a writing process ended{f' at {path}' if path else ''} ({how(status)}); memory may be "
+                "short. What is finished stays: run again, with fewer processes"
+            )
+        return job._replace(broken={**job.broken, number: blame(path, status, self._timeout).reason})
+
+    def _process(self) -> GuardedProcess:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            process = self._start()
+        self._all.append(process)
+        if self._closed:  # meanwhile, by another thread
+            process.kill()
+        return process
+
+    def close(self) -> None:
+        """Ends the processes, also in the middle of a shard."""
+        self._closed = True
+        for process in self._all:
+            process.kill()
+        for process in self._idle:
+            process.wait()
+
+
+def _serve(channel: Connection, encode: Callable, timeout: float) -> None:
+    """The process's side: writes shards and tells which record it reads, `None` between them."""
+    tell, deadline = lambda number: channel.send(("record", number)), Deadline(timeout)
+    while True:
+        job = pickle.loads(channel.recv_bytes())
+        try:
+            _write_shard(job, encode, deadline, tell)
+            answer = None
+        except Exception as error:
+            answer = ("error", sendable(error))
+        channel.send(answer)
+
+
+def _write_shard(job: Job, encode: Callable, deadline: Deadline, tell: Callable = lambda number: None) -> None:
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    temporary = job.state.with_suffix(f".{os.getpid()}")
+    names, rows, spans, broken, checks = [], [], [], [], []
+    writer = ArrayRecordWriter(str(temporary), "group_size:1,uncompressed")
+    try:
+        for number, (name, record) in enumerate(job.items):
+            tell(number)
+            try:
+                if number in job.broken:
+                    raise VideoError(path_of(record), job.broken[number])
+                with deadline:
+                    values, row = encode(name, record, deadline.renew)
+            except VideoError as error:
+                broken.append(dict(path=error.path, reason=error.reason))
+                continue
+            finally:
+                tell(None)
+            data, places = encode_example(values)
+            writer.write(data)
+            names.append(name)
+            checks.append(zlib.crc32(data))
+            spans.append(encode.spans(places))
+            rows.append(row | dict(num_spans=len(spans[-1])))
+    finally:
+        writer.close()
+    for row, start in zip(rows, _read_back(temporary, names, checks), strict=True):
+        row["start"] = start
+    size, sha256 = temporary.stat().st_size, checksum(temporary)
+    os.replace(temporary, job.path)
+    parts = len(spans[0][0]) if spans else 1
+    flat = np.array([span for record in spans for span in record], np.uint32).reshape(-1, parts, 2)
+    replace(job.state.with_suffix(".npy"), lambda file: np.save(file, flat))
+    state = dict(source=job.source, bytes=size, sha256=sha256, names=names, rows=rows, broken=broken)
+    replace(job.state, lambda file: file.write(json.dumps(state).encode()))
+
+
+def _read_back(path: pathlib.Path, names: list[str], checks: list[int]) -> list[int]:
+    """Where each record starts in the stream, after reading all of them, both as tfds does and as we do."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    reader, shard = ArrayRecordReader(str(path)), Shard(path)
+    if reader.num_records() != len(names):
+        raise RuntimeError(f"{path} holds {reader.num_records()} of {len(names)} records: is the disk full?")
+    starts = _record_starts(shard, len(names))
+    for number, (name, check, start) in enumerate(zip(names, checks, starts, strict=True)):
+        data = reader.read([number])[0]
+        if zlib.crc32(data) != check or shard.read(start, len(data)) != data:
+            raise RuntimeError(f"{path}: {name} does not read back as written: is the disk failing?")
+    reader.close()
+    return starts
+
+
+def _record_starts(shard: Shard, count: int) -> list[int]:
+    """Where the first `count` records start in the stream.
+
+    A Riegeli file is a list of chunks: a header of 40 bytes (at 8 the length of what follows, at 24 the type "r" of
+    records, at 32 their length when decoded), then the data, which end with the record, as nothing is compressed.
+    """
+    starts, place = [], 0
+    while len(starts) < count:
+        header = shard.read(place, 40)
+        if len(header) < 40:
+            raise RuntimeError(f"{shard.path} ends after {len(starts)} of {count} records: is the disk full?")
+        place += 40 + int.from_bytes(header[8:16], "little")
+        if header[24:25] == b"r":
+            starts.append(place - int.from_bytes(header[32:40], "little"))
+    return starts
+
+
+def checksum(path: pathlib.Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""The sample sets: videos with moving shapes, features, untrimmed videos; made on first use, the same everywhere."""

@@ -1,0 +1,52 @@
+"""Our variables -> checkpoint files that others read."""
+
+import os
+import pathlib
+
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from actjax.interop.naming import mmaction_name
+from actjax.interop.torch_files import save_torch
+
+SUFFIXES = (".pth", ".safetensors")
+
+
+def export_checkpoint(variables: dict, model, path: str | os.PathLike, *, meta: dict | None = None) -> list[str]:
+    """Writes the variables under MMAction2's names, in torch's order of axes -> the names.
+
+    Args:
+      path: `.pth` for `{"meta", "state_dict"}`, which torch and MMAction2 load, or `.safetensors`.
+      meta: plain values to be kept with it; in `.safetensors` as text.
+
+    Raises:
+      ValueError: another suffix.
+    """
+    suffix = pathlib.Path(path).suffix
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path}: suffix {suffix!r}; choose from {SUFFIXES}")
+    tensors = {}
+    for keys, value in flatten_dict(variables).items():
+        name = mmaction_name("/".join(keys[1:]), model)
+        tensors[name] = _to_torch(np.asarray(value), name)
+        if name.endswith("running_var"):
+            tensors[name.replace("running_var", "num_batches_tracked")] = np.zeros((), np.int64)
+    if suffix == ".pth":
+        save_torch(path, tensors, meta=meta)
+    else:
+        from safetensors.numpy import save_file
+
+        save_file(tensors, path, metadata={name: str(value) for name, value in (meta or {}).items()})
+    return list(tensors)
+
+
+def _to_torch(value: np.ndarray, name: str) -> np.ndarray:
+    """[h, w, in, out] -> [out, in, h, w]; [t, in, out] -> [out, in, t]; [in, out] -> [out, in]; with the axes of
+    length 1 that 3-d convolutions have there."""
+    order = {4: (3, 2, 0, 1), 3: (2, 1, 0), 2: (1, 0)}.get(value.ndim, range(value.ndim))
+    value = value.transpose(tuple(order))
+    if ".non_local_block." in name and value.ndim == 4:
+        value = value[:, :, None]
+    if name.startswith("x_3d_p.") and value.ndim == 3:
+        value = value[..., None, None]
+    return np.ascontiguousarray(value)

@@ -1,0 +1,203 @@
+"""Checkpoint files of others -> our variables, and a report of what did not fit."""
+
+import difflib
+import functools
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from actjax.interop.naming import HEADS, translate
+from actjax.interop.torch_files import load_torch
+from actjax.models.init import initialize
+from actjax.paths import local
+
+STEM = "backbone/stem/conv/kernel"
+
+
+class Report(NamedTuple):
+    """What became of a file's parameters; `str()` tells it in full.
+
+    layout: whose names the file has.
+    loaded: parameters and statistics taken from the file.
+    missing: (our path, the nearest name among `extra`, or None): in the model alone, so they start anew.
+    extra: (name, the nearest of our `missing` paths, or None): in the file alone.
+    misshaped: (name, its shape, the model's, both in the model's order): these start anew, too.
+    notes: what was done beyond copying.
+    """
+
+    path: str
+    layout: str
+    loaded: int
+    missing: tuple[tuple[str, str | None], ...]
+    extra: tuple[tuple[str, str | None], ...]
+    misshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        near = lambda name: f" (nearest: {name})" if name else ""
+        lines = [f"{self.path}: {self.loaded} tensors in the layout of {self.layout}", *self.notes]
+        lines += [f"missing in the file, starts anew: {ours}{near(name)}" for ours, name in self.missing]
+        lines += [f"only in the file, left out: {name}{near(ours)}" for name, ours in self.extra]
+        lines += [f"another shape, starts anew: {name} is {a}, the model's {b}" for name, a, b in self.misshaped]
+        return "\n".join(lines)
+
+
+class Imported(NamedTuple):
+    """Variables of the model, NumPy in float32, and what is to be said of them."""
+
+    variables: dict
+    report: Report
+
+
+def import_checkpoint(
+    path: str | os.PathLike, model, *, inflate_stem: bool = False, strict: bool = False, seed: int = 0
+) -> Imported:
+    """The variables of `model` with what a checkpoint file holds of them.
+
+    Reads `.pth` files of MMAction2 (recognisers, SSN, TEM, PEM, BMN), of the TSM authors' repository and of torchvision
+    (ResNet, MobileNet-V2), and `.safetensors` with the same names. torch is not needed and nothing in the file is
+    executed.
+
+    Args:
+      model: a network of `actjax.models`.
+      inflate_stem: a stem for another number of channels, as of flow, starts from the mean of the file's over its
+        channels. Source: arXiv:1608.00859, section 3.2.
+      strict: what is missing, extra or of another shape is an error; a classifier of other classes is not.
+      seed: of what starts anew.
+
+    Raises:
+      FileNotFoundError: no such file. ValueError: no checkpoint, no known layout, not half of the model in it, a value
+        that is not finite; with `strict` also what does not fit.
+    """
+    tensors = read_tensors(path)
+    start = functools.partial(initialize, model, key=jax.random.key(seed))
+    ours = _by_place(jax.eval_shape(start))
+    try:
+        layout, places = translate(tensors)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    wanted = {name: place for name, place in places.items() if place is not None}
+    fit = _fit(path, tensors, wanted, {place: value.shape for place, value in ours.items()}, inflate_stem)
+    if 2 * len(fit.values) < len(ours):
+        raise ValueError(
+            f"{path}: a file in the layout of {layout}; only {len(fit.values)} of the model's {len(ours)} tensors are "
+            "in it. Do model.arch, depth and width fit?"
+        )
+    report = _report(path, layout, wanted, fit, ours)
+    if strict and (report.missing or report.extra or report.misshaped):
+        raise ValueError(str(report))
+    # Compiled, what is not asked for is not computed.
+    anew = jax.jit(lambda: {place: value for place, value in _by_place(start()).items() if place not in fit.values})
+    values = fit.values | jax.tree.map(np.asarray, anew() if len(fit.values) < len(ours) else {})
+    collection = lambda place: "batch_stats" if place.endswith(("/mean", "/var")) else "params"
+    return Imported(unflatten_dict({f"{collection(place)}/{place}": values[place] for place in ours}, sep="/"), report)
+
+
+class _Fit(NamedTuple):
+    """Values by our path, classifiers that start anew, and as in `Report` the notes and what has another shape."""
+
+    values: dict[str, np.ndarray]
+    anew: set[str]
+    notes: list[str]
+    misshaped: list[tuple]
+
+
+def _fit(path, tensors: dict, wanted: dict[str, str], shapes: dict[str, tuple], inflate_stem: bool) -> _Fit:
+    """The tensors of a file that have a place of their shape in the model; `wanted`: names and our paths."""
+    fit = _Fit({}, set(), [], [])
+    for name, place in wanted.items():
+        if place not in shapes:
+            continue
+        value, shape = _to_ours(tensors[name]), shapes[place]
+        if not np.isfinite(value).all():
+            raise ValueError(f"{path}: {name} holds values that are not finite")
+        if place == STEM and inflate_stem and value.ndim == 4 and value.shape[2] != shape[2]:
+            fit.notes.append(f"the stem for {value.shape[2]} channels was inflated to {shape[2]}")
+            value = np.repeat(value.mean(axis=2, keepdims=True), shape[2], axis=2)
+        if value.shape == shape:
+            fit.values[place] = value
+        elif (head := place.partition("/")[0]) in HEADS:
+            if head not in fit.anew:
+                fit.notes.append(f"{value.shape[-1]} classes in the file, {shape[-1]} in the model: {head} starts anew")
+            fit.anew.add(head)
+        else:
+            fit.misshaped.append((name, value.shape, shape))
+    there = {place.partition("/")[0] for place in wanted.values()}
+    for head in HEADS:
+        if f"{head}/kernel" in shapes and head not in there:
+            fit.notes.append(f"the file has no {HEADS[head]}: {head} starts anew")
+            fit.anew.add(head)
+    return fit
+
+
+def _report(path, layout: str, wanted: dict[str, str], fit: _Fit, ours: Iterable[str]) -> Report:
+    told = {wanted[name] for name, *_ in fit.misshaped}
+    told |= {place for place in ours if place.partition("/")[0] in fit.anew}
+    missing = sorted(set(ours) - set(fit.values) - told)
+    extra = {place: name for name, place in wanted.items() if place not in set(ours)}
+    return Report(
+        path=str(path),
+        layout=layout,
+        loaded=len(fit.values),
+        missing=tuple((place, extra.get(_nearest(place, extra))) for place in missing),
+        extra=tuple((name, _nearest(place, missing)) for place, name in extra.items()),
+        misshaped=tuple(fit.misshaped),
+        notes=tuple(fit.notes),
+    )
+
+
+def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The named tensors of a `.safetensors` file, or the state dict of a torch file.
+
+    Raises:
+      FileNotFoundError: no such file. ValueError: it is none of these.
+    """
+    if local(path, "the checkpoint").suffix == ".safetensors":
+        return _read_safetensors(path)
+    content = load_torch(path)
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"{path}: holds a {type(content).__name__}; expected a dictionary of tensors")
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, np.ndarray):
+            raise ValueError(
+                f"{path}: {name!r} is a {type(value).__name__}; expected tensors, or a dictionary of them, 'state_dict'"
+            )
+    return content
+
+
+def _read_safetensors(path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not pathlib.Path(path).is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        return load_file(path)
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: no safetensors file that can be read: {error}") from error
+
+
+def _by_place(variables: dict) -> dict:
+    """Our paths, without the name of the collection, and what is there."""
+    return {"/".join(keys[1:]): value for keys, value in flatten_dict(variables).items()}
+
+
+def _to_ours(tensor: np.ndarray) -> np.ndarray:
+    """[out, in, 1, 1, 1] or [out, in, h, w] -> [h, w, in, out]; [out, in, n, 1, 1] or [out, in, t] -> [n, in, out];
+    [out, in] -> [in, out]; float32."""
+    if tensor.ndim == 5 and tensor.shape[3:] == (1, 1):
+        tensor = tensor[..., 0] if tensor.shape[2] == 1 else tensor[..., 0, 0]
+    order = {4: (2, 3, 1, 0), 3: (2, 1, 0), 2: (1, 0)}.get(tensor.ndim, range(tensor.ndim))
+    return np.ascontiguousarray(tensor.transpose(tuple(order)), dtype=np.float32)
+
+
+def _nearest(place: str, others: Iterable[str]) -> str | None:
+    """The one of `others` most like `place`, if one is like it."""
+    return next(iter(difflib.get_close_matches(place, list(others), n=1, cutoff=0.6)), None)

@@ -1,0 +1,410 @@
+"""Names that exist for the API reference of MMAction2 0.6 alone; nothing else in actjax uses them.
+
+Each package gives those that belong to it as its own: `actjax.metrics.pairwise_temporal_iou` is the one below. The
+layouts, types and dictionaries that MMAction2's pipelines end with are the last part: training sends uint8
+[v, t, h, w, c] to the device and normalises there; `normalize` and `format_shape` give the same numbers in NumPy, to
+export, compare, or feed networks of other frameworks.
+"""
+
+import pathlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from actjax.errors import EmptyError, ShapeError
+from actjax.localization.nms import proposal_list, soft_nms
+from actjax.localization.proposal_file import (
+    ground_truth_by_class,
+)
+from actjax.localization.proposals import bsp_feature, candidate_proposals, matched
+from actjax.localization.ssn import num_classes_of, outputs_of, score_proposals, ssn_detections
+from actjax.metrics.average_precision import average_precisions, eval_ap, join, truth_of_class
+from actjax.metrics.average_recall import THRESHOLDS
+from actjax.metrics.evaluation import check_results
+from actjax.paths import to_path
+from actjax.segments import pairs, temporal_iou
+from actjax.tables import read_table
+
+INPUT_FORMATS = ("NCHW", "NCTHW", "NCHW_Flow", "NPTCHW", "NTHWC")
+
+
+def pairwise_temporal_iou(candidate_segments, target_segments) -> np.ndarray:
+    """Intersection over union of every target with every candidate -> float32 [n, m], or [n] for one candidate.
+
+    Args:
+      candidate_segments: [m, 2 or more] or [2], start and end; further columns are not looked at.
+      target_segments: [n, 2 or more].
+
+    Raises:
+      ValueError: other shapes.
+
+    Rows are targets. Two segments without length give NaN. Source: the API entry pairwise_temporal_iou; fixed: one
+    candidate gives [n], as the reference's text says, where its code gave [n, 1].
+    """
+    candidates, targets = np.asarray(candidate_segments), np.asarray(target_segments)
+    if targets.ndim != 2 or candidates.ndim not in (1, 2) or min(targets.shape[1], candidates.shape[-1]) < 2:
+        raise ValueError(f"pairwise_temporal_iou: candidates have shape {candidates.shape}, expected [m, 2] or [2]; "
+                         f"targets have shape {targets.shape}, expected [n, 2]")  # fmt: skip
+    iou = temporal_iou(*pairs(targets, np.atleast_2d(candidates))).astype(np.float32)
+    return iou[:, 0] if candidates.ndim == 1 else iou
+
+
+def average_precision_at_temporal_iou(ground_truth, prediction, temporal_iou_thresholds=THRESHOLDS) -> np.ndarray:
+    """Average precision of one class of detections at each threshold -> float32 [t].
+
+    Args:
+      ground_truth: {video: [m, 2]}, start and end.
+      prediction: rows [video, class, start, end, score] in any order; the class is not looked at. A video that is not
+        in `ground_truth` makes its detections false.
+
+    Raises:
+      ShapeError: a row without score. ValueError, TypeError: as `check_segments`.
+
+    No prediction: 0. No ground truth: NaN. Source: the API entry average_precision_at_temporal_iou. Fixed: the
+    reference sees the first ground truth of each video only, compares in float32, and fails on an empty one. The
+    rules are those of `average_precisions`.
+    """
+    return eval_ap({0: prediction}, {0: ground_truth}, temporal_iou_thresholds)[0].astype(np.float32)
+
+
+def generate_candidate_proposals(
+    video_list,
+    video_infos,
+    tem_results_dir,
+    temporal_scale: int,
+    peak_threshold: float,
+    tem_results_ext: str = ".csv",
+    result_dict: dict | None = None,
+) -> dict[str, np.ndarray]:
+    """Candidate proposals of each video -> {video_name: float64 [k, 7]}, the highest score first.
+
+    Args:
+      video_list: positions in `video_infos`.
+      video_infos: `video_name`, `duration_frame`, `duration_second`, `feature_frame` and `annotations`, of which
+        `segment` is read, in seconds.
+      tem_results_dir: folder of `<video_name>.csv`: a header, then action, start, end, tmin, tmax for each time step.
+      temporal_scale, peak_threshold: as in `candidate_proposals`.
+      result_dict: takes the results too.
+
+    Columns: those of `candidate_proposals`, then best IoU and best IoP with the ground truth (`match`; zeros without
+    annotations, where the reference fails).
+
+    Raises:
+      FileNotFoundError, ShapeError, ValueError: naming the file. NotImplementedError: another extension than .csv.
+
+    Source: the API entry generate_candidate_proposals.
+    """
+    _check_extensions(tem_results_ext)
+    results = {}
+    for info in _chosen(video_list, video_infos):
+        name = info["video_name"]
+        path = to_path(tem_results_dir, name + tem_results_ext)
+        curves = read_table(path, columns=3)
+        if temporal_scale > len(curves):
+            raise ShapeError(f"{path}: {len(curves)} rows; temporal_scale={temporal_scale} needs as many")
+        proposals = candidate_proposals(
+            curves[:, 1], curves[:, 2], peak_threshold=peak_threshold, temporal_scale=temporal_scale
+        )
+        results[name] = matched(proposals, info)
+    if result_dict is not None:
+        result_dict.update(results)
+    return results
+
+
+def generate_bsp_feature(
+    video_list,
+    video_infos,
+    tem_results_dir,
+    pgm_proposals_dir,
+    top_k: int = 1000,
+    bsp_boundary_ratio: float = 0.2,
+    num_sample_start: int = 8,
+    num_sample_end: int = 8,
+    num_sample_action: int = 16,
+    num_sample_interp: int = 3,
+    tem_results_ext: str = ".csv",
+    pgm_proposal_ext: str = ".csv",
+    result_dict: dict | None = None,
+) -> dict[str, np.ndarray]:
+    """Boundary-sensitive features of each video's proposals -> {video_name: float64 [k, 32]}.
+
+    Args:
+      video_list, video_infos, tem_results_dir, result_dict: as in `generate_candidate_proposals`; only `video_name`.
+      pgm_proposals_dir: folder of `<video_name>.csv`: a header, then rows tmin, tmax, ..., best first.
+      top_k: how many rows of the file are used.
+      bsp_boundary_ratio, num_sample_start, num_sample_end, num_sample_action, num_sample_interp: as in `bsp_feature`.
+
+    Raises:
+      ValueError: also for a file that `top_k` would cut although its scores (column 5) are out of order.
+      Others as in `generate_candidate_proposals`.
+
+    Source: the API entry generate_bsp_feature. Fixed: a file with one proposal; `top_k=0` gives [0, 32].
+    """
+    _check_extensions(tem_results_ext, pgm_proposal_ext)
+    results = {}
+    for info in _chosen(video_list, video_infos):
+        name = info["video_name"]
+        curves = read_table(to_path(tem_results_dir, name + tem_results_ext), columns=5)
+        results[name] = bsp_feature(
+            curves[:, 0],
+            _best_rows(to_path(pgm_proposals_dir, name + pgm_proposal_ext), top_k),
+            step=curves[0, 4] - curves[0, 3],
+            end=curves[-1, 4],
+            bsp_boundary_ratio=bsp_boundary_ratio,
+            num_sample_start=num_sample_start,
+            num_sample_end=num_sample_end,
+            num_sample_action=num_sample_action,
+            num_sample_interp=num_sample_interp,
+        )
+    if result_dict is not None:
+        result_dict.update(results)
+    return results
+
+
+def _best_rows(path: pathlib.Path, top_k: int) -> np.ndarray:
+    rows = read_table(path, columns=2)
+    if top_k < len(rows) and rows.shape[1] > 4 and (np.diff(rows[:, 4]) > 0).any():
+        row = int(np.argmax(np.diff(rows[:, 4]) > 0)) + 1
+        raise ValueError(f"{path}: scores are out of order at row {row}; sort them, or the best {top_k} are others")
+    return rows[:top_k]
+
+
+def _chosen(video_list, video_infos) -> list[dict]:
+    wrong = [i for i in video_list if not -len(video_infos) <= i < len(video_infos)]
+    if wrong:
+        raise ShapeError(f"video_list names video {wrong[0]}; video_infos has {len(video_infos)}")
+    return [video_infos[i] for i in video_list]
+
+
+def _check_extensions(*extensions: str) -> None:
+    if set(extensions) != {".csv"}:
+        raise NotImplementedError(f"extensions {extensions}; only '.csv' can be read")
+
+
+def post_processing(
+    result,
+    video_info: dict,
+    soft_nms_alpha: float,
+    soft_nms_low_threshold: float,
+    soft_nms_high_threshold: float,
+    post_process_top_k: int,
+    *,
+    feature_extraction_interval: int = 16,
+) -> list[dict]:
+    """Proposals of BSN or BMN as an entry of a result file -> [{"score": x, "segment": [start, end]}] in seconds.
+
+    Args:
+      result: [k, 3 or more], fractions of the part that features cover, score last.
+      video_info: `duration_frame` and `duration_second`.
+      soft_nms_alpha, soft_nms_low_threshold, soft_nms_high_threshold: as in `soft_nms`, which a single row skips.
+      post_process_top_k: how many are kept.
+      feature_extraction_interval: frames per feature; features cover a whole number of them.
+
+    Source: the method post_processing of the reference's BSN and BMN.
+    """
+    if len(result) > 1:
+        result = soft_nms(result, soft_nms_alpha, soft_nms_low_threshold, soft_nms_high_threshold, post_process_top_k)
+    interval = feature_extraction_interval
+    return proposal_list(result, video_info, top_k=post_process_top_k, feature_extraction_interval=interval)
+
+
+def results_to_detections(results, video_ids: Sequence[str], *, top_k: int = 2000) -> list[dict[str, np.ndarray]]:
+    """Network outputs -> per class {video id: rows [n, 5]}: start, end, score, shift, log factor.
+
+    Args:
+      results: per video the four arrays of `score_proposals`, a tuple or a dict of `RESULT_KEYS`.
+      video_ids: the videos, in the same order.
+      top_k: the best (proposal, class) pairs of each video that are kept, the lowest first; 0 or less: all, in the
+        order of proposals.
+
+    Raises:
+      ShapeError, as `score_proposals`, naming the video.
+
+    Source: the method SSNDataset.results_to_detections; its `softmax_before_filter` and `cls_top_k` had no effect.
+    """
+    if len(results) != len(video_ids):
+        raise ShapeError(f"results_to_detections: {len(results)} results for {len(video_ids)} videos")
+    parts = [
+        score_proposals(*outputs_of(result), top_k=top_k, name=v) for v, result in zip(video_ids, results, strict=True)
+    ]
+    num_classes = num_classes_of(results)
+    return [
+        {v: rows[label == k] for v, (label, rows) in zip(video_ids, parts, strict=True) if (label == k).any()}
+        for k in range(num_classes)
+    ]
+
+
+def evaluate_ssn(
+    results,
+    videos,
+    *,
+    metrics="mAP",
+    top_k: int = 2000,
+    nms: float = 0.2,
+    use_regression: bool = True,
+    filter_gt: bool = True,
+    iou_thresholds=tuple(np.arange(0.1, 1.0, 0.1)),
+) -> dict[str, float]:
+    """mAP of SSN on a proposal file's ground truth -> {"mAP@0.10": ..., ..., "mAP@0.90": ...}.
+
+    Args:
+      results: a list, one entry per video as `results_to_detections` takes it, in the order of the file, without the
+        videos that `filter_gt` leaves out.
+      videos: what `load_localize_proposal_file` returns.
+      metrics: "mAP", or a list of it.
+      top_k, nms, use_regression: as in `ssn_detections`.
+
+    Raises:
+      TypeError: results are no list. ShapeError: another number of results than videos. KeyError: another metric.
+      EmptyError: no ground truth.
+
+    Each is the mean over all classes of the network. Kept from the reference: one class with detections but without
+    ground truth makes it NaN. Source: the method SSNDataset.evaluate with `eval_dataset="thumos14"`.
+    """
+    ids, by_class = ground_truth_by_class(videos, filter_gt=filter_gt)
+    if not by_class:
+        raise EmptyError(f"evaluate_ssn: none of {len(videos)} videos has ground truth")
+    if not check_results(results, len(ids), metrics, allowed=("mAP",)):
+        return {}
+    number, num_classes = {video: i for i, video in enumerate(ids)}, num_classes_of(results)
+    truth = join([truth_of_class(k, by_class.get(k, {}), number) for k in range(num_classes)])
+    found = ssn_detections(results, top_k=top_k, nms=nms, use_regression=use_regression)
+    precisions = average_precisions(truth, found, num_classes=num_classes, thresholds=iou_thresholds)
+    return {f"mAP@{t:.2f}": float(x) for t, x in zip(iou_thresholds, precisions.mean(axis=0), strict=True)}
+
+
+def normalize(frames: np.ndarray, *, mean, std, to_bgr: bool = False, scale_factor=None) -> np.ndarray:
+    """`(frames - mean) / std` per channel -> float32 [..., c].
+
+    Args:
+      frames: [..., c], RGB or flow (x, y).
+      mean, std: one number per channel, in the order of the channels that come out.
+      to_bgr: reverse the channels first.
+      scale_factor: what flow is multiplied by, x and y: `views.scale_factor(view)` (the reference's
+        `adjust_magnitude=True`). None: nothing.
+
+    Raises:
+      ValueError: not one mean and std per channel, a std that is not positive, `to_bgr` without three channels, a
+        `scale_factor` without two. Source: the API entry Normalize.
+    """
+    channels = frames.shape[-1]
+    mean, std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    for name, values in dict(mean=mean, std=std).items():
+        if values.shape != (channels,):
+            raise ValueError(
+                f"normalize: {name}={values.tolist()}; expected one number for each of {channels} channels"
+            )
+    if not (std > 0).all():
+        raise ValueError(f"normalize: std={std.tolist()}; every value must be positive")
+    if to_bgr and channels != 3:
+        raise ValueError(f"normalize: to_bgr=True for {channels} channels; only RGB can be reversed")
+    out = ((frames[..., ::-1] if to_bgr else frames) - mean) / std
+    if scale_factor is None:
+        return out
+    if channels != 2 or np.shape(scale_factor) != (2,):
+        raise ValueError(f"normalize: scale_factor={scale_factor} for {channels} channels; it has x, y and is for flow")
+    return out * np.asarray(scale_factor, np.float32)
+
+
+def format_shape(
+    frames: np.ndarray, input_format: str, *, num_clips: int, clip_len: int, num_proposals: int = 1
+) -> np.ndarray:
+    """Frames in the layout of a network's input.
+
+    Args:
+      frames: [m, h, w, c], m = crops * clips * frames of a clip, in this order (as `render` gives them).
+      input_format: "NCHW" -> [m, c, h, w]; "NCTHW" -> [crops * clips, c, t, h, w]; "NTHWC" -> [crops * clips, t, h,
+        w, c]; "NCHW_Flow" -> [crops * clips, t * c, h, w], channels x0, y0, x1, y1, ...; "NPTCHW" -> [proposals,
+        clips * t, c, h, w].
+      num_clips: clips of a video, or of a proposal.
+      clip_len: frames t of a clip.
+      num_proposals: for "NPTCHW".
+
+    Raises:
+      ValueError: an unknown format, or m that is no multiple of the clips' frames ("NPTCHW": not exactly
+        proposals * clips * t; "NCHW": any m). Source: the API entry FormatShape; "NTHWC" is ours.
+    """
+    if input_format not in INPUT_FORMATS:
+        raise ValueError(f"format_shape: input_format={input_format!r}; choose from {INPUT_FORMATS}")
+    m, h, w, c = frames.shape
+    if input_format == "NCHW":
+        return frames.transpose(0, 3, 1, 2)
+    if input_format == "NPTCHW":
+        if m != num_proposals * num_clips * clip_len:
+            raise ValueError(
+                f"format_shape: {m} frames; expected num_proposals * num_clips * clip_len = "
+                f"{num_proposals} * {num_clips} * {clip_len}"
+            )
+        return frames.reshape(num_proposals, num_clips * clip_len, h, w, c).transpose(0, 1, 4, 2, 3)
+    if m % (num_clips * clip_len):
+        raise ValueError(f"format_shape: {m} frames; expected a multiple of {num_clips} clips of {clip_len}")
+    clips = frames.reshape(m // clip_len, clip_len, h, w, c)
+    if input_format == "NTHWC":
+        return clips
+    if input_format == "NCTHW":
+        return clips.transpose(0, 4, 1, 2, 3)
+    return clips.transpose(0, 1, 4, 2, 3).reshape(m // clip_len, clip_len * c, h, w)
+
+
+def transpose(array: np.ndarray, order) -> np.ndarray:
+    """Axes in another order: `(2, 0, 1)` makes [h, w, c] to [c, h, w].
+
+    Raises:
+      ValueError: `order` does not name every axis once. Source: the API entries Transpose, ImageToTensor.
+    """
+    if sorted(order) != list(range(array.ndim)):
+        raise ValueError(f"transpose: order={tuple(order)} of an array {array.shape}; name each of its axes once")
+    return array.transpose(order)
+
+
+def to_array(value) -> np.ndarray:
+    """A number, list or array as an array: whole numbers (and bools) int64, others float32, one number [1].
+
+    An array keeps its type.
+
+    Raises:
+      TypeError: neither of these (text, None, a NumPy scalar). ValueError: a list of something else than numbers.
+      Source: the API entry ToTensor.
+    """
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return value
+    if not isinstance(value, (int, float, list, tuple)):
+        raise TypeError(f"to_array: {value!r} of type {type(value).__name__}; expected a number, a list or an array")
+    array = np.atleast_1d(np.array(value))
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"to_array: {value!r}; expected numbers only")
+    return array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+
+
+def collect(record: Mapping, keys: Iterable[str], meta_keys: Iterable[str]) -> tuple[dict, dict]:
+    """Two new dictionaries out of `record`: what `keys` name, and what `meta_keys` name.
+
+    Raises:
+      ValueError: a name that `record` lacks. Source: the API entry Collect; a batch is a dictionary of arrays, so
+      DataContainer has no counterpart.
+    """
+    keys, meta_keys = list(keys), list(meta_keys)
+    missing = [key for key in keys + meta_keys if key not in record]
+    if missing:
+        raise ValueError(f"collect: the record lacks {missing}; it has {sorted(record)}")
+    return {key: record[key] for key in keys}, {key: record[key] for key in meta_keys}
+
+
+def compose(*functions: Callable) -> Callable:
+    """One function that calls `functions` in turn, each with what the one before gave; None ends the chain.
+
+    Raises:
+      TypeError: something that cannot be called. Source: the API entry Compose.
+    """
+    for function in functions:
+        if not callable(function):
+            raise TypeError(f"compose: {function!r} is no function")
+
+    def composed(value):
+        for function in functions:
+            if value is None:
+                break
+            value = function(value)
+        return value
+
+    return composed

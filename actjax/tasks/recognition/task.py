@@ -1,0 +1,103 @@
+"""Action recognition: classes of a video. Shapes: b videos, v views, t frames, h w pixels, c channels, k classes."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from actjax.losses import binary_cross_entropy, cross_entropy
+from actjax.metrics import (
+    class_mean_average_precision,
+    mean_class_accuracy,
+    sample_mean_average_precision,
+    top_k_accuracy,
+)
+from actjax.models import TSM, TSN, initialize
+from actjax.training.task import Task
+
+MODELS = {"TSN": TSN, "TSM": TSM}
+
+
+def recognition_task(
+    model: nn.Module,
+    *,
+    average_clips: str,
+    clips_at_once: int = 0,
+    topk: tuple[int, ...] = (1, 5),
+    augment: Callable | None = None,
+    multi_label: bool = False,
+    criterion: Callable | None = None,
+) -> Task:
+    """The task of a recogniser that maps clips `[n, t, h, w, c]` to scores `[n, k]`.
+
+    Args:
+      model: a recogniser of `actjax.models`.
+      average_clips: how the views of a video become one answer: "prob", the mean of their probabilities; "score", the
+        mean of their scores; "none", all their scores [b, v, k], of whose mean the metrics are then taken.
+      clips_at_once: views of each video that go through the network at a time, which bounds memory; 0: all.
+      topk: the ks of the reported top-k accuracies.
+      augment: (video [n, t, h, w, c], targets [n, k], key) -> both, for training; see `models.make_augment`.
+      multi_label: many-hot labels [b, k]: binary cross-entropy, sigmoid probabilities, mean average precisions.
+      criterion: (scores [n, k], labels) -> losses [n]; None: that of `actjax.losses` without options.
+
+    Labels are int [b], or float [b, k]: distributions over the classes or, with `multi_label`, many-hot.
+    """
+    criterion = criterion or (binary_cross_entropy if multi_label else cross_entropy)
+    probabilities = jax.nn.sigmoid if multi_label else jax.nn.softmax
+
+    def loss(variables, batch, key):
+        video = batch["video"]
+        b, v = video.shape[:2]
+        collections = [name for name in variables if name != "params"]
+        clips = video.reshape(b * v, *video.shape[2:])
+        labels = jnp.repeat(batch["label"], v, axis=0)
+        if augment is not None:
+            targets = labels if labels.ndim == 2 else jax.nn.one_hot(labels, model.num_classes)
+            clips, labels = augment(clips, targets, jax.random.fold_in(key, 1))
+        scores, updated = model.apply(variables, clips, train=True, mutable=collections, rngs={"dropout": key})
+        per_video = lambda x: x.reshape(b, v).mean(1)
+        losses = per_video(criterion(scores, labels))
+        if multi_label:
+            return losses, updated, {}
+        likeliest = labels if labels.ndim == 1 else labels.argmax(-1)
+        return losses, updated, {"top1_acc": per_video((scores.argmax(-1) == likeliest).astype(jnp.float32))}
+
+    def predict(variables, batch):
+        scores = _by_view(lambda clips: model.apply(variables, clips, train=False), batch["video"], clips_at_once)
+        if average_clips == "prob":
+            scores = probabilities(scores)
+        return {"scores": scores if average_clips == "none" else scores.mean(1)}
+
+    def score(outputs, targets):
+        scores, labels = outputs["scores"], targets["label"]
+        if scores.ndim == 3:
+            scores = scores.mean(1)
+        if multi_label:
+            return {
+                "mAP": class_mean_average_precision(scores, labels),
+                "sample_mAP": sample_mean_average_precision(scores, labels),
+            }
+        labels = (labels if labels.ndim == 1 else labels.argmax(1)).astype(np.int64)
+        accuracies = top_k_accuracy(scores, labels, topk=topk)
+        return {
+            **{f"top{k}_acc": accuracy for k, accuracy in zip(topk, accuracies, strict=True)},
+            "mean_class_accuracy": mean_class_accuracy(scores, labels),
+            "confusion_matrix": _counts(scores.argmax(1), labels, scores.shape[1]),
+        }
+
+    return Task(lambda key: initialize(model, key=key), loss, predict, score)
+
+
+def _by_view(apply: Callable, video, clips_at_once: int):
+    """`apply` of every view, `[b, v, t, h, w, c] -> [b, v, k]`, `clips_at_once` views of each video at a time."""
+    b, v = video.shape[:2]
+    if not 0 < clips_at_once < v:
+        return apply(video.reshape(b * v, *video.shape[2:])).reshape(b, v, -1)
+    return jnp.moveaxis(jax.lax.map(apply, jnp.moveaxis(video, 1, 0), batch_size=clips_at_once), 0, 1)
+
+
+def _counts(predictions: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """The confusion matrix over all k classes, also those that do not occur -> int64 [k, k], rows real."""
+    return np.bincount(labels * k + predictions, minlength=k * k).reshape(k, k)

@@ -1,0 +1,131 @@
+"""Untrimmed videos -> scores of their proposals: every clip goes through the network once.
+
+Shapes: n ticks (clips all along a video), v views, t frames, h w pixels, c channels, d features, p proposals, k
+classes.
+"""
+
+import functools
+import pathlib
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+
+from actjax.data.clips.snippets import embedded, filled
+from actjax.data.datasets.ssn_lists import SSNRecord
+from actjax.data.loading.order import Shard
+from actjax.data.loading.quarantine import Quarantine
+from actjax.data.loading.snippet_reader import Summary, each_video
+from actjax.localization.ssn import RESULT_KEYS
+from actjax.models import proposal_scores, tick_features, tick_scores
+from actjax.paths import replace
+from actjax.tasks.ssn.config import Detector
+from actjax.training.devices import make_mesh, replicate, split
+from actjax.workdir import progress
+
+
+def score_videos(
+    records: Sequence[SSNRecord],
+    folder: pathlib.Path,
+    detector: Detector,
+    variables: dict,
+    reg_norm_consts,
+    *,
+    quarantine: Quarantine,
+    shard: Shard = Shard(),
+) -> Summary:
+    """Writes `FOLDER/<video>.npz` with the scores of every video's proposals, or goes on where a killed run stopped.
+
+    A file holds `RESULT_KEYS` and `fps`, frames per second of the video, 0 if pictures do not tell. A video that cannot
+    be read goes to the quarantine and has no file.
+
+    Args:
+      variables: of the network. reg_norm_consts: what its regression was trained with.
+      shard: this host's place: it takes every count-th video.
+
+    Raises:
+      RuntimeError: more broken videos than the quarantine allows.
+    """
+    mine = records[shard.index :: shard.count]
+    todo = [record for record in mine if not result_file(folder, record).exists()]
+    readable = [record for record in todo if record.path not in quarantine]
+    score = Scorer(detector, variables, reg_norm_consts)
+
+    def save(record, parts) -> None:
+        result, path = score(record, parts), result_file(folder, record)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace(path, functools.partial(_save, result=result))
+
+    shown = progress(readable, len(readable), "scores")
+    done = each_video(shown, detector.ticks, save, quarantine=quarantine, timeout=detector.loading.timeout)
+    return Summary(done, len(mine) - len(todo), len(todo) - done)
+
+
+def result_file(folder: pathlib.Path, record: SSNRecord) -> pathlib.Path:
+    """Where the scores of a video are."""
+    return folder / f"{record.video}.npz"
+
+
+def load_results(records: Sequence[SSNRecord], folder: pathlib.Path, num_classes: int) -> list[dict]:
+    """What `score_videos` wrote, as `localization.ssn_detections` takes it; nothing of videos without a file."""
+    k = num_classes
+    nothing = dict(zip(RESULT_KEYS, (np.zeros((0, *shape)) for shape in ((2,), (k + 1,), (k,), (k, 2))), strict=True))
+    results = []
+    for record in records:
+        path = result_file(folder, record)
+        if not path.exists():
+            results.append(nothing | {"fps": 0.0})
+            continue
+        with np.load(path) as file:
+            results.append({name: file[name] for name in file.files})
+    return results
+
+
+class Scorer:
+    """The scores of a video's proposals, from its clips, on this host's devices."""
+
+    def __init__(self, detector: Detector, variables: dict, reg_norm_consts):
+        self._model, self._ticks = detector.model, detector.ticks
+        self._mesh = make_mesh(devices=jax.local_devices())
+        self._variables = jax.device_put(variables, replicate(self._mesh))
+        self._chunk = -(-self._ticks.chunk // self._mesh.size) * self._mesh.size
+        self._features = jax.jit(functools.partial(tick_features, self._model))
+        divide = dict(divide_parts=detector.scoring.divide_parts)
+        self._pool = jax.jit(functools.partial(pooled, self._model, reg_norm_consts=reg_norm_consts, **divide))
+
+    def __call__(self, record: SSNRecord, parts: Iterator) -> dict[str, np.ndarray]:
+        """`RESULT_KEYS` and `fps`; `parts`: what `Ticks.read` gives of the record.
+
+        Raises:
+          VideoError: from `parts`.
+        """
+        length, features = embedded(parts, self._embed, self._chunk)
+        item = self._ticks.item(record)
+        found = self._pool(
+            self._variables,
+            _rounded(features),
+            _rounded(item.proposal_tick_list),
+            _rounded(item.scale_factor_list),
+            num_ticks=length.num_snippets,
+        )
+        rows = [None if x is None else np.asarray(x)[: len(item.proposal_tick_list)] for x in found]
+        values = zip(RESULT_KEYS, (item.relative_proposal_list, *rows), strict=True)
+        return {name: value for name, value in values if value is not None} | {"fps": np.float64(length.fps)}
+
+    def _embed(self, clips: np.ndarray):
+        return self._features(self._variables, jax.device_put(clips, split(self._mesh)))
+
+
+def pooled(model, variables, features, ticks, factors, *, num_ticks, reg_norm_consts, divide_parts: bool):
+    """Features of ticks -> scores of proposals; arguments as of `tick_scores` and `proposal_scores`."""
+    scores = tick_scores(model, variables, features, divide_parts=divide_parts)
+    return proposal_scores(model, scores, ticks, factors, reg_norm_consts, num_ticks)
+
+
+def _rounded(rows: np.ndarray) -> np.ndarray:
+    """Rows, filled with zeros up to the next power of two, at least 64: so many forms are compiled."""
+    return filled(rows, max(64, 1 << (len(rows) - 1).bit_length()))
+
+
+def _save(file, *, result: dict[str, np.ndarray]) -> None:
+    np.savez(file, **result)

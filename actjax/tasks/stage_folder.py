@@ -1,0 +1,83 @@
+"""A folder for every stage, which knows what config its contents belong to and how far they are."""
+
+import json
+import logging
+import pathlib
+from collections.abc import Iterator
+
+import jax
+
+from actjax.paths import replace
+from actjax.tasks.bsn.config import Proposer
+
+log = logging.getLogger("actjax")
+
+# What changes no output of a stage. (Class scores make detections of the proposals, after all of them.)
+INDIFFERENT = ("log_every", "save_every", "keep", "class_scores", "class_names", "fps", "max_missing")
+
+
+class StageFolder:
+    """`WORKDIR/STAGE`, with `stage.json`: the config that its contents belong to, and which steps are done.
+
+    Args:
+      sections: what of the config decides over the contents.
+      mend: whether contents of another config may be moved aside, to `STAGE.old`; otherwise they are an error.
+
+    Raises:
+      ValueError: the folder holds what another config made, and must stay.
+    """
+
+    def __init__(self, workdir: pathlib.Path, stage: str, sections: dict, *, mend: bool):
+        self.path, self._file = workdir / stage, workdir / stage / "stage.json"
+        self._config = json.loads(json.dumps(_decisive(sections)))
+        self.done: list[str] = []
+        try:
+            known = json.loads(self._file.read_text())
+        except FileNotFoundError:  # a new folder, or process 0 has just moved an old one aside
+            return
+        if known["config"] == self._config:
+            self.done = known["done"]
+            return
+        name, was, now = next(_differences(known["config"], self._config))
+        difference = f"{self.path} was made with {name}={was}, now it is {now}"
+        if not mend:
+            raise ValueError(f"{difference}; add {stage} to --config.stages, or name another --workdir")
+        if jax.process_index() == 0:
+            old = next(p for k in range(10**6) if not (p := self.path.with_name(f"{stage}.old{k or ''}")).exists())
+            self.path.rename(old)
+            log.warning("%s; it is made anew, what was there is in %s", difference, old)
+
+    def mark(self, step: str) -> None:
+        """Says that a step is done."""
+        self.done.append(step)
+        self.save()
+
+    def save(self) -> None:
+        """Writes `stage.json`."""
+        if jax.process_index():
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"config": self._config, "done": self.done}, indent=1)
+        replace(self._file, lambda file: file.write(text.encode()))
+
+
+def stage_folder(proposer: Proposer, stage: str, workdir: pathlib.Path, *, mend: bool) -> StageFolder:
+    """The folder of a stage; its contents belong to the config up to it."""
+    before = ("data", *proposer.chain[: proposer.chain.index(stage) + 1])
+    return StageFolder(workdir, stage, {name: proposer.sections[name] for name in before}, mend=mend)
+
+
+def _decisive(section):
+    """A section without what is indifferent, at any depth."""
+    if not isinstance(section, dict):
+        return section
+    return {name: _decisive(value) for name, value in section.items() if name not in INDIFFERENT}
+
+
+def _differences(was, now, name: str = "config") -> Iterator[tuple[str, object, object]]:
+    """(dotted name, value before, value now) of everything that differs."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in was.keys() | now.keys():
+            yield from _differences(was.get(key), now.get(key), f"{name}.{key}")
+    elif was != now:
+        yield name, was, now
