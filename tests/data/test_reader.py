@@ -17,7 +17,7 @@ from broken_records import Crashing, Exiting, Faulty, Hanging
 from actjax import errors
 from actjax.data.clips import spec, transforms
 from actjax.data.datasets.records import VideoRecord
-from actjax.data.loading.pool import Readers
+from actjax.data.loading.readers import Readers
 from actjax.data.loading.sharing import SharedMemory
 from actjax.data.seeding import Place, stage_rngs
 from actjax.video.errors import VideoError
@@ -157,7 +157,7 @@ from test_reader import PROTOCOL, Readers, VideoRecord, VideoError
 reader = Readers(PROTOCOL, 1, timeout=2.0)
 try: reader.read(VideoRecord("missing.mp4"))
 except VideoError: pass
-print(reader._readers[0].process.pid, flush=True)
+print(reader.pool.pids()[0], flush=True)
 reader.read(Hanging())
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as owner:

@@ -12,7 +12,7 @@ from data_cases import cases, follows
 from actjax.data.clips import ssn_assignment as ssn
 from actjax.data.datasets.annotations import load_annotations
 from actjax.data.seeding import Place, stage_rngs
-from actjax.mmaction2 import denormalize_proposal_file
+from actjax.localization.proposal_file import denormalize_proposal_file
 from actjax.video.ssn_sampling import sample_proposal_frames
 
 ANN = GOLDEN / "data" / "ann"

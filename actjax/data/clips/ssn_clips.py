@@ -30,7 +30,8 @@ from actjax.video.ssn_sampling import sample_proposal_frames
 class ProposalSampling(NamedTuple):
     """Section `sample`: where clips lie, and what one is.
 
-    clip_len, frame_interval, body_segments, aug_segments, aug_ratio, test_interval: see `video.sampling.sample_proposal_frames`.
+    clip_len, frame_interval, body_segments, aug_segments, aug_ratio, test_interval: see
+      `video.sampling.sample_proposal_frames`.
     backend, fused, modality, stack: as in `spec.ClipSpec`; a clip has clip_len / stack frames.
     """
 

@@ -6,22 +6,19 @@ the step. Shapes: b clips of this host, v views, t frames, h w pixels, c channel
 """
 
 import contextlib
-import functools
 import itertools
-import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.loading.order import Batch, Order, Shard, epoch_order, local_size
-from actjax.data.loading.pool import Readers
 from actjax.data.loading.quarantine import Quarantine
+from actjax.data.loading.readers import Readers
+from actjax.data.loading.sharing import Pixels
 from actjax.data.seeding import Place
 from actjax.video.errors import VideoError
-
-log = logging.getLogger(__name__)
 
 
 class Loader(NamedTuple):
@@ -60,27 +57,17 @@ def train_batches(
     local = local_size(batch_size, loader.shard)
     order = Order(records, seed=seed, power=power)
 
-    def load(position: int, submit: Callable) -> Callable:
-        places = (place for place in order.candidates(position) if records[place.record].path not in quarantine)
-        attempts = ((place, submit(records[place.record], place)) for place in places)
-        first = list(itertools.islice(attempts, 1))  # the others only if it fails
+    def candidates(position: int) -> Iterator[Candidate]:
+        for place in order.candidates(position):
+            if not quarantine.skips(records[place.record].path):
+                yield Candidate(place.record, place)
+        raise RuntimeError("not one of the videos can be decoded")
 
-        def finish() -> dict:
-            broken = []
-            for place, label in itertools.chain(first, attempts):
-                try:
-                    return dict(label=label.result(), record=place.record, broken=broken)
-                except VideoError as error:
-                    broken.append(error)
-            raise RuntimeError("not one of the videos can be decoded")
-
-        return finish
-
-    def batch(step: int) -> range:
+    def rows(step: int) -> list[Iterator[Candidate]]:
         first = (first_step + step) * batch_size + loader.shard.index * local
-        return range(first, first + local)
+        return [candidates(position) for position in range(first, first + local)]
 
-    return _batches(load, batch, num_steps - first_step, protocol, loader, quarantine)
+    yield from _batches(rows, num_steps - first_step, records, protocol, loader, quarantine, size=local)
 
 
 def eval_batches(
@@ -88,36 +75,25 @@ def eval_batches(
 ) -> Iterator[Iterator[Batch]]:
     """Passes over all records in order, for ever; every pass is an iterator of its batches.
 
-    As in training, and `mask` bool [b]: False for what fills the last batch and for files that cannot be decoded. All
-    hosts get the same number of batches. The reader processes live from pass to pass.
+    As in training, and `mask` bool [b]: False for rows that fill the last batch and for files that cannot be decoded.
+    All hosts get the same number of batches. The reader processes live from pass to pass.
     """
     local = local_size(batch_size, loader.shard)
     batches_per_pass = -(-len(records) // batch_size)
-    no_label = protocol.blank(records[0])
 
-    def load(position: int, submit: Callable) -> Callable:
-        wanted = position < len(records) and records[position].path not in quarantine
-        label = submit(records[position], None) if wanted else None
+    def candidates(position: int) -> Iterator[Candidate]:
+        if position < len(records) and not quarantine.skips(records[position].path):
+            yield Candidate(position, None)
 
-        def finish() -> dict:
-            broken = []
-            try:
-                if label:
-                    return dict(label=label.result(), record=position, mask=True, broken=broken)
-            except VideoError as error:
-                broken.append(error)
-            return dict(label=no_label, record=-1, mask=False, broken=broken)
-
-        return finish
-
-    def batch(step: int) -> range:
+    def rows(step: int) -> list[Iterator[Candidate]]:
         first = step % batches_per_pass * batch_size + loader.shard.index * local
-        return range(first, first + local)
+        return [candidates(position) for position in range(first, first + local)]
 
-    batches = _batches(load, batch, 2**31, protocol, loader, quarantine)
+    batches = _batches(rows, 2**31, records, protocol, loader, quarantine, size=local)
     with contextlib.closing(batches):
+        masked = (batch | dict(mask=batch["record"] >= 0) for batch in batches)
         while True:
-            yield itertools.islice(batches, batches_per_pass)
+            yield itertools.islice(masked, batches_per_pass)
 
 
 def build_dataloader(
@@ -143,57 +119,92 @@ def build_dataloader(
     """
     size = videos_per_gpu * num_gpus
     order = epoch_order(seed, epoch, len(records)) if shuffle else np.arange(len(records))
-    mine = order[loader.shard.index :: loader.shard.count]
+    mine = order[loader.shard.index :: loader.shard.count].tolist()
     num_batches = len(mine) // size if drop_last else -(-len(mine) // size)
 
-    def load(record: int, submit: Callable) -> Callable:
-        label = submit(records[record], Place(seed, epoch, record) if shuffle else None)
+    def rows(step: int) -> list[Iterator[Candidate]]:
+        chosen = mine[step * size : (step + 1) * size]
+        return [iter([Candidate(k, Place(seed, epoch, k) if shuffle else None)]) for k in chosen]
 
-        def finish() -> dict:
-            try:
-                return dict(label=label.result(), record=record, broken=[])
-            except VideoError as error:
-                return dict(label=np.zeros_like(records[0].label), record=-1, broken=[error])
+    for batch in _batches(rows, num_batches, records, protocol, loader, quarantine, size=size):
+        kept = batch["record"] >= 0
+        yield batch if kept.all() else {name: values[kept] for name, values in batch.items()}
 
-        return finish
 
-    def batch(step: int) -> list[int]:
-        return mine[step * size : (step + 1) * size].tolist()
+class Candidate(NamedTuple):
+    """A record that may fill a row of a batch, seen with the draws of `place`; None: in the test-time form."""
 
-    for full in _batches(load, batch, num_batches, protocol, loader, quarantine):
-        kept = full["record"] >= 0
-        yield full if kept.all() else {name: values[kept] for name, values in full.items()}
+    record: int
+    place: Place | None
 
 
 def _batches(
-    load: Callable, jobs: Callable, num_batches: int, protocol: ClipSpec, loader: Loader, quarantine: Quarantine
+    rows: Callable[[int], list[Iterator[Candidate]]],
+    num_batches: int,
+    records: Sequence,
+    clips: ClipSpec,
+    loader: Loader,
+    quarantine: Quarantine,
+    *,
+    size: int,
 ) -> Iterator[Batch]:
-    """Batch k holds the clips of `jobs(k)`; two are under way while one is used.
+    """Batch k has the rows `rows(k)`, each filled by the first of its candidates that can be decoded; two batches are
+    under way while one is used. A row that none fills has `record` -1, and its pixels are 0."""
+    with contextlib.closing(Readers(clips, loader.num_workers, timeout=loader.timeout, batch_size=size)) as readers:
 
-    `load(job, submit)` asks for a clip by `submit(record, place)`, and gives a function that waits for it and returns
-    its part of the batch: `record` is -1 where there is none, and its pixels are 0.
-    """
-    options = dict(timeout=loader.timeout, batch_size=len(jobs(0)))
-
-    with contextlib.closing(Readers(protocol, loader.num_workers, **options)) as readers:
-
-        def make(step: int) -> Batch:
-            todo = jobs(step)
+        def make(step: int) -> tuple[Batch, list[VideoError]]:
+            todo = rows(step)
             pixels = readers.empty(len(todo))
-            asked = [load(job, functools.partial(readers.submit, out=pixels.clip(k))) for k, job in enumerate(todo)]
-            batch = _collate([finish() for finish in asked])
-            pixels.array[batch["record"] < 0] = 0
-            return dict(video=pixels.array, **batch)
+            asked = [_Row(candidates, records, readers, pixels.clip(k)) for k, candidates in enumerate(todo)]
+            return _collate(asked, pixels, blank=clips.blank(records[0]))
 
         threads = min(2, max(loader.num_workers, 1))
         with contextlib.closing(read_ahead(make, num_batches, threads=threads)) as batches:
             try:
-                for batch in batches:
-                    for error in batch.pop("broken"):
+                for batch, broken in batches:
+                    for error in broken:
                         quarantine.add(error)
                     yield batch
             finally:
                 readers.close()  # what is under way ends now
+
+
+class _Row:
+    """A row of a batch: asks for the clip of its first candidate at once, and for the next if that is broken."""
+
+    def __init__(self, candidates: Iterator[Candidate], records: Sequence, readers: Readers, out: Pixels):
+        self._candidates, self._records, self._readers, self._out = candidates, records, readers, out
+        self.broken: list[VideoError] = []
+        self._ask()
+
+    def result(self) -> tuple[int, Any]:
+        """The record that fills the row, and its label; -1 and None if no candidate does."""
+        while self._candidate:
+            try:
+                return self._candidate.record, self._label.result()
+            except VideoError as error:
+                self.broken.append(error)
+                self._ask()
+        return -1, None
+
+    def _ask(self) -> None:
+        self._candidate = next(self._candidates, None)
+        if self._candidate:
+            record = self._records[self._candidate.record]
+            self._label = self._readers.submit(record, self._candidate.place, self._out)
+
+
+def _collate(rows: list[_Row], pixels: Pixels, *, blank) -> tuple[Batch, list[VideoError]]:
+    """The batch of all rows, and what was broken on the way; `blank`: the label of a row that nothing fills."""
+    found = [row.result() for row in rows]
+    record = np.array([record for record, _ in found], np.int32)
+    pixels.array[record < 0] = 0
+    labels = [blank if label is None else label for _, label in found]
+    if isinstance(blank, dict):
+        batch = {name: np.stack([label[name] for label in labels]) for name in blank}
+    else:
+        batch = dict(label=np.stack(labels).astype(np.float32 if np.ndim(blank) else np.int32))
+    return dict(video=pixels.array, **batch, record=record), [error for row in rows for error in row.broken]
 
 
 def read_ahead(make: Callable, num_batches: int, *, threads: int = 2) -> Iterator[Batch]:
@@ -204,15 +215,3 @@ def read_ahead(make: Callable, num_batches: int, *, threads: int = 2) -> Iterato
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2)
     with contextlib.closing(iter(dataset.to_iter_dataset(options))) as batches:
         yield from batches
-
-
-def _collate(items: list[dict]) -> dict:
-    labels = [item["label"] for item in items]
-    if isinstance(labels[0], dict):
-        batch = {name: np.stack([label[name] for label in labels]) for name in labels[0]}
-    else:
-        batch = dict(label=np.stack(labels).astype(np.float32 if np.ndim(labels[0]) else np.int32))
-    for name, kind in dict(record=np.int32, mask=bool).items():
-        if name in items[0]:
-            batch[name] = np.array([item[name] for item in items], kind)
-    return batch | dict(broken=[error for item in items for error in item["broken"]])

@@ -1,14 +1,12 @@
 """A look at every record of a list: what is missing or broken is found before a run, not in it."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-import numpy as np
-
-from actjax.data.clips.spec import Clip
-from actjax.data.loading.pool import Readers
+from actjax.data.loading.pool import GuardedPool
 from actjax.video.errors import VideoError
 
 
@@ -24,25 +22,17 @@ def scan(
 ) -> Iterator[Finding]:
     """Decodes every frame of every record, in processes that can be killed -> findings, in their order."""
     num_workers = max(num_workers, 1)
+    pool = GuardedPool(functools.partial(_look, backend=backend), num_workers, timeout=timeout)
 
-    def look(record) -> Finding:
+    def finding(record) -> Finding:
         try:
-            return Finding(remark=readers.read(record).label)
+            return Finding(remark=pool.submit(record, path=record.path).result())
         except VideoError as error:
             return Finding(fault=error.reason)
 
-    with (
-        contextlib.closing(Readers(_Look(backend), num_workers, timeout=timeout)) as readers,
-        ThreadPoolExecutor(num_workers) as threads,
-    ):
-        yield from threads.map(look, records)
+    with contextlib.closing(pool), ThreadPoolExecutor(2 * num_workers) as threads:  # one waits, one is read
+        yield from threads.map(finding, records)
 
 
-class _Look(NamedTuple):
-    """What stands in for a protocol: no clip, and the remark as the label."""
-
-    backend: str | Sequence[str]
-    clip_shape: tuple[int, ...] = (1, 1, 1, 1, 1)
-
-    def read(self, record, *, rngs: Callable, out: np.ndarray) -> Clip:
-        return Clip(out, record.open(backend=self.backend).check(), np.zeros(0, int), [])
+def _look(record, deadline, *, backend: str | Sequence[str]) -> str | None:
+    return record.open(backend=backend).check()

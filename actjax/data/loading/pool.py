@@ -1,198 +1,256 @@
-"""Clips from processes that can be killed, as decoders hang or crash on some broken files.
+"""A pool of processes that can be killed: readers of clips and of snippets and writers of shards are its users.
 
-A reader is one process and the thread that serves it. Requests and answers go through a socket, pixels through memory
-that both see. When the process ends, by its deadline or by a crash, the record it read is blamed and a new one goes on.
-A reader has its next request before it has answered the last, so that it never waits.
+A process serves one request after the other. When it ends, by its deadline or by a crash, the request that it worked
+on fails, and the next request starts another process.
 """
 
 import collections
+import contextlib
+import functools
+import pickle
 import queue
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from actjax.data.clips.spec import Clip, ClipSpec
 from actjax.data.loading.processes import Deadline, GuardedProcess, blame, sendable
-from actjax.data.loading.sharing import Pixels, SharedMemory
-from actjax.data.seeding import Place, stage_rngs
 from actjax.video.errors import VideoError
 
 
-class Readers:
-    """Makes clips of one protocol in `num` processes, which start with the first requests; threads may call at once.
+class Ended(Exception):
+    """A process ended at work; `status` is its exit status, or minus the signal that ended it."""
+
+    def __init__(self, status: int):
+        super().__init__(f"a process ended with status {status}")
+        self.status = status
+
+
+class GuardedPool:
+    """At most `num` processes, which start with the first requests; threads may ask at once.
 
     Args:
-      protocol: how a record becomes a clip.
-      num: of processes; 0: clips are made here, unguarded.
-      timeout: seconds that one record may take.
-      batch_size: clips in one array, see `empty`.
+      work: what a process does: `work(request, deadline)` returns the answer, or is a generator that yields the parts
+        of one and returns its end. A VideoError that it raises is an answer, too.
+      timeout: seconds that a process may take for a part; it ends when it takes longer. 0: no deadline. `work` may
+        renew the deadline, or pause it.
+      descriptors: of files that the processes inherit.
     """
 
-    def __init__(self, protocol: ClipSpec, num: int, *, timeout: float = 30.0, batch_size: int = 1):
-        self._protocol, self._shape = protocol, (batch_size, *protocol.clip_shape)
-        self._memory = SharedMemory(self._shape) if num else None
-        self._jobs: queue.SimpleQueue = queue.SimpleQueue()
-        self._readers = [_Reader(protocol, self._memory, self._jobs, timeout) for _ in range(num)]
-        self._closed, self._lock = False, threading.Lock()
-        for reader in self._readers:
-            reader.start()
+    def __init__(self, work: Callable, num: int, *, timeout: float, descriptors: Sequence[int] = ()):
+        start = functools.partial(GuardedProcess, _serve, work, timeout, descriptors=descriptors)
+        self._timeout, self._closed, self._lock = timeout, False, threading.Lock()
+        self._workers = [_Worker(start) for _ in range(num)]
+        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        for worker in self._workers:
+            self._idle.put(worker)
 
-    def empty(self, num: int) -> Pixels:
-        """Room for `num` clips, `batch_size` at most."""
-        if self._memory is None:
-            return Pixels(np.empty((num, *self._shape[1:]), np.uint8))
-        return self._memory.take(num)
+    def stream(self, request) -> Iterator:
+        """The parts of the answer to a request, as they come; the process waits for who takes them.
 
-    def submit(self, record, place: Place | None, out: Pixels, *, whole: bool = False) -> Future:
-        """The coming label of a record seen with the draws of `place`, the pixels go to `out`; `whole`: its `Clip`.
-
-        Its `result()` raises:
-          VideoError: the record cannot be decoded, or decoding it took too long or crashed.
-          RuntimeError: the process does not start, or the readers were closed.
+        Raises:
+          Ended: the process ended. RuntimeError: it does not start, or the pool was closed. What `work` raises.
         """
-        job = _Job(record, place, out, whole, Future())
+        worker = self._idle.get()
+        try:
+            worker.send(request)
+            return (yield from worker.parts())
+        finally:
+            worker.stop_unless_idle()  # parts that nobody took would answer the next request
+            self._idle.put(worker)
+
+    def submit(self, request, *, path: str) -> Future:
+        """The coming end of the answer. A process has its next request before it has answered the last.
+
+        `result()` raises what `stream` does, but for the end of a process a VideoError that names `path`.
+        """
+        job = _Job(request, path, Future())
         with self._lock:
             if self._closed:
                 job.future.set_exception(_closed())
                 return job.future
-            if self._readers:
-                self._jobs.put(job)
-                return job.future
-        return self._read_here(job)
-
-    def read(self, record, place: Place | None = None) -> Clip:
-        """The clip of a record, as soon as it is there; errors as for `submit`."""
-        out = self.empty(1).clip(0)
-        return self.submit(record, place, out, whole=True).result()._replace(video=out.array)
-
-    def _read_here(self, job: "_Job") -> Future:
-        try:
-            job.future.set_result(_read(job.record, job.place, self._protocol, job.out.array, job.whole))
-        except Exception as error:
-            job.future.set_exception(error)
+            while len(self._threads) < len(self._workers):
+                self._threads.append(threading.Thread(target=self._serve_jobs, daemon=True, name="pool"))
+                self._threads[-1].start()
+            self._jobs.put(job)
         return job.future
+
+    def pids(self) -> list[int]:
+        """The processes that run now."""
+        return [worker.process.pid for worker in self._workers if worker.process]
 
     def close(self) -> None:
         """Ends the processes, also in the middle of a request."""
         with self._lock:
             self._closed = True
-        for reader in self._readers:
-            reader.closed = True  # all of them, before the first one wakes
-        for reader in self._readers:
-            reader.close()
-        for reader in self._readers:
-            reader.join()
+        for worker in self._workers:
+            worker.closed = True  # all of them, before the first thread wakes
+        for worker in self._workers:
+            self._jobs.put(None)
+            worker.kill()
+        for thread in self._threads:
+            thread.join()
+        for worker in self._drained():  # what others still hold they give back, and wait for its process then
+            worker.stop_unless_idle()
+            self._idle.put(worker)
         while not self._jobs.empty():
             if job := self._jobs.get():
                 job.future.set_exception(_closed())
-        if self._memory:
-            self._memory.close()
+
+    def _drained(self) -> list["_Worker"]:
+        """The workers that nobody holds."""
+        workers = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                workers.append(self._idle.get_nowait())
+        return workers
+
+    def _serve_jobs(self) -> None:
+        """One thread: gives its process the jobs of the queue, two at a time, and tells what became of them."""
+        worker = self._idle.get()
+        under_way: collections.deque[_Job] = collections.deque()
+        while not worker.closed:
+            with contextlib.suppress(queue.Empty):
+                while len(under_way) < 2 and (job := self._jobs.get(block=not under_way)):
+                    if _sent(worker, job):
+                        under_way.append(job)
+            if under_way:
+                self._finish(worker, under_way)
+        for job in under_way:
+            job.future.set_exception(_closed())
+        self._idle.put(worker)
+
+    def _finish(self, worker: "_Worker", under_way: collections.deque["_Job"]) -> None:
+        """Waits for the answer to the oldest job."""
+        try:
+            answer, error, ended = worker.end(), None, False
+        except Ended as cause:
+            ended, error = True, _closed() if worker.closed else blame(under_way[0].path, cause.status, self._timeout)
+        except Exception as cause:
+            ended, error = False, cause
+        job = under_way.popleft()
+        if error:
+            job.future.set_exception(error)
+        else:
+            job.future.set_result(answer)
+        if ended and under_way and not _sent(worker, under_way[0]):  # the process has taken it along
+            under_way.clear()
 
 
 class _Job(NamedTuple):
-    record: object
-    place: Place | None
-    out: Pixels
-    whole: bool
+    request: Any
+    path: str
     future: Future
 
 
-class _Reader(threading.Thread):
-    """One process: gives it the jobs of the queue, two at a time, and tells what became of them."""
+class _End(NamedTuple):
+    """The last message of an answer."""
 
-    def __init__(self, protocol: ClipSpec, memory: SharedMemory, jobs: queue.SimpleQueue, timeout: float):
-        super().__init__(daemon=True, name="reader")
-        self._protocol, self._memory, self._jobs, self._timeout = protocol, memory, jobs, timeout
-        self.process, self.closed = None, False
+    value: Any
 
-    def close(self) -> None:
-        self._jobs.put(None)
+
+class _Worker:
+    """A place for one process after the other."""
+
+    def __init__(self, start: Callable[[], GuardedProcess]):
+        self._start, self._asked = start, 0
+        self.process: GuardedProcess | None = None
+        self.closed = False
+
+    def send(self, request) -> None:
+        """Gives the process a request, and starts it first if there is none."""
+        import cloudpickle
+
+        if self.closed:
+            raise _closed()
+        work = cloudpickle.dumps(request)
+        if self.process is None:
+            self.process = self._start()
+            if self.closed:  # meanwhile, by another thread
+                self.process.kill()
+        with contextlib.suppress(OSError):  # the process is gone; who waits for its answer learns how
+            self.process.channel.send_bytes(work)
+        self._asked += 1
+
+    def parts(self) -> Iterator:
+        """The parts of the oldest answer; returns its end. Raises Ended, and what the process raised."""
+        try:
+            while not isinstance(answer := self.process.channel.recv(), _End):
+                if isinstance(answer, Exception):
+                    self._asked -= 1
+                    raise answer
+                yield answer
+        except (EOFError, OSError):
+            raise Ended(self._wait()) from None
+        self._asked -= 1
+        return answer.value
+
+    def end(self):
+        """The end of the oldest answer, its parts passed over."""
+        parts = self.parts()
+        while True:
+            try:
+                next(parts)
+            except StopIteration as stop:
+                return stop.value
+
+    def kill(self) -> None:
+        """Ends the process, whatever it does."""
         if process := self.process:
             process.kill()
 
-    def run(self) -> None:
-        under_way: collections.deque[_Job] = collections.deque()
-        while not self.closed:
-            try:
-                while len(under_way) < 2 and (job := self._jobs.get(block=not under_way)):
-                    if self._sent(job):
-                        under_way.append(job)
-            except queue.Empty:
-                pass
-            if under_way:
-                self._finish(under_way)
-        for job in under_way:
-            job.future.set_exception(_closed())
-        if self.process:
-            self.process.wait()
-
-    def _sent(self, job: _Job) -> bool:
-        try:
-            if self.process is None:
-                self._start()
-            self.process.channel.send((job.record, job.place, job.out.slot, job.out.index, job.whole))
-        except OSError:
-            pass  # the process is gone; who waits for its answer learns how
-        except Exception as error:
-            job.future.set_exception(error)
-            return False
-        return True
-
-    def _finish(self, under_way: collections.deque[_Job]) -> None:
-        """Waits for the answer to the oldest job."""
-        died = False
-        try:
-            answer = self.process.channel.recv()
-        except (EOFError, OSError):
-            died, answer = True, self._cause_of_death(under_way[0].record)
-        job = under_way.popleft()
-        if isinstance(answer, BaseException):
-            job.future.set_exception(answer)
-        else:
-            job.future.set_result(answer)
-        if died and under_way and not self._sent(under_way[0]):
-            under_way.clear()
-
-    def _start(self) -> None:
-        memory = self._memory
-        self.process = GuardedProcess(
-            serve, self._protocol, self._timeout, memory.shape, memory.descriptor, descriptors=(memory.descriptor,)
-        )
-        if self.closed:  # meanwhile, by another thread
+    def stop_unless_idle(self) -> None:
+        """Ends a process that has answers to give, or whose pool was closed."""
+        if self.process and (self._asked or self.closed):
             self.process.kill()
+            self._wait()
 
-    def _cause_of_death(self, record) -> Exception:
-        status, self.process = self.process.wait(), None
-        return _closed() if self.closed else blame(record.path, status, self._timeout)
+    def _wait(self) -> int:
+        status, self.process, self._asked = self.process.wait(), None, 0
+        return status
+
+
+def _sent(worker: _Worker, job: _Job) -> bool:
+    try:
+        worker.send(job.request)
+    except Exception as error:
+        job.future.set_exception(error)
+        return False
+    return True
 
 
 def _closed() -> RuntimeError:
     return RuntimeError("the readers were closed")
 
 
-def serve(channel: Connection, protocol: ClipSpec, timeout: float, shape: tuple, descriptor: int) -> None:
-    """The process's side: answers requests."""
-    memory, deadline = SharedMemory(shape, descriptor), Deadline(timeout)
+def _serve(channel: Connection, work: Callable, timeout: float) -> None:
+    """The process's side."""
+    deadline = Deadline(timeout)
     while True:
-        record, place, slot, index, whole = channel.recv()
-        with deadline:
-            answer = _answer(record, place, protocol, memory.array(slot)[index], whole)
+        request = pickle.loads(channel.recv_bytes())
+        try:
+            with deadline:
+                answer = work(request, deadline)
+                answer = _End(_sending(channel, answer, deadline) if isinstance(answer, Iterator) else answer)
+        except VideoError as error:
+            answer = error
+        except (EOFError, ConnectionError):
+            raise
+        except Exception as error:  # a fault in the code; who asked raises it
+            answer = sendable(error)
         channel.send(answer)
 
 
-def _read(record, place: Place | None, protocol: ClipSpec, out: np.ndarray, whole: bool):
-    """The label alone unless `whole`: the rest of a clip takes time to send, and training does not look at it."""
-    clip = protocol.read(record, rngs=stage_rngs(place), out=out)
-    return clip._replace(video=None) if whole else clip.label
-
-
-def _answer(*job):
-    try:
-        return _read(*job)
-    except VideoError as error:
-        return error
-    except Exception as error:  # a fault in the code; the caller raises it
-        return sendable(error)
+def _sending(channel: Connection, parts: Iterator, deadline: Deadline):
+    """Sends every part -> what the generator returns. Waiting for who takes a part is no work."""
+    while True:
+        try:
+            part = next(parts)
+        except StopIteration as stop:
+            return stop.value
+        deadline.pause()
+        channel.send(part)
+        deadline.renew()

@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 class Quarantine:
     """Files that could not be decoded: written to `quarantine.jsonl` once each, counted and bounded.
 
-    What is in it is left out: the files that `skip` names, and those that took too long, for the time they cost. All
-    others are tried again, so that a batch does not depend on what was read before it: a file may be broken in part.
+    Skips files listed in `skip` and files that timed out. Other broken files are retried, so a batch depends on
+    (seed, step) only: a file may be broken in part.
 
     Several processes may share a local file: each adds to it under a lock, after reading what the others have added.
 
@@ -34,7 +34,8 @@ class Quarantine:
         self._left_out = {row["path"] for row in _rows(to_path(skip))} if skip else set()
         self._learn()
 
-    def __contains__(self, path: str) -> bool:
+    def skips(self, path: str) -> bool:
+        """Whether a file is left out. One that is listed for another reason than time is tried again."""
         return path in self._left_out
 
     def add(self, error: VideoError) -> None:

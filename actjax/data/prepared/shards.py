@@ -4,22 +4,22 @@ What carries a shard's name is whole: a run that was killed goes on with the sha
 decoder hangs or crashes costs its process; the shard is written again without it.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
 import pathlib
-import pickle
 import signal
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 import numpy as np
 
-from actjax.data.loading.processes import Deadline, GuardedProcess, blame, how, sendable
+from actjax.data.loading.pool import Ended, GuardedPool
+from actjax.data.loading.processes import Deadline, blame, how
 from actjax.data.prepared.example import encode_example
 from actjax.data.prepared.reading import Shard
 from actjax.paths import replace
@@ -63,16 +63,16 @@ def write_shards(jobs: list[Job], encode: Callable, *, processes: int | None, ti
       RuntimeError: a process was killed, or a shard does not read back as written; what `encode` raises.
     """
     if processes == 0:
-        _exhaust(show(_write_shard(job, encode, Deadline(0)) for job in jobs))
+        _exhaust(show(_exhaust(_write_shard(job, Deadline(0), encode=encode)) for job in jobs))
         return
     processes = min(processes or os.cpu_count(), max(len(jobs), 1))
-    writers = _Writers(encode, timeout)
-    with ThreadPoolExecutor(processes) as threads:
+    pool = GuardedPool(functools.partial(_write_shard, encode=encode), processes, timeout=timeout)
+    with contextlib.closing(pool), ThreadPoolExecutor(processes) as threads:
         try:
-            _exhaust(show(threads.map(writers.write, jobs)))
+            _exhaust(show(threads.map(lambda job: _write(pool, job, timeout), jobs)))
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
-            writers.close()
+            pool.close()  # what is under way ends now
 
 
 def _exhaust(items: Iterable) -> None:
@@ -80,76 +80,31 @@ def _exhaust(items: Iterable) -> None:
         pass
 
 
-class _Writers:
-    """Processes that write shards, one for every thread that asks."""
-
-    def __init__(self, encode: Callable, timeout: float):
-        self._start = functools.partial(GuardedProcess, _serve, encode, timeout)
-        self._timeout, self._idle, self._all, self._closed = timeout, [], [], False
-
-    def write(self, job: Job) -> None:
-        """Writes a shard; once more without the record that ended the process, if one did."""
-        while job := self._attempt(job):
-            pass
-
-    def _attempt(self, job: Job) -> Job | None:
-        import cloudpickle
-
-        process = self._process()
-        number = None  # of the record that it reads
-        try:
-            process.channel.send_bytes(cloudpickle.dumps(job))
-            while (answer := process.channel.recv()) and answer[0] == "record":
-                number = answer[1]
-        except (EOFError, OSError):
-            return self._without(job, number, process.wait())
-        self._idle.append(process)
-        if answer:
-            raise answer[1]
-
-    def _without(self, job: Job, number: int | None, status: int) -> Job:
-        """The job again, without what ended the process. RuntimeError if it was no record that did."""
-        path = None if number is None else path_of(job.items[number][1])
-        if path is None or status == -signal.SIGKILL:
-            raise RuntimeError(
-                f"prepare: a writing process ended{f' at {path}' if path else ''} ({how(status)}); memory may be "
-                "short. What is finished stays: run again, with fewer processes"
-            )
-        return job._replace(broken={**job.broken, number: blame(path, status, self._timeout).reason})
-
-    def _process(self) -> GuardedProcess:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            process = self._start()
-        self._all.append(process)
-        if self._closed:  # meanwhile, by another thread
-            process.kill()
-        return process
-
-    def close(self) -> None:
-        """Ends the processes, also in the middle of a shard."""
-        self._closed = True
-        for process in self._all:
-            process.kill()
-        for process in self._idle:
-            process.wait()
-
-
-def _serve(channel: Connection, encode: Callable, timeout: float) -> None:
-    """The process's side: writes shards and tells which record it reads, `None` between them."""
-    tell, deadline = lambda number: channel.send(("record", number)), Deadline(timeout)
+def _write(pool: GuardedPool, job: Job, timeout: float) -> None:
+    """Writes a shard; again without every record that ended its process."""
     while True:
-        job = pickle.loads(channel.recv_bytes())
+        number = None  # of the record that is read
         try:
-            _write_shard(job, encode, deadline, tell)
-            answer = None
-        except Exception as error:
-            answer = ("error", sendable(error))
-        channel.send(answer)
+            for number in pool.stream(job):  # noqa: B007
+                pass
+            return
+        except Ended as end:
+            job = _without(job, number, end.status, timeout)
 
 
-def _write_shard(job: Job, encode: Callable, deadline: Deadline, tell: Callable = lambda number: None) -> None:
+def _without(job: Job, number: int | None, status: int, timeout: float) -> Job:
+    """The job without the record that ended the process. RuntimeError if none did."""
+    path = None if number is None else path_of(job.items[number][1])
+    if path is None or status == -signal.SIGKILL:
+        raise RuntimeError(
+            f"prepare: a writing process ended{f' at {path}' if path else ''} ({how(status)}); memory may be "
+            "short. What is finished stays: run again, with fewer processes"
+        )
+    return job._replace(broken={**job.broken, number: blame(path, status, timeout).reason})
+
+
+def _write_shard(job: Job, deadline: Deadline, *, encode: Callable) -> Iterator[int | None]:
+    """Writes a shard; yields the number of every record before it is read, and None after it."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     temporary = job.state.with_suffix(f".{os.getpid()}")
@@ -157,17 +112,19 @@ def _write_shard(job: Job, encode: Callable, deadline: Deadline, tell: Callable 
     writer = ArrayRecordWriter(str(temporary), "group_size:1,uncompressed")
     try:
         for number, (name, record) in enumerate(job.items):
-            tell(number)
+            yield number
+            example = None
             try:
                 if number in job.broken:
                     raise VideoError(path_of(record), job.broken[number])
-                with deadline:
-                    values, row = encode(name, record, deadline.renew)
+                example = encode(name, record, deadline.renew)
             except VideoError as error:
                 broken.append(dict(path=error.path, reason=error.reason))
+            yield None
+            deadline.pause()  # writing has all the time that it needs
+            if example is None:
                 continue
-            finally:
-                tell(None)
+            values, row = example
             data, places = encode_example(values)
             writer.write(data)
             names.append(name)

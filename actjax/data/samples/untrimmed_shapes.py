@@ -1,6 +1,6 @@
 """The sample set of SSN: untrimmed video files with several motions in each, and proposals found in their pixels.
 
-Motions are those of `data.samples.shapes`. Between them a video shows its background alone, or something that does not count: a
+Motions are those of `shapes`. Between them a video shows its background alone, or something that does not count: a
 shape that trembles, swings or pulses in place. Before and after a motion its shape may rest for a while. Proposals come
 from the videos themselves: actionness is the change from frame to frame, and its runs above many thresholds are grouped
 (`localization.actionness_grouping`). So they find what moves, not what it does or where exactly it begins.

@@ -9,7 +9,7 @@ import numpy as np
 
 from actjax.data.clips.spec import Clip, ClipSpec
 from actjax.data.loading.order import Order
-from actjax.data.loading.pool import Readers
+from actjax.data.loading.readers import Readers
 from actjax.video.errors import VideoError
 
 MARGIN, LINE = 4, 16  # pixels: around pictures, a line of text

@@ -9,7 +9,7 @@ import numpy as np
 
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.datasets.records import VideoRecord
-from actjax.data.loading.pool import Readers
+from actjax.data.loading.readers import Readers
 from actjax.paths import to_path
 from actjax.video.errors import VideoError
 

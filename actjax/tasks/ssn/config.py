@@ -27,7 +27,10 @@ METRICS = ("loss", "loss_activity", "loss_completeness", "loss_regression", "act
 
 
 class Training(NamedTuple):
-    """Section `train`, beside `view`: see `data.clips.ssn_assignment`; without constants those of the training split are taken."""
+    """Section `train`, beside `view`: see `data.clips.ssn_assignment`.
+
+    reg_norm_consts: empty: those of the training split.
+    """
 
     video_centric: bool = True
     reg_norm_consts: tuple = ()

@@ -48,7 +48,7 @@ def score_videos(
     """
     mine = records[shard.index :: shard.count]
     todo = [record for record in mine if not result_file(folder, record).exists()]
-    readable = [record for record in todo if record.path not in quarantine]
+    readable = [record for record in todo if not quarantine.skips(record.path)]
     score = Scorer(detector, variables, reg_norm_consts)
 
     def save(record, parts) -> None:

@@ -23,8 +23,9 @@ def ssn_task(
       completeness_weight, regression_weight: of the losses; that of the activity is 1.
 
     A batch has `video` uint8 [b, p, s, t, h, w, c], `proposal_scale_factor` [b, p, 2], `proposal_type` and
-    `proposal_labels` int32 [b, p], `reg_targets` [b, p, 2]; see `data.clips.ssn_assignment.training_item`. `predict`: the scores
-    of these proposals. `score`: the losses, and how many of the positive and background ones get their class.
+    `proposal_labels` int32 [b, p], `reg_targets` [b, p, 2]; see `data.clips.ssn_assignment.training_item`.
+    `predict`: the scores of these proposals. `score`: the losses, and the share of positive and background proposals
+    that get their class.
 
     Source: the reference's SSN, whose loss weights stand in `train_cfg.ssn.loss_weight`.
     """
