@@ -8,6 +8,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -52,9 +53,7 @@ def bind(function: Callable, section: Mapping, where: str, *, given: tuple[str, 
       ValueError: a key that the function does not take, or an argument without default that is missing.
     """
     section = _section(section, where)
-    signature = inspect.signature(function).parameters.values()
-    parameters = {p.name: p for p in signature if p.name not in given and p.kind is not p.VAR_KEYWORD}
-    passes_on = any(p.kind is p.VAR_KEYWORD for p in signature)  # to a function that checks them in its turn
+    parameters, passes_on = _parameters(function, given)
     for key in section:
         if key not in parameters and not passes_on:
             raise ValueError(f"{where}.{unknown(key, parameters)}")
@@ -73,6 +72,43 @@ def pick(table: Mapping[str, Callable], section: Mapping, where: str, *, given: 
     if name not in table:
         raise ValueError(f"{where}.name={unknown(name, table)}")
     return bind(table[name], section, where, given=given)
+
+
+class Reader(NamedTuple):
+    """What reads a config section, for `filled`.
+
+    by: functions that take its keys; a table stands for the function of the section's `name`.
+    given: arguments that the config does not hold, as in `bind`.
+    parts: readers of its own sections.
+    """
+
+    by: tuple[Callable | Mapping[str, Callable], ...]
+    given: tuple[str, ...] = ()
+    parts: Mapping[str, "Reader"] = {}
+
+
+def filled(section, reader: Reader):
+    """A section with the defaults of its reader, at any depth, so that a missing key equals its default.
+
+    A missing section counts as an empty one. Nothing is filled in where a key without a default is missing.
+    """
+    section = {} if section is None else plain(section)
+    if not isinstance(section, dict):
+        return section
+    for by in reader.by:
+        function = by.get(section.get("name")) if isinstance(by, Mapping) else by
+        parameters = _parameters(function, reader.given)[0] if function else {}
+        defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+        if parameters.keys() <= defaults.keys() | section.keys():
+            section = defaults | section
+    return section | {key: filled(section.get(key), part) for key, part in reader.parts.items()}
+
+
+def _parameters(function: Callable, given: tuple[str, ...]) -> tuple[dict[str, inspect.Parameter], bool]:
+    """The arguments that a config may hold, and whether others go on to a function that checks them in its turn."""
+    signature = inspect.signature(function).parameters.values()
+    parameters = {p.name: p for p in signature if p.name not in given and p.kind is not p.VAR_KEYWORD}
+    return parameters, any(p.kind is p.VAR_KEYWORD for p in signature)
 
 
 def _section(section, where: str) -> dict:

@@ -1,6 +1,6 @@
 import pytest
 
-from actjax.config import bind, parse_arg, pick
+from actjax.config import Reader, bind, filled, parse_arg, pick
 
 
 def center(height, width, *, size, scale=1.0):
@@ -48,3 +48,23 @@ def test_bind_and_pick():
 def test_pick_refuses(section, message):
     with pytest.raises(ValueError, match=message):
         pick({"center": center}, section, "eval.view", given=("height", "width"))
+
+
+def test_filled_adds_the_defaults_of_what_reads_a_section():
+    def crop(*, height, size: int, ratio: float = 0.5):
+        return height, size, ratio
+
+    def clip(*, view, length: int = 8, **options):
+        return view, length, options
+
+    view = Reader(({"crop": crop},), given=("height",))
+    reader = Reader((clip,), parts={"view": view, "loss": Reader((lambda weight=1.0: weight,))})
+    section = {"view": {"name": "crop", "size": 4}, "rate": 2}
+    whole = {
+        "view": {"name": "crop", "size": 4, "ratio": 0.5}, "rate": 2, "length": 8, "loss": {"weight": 1.0}
+    }  # fmt: skip
+    assert filled(section, reader) == filled(whole, reader) == whole
+    assert filled(section | {"length": 4, "loss": None}, reader) == whole | {"length": 4}
+    for unreadable in ({"name": "crop"}, {"name": "crap", "size": 4}, {}):
+        assert filled(unreadable, view) == unreadable
+    assert filled({"view": "crop"}, reader)["view"] == "crop"  # nothing that is no section is filled

@@ -3,12 +3,13 @@
 import json
 import logging
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import jax
 
+from actjax.config import Reader, filled, plain
 from actjax.paths import replace
-from actjax.tasks.bsn.config import Proposer
+from actjax.tasks.bsn.config import READERS, Proposer
 
 log = logging.getLogger("actjax")
 
@@ -22,23 +23,28 @@ class StageFolder:
     Args:
       sections: what of the config decides over the contents.
       mend: whether contents of another config may be moved aside, to `STAGE.old`; otherwise they are an error.
+      readers: of the sections. Configs are compared with their defaults filled in: a key that a newer version takes
+        changes nothing as long as it has its default.
 
     Raises:
       ValueError: the folder holds what another config made, and must stay.
     """
 
-    def __init__(self, workdir: pathlib.Path, stage: str, sections: dict, *, mend: bool):
+    def __init__(
+        self, workdir: pathlib.Path, stage: str, sections: dict, *, mend: bool, readers: Mapping[str, Reader] = {}
+    ):
         self.path, self._file = workdir / stage, workdir / stage / "stage.json"
-        self._config = json.loads(json.dumps(_decisive(sections)))
+        self._config = _compared(sections, readers)
         self.done: list[str] = []
         try:
             known = json.loads(self._file.read_text())
         except FileNotFoundError:  # a new folder, or process 0 has just moved an old one aside
             return
-        if known["config"] == self._config:
+        config = _compared(known["config"], readers)
+        if config == self._config:
             self.done = known["done"]
             return
-        name, was, now = next(_differences(known["config"], self._config))
+        name, was, now = next(_differences(config, self._config))
         difference = f"{self.path} was made with {name}={was}, now it is {now}"
         if not mend:
             raise ValueError(f"{difference}; add {stage} to --config.stages, or name another --workdir")
@@ -64,14 +70,25 @@ class StageFolder:
 def stage_folder(proposer: Proposer, stage: str, workdir: pathlib.Path, *, mend: bool) -> StageFolder:
     """The folder of a stage; its contents belong to the config up to it."""
     before = ("data", *proposer.chain[: proposer.chain.index(stage) + 1])
-    return StageFolder(workdir, stage, {name: proposer.sections[name] for name in before}, mend=mend)
+    sections = {name: proposer.sections[name] for name in before}
+    return StageFolder(workdir, stage, sections, mend=mend, readers={name: READERS[name] for name in before})
+
+
+def _compared(sections: Mapping, readers: Mapping[str, Reader]) -> dict:
+    """What two configs are compared by: with all defaults, without what is indifferent, as it is read from JSON."""
+    sections = plain(sections) | {name: filled(sections.get(name), reader) for name, reader in readers.items()}
+    return json.loads(json.dumps(_decisive(sections)))
 
 
 def _decisive(section):
-    """A section without what is indifferent, at any depth."""
+    """A section without what is indifferent, at any depth.
+
+    Of several backends the first counts: the others read the same frames where it cannot, see `config.of_a_run`.
+    """
     if not isinstance(section, dict):
         return section
-    return {name: _decisive(value) for name, value in section.items() if name not in INDIFFERENT}
+    first = lambda name, value: value[0] if name == "backend" and isinstance(value, list | tuple) else value
+    return {name: _decisive(first(name, value)) for name, value in section.items() if name not in INDIFFERENT}
 
 
 def _differences(was, now, name: str = "config") -> Iterator[tuple[str, object, object]]:

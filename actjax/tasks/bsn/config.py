@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from actjax import training
-from actjax.config import bind, pick, unknown
+from actjax.config import Reader, bind, pick, unknown
 from actjax.data.datasets.untrimmed import UNTRIMMED, Untrimmed
-from actjax.models import BMN, PEM, TEM
+from actjax.models import BMN, PEM, TEM, import_checkpoint
 from actjax.tasks.bsn.task import bmn, pem, tem
 from actjax.tasks.building import CHECKPOINTS, optimizer_of, parameter_shapes, start_of
+from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES
 from actjax.training.task import Task
 
 TEM_METRICS = ("loss", "loss_action", "loss_start", "loss_end")
@@ -214,3 +215,29 @@ def _network(where, model, task, optim, run, load_from, checkpoint, best) -> Net
         labels={},
         item={},
     )
+
+
+def _reader(section: Callable, model, loss: Callable, **parts: Reader) -> Reader:
+    """Of the section of a network."""
+    parameters = ("params", "schedule", "rules", "epoch", "epochs", "settings", "frozen")
+    common = dict(
+        model=Reader((model,), given=("parent", "name")),
+        loss=Reader((loss,), given=("model", "nms", "judge")),
+        run=Reader((training.Settings,), given=("scale_loss", "bn")),
+        optim=Reader(
+            (optimizer_of, OPTIMIZERS),
+            given=parameters,
+            parts={"rules": Reader((RULES,)), "schedule": Reader((SCHEDULES,), given=parameters)},
+        ),
+        load_from=Reader((import_checkpoint,), given=("model",)),
+    )
+    return Reader((section,), given=("num_proposals",), parts=common | parts)
+
+
+READERS = {
+    "data": Reader((UNTRIMMED,)),
+    "tem": _reader(_tem, TEM, tem, labels=Reader((_tem_labels,))),
+    "pgm": Reader((Pgm,)),
+    "pem": _reader(_pem, PEM, pem, nms=Reader((Nms,))),
+    "bmn": _reader(_bmn, BMN, bmn, nms=Reader((Nms,))),
+}

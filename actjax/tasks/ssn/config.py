@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from actjax import training
-from actjax.config import bind, pick, unknown
+from actjax.config import Reader, bind, pick, unknown
 from actjax.data.clips.ssn_assignment import Assigner, Pools, Sampler, construct_proposal_pools, regression_constants
 from actjax.data.clips.ssn_clips import ProposalClips, ProposalSampling, Ticks
 from actjax.data.clips.transforms import EVAL_VIEWS, TRAIN_VIEWS
 from actjax.data.datasets.ssn import PROPOSED, Proposed
+from actjax.data.datasets.ssn_lists import load_ssn
 from actjax.models import SSN
 from actjax.tasks.building import CHECKPOINTS, fitting, parameter_shapes, start_of
 from actjax.tasks.loading import Loading, check_reading, loop_data
@@ -61,6 +62,16 @@ class Detect(NamedTuple):
 
 
 PROTOCOLS = ("thumos14", "activitynet")
+
+# Of what the scores of a video depend on.
+READERS = {
+    "data": Reader((PROPOSED, {"proposals": load_ssn}), given=("num_classes", "path")),
+    "sample": Reader((ProposalSampling,)),
+    "model": Reader((SSN,), given=("parent", "name", "in_channels", "segments")),
+    "test": Reader((Scoring,), parts={"view": Reader((EVAL_VIEWS,), given=("height", "width", "rng"))}),
+    "train": Reader((Training,), parts={"view": Reader((TRAIN_VIEWS,), given=("height", "width", "rng"))}),
+    "assigner": Reader((Assigner,)),
+}
 
 
 class Detector(NamedTuple):

@@ -9,6 +9,7 @@ from actjax.tasks.building import initial_variables
 from actjax.tasks.checkpoints import explain, export, import_
 from actjax.tasks.loading import this_shard
 from actjax.tasks.running import Call, restore
+from actjax.tasks.ssn.config import READERS
 from actjax.tasks.ssn.report import report
 from actjax.tasks.ssn.scoring import score_videos
 from actjax.tasks.stage_folder import StageFolder
@@ -35,7 +36,7 @@ def detect(detector, call: Call) -> None:
         training.train(detector.task, data, detector.optimizer, detector.settings, call.workdir, initial=initial)
     which = detector.checkpoint if learning else call.checkpoint or detector.checkpoint
     variables, step = restore(detector, call, which=which)
-    folder = StageFolder(call.workdir / "scores", f"step_{step}", detector.decisive, mend=True)
+    folder = StageFolder(call.workdir / "scores", f"step_{step}", detector.decisive, mend=True, readers=READERS)
     folder.save()
     training.wait_for_all("the folder of scores")
     options = dict(num_records=len(dataset.train) + len(dataset.val), max_share=detector.loading.max_broken)
