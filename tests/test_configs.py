@@ -56,9 +56,9 @@ def test_every_config_is_tested():
 def test_recipe_is_the_published_one(root, name):
     config, told = load(root, name), PUBLISHED[name]
     experiment = build(config)
-    assert experiment.train_protocol.clip_shape == (1, told["frames"], 224, 224, 3)
+    assert experiment.train_clips.clip_shape == (1, told["frames"], 224, 224, 3)
     side = 256 if told["test"][0] in (6, 30) else 224
-    assert experiment.test.protocol.clip_shape == (*told["test"], side, side, 3)
+    assert experiment.test.clips.clip_shape == (*told["test"], side, side, 3)
     optim, run = config.optim, config.run
     milestones = {50: (20, 40), 100: (40, 80)}[told["epochs"]]
     assert (run.batch_size, optim.lr_batch_size, optim.lr) == (told["batch"], told["batch"], told["lr"])
@@ -85,22 +85,24 @@ def test_recipe_takes_a_step(root, name):
             if "size" in config[section].view:
                 config[section].view.size = 64
     experiment = build(config)
-    views, *shape = experiment.train_protocol.clip_shape
+    views, *shape = experiment.train_clips.clip_shape
     rng = np.random.default_rng(0)
     video = rng.integers(0, 256, (2, views, *shape), dtype=np.uint8)
-    schedule = experiment.optimizer.schedule(1.0)
-    tx = functools.partial(experiment.optimizer.transform, schedule=schedule)
-    choices = dict(tx=tx, schedule=schedule, mesh=devices.make_mesh(1), bn="global", freeze=experiment.optimizer.freeze)
-    variables = drawn(experiment.task.init)
+    schedule = experiment.network.optimizer.schedule(1.0)
+    tx = functools.partial(experiment.network.optimizer.transform, schedule=schedule)
+    choices = dict(
+        tx=tx, schedule=schedule, mesh=devices.make_mesh(1), bn="global", freeze=experiment.network.optimizer.freeze
+    )
+    variables = drawn(experiment.network.task.init)
     state = jax.jit(functools.partial(step.create_state, seed=0, init=lambda key: variables, tx=tx))()
-    update = jax.jit(functools.partial(step.update, loss=experiment.task.loss, **choices))
+    update = jax.jit(functools.partial(step.update, loss=experiment.network.task.loss, **choices))
     after, numbers = update(state, {"video": video, "label": np.array([1, 5], np.int32)})
     assert float(numbers["loss"]) == pytest.approx(np.log(config.model.num_classes), rel=0.1)
     assert 0 < float(numbers["grad_norm"]) < np.inf and float(numbers["lr"]) == pytest.approx(config.optim.lr)
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), state.variables["params"], after.variables["params"])
     assert all(jax.tree.leaves(moved["fc_cls"])) and all(jax.tree.leaves(moved["backbone"]["stem"]))
     first = "all" if name.startswith("tsn") else "first_conv_weight"
-    assert str(experiment.groups).splitlines()[1].split()[0] == first
+    assert str(experiment.network.groups).splitlines()[1].split()[0] == first
 
 
 def test_arguments_of_recipes(root):
@@ -108,25 +110,25 @@ def test_arguments_of_recipes(root):
     assert load(root, name).load_from.path.endswith("resnet50-19c8e357.pth")
     assert "load_from" not in load(root, name, "scratch")
     assert load(root, name, "prepared=folder").data.to_dict() == dict(name="prepared", folder="folder")
-    assert build(load(root, name, "prepared=folder")).protocol.clip_shape[1] == 8
+    assert build(load(root, name, "prepared=folder")).eval_clips.clip_shape[1] == 8
     with pytest.raises(ValueError, match="did you mean 'scratch'"):
         load(root, name, "scrach")
     with pytest.raises(FileNotFoundError, match=r"load_from.path=.*resnet50-19c8e357.pth does not exist; docs/model"):
-        build(load(root, name)).load_from()
+        build(load(root, name)).network.initial(root / "nowhere")
 
 
 @pytest.mark.parametrize("name", ["tsn_r50_1x1x3_100e_kinetics400_rgb", "tsm_r50_dense_1x1x8_100e_kinetics400_rgb"])
 def test_recipe_for_flow_builds(root, name):
     """Ten channels in every protocol, one view after the other as for RGB."""
     experiment, rgb = build(load(root, name, "flow")), build(load(root, name))
-    assert experiment.model.in_channels == 10
-    for flow, plain in ((experiment.train_protocol, rgb.train_protocol), (experiment.test.protocol, rgb.test.protocol)):
+    assert experiment.network.model.in_channels == 10
+    for flow, plain in ((experiment.train_clips, rgb.train_clips), (experiment.test.clips, rgb.test.clips)):
         assert flow.clip_shape == (*plain.clip_shape[:-1], 10)
 
 
 @pytest.mark.parametrize("arg", [None, "tsn"])
 def test_sample_config_builds(root, arg):
-    assert build(load(root, "tsm_shapes", arg)).protocol.clip_shape[1] == 8
+    assert build(load(root, "tsm_shapes", arg)).eval_clips.clip_shape[1] == 8
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from actjax.metrics import load_results as load_result_file
 from actjax.models import proposal_scores, tick_features, tick_scores
 from actjax.tasks import build
 from actjax.tasks.ssn.report import report
-from actjax.tasks.ssn.scoring import load_results, score_videos
+from actjax.tasks.ssn.scoring import Scorer, load_results, score_videos
 
 
 @pytest.fixture(scope="module")
@@ -157,19 +157,21 @@ def test_scores_do_not_depend_on_chunks_and_devices(folder, tmp_path):
     """Eight devices, chunks of five and padding give what the whole video at once gives."""
     assert jax.local_device_count() == 8
     detector = build(config(folder, **{"model.width": 8, "test.chunk": 5, "sample.test_interval": 9}))
-    data, variables = detector.open_dataset(), drawn_variables(detector.model)
-    constants = detector.reg_norm_consts(data)
+    model = detector.network.model
+    data, variables = detector.open_dataset(), drawn_variables(model)
+    constants = detector.targets(data).reg_norm_consts
     quarantine = Quarantine(tmp_path / "quarantine.jsonl", num_records=4)
     records = data.val[:2]
-    summary = score_videos(records, tmp_path, detector, variables, constants, quarantine=quarantine)
+    scorer = Scorer(model, variables, detector.ticks, constants)
+    summary = score_videos(records, tmp_path, scorer, quarantine=quarantine)
     assert summary == (2, 0, 0)
     for record, result in zip(records, load_results(records, tmp_path, 8), strict=True):
         length, *parts = detector.ticks.read(record)
         clips, item = np.concatenate(parts), detector.ticks.item(record)
-        features = jax.jit(lambda v, x: tick_features(detector.model, v, x))(variables, clips)
-        scores = tick_scores(detector.model, variables, features)
+        features = jax.jit(lambda v, x: tick_features(model, v, x))(variables, clips)
+        scores = tick_scores(model, variables, features)
         places = item.proposal_tick_list, item.scale_factor_list
-        expected = proposal_scores(detector.model, scores, *places, constants, len(clips))
+        expected = proposal_scores(model, scores, *places, constants, len(clips))
         assert length.num_snippets == len(clips) and result["fps"] == pytest.approx(12)
         np.testing.assert_array_equal(result[RESULT_KEYS[0]], item.relative_proposal_list)
         for key, values in zip(RESULT_KEYS[1:], expected, strict=True):
@@ -205,19 +207,19 @@ def test_report_tells_good_scores_from_none(tmp_path):
     names = [f"class {k}" for k in range(8)]
     for protocol, keys in (("thumos14", ("mAP@0.10", "mAP@0.90")), ("activitynet", ("mAP@0.50", "mAP@0.95"))):
         detector = build(config(**{"detect.protocol": protocol}))
-        options = dict(name=protocol, started=0.0)
-        found = report(Proposed([], records, names), scores, detector, tmp_path, **options)
+        options = dict(name=protocol, about={})
+        found = report(Proposed([], records, names), scores, detector.detect, tmp_path, **options)
         assert [found[key] for key in keys] == [1.0, 1.0] and found["perfect_average_mAP"] == 1.0
         assert found["proposals_average_mAP"] < 1 and found["num_empty"] == 1
         frames = load_result_file(tmp_path / f"{protocol}_detections.json")
         assert frames.segments.max() == pytest.approx(80)  # frames: nothing tells how many there are in a second
-        report(Proposed([], records, names, fps=10.0), scores, detector, tmp_path, **options)
+        report(Proposed([], records, names, fps=10.0), scores, detector.detect, tmp_path, **options)
         assert load_result_file(tmp_path / f"{protocol}_detections.json").segments.max() == pytest.approx(8)
     (scores / "v1.npz").unlink()
-    missing = report(Proposed([], records, names), scores, detector, tmp_path, **options)
+    missing = report(Proposed([], records, names), scores, detector.detect, tmp_path, **options)
     assert missing["mAP@0.50"] == pytest.approx((1 + 0.5) / 2)
     with pytest.raises(ValueError, match="none of its videos has ground truth"):
-        report(Proposed([], records[2:], names), scores, detector, tmp_path, **options)
+        report(Proposed([], records[2:], names), scores, detector.detect, tmp_path, **options)
 
 
 @pytest.mark.parametrize(
@@ -254,22 +256,23 @@ def test_settings_that_need_another_kind_of_value_are_refused():
 
 def test_constants_that_divide_by_nothing_are_told_at_the_start():
     """Proposals that are the ground truth itself have targets without a deviation."""
-    from actjax.tasks.ssn.config import _constants
-
+    detector = build(config(**{"train.reg_norm_consts": ((0.0, 0.0), (0.0, 1.0))}))
     with pytest.raises(ValueError, match=r"train.reg_norm_consts: .* deviations \[0.0, 1.0\]"):
-        _constants(None, given=((0.0, 0.0), (0.0, 1.0)), assigner=None)
+        _ = detector.targets(None).reg_norm_consts
 
 
 def test_pools_that_lack_a_type_are_told_at_the_start(folder, tmp_path):
     detector = build(config(folder, **{"assigner.incomplete_overlap_threshold": 1.0}))
     with pytest.raises(ValueError, match="data.train: not one proposal is incomplete, and every item needs"):
-        detector.loop_data(detector.open_dataset(), tmp_path)
+        detector.train(tmp_path)
 
 
 def test_published_config_is_complete():
     made = runpy.run_path(str(ROOT / "configs" / "ssn_r50_450e_thumos14_rgb.py"))["get_config"]("scratch")
     detector = build(made)
-    assert detector.model.input_shape == (1, 9, 1, 32, 32, 3) and detector.model.to_bgr
-    assert detector.task.init and detector.settings.batch_size == 8 and detector.load_from is None
+    assert detector.network.model.input_shape == (1, 9, 1, 32, 32, 3) and detector.network.model.to_bgr
+    assert (
+        detector.network.task.init and detector.network.settings.batch_size == 8 and detector.network.load_from is None
+    )
     with pytest.raises(FileNotFoundError, match=str(pathlib.Path("data/thumos14"))):
         detector.open_dataset()

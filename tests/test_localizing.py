@@ -280,9 +280,8 @@ def test_wrong_configs_stop_the_launch(message, tmp_path):
         section = section[key]
     section[path[-1]] = value
     with pytest.raises(ValueError, match=re.escape(message)):
-        proposer = build(config)
-        proposer.open_dataset.keywords["folder"] = str(tmp_path / "data")
-        proposer.open_dataset()
+        made = build(config)
+        made._replace(data=made.data | {"folder": str(tmp_path / "data")}).open_dataset()
 
 
 @pytest.mark.parametrize(
@@ -292,7 +291,7 @@ def test_configs_are_the_published_ones(name):
     from actjax.tasks import build
 
     config = runpy.run_path(str(ROOT / "configs" / f"{name}.py"))["get_config"]()
-    proposer = build(config)
+    made = build(config)
     if "sample" in name:
         return
     published = {  # learning rate, decay, epochs, milestones, batch, and parameters of MMAction2's network
@@ -300,11 +299,11 @@ def test_configs_are_the_published_ones(name):
         "pem": (1e-2, 1e-5, 20, (10,), 16, 8_705),
         "bmn": (1e-3, 1e-4, 9, (7,), 16, 36_978_564 - 100 * 32 * 100 * 100),
     }
-    assert set(proposer.networks) == {"tem", "pem"} if name.startswith("bsn") else {"bmn"}
-    for stage, network in proposer.networks.items():
+    assert set(made.networks) == {"tem", "pem"} if name.startswith("bsn") else {"bmn"}
+    for stage, network in made.networks.items():
         optim, run_ = config[stage].optim, config[stage].run
         numbers = (optim.lr, optim.weight_decay, run_.epochs, optim.schedule.milestones, run_.batch_size)
-        assert (*numbers, network.groups.sizes["all"]) == published[stage]
+        assert (*numbers, network.network.groups.sizes["all"]) == published[stage]
 
 
 def test_export_needs_the_stage(bsn, cache, tmp_path):

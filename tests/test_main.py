@@ -195,19 +195,18 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
     from actjax.data.loading.quarantine import Quarantine
     from actjax.tasks import build
     from actjax.tasks.recognition.predicting import predict_files
-    from actjax.training import restore_variables
 
     workdir, _ = trained
     experiment = build(json.loads((workdir / "config.json").read_text()))
-    variables, _ = restore_variables(experiment.task, experiment.optimizer, experiment.settings, workdir, "latest")
-    predict = jax.jit(experiment.task.predict)
+    variables, _ = experiment.network.restore(workdir, "latest")
+    predict = jax.jit(experiment.network.task.predict)
     records = load_annotations("videos", shapes / "val.txt")[:8]
     quarantine = Quarantine(workdir / "none.jsonl", num_records=8)
-    passes = eval_batches(records, experiment.protocol, batch_size=8, quarantine=quarantine, loader=Loader(0))
+    passes = eval_batches(records, experiment.eval_clips, batch_size=8, quarantine=quarantine, loader=Loader(0))
     scores = np.asarray(predict(variables, next(next(passes)))["scores"])
     passes.close()
     for record, row in zip(records, scores, strict=True):
-        (answer,) = predict_files(record.path, experiment.protocol, predict, variables, [str(k) for k in range(8)])
+        (answer,) = predict_files(record.path, experiment.eval_clips, predict, variables, [str(k) for k in range(8)])
         for best in answer["predictions"]:
             assert best["score"] == pytest.approx(float(row[best["label"]]), rel=1e-4)
 

@@ -82,8 +82,9 @@ def test_workers_die_with_a_killed_trainer(cache, tmp_path):
         start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 200
-    while last_step(tmp_path) < 2 and time.monotonic() < deadline:
+    while last_step(tmp_path) < 2 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
+    assert process.poll() is None and last_step(tmp_path) >= 2, "the trainer has not begun"
     group = os.getpgid(process.pid)
     process.kill()
     process.wait(timeout=30)
@@ -119,9 +120,6 @@ def test_kinetics_config_trains_on_real_files(cache, media, tmp_path):
 
 def test_a_published_file_answers_for_a_real_video(cache, media, tmp_path):
     """The golden weights in MMAction2's own layout, at full size: import, predict, export, import; nothing changes."""
-    import sys
-
-    sys.path.append(str(ROOT / "tests" / "models"))
     import golden_models as g
 
     from actjax.interop.torch_files import save_torch

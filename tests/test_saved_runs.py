@@ -18,7 +18,7 @@ from conftest import GOLDEN
 from actjax.config import of_a_run
 from actjax.tasks import build
 from actjax.tasks.ssn.config import READERS
-from actjax.tasks.stage_folder import StageFolder, stage_folder
+from actjax.tasks.stage_folder import StageFolder
 
 FOLDER = GOLDEN / "saved_runs"
 MADE = runpy.run_path(str(FOLDER / "make.py"))
@@ -154,7 +154,13 @@ def test_ssn_is_trained_on(saved, cache):
 def test_states_are_laid_out_as_then():
     """Orbax refuses a state with other names: those of published recipes, with all that `State` may hold."""
     then = json.loads(gzip.decompress((FOLDER / "states.json.gz").read_bytes()))
-    assert MADE["states"](build) == then
+
+    def networks(config) -> dict:
+        made = build(config)
+        stages = {name: stage.network for name, stage in made.networks.items()} if hasattr(made, "networks") else {}
+        return {name: (n.task, n.optimizer, n.settings) for name, n in (stages or {"": made.network}).items()}
+
+    assert MADE["states"](networks) == then
     leaves = then[next(iter(then))]
     assert {key.split("'")[1] for key in leaves} == {"step", "variables", "opt_state", "key", "loss_scale", "ema"}
 
@@ -193,8 +199,8 @@ def cache_of(config, workdir) -> StageFolder:
     """The last stage of a run; ValueError where it was made by another config."""
     made = build(of_a_run(config))
     if config["task"] == "bsn":
-        return stage_folder(made, "pem", workdir, mend=False)
-    return StageFolder(workdir / "scores", "step_2", made.decisive, mend=False, readers=READERS)
+        return made.folder("pem", workdir, mend=False)
+    return StageFolder(workdir / "scores", "step_2", made.scored_by, mend=False, readers=READERS)
 
 
 @pytest.mark.parametrize(("name", "key", "default", "other"), DEFAULTS)

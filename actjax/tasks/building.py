@@ -1,65 +1,114 @@
-"""What the experiments of all tasks have in common: parameters, optimizers, starting points."""
+"""Config sections -> a network and how it is trained; the same for all tasks."""
 
 import functools
 import logging
 import pathlib
 from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
 
 from actjax import training
 from actjax.config import bind, pick
-from actjax.models import import_checkpoint
+from actjax.interop import import_checkpoint
+from actjax.interop.importing import Report
 from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES, by_epoch
 from actjax.training.task import Task
 
 log = logging.getLogger("actjax")
 
-CHECKPOINTS = ("latest", "best")  # what later stages may ask for
+CHECKPOINTS = ("latest", "best")  # those that a config may name
 
 
-def parameter_shapes(task: Task):
-    """Traces the model, so that what it refuses is refused before any data is opened."""
-    import jax
+class Network(NamedTuple):
+    """A network, its task, and how it is trained.
 
+    element_spec: one record's part of a training batch, as arrays of no memory.
+    groups: which parameter takes which multiple of the learning rate and of the decay.
+    load_from: (model=) -> `Imported`, the checkpoint that training starts from; None: training starts from nothing.
+    """
+
+    model: Any
+    task: Task
+    settings: training.Settings
+    optimizer: training.Optimizer
+    element_spec: dict
+    groups: training.ParamGroups
+    load_from: Callable | None = None
+
+    def initial(self, folder: pathlib.Path) -> Callable[[], dict] | None:
+        """The variables that a run in `folder` starts from; None where it has begun, or starts from nothing."""
+        if self.load_from is None or any((folder / "checkpoints").glob("[0-9]*")):
+            return None
+        try:
+            imported = self.load_from(model=self.model)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"load_from.path={self.load_from.keywords['path']} does not exist; docs/model_zoo.md tells which file "
+                "it is. An empty path starts from nothing, as --config=FILE:scratch of TSN and TSM"
+            ) from None
+        log.info("%s", imported.report)
+        return lambda: imported.variables
+
+    def train(self, data: training.Data, folder: pathlib.Path, *, initial: Callable[[], dict] | None) -> dict:
+        """`training.train` in `folder` -> the final metrics."""
+        log.info("parameter groups\n%s", self.groups)
+        return training.train(self.task, data, self.optimizer, self.settings, folder, initial=initial)
+
+    def restore(self, folder: pathlib.Path, which: str) -> tuple[dict, int]:
+        """The variables of a checkpoint in `folder`, "best", "latest" or a step, and its step."""
+        return training.restore_variables(self.task, self.optimizer, self.settings, folder, which)
+
+    def import_file(self, path: str, folder: pathlib.Path) -> Report:
+        """Makes `folder` hold the weights of another program's checkpoint, as if they had been trained there.
+
+        Raises:
+          FileExistsError: there are checkpoints already. Others as `interop.import_checkpoint`.
+        """
+        imported = import_checkpoint(path, self.model)
+        start = lambda: imported.variables
+        training.save_variables(self.task, self.optimizer, self.settings, folder, start)
+        return imported.report
+
+
+def make_network(
+    model, task: Task, settings: training.Settings, *, optim, element_spec: dict, load_from, where: str = "", frozen=()
+) -> Network:
+    """A network of sections `optim` and `load_from`.
+
+    Args:
+      where: the section that these sections stand in, with a dot; "": the config itself.
+      frozen: rules of parameters that are not trained.
+
+    Raises:
+      ValueError: a section holds a key that nobody reads; the model refuses its attributes.
+    """
+    make = bind(optimizer_of, optim, f"{where}optim", given=("settings", "frozen"))
+    optimizer, rules = make(settings=settings, frozen=frozen)
+    starts = load_from and load_from.get("path") != ""
+    return Network(
+        model=model,
+        task=task,
+        settings=settings,
+        optimizer=optimizer,
+        element_spec=element_spec,
+        groups=training.param_groups(_parameter_shapes(task), rules),
+        load_from=bind(import_checkpoint, load_from, "load_from", given=("model",)) if starts else None,
+    )
+
+
+def video_settings(model, run) -> training.Settings:
+    """Section `run` of a network that looks at videos."""
+    settings = bind(training.Settings, run, "run", given=("scale_loss",))().check()
+    return settings._replace(scale_loss=model.dtype == "float16")
+
+
+def _parameter_shapes(task: Task):
+    """Shape-checks the model with `jax.eval_shape`, so a bad attribute fails before any data is opened."""
     try:
         return jax.eval_shape(task.init, jax.random.key(0))["params"]
     except TypeError as error:
         raise ValueError(f"model: {error}") from error
-
-
-def start_of(network, section) -> Callable | None:
-    """() -> the variables that training starts from, and what of the file did not fit; None: it starts from nothing."""
-    if not section or section.get("path") == "":
-        return None
-    load = bind(import_checkpoint, section, "load_from", given=("model",))
-
-    def start():
-        try:
-            return load(model=network)
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f"load_from.path={load.keywords['path']} does not exist; docs/model_zoo.md tells which file it is. "
-                "An empty path starts from nothing, as --config=FILE:scratch of TSN and TSM"
-            ) from None
-
-    return start
-
-
-def initial_variables(load_from: Callable | None, folder: pathlib.Path) -> Callable | None:
-    """What gives the variables to start from; None where a run in `folder` has begun, or it starts from nothing."""
-    if load_from is None or any((folder / "checkpoints").glob("[0-9]*")):
-        return None
-    imported = load_from()
-    log.info("%s", imported.report)
-    return lambda: imported.variables
-
-
-def fitting(network, *, run, optim) -> tuple[training.Settings, training.Optimizer, tuple]:
-    """Sections `run` and `optim` of a network that looks at videos -> settings, optimizer, parameter rules."""
-    settings = bind(training.Settings, run, "run", given=("scale_loss",))().check()
-    settings = settings._replace(scale_loss=network.dtype == "float16")
-    frozen = training.frozen_rules(network.freezing.patterns())
-    make = bind(optimizer_of, optim, "optim", given=("settings", "frozen"))
-    return settings, *make(settings=settings, frozen=frozen)
 
 
 def optimizer_of(

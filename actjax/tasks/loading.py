@@ -1,19 +1,22 @@
-"""Section `loader`, and what the training loop asks of clips that reader processes make."""
+"""Section `loader`, and the data of the training loop: clips that reader processes make."""
 
 import pathlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from actjax import training
+import jax
+
 from actjax.config import unknown
 from actjax.data.clips.spec import MODALITIES
 from actjax.data.loading.batches import Loader, eval_batches, train_batches
 from actjax.data.loading.order import Shard
 from actjax.data.loading.quarantine import Quarantine
 from actjax.paths import is_url
+from actjax.training import Settings
 from actjax.video.decoding import BACKENDS, backend_names, check_backend
 
 
-class Loading(NamedTuple):
+class LoaderConfig(NamedTuple):
     """Section `loader`.
 
     num_workers: reader processes per host; 0 decodes in the trainer itself, unguarded.
@@ -29,34 +32,42 @@ class Loading(NamedTuple):
     skip: str = ""
     power: float | None = None
 
+    def quarantine(self, workdir: pathlib.Path, dataset) -> Quarantine:
+        """The broken files of a run in `workdir`, out of both splits of `dataset`."""
+        count = len(dataset.train) + len(dataset.val)
+        file = quarantine_file(workdir, this_shard())
+        return Quarantine(file, num_records=count, max_share=self.max_broken, skip=self.skip)
 
-def loop_data(dataset, workdir: pathlib.Path, *, loading: Loading, settings, train, eval) -> training.Data:
-    """The loop's view of a data set, with the protocols `train` and `eval` for its two splits."""
-    loader = Loader(loading.num_workers, loading.timeout, this_shard())
-    common = dict(
-        batch_size=settings.batch_size,
-        loader=loader,
-        quarantine=Quarantine(
-            quarantine_file(workdir, loader.shard),
-            num_records=len(dataset.train) + len(dataset.val),
-            max_share=loading.max_broken,
-            skip=loading.skip,
-        ),
-    )
 
-    def train_steps(first_step: int, num_steps: int):
-        span = dict(first_step=first_step, num_steps=num_steps, seed=settings.seed, power=loading.power)
-        return train_batches(dataset.train, train, **common, **span)
+class ClipData:
+    """The clips of a data set, as `training.train` asks for them (see `training.Data`).
 
-    videos = settings.eval_batch_size or settings.batch_size
-    passes = lambda: eval_batches(dataset.val, eval, **common | {"batch_size": videos})
-    return training.Data(len(dataset.train), train_steps, passes)
+    Args:
+      dataset: records `train` and `val`.
+      quarantine: takes the broken files.
+      train, eval: how a record of each split becomes a clip.
+    """
+
+    def __init__(self, dataset, quarantine: Quarantine, *, loader: LoaderConfig, settings: Settings, train, eval):
+        self._dataset, self._train, self._eval = dataset, train, eval
+        self._seed, self._power = settings.seed, loader.power
+        self._batch_size = settings.batch_size
+        self._eval_batch_size = settings.eval_batch_size or settings.batch_size
+        self._common = dict(loader=Loader(loader.num_workers, loader.timeout, this_shard()), quarantine=quarantine)
+        self.num_records = len(dataset.train)
+
+    def train(self, first_step: int, num_steps: int) -> Iterator:
+        """This host's batches of steps `first_step` .. `num_steps - 1`."""
+        span = dict(first_step=first_step, num_steps=num_steps, seed=self._seed, power=self._power)
+        return train_batches(self._dataset.train, self._train, batch_size=self._batch_size, **self._common, **span)
+
+    def evaluate(self) -> Iterator:
+        """Passes over the validation split, each an iterator of this host's batches."""
+        return eval_batches(self._dataset.val, self._eval, batch_size=self._eval_batch_size, **self._common)
 
 
 def this_shard() -> Shard:
     """This process's place among all of the run."""
-    import jax
-
     return Shard(jax.process_index(), jax.process_count())
 
 

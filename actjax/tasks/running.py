@@ -1,17 +1,25 @@
-"""A command line as values, and what the modes of all tasks share."""
+"""A command line as values, and the modes that are the same for every task with one network."""
 
-import gc
+import json
+import logging
 import pathlib
 import time
 from typing import Any, NamedTuple
 
+import rich
+from rich.table import Table
+
 from actjax import training
 from actjax.errors import clear_errors
-from actjax.workdir import save_results
+from actjax.interop import export_checkpoint
+from actjax.tasks.building import Network
+from actjax.workdir import save_description
+
+log = logging.getLogger("actjax")
 
 
 class Call(NamedTuple):
-    """What the user asked for.
+    """The user's command line.
 
     mode: name of the mode. config: of the run. workdir: its folder. started: `time.perf_counter()` at the start.
     video, out, source, stage, num, protocol: the flags of these names; `source` is `--from`.
@@ -30,30 +38,41 @@ class Call(NamedTuple):
     protocol: str = "test"
     checkpoint: str | None = None
 
+    @property
+    def seconds(self) -> float:
+        """Since the start of the program."""
+        return time.perf_counter() - self.started
 
-def restore(experiment, call: Call, *, which: str | None = None) -> tuple[dict, int]:
-    """The variables of checkpoint `which`, by default that of the call, else the best, and its step."""
-    which = which or call.checkpoint or "best"
+
+def import_(run, call: Call) -> None:
+    """Makes a run of another program's checkpoint, to be evaluated, used, or trained on."""
     with clear_errors():
-        return training.restore_variables(
-            experiment.task, experiment.optimizer, experiment.settings, call.workdir, which
-        )
+        names = run.class_names()
+        report = run.network.import_file(call.source, call.workdir)
+    save_description(call.workdir, call.config, names)
+    log.info("%s\nthe run is in %s", report, call.workdir)
 
 
-def tested(experiment, call: Call):
-    """Task and protocol of `--protocol`."""
-    return experiment.test if call.protocol == "test" else (experiment.task, experiment.protocol)
+def export(run, call: Call) -> None:
+    """Writes a checkpoint under MMAction2's names, for torch (.pth) or as .safetensors."""
+    with clear_errors():
+        variables, step = run.network.restore(call.workdir, call.checkpoint or "best")
+        meta = {"step": step, "CLASSES": json.loads((call.workdir / "class_names.json").read_text())}
+        names = export_checkpoint(variables, run.network.model, call.out, meta=meta)
+    log.info("%s: %d tensors of step %d", call.out, len(names), step)
 
 
-def finish(name: str, metrics: dict, dataset, experiment, call: Call) -> None:
-    """Writes and shows the results of a recogniser."""
-    gc.collect()  # jax gives the last batch's shared memory back only now; at exit it would count as leaked
-    protocol = tested(experiment, call)[1] if call.mode == "eval" else experiment.protocol
-    about = {
-        "decoder": dataset.val[0].decoder(protocol.backend),
-        "num_broken": len(dataset.val) - metrics["num_videos"],
-        "bn": experiment.settings.bn,
-        "batch_size": experiment.settings.batch_size,
-        "seconds": time.perf_counter() - call.started,
-    }
-    save_results(call.workdir, name, metrics | about, dataset.class_names)
+def explain(run, call: Call) -> None:
+    """Shows the costs of a training step on the devices there are, or on `--devices`; needs no data."""
+    explain_step("training step", run.network)
+
+
+def explain_step(title: str, network: Network) -> None:
+    """A table of the costs of a training step of `network`, and its parameter groups."""
+    with clear_errors():
+        costs = training.explain(network.task, network.optimizer, network.settings, network.element_spec)
+    table = Table(title, "")
+    for row in costs.rows():
+        table.add_row(*row)
+    rich.print(table)
+    log.info("parameter groups\n%s", network.groups)

@@ -9,7 +9,6 @@ import jax
 
 from actjax.config import Reader, filled, plain
 from actjax.paths import replace
-from actjax.tasks.bsn.config import READERS, Proposer
 
 log = logging.getLogger("actjax")
 
@@ -65,13 +64,6 @@ class StageFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"config": self._config, "done": self.done}, indent=1)
         replace(self._file, lambda file: file.write(text.encode()))
-
-
-def stage_folder(proposer: Proposer, stage: str, workdir: pathlib.Path, *, mend: bool) -> StageFolder:
-    """The folder of a stage; its contents belong to the config up to it."""
-    before = ("data", *proposer.chain[: proposer.chain.index(stage) + 1])
-    sections = {name: proposer.sections[name] for name in before}
-    return StageFolder(workdir, stage, sections, mend=mend, readers={name: READERS[name] for name in before})
 
 
 def _compared(sections: Mapping, readers: Mapping[str, Reader]) -> dict:

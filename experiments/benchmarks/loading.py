@@ -222,7 +222,7 @@ def against_peer(args) -> None:
     from actjax.video.decoding import open_video
 
     compose = load_peer(args.peer)
-    protocol = build(runpy.run_path(str(KINETICS))["get_config"]()).train_protocol
+    protocol = build(runpy.run_path(str(KINETICS))["get_config"]()).train_clips
     workers = (args.workers or [min(2, os.cpu_count())])[0]
     options = dict(batch_size=args.batch, num_workers=workers, seconds=args.seconds)
     with tempfile.TemporaryDirectory() as folder:
@@ -311,7 +311,7 @@ def main() -> None:
     records = (
         load_annotations("videos", args.list, data_prefix=args.prefix) if args.list else experiment.open_dataset().train
     )
-    (memory if args.memory else by_workers)(records, experiment.train_protocol, args)
+    (memory if args.memory else by_workers)(records, experiment.train_clips, args)
 
 
 if __name__ == "__main__":

@@ -40,11 +40,12 @@ PROPOSALS = 500
 
 def write_data(folder: pathlib.Path, videos: int) -> None:
     """Annotations, features, and what PGM would make, of videos named as the sample set's."""
+    from actjax.tasks.bsn.stages import PGM_HEADER
+
     from actjax.data.datasets.features import save_feature
     from actjax.data.samples.sequences import draw_annotation
     from actjax.localization import bsp_feature, match
     from actjax.tables import write_table
-    from actjax.tasks.bsn.stages import PGM_HEADER
 
     for name in ("features", "pgm_proposals", "pgm_features"):
         (folder / name).mkdir()
@@ -72,21 +73,21 @@ def run_actjax(stage: str, folder: pathlib.Path, epochs: int, peer: str) -> dict
     from actjax.data.loading.feature_batches import train_items
     from actjax.data.loading.quarantine import Quarantine
     from actjax.tasks import build
-    from actjax.tasks.bsn.items import bmn_item, pem_item, tem_item
+    from actjax.tasks.bsn.items import BmnItems, PemItems, Split, TemItems
     from actjax.training import devices, step
 
     name = "bmn_400x100_2x8_9e_activitynet_feature" if stage == "bmn" else "bsn_400x100_activitynet_feature"
     config = runpy.run_path(str(CONFIGS / f"{name}.py"))["get_config"]()
-    network = build(config).networks[stage]
+    chosen = build(config).networks[stage]
+    network = chosen.network
     files = str(folder / "annotations.json")
     data = activitynet(features=str(folder / "features"), train=files, val=files, rescale="none")
     if stage == "pem":
-        folders = dict(proposals=str(folder / "pgm_proposals"), features=str(folder / "pgm_features"))
-        item = pem_item(data.train, **folders, top_k=PROPOSALS, feat_dim=32)
+        items = PemItems(str(folder / "pgm_proposals"), str(folder / "pgm_features"), top_k=PROPOSALS, feat_dim=32)
     else:
-        features, options = Rescaled(data, network.model.input_shape), dict(temporal_scale=100, **network.labels)
-        item = (tem_item if stage == "tem" else bmn_item)(data.train, features, **options)
-    task = network.task(None)
+        features, options = Rescaled(data, network.model.input_shape), dict(temporal_scale=100, **chosen.labels)
+        items = (TemItems if stage == "tem" else BmnItems)(features, **options)
+    item, task = Split(data.train, items, kept=stage != "bmn"), network.task
     schedule = network.optimizer.schedule(1.0)
     tx = functools.partial(network.optimizer.transform, schedule=schedule)
     mesh = devices.make_mesh(1)

@@ -64,8 +64,14 @@ def measured(repeats: int = 3) -> float:
 
     experiment = build(_CONFIG.value)
     batch_size = _CLIPS.value * jax.device_count()
-    program = make_program(experiment.task, experiment.optimizer, experiment.settings._replace(batch_size=batch_size))
-    rows = {name: np.repeat(np.asarray(x)[None], batch_size, axis=0) for name, x in experiment.item.items()}
+    program = make_program(
+        experiment.network.task,
+        experiment.network.optimizer,
+        experiment.network.settings._replace(batch_size=batch_size),
+    )
+    rows = {
+        name: np.repeat(np.asarray(x)[None], batch_size, axis=0) for name, x in experiment.network.element_spec.items()
+    }
     batch, state, seconds = devices.put(rows, devices.split(program.mesh)), program.start(), []
     for _ in range(repeats + 1):  # the first one compiles
         begun = time.perf_counter()
@@ -84,8 +90,8 @@ def explained():
     from actjax.training import explain
 
     experiment = build(_CONFIG.value)
-    settings = experiment.settings._replace(batch_size=_CLIPS.value * _NODE.value, eval_batch_size=None)
-    return explain(experiment.task, experiment.optimizer, settings, experiment.item)
+    settings = experiment.network.settings._replace(batch_size=_CLIPS.value * _NODE.value, eval_batch_size=None)
+    return explain(experiment.network.task, experiment.network.optimizer, settings, experiment.network.element_spec)
 
 
 def main(argv: list[str]) -> None:

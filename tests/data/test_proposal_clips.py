@@ -6,8 +6,8 @@ import logging
 import numpy as np
 import pytest
 
-from actjax.data.clips.ssn_assignment import Assigner, Sampler, construct_proposal_pools, regression_constants
-from actjax.data.clips.ssn_clips import ProposalClips, ProposalSampling, Ticks
+from actjax.data.clips.ssn_assignment import Assigner, Sampler, assign
+from actjax.data.clips.ssn_clips import ProposalClips, ProposalSampling, ProposalSpec, Ticks
 from actjax.data.clips.transforms import center, multi_scale
 from actjax.data.datasets.annotations import load_annotations
 from actjax.data.datasets.ssn import build_proposed, proposals
@@ -37,11 +37,9 @@ def data(folder):
 
 
 def clips(records, *, test=False, sampler=Sampler(), sampling=SAMPLING, **options):
-    assigner = Assigner()
-    pools = construct_proposal_pools(records, assigner, with_gt=True)
-    constants = regression_constants(records, assigner)
-    view = CENTER if test else RANDOM
-    return ProposalClips(sampling, view, sampler, assigner, records, pools, constants, test=test, **options)
+    assigned = assign(records, Assigner(), with_gt=True)
+    spec = ProposalSpec(sampling, CENTER if test else RANDOM, sampler, test=test, **options)
+    return ProposalClips(spec, assigned, assigned.regression_constants())
 
 
 def test_item_holds_the_frames_of_its_proposals(data):

@@ -12,7 +12,7 @@ import os
 import runpy
 import sys
 
-SHARED = ("detecting", "experiment", "extracting", "localizing", "models", "predicting", "training")
+SHARED = ("interop", "models", "tasks", "training")
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ def pem_case(name):
     inputs = g.clips(g.case(name)["inputs"])
     shape = inputs["reference_temporal_iou"].shape
     batch = {"feature": inputs["bsp_feature"], "iou": inputs["reference_temporal_iou"], "given": np.ones(shape, bool)}
-    return pem(MODELS[name], nms=PEM_NMS, judge=None), batch
+    return pem(MODELS[name], nms=PEM_NMS), batch
 
 
 def bmn_case(name):
@@ -62,7 +62,7 @@ def bmn_case(name):
         "label": np.stack([boundary_labels(segments, temporal_scale=20) for segments in truth]),
         "ious": np.stack([iou_map(segments, temporal_scale=20) for segments in truth]),
     }
-    return bmn(MODELS[name], nms=BMN_NMS, judge=None, exact_sampling=True), batch
+    return bmn(MODELS[name], nms=BMN_NMS, exact_sampling=True), batch
 
 
 CASES = {"bsn_tem": tem_case, "bsn_tem_small": tem_case, "bsn_pem": pem_case, "bmn_small": bmn_case}

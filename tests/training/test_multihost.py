@@ -15,7 +15,6 @@ from ml_collections import ConfigDict
 
 from actjax.hosts import LOST
 from actjax.tasks import build
-from actjax.training import restore_variables
 from actjax.training.distributed import PREEMPTED
 
 CONFIG = (
@@ -99,7 +98,7 @@ def finish(run: Processes) -> dict:
 def parameters(workdir: pathlib.Path) -> list[np.ndarray]:
     """All variables of the last checkpoint."""
     experiment = build(ConfigDict(json.loads((workdir / "config.json").read_text())))
-    variables, step = restore_variables(experiment.task, experiment.optimizer, experiment.settings, workdir, "latest")
+    variables, step = experiment.network.restore(workdir, "latest")
     assert step == STEPS
     return jax.tree.leaves(variables)
 

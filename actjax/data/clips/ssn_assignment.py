@@ -106,19 +106,58 @@ def proposals_by_type(record: SSNRecord, assigner: Assigner, *, with_gt: bool = 
     return Pools(positive, *negatives)
 
 
+class Assigned(NamedTuple):
+    """The proposals of a split, by type, assigned once.
+
+    records: of the split, whose numbers are their places.
+    assigner: decided over the types.
+    pools: the proposals of all records, in their order.
+    ends: int64 [3, n], by type: the row of a pool at which the proposals of each record end.
+    with_gt: whether the ground truth is positive, too; it stands behind the positive proposals of its record.
+    """
+
+    records: Sequence[SSNRecord]
+    assigner: Assigner
+    pools: Pools
+    ends: np.ndarray
+    with_gt: bool
+
+    def of(self, number: int) -> Pools:
+        """The proposals of one record."""
+        starts = self.ends[:, number - 1] if number else np.zeros(len(self.pools), np.int64)
+        rows = map(slice, starts, self.ends[:, number])
+        return Pools(*(pool.take(part) for pool, part in zip(self.pools, rows, strict=True)))
+
+    def regression_constants(self) -> np.ndarray:
+        """Mean and standard deviation of the regression targets of all positive proposals, ground truth not among them
+        -> float64 [2, 2], rows mean and deviation. Raises ValueError without any."""
+        ends = self.ends[0]
+        proposals = np.diff(ends, prepend=0)
+        if self.with_gt:
+            proposals = proposals - [record.ground_truth.size for record in self.records]
+        first = np.repeat(np.concatenate([[0], ends[:-1]]) + proposals, np.diff(ends, prepend=0))
+        targets = self.pools.positive.regression_targets[np.arange(len(first)) < first]
+        if not len(targets):
+            threshold = self.assigner.positive_iou_threshold
+            raise ValueError(f"regression_constants: no proposal has an IoU above {threshold}")
+        return np.stack([targets.mean(axis=0), targets.std(axis=0)])
+
+
+def assign(records: Sequence[SSNRecord], assigner: Assigner, *, with_gt: bool = True) -> Assigned:
+    """Sorts the proposals of all records into types; with `with_gt` the ground truth is positive, too."""
+    parts = [proposals_by_type(record, assigner, with_gt=with_gt) for record in records]
+    ends = np.cumsum([[pool.size for pool in part] for part in parts], axis=0).T
+    return Assigned(records, assigner, Pools(*map(joined, zip(*parts, strict=True))), ends, with_gt)
+
+
 def construct_proposal_pools(records: Sequence[SSNRecord], assigner: Assigner, *, with_gt: bool = True) -> Pools:
     """The proposals of all videos, in their order. Source: the API entry construct_proposal_pools."""
-    parts = [proposals_by_type(record, assigner, with_gt=with_gt) for record in records]
-    return Pools(*map(joined, zip(*parts, strict=True)))
+    return assign(records, assigner, with_gt=with_gt).pools
 
 
 def regression_constants(records: Sequence[SSNRecord], assigner: Assigner) -> np.ndarray:
-    """Mean and standard deviation of the regression targets of all positive proposals, ground truth not among them
-    -> float64 [2, 2], rows mean and deviation. Raises ValueError without any."""
-    targets = construct_proposal_pools(records, assigner, with_gt=False).positive.regression_targets
-    if not len(targets):
-        raise ValueError(f"regression_constants: no proposal has an IoU above {assigner.positive_iou_threshold}")
-    return np.stack([targets.mean(axis=0), targets.std(axis=0)])
+    """`Assigned.regression_constants` of records."""
+    return assign(records, assigner, with_gt=False).regression_constants()
 
 
 def sample_proposals(own: Pools, pools: Pools, sampler: Sampler, *, u, video_centric: bool = True) -> Pools:

@@ -4,7 +4,7 @@ Shapes: p proposals of an item, s segments (clips before, inside and behind a pr
 t frames, h w pixels, c channels.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -12,12 +12,10 @@ import numpy as np
 from actjax.data.clips.snippets import clips_along, clips_of
 from actjax.data.clips.spec import Clip
 from actjax.data.clips.ssn_assignment import (
-    Assigner,
+    Assigned,
     EvalItem,
-    Pools,
     Sampler,
     eval_item,
-    proposals_by_type,
     sample_proposals,
     training_item,
 )
@@ -77,22 +75,17 @@ class ProposalSampling(NamedTuple):
         return sample_proposal_frames(num_frames, proposals, **segments, **self.geometry, **options)
 
 
-class ProposalClips(NamedTuple):
+class ProposalSpec(NamedTuple):
     """How a record becomes an item: proposals of each type are drawn, and clips of every one.
 
-    sampling: see there. view: (height, width, rng=) -> one view, the same for all clips of an item.
-    sampler, assigner, video_centric, reg_norm_consts: see `data.clips.ssn_assignment`.
-    records: of the split, whose proposals a video borrows. pools: their proposals, by type.
+    sampling: see there. view: (height, width, rng=) -> one crop, the same for all clips of an item.
+    sampler, video_centric: see `data.clips.ssn_assignment.sample_proposals`.
     test: whether clips are taken in the middle of their parts; proposals are then drawn once for all.
     """
 
     sampling: ProposalSampling
     view: Callable
     sampler: Sampler
-    assigner: Assigner
-    records: Sequence[SSNRecord]
-    pools: Pools
-    reg_norm_consts: tuple
     video_centric: bool = True
     test: bool = False
 
@@ -103,6 +96,30 @@ class ProposalClips(NamedTuple):
         of_clip = self.sampling.clip_shape(self.view, rng)
         return (self.sampler.num_per_video, sum(self.sampling.segments), *of_clip)
 
+    def blank(self) -> dict[str, np.ndarray]:
+        """The labels of an item, all 0."""
+        p = self.sampler.num_per_video
+        numbers, pairs = np.zeros(p, np.int32), np.zeros((p, 2), np.float32)
+        return dict(reg_targets=pairs, proposal_labels=numbers, proposal_type=numbers, proposal_scale_factor=pairs)
+
+
+class ProposalClips(NamedTuple):
+    """The items of a split.
+
+    spec: how a record becomes an item.
+    assigned: the records and their proposals by type; a video borrows proposals of a type that it lacks.
+    reg_norm_consts: see `data.clips.ssn_assignment.training_item`.
+    """
+
+    spec: ProposalSpec
+    assigned: Assigned
+    reg_norm_consts: tuple
+
+    @property
+    def clip_shape(self) -> tuple[int, ...]:
+        """(p, s, t, h, w, c) of every item."""
+        return self.spec.clip_shape
+
     def read(self, record: SSNRecord, *, rngs: Callable, out: np.ndarray | None = None) -> Clip:
         """An item: uint8 [p, s, t, h, w, c], and `labels` by the names of the reference.
 
@@ -110,15 +127,15 @@ class ProposalClips(NamedTuple):
           VideoError: one of the videos that its proposals come from cannot be decoded; names that one.
         """
         item = self.draw(record, rngs("proposals") or generator(0, "validation", record.number))
-        totals = np.array([self.records[k].num_frames for k in item["video"]])
+        totals = np.array([self.assigned.records[k].num_frames for k in item["video"]])
         rng = rngs("sample")
-        shape = (len(totals), sum(self.sampling.segments))
+        shape = (len(totals), sum(self.spec.sampling.segments))
         u = None if rng is None else rng.random(shape, dtype=np.float32)
-        indices = self.sampling.train_indices(totals, item["out_proposals"], u=u)
+        indices = self.spec.sampling.train_indices(totals, item["out_proposals"], u=u)
         pixels = np.empty(self.clip_shape, np.uint8) if out is None else out
         for k in np.unique(item["video"]):
             rows = item["video"] == k
-            pixels[rows] = self._clips(self.records[k], indices[rows], rngs("view"))
+            pixels[rows] = self._clips(self.assigned.records[k], indices[rows], rngs("view"))
         names = ("reg_targets", "proposal_labels", "proposal_type", "proposal_scale_factor")
         labels = {name: item[name] for name in names}
         labels = {name: x.astype(np.int32) if x.dtype == np.int64 else x for name, x in labels.items()}
@@ -126,28 +143,28 @@ class ProposalClips(NamedTuple):
 
     def draw(self, record: SSNRecord, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """The proposals of an item; see `data.clips.ssn_assignment.training_item`."""
-        own = proposals_by_type(record, self.assigner, with_gt=self.sampler.add_gt_as_proposals)
-        u = rng.random(self.sampler.num_per_video)
-        drawn = sample_proposals(own, self.pools, self.sampler, u=u, video_centric=self.video_centric)
-        return training_item(drawn, reg_norm_consts=self.reg_norm_consts, **self.sampling.geometry)
+        own = self.assigned.of(record.number)
+        u = rng.random(self.spec.sampler.num_per_video)
+        drawn = sample_proposals(
+            own, self.assigned.pools, self.spec.sampler, u=u, video_centric=self.spec.video_centric
+        )
+        return training_item(drawn, reg_norm_consts=self.reg_norm_consts, **self.spec.sampling.geometry)
 
     def blank(self, record: SSNRecord) -> dict[str, np.ndarray]:
         """The labels of an item, all 0."""
-        p = self.sampler.num_per_video
-        numbers, pairs = np.zeros(p, np.int32), np.zeros((p, 2), np.float32)
-        return dict(reg_targets=pairs, proposal_labels=numbers, proposal_type=numbers, proposal_scale_factor=pairs)
+        return self.spec.blank()
 
     def _clips(self, record: SSNRecord, indices: np.ndarray, rng) -> np.ndarray:
-        video = record.open(backend=self.sampling.backend)
-        rows = np.minimum(indices, video.num_frames - 1).reshape(-1, self.sampling.clip_len)
-        clips = clips_of(video, rows, self.view, self.sampling, rng=rng)[:, 0]
+        video = record.open(backend=self.spec.sampling.backend)
+        rows = np.minimum(indices, video.num_frames - 1).reshape(-1, self.spec.sampling.clip_len)
+        clips = clips_of(video, rows, self.spec.view, self.spec.sampling, rng=rng)[:, 0]
         return clips.reshape(*indices.shape[:2], *clips.shape[1:])
 
 
 class Ticks(NamedTuple):
     """Clips all along a video, one every `sampling.test_interval` frames, each in every view.
 
-    sampling, view: as in `ProposalClips`, `view` the test form. chunk: clips that are decoded at a time.
+    sampling, view: as in `ProposalSpec`, `view` the test form. chunk: clips that are decoded at a time.
     """
 
     sampling: ProposalSampling

@@ -1,7 +1,10 @@
-"""BSN and BMN: features of untrimmed videos -> proposals, stage by stage, each of which may be interrupted."""
+"""BSN and BMN: features of untrimmed videos -> proposals, stage by stage.
 
-from actjax.tasks.bsn.config import bmn_experiment as build_bmn
-from actjax.tasks.bsn.config import bsn_experiment as build
+config  sections -> a run; run  the stages; items  what networks read; task  losses; proposals  curves -> proposals;
+report  tables and files; modes  what `--mode` does.
+"""
+
+from actjax.tasks.bsn.config import build, build_bmn
 from actjax.tasks.bsn.modes import MODES
 
 __all__ = ["MODES", "build", "build_bmn"]

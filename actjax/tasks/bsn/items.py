@@ -1,86 +1,136 @@
 """One video of a data set -> what each network reads of it. Shapes: s time steps, c channels, p proposals, d durations.
 
-What cannot be read raises VideoError, by which the loader leaves the video out.
+A video that cannot be read raises VideoError, by which the loader leaves it out.
 """
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from actjax.data.datasets.features import load_proposals, localization_labels
+from actjax.data.datasets.records import ActivityNetRecord
 from actjax.data.datasets.untrimmed import Rescaled
+from actjax.data.loading.feature_batches import eval_items, train_items
+from actjax.data.loading.quarantine import Quarantine
 from actjax.localization import actionness_labels, boundary_labels, iou_map
+from actjax.tasks.loading import this_shard
+from actjax.training import Settings
 from actjax.video.errors import VideoError
 
 
-def feature_item(records: Sequence, features: Rescaled) -> Callable:
-    """k -> `feature` [s, c]: all that inference asks for."""
-    return lambda k: {"feature": features(records[k])}
+class FeatureItems(NamedTuple):
+    """`items(record)`: `feature` [s, c], for inference."""
+
+    features: Rescaled
+
+    def __call__(self, record: ActivityNetRecord) -> dict:
+        return {"feature": self.features(record)}
 
 
-def tem_item(records: Sequence, features: Rescaled, *, temporal_scale: int, boundary_ratio: float) -> Callable:
-    """k -> `feature` [s, c], `label` [3, s]."""
+class TemItems(NamedTuple):
+    """`items(record)`: `feature` [s, c], `label` [3, s]."""
 
-    def item(k: int) -> dict:
-        segments = localization_labels(records[k])
-        label = actionness_labels(segments, temporal_scale=temporal_scale, boundary_ratio=boundary_ratio)
-        return {"feature": features(records[k]), "label": label}
+    features: Rescaled
+    temporal_scale: int
+    boundary_ratio: float
 
-    return _kept(item)
-
-
-def bmn_item(records: Sequence, features: Rescaled, *, temporal_scale: int) -> Callable:
-    """k -> `feature` [s, c], `label` [2, s], `ious` [d, s]."""
-
-    def item(k: int) -> dict:
-        segments = localization_labels(records[k])
-        label = boundary_labels(segments, temporal_scale=temporal_scale)
-        return {
-            "feature": features(records[k]),
-            "label": label,
-            "ious": iou_map(segments, temporal_scale=temporal_scale),
-        }
-
-    return item
+    def __call__(self, record: ActivityNetRecord) -> dict:
+        options = dict(temporal_scale=self.temporal_scale, boundary_ratio=self.boundary_ratio)
+        return {"feature": self.features(record), "label": actionness_labels(localization_labels(record), **options)}
 
 
-def pem_item(records: Sequence, *, proposals: str, features: str, top_k: int, feat_dim: int) -> Callable:
-    """k -> `feature` [p, c], `iou` [p], `given` bool [p], `proposal` [p, 4], p = top_k, filled up with zeros.
+class BmnItems(NamedTuple):
+    """`items(record)`: `feature` [s, c], `label` [2, s], `ious` [d, s]."""
 
-    Args:
-      proposals, features: folders of the files, which are read once.
+    features: Rescaled
+    temporal_scale: int
+
+    def __call__(self, record: ActivityNetRecord) -> dict:
+        segments, scale = localization_labels(record), self.temporal_scale
+        label, ious = boundary_labels(segments, temporal_scale=scale), iou_map(segments, temporal_scale=scale)
+        return {"feature": self.features(record), "label": label, "ious": ious}
+
+
+class PemItems(NamedTuple):
+    """`items(record)`: `feature` [p, c], `iou` [p], `given` bool [p], `proposal` [p, 4], p = top_k, filled up with
+    zeros.
+
+    proposals, features: folders of the files, which are read once.
     """
 
-    def item(k: int) -> dict:
-        record = records[k]
-        folders = dict(pgm_proposals_dir=proposals, pgm_features_dir=features)
+    proposals: str
+    features: str
+    top_k: int
+    feat_dim: int
+
+    def __call__(self, record: ActivityNetRecord) -> dict:
+        folders = dict(pgm_proposals_dir=self.proposals, pgm_features_dir=self.features)
         try:
-            found = load_proposals(record.video, top_k=top_k, **folders)
+            found = load_proposals(record.video, top_k=self.top_k, **folders)
         except (OSError, ValueError) as error:
             raise VideoError(record.path, str(error)) from error
-        number = len(found.tmin)
-        if found.bsp_feature.shape[1] != feat_dim:
-            channels = found.bsp_feature.shape[1]
-            raise VideoError(record.path, f"proposal features of {channels} numbers; pem.model.feat_dim is {feat_dim}")
+        number, channels = len(found.tmin), found.bsp_feature.shape[1]
+        if channels != self.feat_dim:
+            raise VideoError(
+                record.path, f"proposal features of {channels} numbers; pem.model.feat_dim is {self.feat_dim}"
+            )
         boundaries = np.stack([found.tmin, found.tmax, found.tmin_score, found.tmax_score], axis=1)
-        full = lambda rows: np.pad(rows, ((0, top_k - number), *((0, 0),) * (rows.ndim - 1)))
         return {
-            "feature": full(found.bsp_feature[:number]),
-            "iou": full(found.reference_temporal_iou),
-            "given": np.arange(top_k) < number,
-            "proposal": full(boundaries),
+            "feature": self._full(found.bsp_feature[:number]),
+            "iou": self._full(found.reference_temporal_iou),
+            "given": np.arange(self.top_k) < number,
+            "proposal": self._full(boundaries),
         }
 
-    return _kept(item)
+    def _full(self, rows: np.ndarray) -> np.ndarray:
+        return np.pad(rows, ((0, self.top_k - len(rows)), *((0, 0),) * (rows.ndim - 1)))
 
 
-def _kept(item: Callable) -> Callable:
-    """`item`, which is asked once for every k."""
-    items: dict[int, dict] = {}
+class Split:
+    """The records of a split and their items, which are kept if `kept`: `split(k)` is item k."""
 
-    def kept(k: int) -> dict:
-        if k not in items:
-            items[k] = item(k)
-        return items[k]
+    def __init__(self, records: Sequence[ActivityNetRecord], items: Callable, *, kept: bool = False):
+        self.records, self._items, self._kept = records, items, {} if kept else None
 
-    return kept
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __call__(self, k: int) -> dict:
+        """Raises VideoError: it cannot be read."""
+        if self._kept is None:
+            return self._items(self.records[k])
+        if k not in self._kept:
+            self._kept[k] = self._items(self.records[k])
+        return self._kept[k]
+
+    def batches(self, batch_size: int, quarantine: Quarantine) -> Iterator:
+        """One pass over the split, this host's batches; see `eval_items`."""
+        return eval_items(self, len(self), batch_size=batch_size, quarantine=quarantine, shard=this_shard())
+
+
+class ItemData:
+    """The items of a data set, as `training.train` asks for them (see `training.Data`)."""
+
+    def __init__(self, train: Split, val: Split, settings: Settings, quarantine: Quarantine):
+        self._train, self._val, self._settings, self._quarantine = train, val, settings, quarantine
+        self.num_records = len(train)
+
+    def train(self, first_step: int, num_steps: int) -> Iterator:
+        """This host's batches of steps `first_step` .. `num_steps - 1`."""
+        return train_items(
+            self._train,
+            len(self._train),
+            first_step=first_step,
+            num_steps=num_steps,
+            seed=self._settings.seed,
+            batch_size=self._settings.batch_size,
+            quarantine=self._quarantine,
+            shard=this_shard(),
+        )
+
+    def evaluate(self) -> Iterator:
+        """Passes over the validation split, each an iterator of this host's batches."""
+        size = self._settings.eval_batch_size or self._settings.batch_size
+        return (self._val.batches(size, self._quarantine) for _ in itertools.count())

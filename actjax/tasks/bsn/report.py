@@ -4,6 +4,7 @@ import json
 import logging
 import pathlib
 import time
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -32,7 +33,13 @@ log = logging.getLogger("actjax")
 BUDGETS = (1, 5, 10, 20, 50, 100)
 
 
-def report(results: list[dict], dataset, proposer, workdir: pathlib.Path, *, name: str, started: float) -> dict:
+class Detect(NamedTuple):
+    """Section `detect`: detections are proposals with the `top_classes` best classes of their video."""
+
+    top_classes: int = 2
+
+
+def report(results: list[dict], dataset, detect: Detect, workdir: pathlib.Path, *, name: str, started: float) -> dict:
     """Scores results, and writes `NAME.json`, `NAME_ar_an.png`, with class scores also `NAME_detections.json` -> the
     metrics; on process 0 alone.
 
@@ -58,7 +65,7 @@ def report(results: list[dict], dataset, proposer, workdir: pathlib.Path, *, nam
     files = {"proposals": workdir / f"{name}_proposals.json"}
     if dataset.class_scores:
         files["detections"] = workdir / f"{name}_detections.json"
-        numbers |= _detections(results, dataset, proposer.detect.top_classes, truth, files["detections"])
+        numbers |= _detections(results, dataset, detect.top_classes, truth, files["detections"])
     empty = sum(not row["proposal_list"] for row in results)
     numbers |= {"num_videos": len(records), "num_empty": empty, "seconds": time.perf_counter() - started}
     (workdir / f"{name}.json").write_text(json.dumps(numbers, indent=2, default=float))

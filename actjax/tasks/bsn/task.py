@@ -4,12 +4,10 @@ Shapes: b videos, s time steps, d durations (= s), p proposals, c features, r pr
 """
 
 import math
-from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from actjax.localization import batched, inside_video
 from actjax.losses import binary_logistic_regression, bmn_classification, bmn_regression, proposal_regression
@@ -59,7 +57,6 @@ def pem(
     model: nn.Module,
     *,
     nms: dict,
-    judge: Callable,
     sampled: bool = False,
     high: float = 0.6,
     low: float = 0.2,
@@ -70,12 +67,12 @@ def pem(
 
     Args:
       nms: `alpha`, `low_threshold`, `high_threshold`, `top_k` of the soft-NMS.
-      judge: (proposals [n, r, 3], found bool [n, r], records int [n]) -> metrics, all NumPy; proposals in fractions.
       sampled: learn from a balanced draw of proposals, as the paper has it; False: from all, as the published network.
       high, low, medium_ratio, low_ratio: of that draw, see `losses.proposal_regression`.
 
     A batch has `feature` [b, p, c], `iou` [b, p], `given` bool [b, p] (False: padding) and `proposal` [b, p, 4]: start,
     end, their two scores. `predict`: `proposals` [b, r, 3], start, end and score, and `found` bool [b, r].
+    `score` gives nothing.
 
     Source: PEM of the reference.
     """
@@ -92,14 +89,13 @@ def pem(
         rows = jnp.stack([start, end, scores * start_score * end_score], axis=-1)
         return _suppressed(rows, batch["given"], nms)
 
-    return Task(lambda key: initialize(model, key=key), loss, predict, _judged(judge))
+    return Task(lambda key: initialize(model, key=key), loss, predict, _unscored)
 
 
 def bmn(
     model: nn.Module,
     *,
     nms: dict,
-    judge: Callable,
     match_threshold: float = 0.5,
     regression_weight: float = 10.0,
     classification_weight: float = 1.0,
@@ -109,7 +105,7 @@ def bmn(
     """The task of `models.BMN`: boundaries at every time step, and a score for every start and duration.
 
     Args:
-      nms, judge: as in `pem`.
+      nms: as in `pem`.
       match_threshold: label above which a time step is a start, or an end.
       regression_weight, classification_weight: of the losses of the map.
       peak_threshold: see `localization.boundary_matching_proposals`.
@@ -139,7 +135,7 @@ def bmn(
         maps = model.apply(variables, batch["feature"])
         return _suppressed(*batched.boundary_matching_proposals(*maps, peak_threshold=peak_threshold), nms)
 
-    return Task(lambda key: initialize(model, key=key), loss, predict, _judged(judge))
+    return Task(lambda key: initialize(model, key=key), loss, predict, _unscored)
 
 
 def _suppressed(rows, given, nms: dict) -> dict:
@@ -147,5 +143,6 @@ def _suppressed(rows, given, nms: dict) -> dict:
     return {"proposals": proposals, "found": found}
 
 
-def _judged(judge: Callable) -> Callable:
-    return lambda outputs, targets: judge(outputs["proposals"], outputs["found"], np.asarray(targets["record"]))
+def _unscored(outputs: dict, targets: dict) -> dict:
+    """No metrics: proposals are scored against annotations, which a run has; see `tasks.bsn.run`."""
+    return {}

@@ -1,6 +1,10 @@
-"""Action recognition: classes of trimmed videos, by TSN and TSM."""
+"""Action recognition: classes of trimmed videos, by TSN and TSM.
 
-from actjax.tasks.recognition.config import recognition_experiment as build
+config  sections -> a run; run  trains and evaluates; task  loss and metrics; modes  what `--mode` does,
+with predicting, extracting and browsing.
+"""
+
+from actjax.tasks.recognition.config import build
 from actjax.tasks.recognition.modes import MODES
 
 __all__ = ["MODES", "build"]

@@ -3,57 +3,61 @@
 import logging
 
 from actjax import training
-from actjax.data.loading.quarantine import Quarantine
 from actjax.errors import clear_errors
-from actjax.tasks.building import initial_variables
-from actjax.tasks.checkpoints import explain, export, import_
-from actjax.tasks.loading import this_shard
-from actjax.tasks.running import Call, restore
+from actjax.tasks.running import Call, explain, export, import_
 from actjax.tasks.ssn.config import READERS
 from actjax.tasks.ssn.report import report
-from actjax.tasks.ssn.scoring import score_videos
+from actjax.tasks.ssn.run import SsnRun
 from actjax.tasks.stage_folder import StageFolder
 from actjax.workdir import save_description
 
 log = logging.getLogger("actjax")
 
 
-def detect(detector, call: Call) -> None:
-    """SSN: trains, or goes on where a killed run stopped; then scores all proposals and ends with the mAP table."""
+def train(run: SsnRun, call: Call) -> None:
+    """Trains, or goes on where a killed run stopped; then scores all proposals and ends with the table of mAP."""
     log.info("this run lives in %s", call.workdir)
-    learning = call.mode == "train"
     with clear_errors():
-        initial = initial_variables(detector.load_from, call.workdir) if learning else None
-        dataset = detector.open_dataset()
-        constants = detector.reg_norm_consts(dataset)
+        initial = run.network.initial(call.workdir)
+        dataset, targets = _opened(run, call)
         call.workdir.mkdir(parents=True, exist_ok=True)
-        data = detector.loop_data(dataset, call.workdir) if learning else None
+        run.loop_data(dataset, targets, call.workdir)
+    decoder = dataset.train[0].decoder(run.ticks.sampling.backend)
+    save_description(call.workdir, call.config, dataset.class_names, decoder=decoder)
+    run.train(call.workdir, dataset=dataset, targets=targets, initial=initial)
+    _detect(run, call, dataset, targets, which=run.checkpoint, name="results")
+
+
+def evaluate(run: SsnRun, call: Call) -> None:
+    """Scores all proposals of the validation videos and ends with the table of mAP."""
+    log.info("this run lives in %s", call.workdir)
+    with clear_errors():
+        dataset, targets = _opened(run, call)
+    _detect(run, call, dataset, targets, which=call.checkpoint or run.checkpoint, name="results_eval")
+
+
+def _opened(run: SsnRun, call: Call):
+    """The data set and its targets, checked."""
+    dataset = run.open_dataset()
+    targets = run.targets(dataset)
+    _ = targets.reg_norm_consts
     log.info("%d videos to train on, %d to score", len(dataset.train), len(dataset.val))
-    if learning:
-        decoder = dataset.train[0].decoder(detector.ticks.sampling.backend)
-        save_description(call.workdir, call.config, dataset.class_names, decoder=decoder)
-        log.info("parameter groups\n%s", detector.groups)
-        training.train(detector.task, data, detector.optimizer, detector.settings, call.workdir, initial=initial)
-    which = detector.checkpoint if learning else call.checkpoint or detector.checkpoint
-    variables, step = restore(detector, call, which=which)
-    folder = StageFolder(call.workdir / "scores", f"step_{step}", detector.decisive, mend=True, readers=READERS)
+    return dataset, targets
+
+
+def _detect(run: SsnRun, call: Call, dataset, targets, *, which: str, name: str) -> None:
+    """Scores of proposals, then detections and their results."""
+    with clear_errors():
+        variables, step = run.network.restore(call.workdir, which)
+    folder = StageFolder(call.workdir / "scores", f"step_{step}", run.scored_by, mend=True, readers=READERS)
     folder.save()
     training.wait_for_all("the folder of scores")
-    options = dict(num_records=len(dataset.train) + len(dataset.val), max_share=detector.loading.max_broken)
-    summary = score_videos(
-        dataset.val,
-        folder.path,
-        detector,
-        training.local(variables),
-        constants,
-        quarantine=Quarantine(call.workdir / "quarantine.jsonl", **options, skip=detector.loading.skip),
-        shard=this_shard(),
-    )
+    summary = run.score(folder.path, variables, call.workdir, dataset=dataset, targets=targets)
     log.info("%s: %s, by the network of step %d", folder.path, summary, step)
     training.wait_for_all("scores")
-    name = "results" if learning else "results_eval"
+    about = {"seconds": call.seconds, "decoder": dataset.val[0].decoder(run.ticks.sampling.backend)}
     with clear_errors():
-        report(dataset, folder.path, detector, call.workdir, name=name, started=call.started)
+        report(dataset, folder.path, run.detect, call.workdir, name=name, about=about)
 
 
-MODES = {"train": detect, "eval": detect, "import": import_, "export": export, "explain": explain}
+MODES = {"train": train, "eval": evaluate, "import": import_, "export": export, "explain": explain}

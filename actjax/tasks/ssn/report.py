@@ -8,8 +8,8 @@ import csv
 import json
 import logging
 import pathlib
-import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -24,7 +24,6 @@ from actjax.metrics import Instances, average_precisions, dump_results
 from actjax.metrics.average_precision import join
 from actjax.metrics.average_recall import THRESHOLDS, THUMOS14_THRESHOLDS
 from actjax.segments import pairs, temporal_iou
-from actjax.tasks.ssn.config import Detect, Detector
 from actjax.tasks.ssn.scoring import load_results
 
 log = logging.getLogger("actjax")
@@ -33,8 +32,21 @@ IOUS = {"thumos14": THUMOS14_THRESHOLDS, "activitynet": THRESHOLDS}
 SHOWN = {"thumos14": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), "activitynet": (0.5, 0.75, 0.95)}
 
 
+class Detect(NamedTuple):
+    """Section `detect`: from scores of proposals to detections and their score.
+
+    top_k, nms, use_regression: see `localization.ssn_detections`.
+    protocol: "thumos14": tIoU 0.1, 0.2, ..., 0.9; "activitynet": 0.5, 0.55, ..., 0.95.
+    """
+
+    top_k: int = 2000
+    nms: float = 0.2
+    use_regression: bool = True
+    protocol: str = "thumos14"
+
+
 def report(
-    dataset: Proposed, folder: pathlib.Path, detector: Detector, workdir: pathlib.Path, *, name: str, started: float
+    dataset: Proposed, folder: pathlib.Path, detect: Detect, workdir: pathlib.Path, *, name: str, about: dict
 ) -> dict[str, float]:
     """Scores the detections of the validation split, and writes `NAME.json`, `NAME_classes.csv` and
     `NAME_detections.json` -> the metrics; on process 0 alone.
@@ -42,6 +54,7 @@ def report(
     Args:
       folder: what `score_videos` wrote.
       name: of the files.
+      about: further numbers and facts for `NAME.json`.
 
     The mean is taken over the classes with ground truth, as the official toolkits do; videos that cannot be read count.
 
@@ -50,7 +63,7 @@ def report(
     """
     if jax.process_index():
         return {}
-    records, k, options = dataset.val, detector.model.num_classes, detector.detect
+    records, k, options = dataset.val, len(dataset.class_names), detect
     truth = join([_instances(n, r, r.ground_truth.segment, r.ground_truth.label) for n, r in enumerate(records)])
     if not len(truth.video):
         raise ValueError("data.val: none of its videos has ground truth, so there is nothing to score against")
@@ -70,8 +83,7 @@ def report(
         numbers |= {f"{prefix}mAP@{t:.2f}": float(x) for t, x in zip(thresholds, means, strict=True)}
         numbers[f"{prefix}average_mAP"] = float(means.mean())
     empty = sum(not len(result["activity_scores"]) for result in results)
-    numbers |= {"num_videos": len(records), "num_empty": empty, "seconds": time.perf_counter() - started}
-    numbers["decoder"] = records[0].decoder(detector.ticks.sampling.backend)
+    numbers |= {"num_videos": len(records), "num_empty": empty, **about}
     files = {what: workdir / f"{name}{end}" for what, end in
              (("results", ".json"), ("classes", "_classes.csv"), ("detections", "_detections.json"))}  # fmt: skip
     files["results"].write_text(json.dumps(numbers, indent=2))

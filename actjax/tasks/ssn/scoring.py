@@ -7,11 +7,13 @@ classes.
 import functools
 import pathlib
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from actjax.data.clips.snippets import embedded, filled
+from actjax.data.clips.ssn_clips import Ticks
 from actjax.data.datasets.ssn_lists import SSNRecord
 from actjax.data.loading.order import Shard
 from actjax.data.loading.quarantine import Quarantine
@@ -19,7 +21,6 @@ from actjax.data.loading.snippet_reader import Summary, each_video
 from actjax.localization.ssn import RESULT_KEYS
 from actjax.models import proposal_scores, tick_features, tick_scores
 from actjax.paths import replace
-from actjax.tasks.ssn.config import Detector
 from actjax.training.devices import make_mesh, replicate, split
 from actjax.workdir import progress
 
@@ -27,11 +28,10 @@ from actjax.workdir import progress
 def score_videos(
     records: Sequence[SSNRecord],
     folder: pathlib.Path,
-    detector: Detector,
-    variables: dict,
-    reg_norm_consts,
+    scorer: "Scorer",
     *,
     quarantine: Quarantine,
+    timeout: float = 30.0,
     shard: Shard = Shard(),
 ) -> Summary:
     """Writes `FOLDER/<video>.npz` with the scores of every video's proposals, or goes on where a killed run stopped.
@@ -40,7 +40,8 @@ def score_videos(
     be read goes to the quarantine and has no file.
 
     Args:
-      variables: of the network. reg_norm_consts: what its regression was trained with.
+      scorer: gives the scores of a video.
+      timeout: seconds that decoding a chunk of a video may take.
       shard: this host's place: it takes every count-th video.
 
     Raises:
@@ -49,15 +50,14 @@ def score_videos(
     mine = records[shard.index :: shard.count]
     todo = [record for record in mine if not result_file(folder, record).exists()]
     readable = [record for record in todo if not quarantine.skips(record.path)]
-    score = Scorer(detector, variables, reg_norm_consts)
 
     def save(record, parts) -> None:
-        result, path = score(record, parts), result_file(folder, record)
+        result, path = scorer(record, parts), result_file(folder, record)
         path.parent.mkdir(parents=True, exist_ok=True)
         replace(path, functools.partial(_save, result=result))
 
     shown = progress(readable, len(readable), "scores")
-    done = each_video(shown, detector.ticks, save, quarantine=quarantine, timeout=detector.loading.timeout)
+    done = each_video(shown, scorer.ticks, save, quarantine=quarantine, timeout=timeout)
     return Summary(done, len(mine) - len(todo), len(todo) - done)
 
 
@@ -81,17 +81,33 @@ def load_results(records: Sequence[SSNRecord], folder: pathlib.Path, num_classes
     return results
 
 
-class Scorer:
-    """The scores of a video's proposals, from its clips, on this host's devices."""
+class Scoring(NamedTuple):
+    """Section `test`, beside `view`.
 
-    def __init__(self, detector: Detector, variables: dict, reg_norm_consts):
-        self._model, self._ticks = detector.model, detector.ticks
+    chunk: clips of a video that are decoded, and go through the network, at a time.
+    divide_parts: see `models.tick_scores`.
+    """
+
+    chunk: int = 16
+    divide_parts: bool = True
+
+
+class Scorer:
+    """The scores of a video's proposals, from its clips, on this host's devices.
+
+    Args:
+      reg_norm_consts: the constants that the network's regression was trained with.
+      divide_parts: see `models.tick_scores`.
+    """
+
+    def __init__(self, model, variables: dict, ticks: Ticks, reg_norm_consts, *, divide_parts: bool = True):
+        self.ticks = ticks
         self._mesh = make_mesh(devices=jax.local_devices())
         self._variables = jax.device_put(variables, replicate(self._mesh))
-        self._chunk = -(-self._ticks.chunk // self._mesh.size) * self._mesh.size
-        self._features = jax.jit(functools.partial(tick_features, self._model))
-        divide = dict(divide_parts=detector.scoring.divide_parts)
-        self._pool = jax.jit(functools.partial(pooled, self._model, reg_norm_consts=reg_norm_consts, **divide))
+        self._chunk = -(-ticks.chunk // self._mesh.size) * self._mesh.size
+        self._features = jax.jit(functools.partial(tick_features, model))
+        options = dict(reg_norm_consts=reg_norm_consts, divide_parts=divide_parts)
+        self._pool = jax.jit(functools.partial(pooled, model, **options))
 
     def __call__(self, record: SSNRecord, parts: Iterator) -> dict[str, np.ndarray]:
         """`RESULT_KEYS` and `fps`; `parts`: what `Ticks.read` gives of the record.
@@ -100,7 +116,7 @@ class Scorer:
           VideoError: from `parts`.
         """
         length, features = embedded(parts, self._embed, self._chunk)
-        item = self._ticks.item(record)
+        item = self.ticks.item(record)
         found = self._pool(
             self._variables,
             _rounded(features),

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Callable
 
 import numpy as np
 
@@ -58,8 +59,11 @@ def results(workdir: pathlib.Path, name: str = "results") -> dict[str, float]:
     return {key: value for key, value in numbers.items() if key not in ("seconds", "decoder")}
 
 
-def states(build) -> dict[str, dict[str, str]]:
-    """Every leaf of the training states of `STATES`, by its path: its type and shape. build: `experiment.build`."""
+def states(networks: Callable) -> dict[str, dict[str, str]]:
+    """Every leaf of the training states of `STATES`, by its path: its type and shape.
+
+    networks: config -> {stage, "" for the only one: (task, optimizer, settings)}.
+    """
     import jax
 
     from actjax.training.program import make_program
@@ -68,19 +72,25 @@ def states(build) -> dict[str, dict[str, str]]:
     for name, changes in STATES.items():
         config = runpy.run_path(str(HERE.parents[2] / "configs" / f"{name}.py"))["get_config"]()
         config.update_from_flattened_dict(changes)
-        experiment = build(config)
-        networks = getattr(experiment, "networks", {"": experiment})
-        for stage, network in networks.items():
-            task = network.task(None) if stage else network.task
-            state = make_program(task, network.optimizer, network.settings, steps_per_epoch=1.0).shapes
+        for stage, parts in networks(config).items():
+            state = make_program(*parts, steps_per_epoch=1.0).shapes
             leaves = jax.tree_util.tree_leaves_with_path(state._asdict())
             found[f"{name} {stage}".strip()] = {jax.tree_util.keystr(k): f"{x.dtype}{list(x.shape)}" for k, x in leaves}
     return found
 
 
-def main() -> None:
+def networks_then(config) -> dict:
+    """Of a config at commit 0a25df0."""
     from actjax.experiment import build
 
+    made = build(config)
+    parts = lambda network, task: (task, network.optimizer, network.settings)
+    if hasattr(made, "networks"):
+        return {stage: parts(network, network.task(None)) for stage, network in made.networks.items()}
+    return {"": parts(made, made.task)}
+
+
+def main() -> None:
     if not (HERE / "data").exists():
         draw(HERE / "data")
     after = {}
@@ -95,7 +105,7 @@ def main() -> None:
             run(config(name), workdir, *GO_ON[name])
             after[name] = {"losses": losses(workdir), "results": results(workdir)}
     (HERE / "after.json").write_text(json.dumps(after, indent=1) + "\n")
-    (HERE / "states.json.gz").write_bytes(gzip.compress(json.dumps(states(build)).encode(), mtime=0))
+    (HERE / "states.json.gz").write_bytes(gzip.compress(json.dumps(states(networks_then)).encode(), mtime=0))
 
 
 def run(what: str, workdir: pathlib.Path, *options: str) -> None:

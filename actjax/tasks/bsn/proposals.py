@@ -1,0 +1,87 @@
+"""Curves of boundaries -> proposals, and the outputs of a network -> results. Shapes: p proposals of a video."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.localization import bsp_feature, candidate_proposals, proposal_list
+from actjax.localization.proposals import matched
+from actjax.metrics import evaluate_activitynet
+from actjax.tables import read_table
+
+PGM_HEADER = "tmin,tmax,tmin_score,tmax_score,score,match_iou,match_ioa"
+
+
+class Nms(NamedTuple):
+    """Section `nms`: soft-NMS of the proposals, see `localization.soft_nms`; `top_k` is what remains of a video."""
+
+    alpha: float
+    low_threshold: float
+    high_threshold: float
+    top_k: int = 100
+
+
+class Pgm(NamedTuple):
+    """Section `pgm`: proposal generation between the two networks of BSN.
+
+    peak_threshold: see `localization.candidate_proposals`.
+    top_k_train, top_k: proposals kept of a video of the training split, of the validation split.
+    bsp_boundary_ratio, num_sample_start, num_sample_end, num_sample_action, num_sample_interp: see
+      `localization.bsp_feature`.
+    proposals, features: folders of `<video>.csv` and `<video>.npy` made elsewhere, to be used instead; "" for none.
+    """
+
+    peak_threshold: float = 0.5
+    top_k_train: int = 500
+    top_k: int = 1000
+    bsp_boundary_ratio: float = 0.2
+    num_sample_start: int = 8
+    num_sample_end: int = 8
+    num_sample_action: int = 16
+    num_sample_interp: int = 3
+    proposals: str = ""
+    features: str = ""
+
+    @property
+    def sampling(self) -> dict:
+        """The options of `localization.bsp_feature`."""
+        return {name: value for name, value in self._asdict().items() if name.startswith(("bsp_", "num_"))}
+
+
+def generate(record, curves, pgm, top_k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The best proposals of a video, float64 [p, 7] with `PGM_HEADER`, and their features [p, 32].
+
+    Args:
+      curves: the file with its curves. pgm: options, `Pgm`.
+    """
+    table = read_table(curves, columns=5)
+    rows = candidate_proposals(table[:, 1], table[:, 2], peak_threshold=pgm.peak_threshold)[:top_k]
+    step, end = table[0, 4] - table[0, 3], table[-1, 4]
+    # In float32, as these stand in the file that the reference reads them from.
+    points = bsp_feature(table[:, 0], rows[:, :2].astype(np.float32), step=step, end=end, **pgm.sampling)
+    return matched(rows, record._asdict()), points
+
+
+def results_of(records: Sequence, top_k: int, proposals, found, which) -> list[dict]:
+    """Proposals [n, r, 3] in fractions -> results as of the reference, in seconds, one for each of `records`.
+
+    Args:
+      found: bool [n, r], False for padding. which: int [n], the records that the rows belong to; others get none.
+    """
+    lists = {int(k): rows[real] for rows, real, k in zip(proposals, found, which, strict=True)}
+    empty = np.zeros((0, 3))
+    return [
+        {
+            "video_name": record.video,
+            "proposal_list": proposal_list(lists.get(k, empty), record._asdict(), top_k=top_k),
+        }
+        for k, record in enumerate(records)
+    ]
+
+
+def recalls(outputs: dict, targets: dict, *, records: Sequence, top_k: int) -> dict[str, float]:
+    """The `score` of a task that predicts proposals of `records`: see `metrics.evaluate_activitynet`."""
+    which = np.asarray(targets["record"])
+    results = results_of(records, top_k, outputs["proposals"], outputs["found"], which)
+    return evaluate_activitynet(results, {record.video: {"annotations": record.annotations} for record in records})

@@ -1,0 +1,274 @@
+"""BSN and BMN: features of videos -> proposals, stage by stage.
+
+Every stage leaves its outputs in a folder of the workdir, can be interrupted, and is skipped when its outputs are
+complete and of the same config.
+"""
+
+import functools
+import json
+import logging
+import pathlib
+import time
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from actjax import training
+from actjax.config import Reader
+from actjax.data.datasets.untrimmed import Rescaled, Untrimmed, build_untrimmed
+from actjax.data.loading.quarantine import Quarantine
+from actjax.metrics import dump_results
+from actjax.metrics.results import video_id
+from actjax.paths import replace, to_path
+from actjax.tables import write_table
+from actjax.tasks.bsn.items import BmnItems, FeatureItems, ItemData, PemItems, Split, TemItems
+from actjax.tasks.bsn.proposals import PGM_HEADER, Nms, Pgm, generate, recalls, results_of
+from actjax.tasks.bsn.report import Detect, report
+from actjax.tasks.building import Network
+from actjax.tasks.stage_folder import StageFolder
+from actjax.video.errors import VideoError
+from actjax.workdir import progress
+
+log = logging.getLogger("actjax")
+
+TEM_HEADER = "action,start,end,tmin,tmax"
+
+
+class StageNetwork(NamedTuple):
+    """The network of a stage.
+
+    checkpoint: the one that the next stage uses, "latest" or "best".
+    labels: options of the labels.
+    nms: soft-NMS of its proposals; None: it predicts none.
+    results: folder of its outputs, made elsewhere; "": they are made here.
+    """
+
+    network: Network
+    checkpoint: str
+    labels: dict
+    nms: Nms | None = None
+    results: str = ""
+
+
+class LoaderConfig(NamedTuple):
+    """Section `loader`: the share of unreadable videos that a run accepts; a quarantine of another run to skip."""
+
+    max_broken: float = 0.05
+    skip: str = ""
+
+    def quarantine(self, workdir: pathlib.Path, dataset: Untrimmed) -> Quarantine:
+        """The unreadable videos of a run in `workdir`."""
+        count = len(dataset.train) + len(dataset.val)
+        file = workdir / "quarantine.jsonl"
+        return Quarantine(file, num_records=count, max_share=self.max_broken, skip=self.skip)
+
+
+class BsnRun(NamedTuple):
+    """The stages of BSN, or of BMN, by the sections of a config.
+
+    stages: those to go through, in order; chain: all there are.
+    networks: by stage. pgm: between them; None: BMN has none.
+    data: the section, by which `open_dataset` finds the records.
+    sections: of the config, which decide over the outputs of each stage; readers: the functions that read them.
+    """
+
+    stages: tuple[str, ...]
+    chain: tuple[str, ...]
+    networks: dict[str, StageNetwork]
+    pgm: Pgm | None
+    data: dict
+    detect: Detect
+    loader: LoaderConfig
+    sections: dict[str, dict]
+    readers: Mapping[str, Reader]
+
+    def open_dataset(self) -> Untrimmed:
+        """Records of both splits and their features; the sample set is made on first use."""
+        return build_untrimmed(self.data)
+
+    def folder(self, stage: str, workdir: pathlib.Path, *, mend: bool) -> StageFolder:
+        """The folder of a stage; its contents belong to the config up to it."""
+        before = ("data", *self.chain[: self.chain.index(stage) + 1])
+        sections, readers = ({name: table[name] for name in before} for table in (self.sections, self.readers))
+        return StageFolder(workdir, stage, sections, mend=mend, readers=readers)
+
+    def check_stages(self, workdir: pathlib.Path) -> None:
+        """ValueError unless the outputs of earlier stages that this run needs are there, and of this config."""
+        if self.pgm is None:
+            return
+        wanted = [
+            ("tem", ["infer"], "pgm", self.networks["tem"].results),
+            ("pgm", ["train", "val"], "pem", self.pgm.proposals),
+        ]
+        for stage, steps, user, elsewhere in wanted:
+            if user not in self.stages or stage in self.stages or elsewhere:
+                continue
+            folder = self.folder(stage, workdir, mend=False)
+            if missing := [step for step in steps if step not in folder.done]:
+                raise ValueError(
+                    f"stage {user} needs what stage {stage} makes, and {folder.path} lacks {missing}; add {stage} to "
+                    "--config.stages"
+                )
+
+    def train(self, workdir: pathlib.Path, *, dataset: Untrimmed | None = None) -> dict:
+        """Goes through the stages that the config names -> the metrics of the proposals; {} without the last stage.
+
+        Raises:
+          ValueError: see `check_stages`.
+        """
+        return Chain(self, dataset or self.open_dataset(), workdir, train=True).run()
+
+    def evaluate(
+        self, workdir: pathlib.Path, *, dataset: Untrimmed | None = None, checkpoint: str | None = None
+    ) -> dict:
+        """As `train`, with the networks as they are; the last one always scores the proposals anew.
+
+        Args:
+          checkpoint: "best", "latest" or a step of the last network; None: the one of its config.
+        """
+        return Chain(self, dataset or self.open_dataset(), workdir, train=False, checkpoint=checkpoint).run()
+
+
+class Chain:
+    """One way through the stages of a run; a stage has the method of its name."""
+
+    def __init__(
+        self, run: BsnRun, dataset: Untrimmed, workdir: pathlib.Path, *, train: bool, checkpoint: str | None = None
+    ):
+        self._run, self._data, self._workdir = run, dataset, workdir
+        self._train, self._checkpoint = train, checkpoint
+        self._name = "results" if train else "results_eval"
+
+    def run(self) -> dict:
+        """Goes through the stages -> the metrics of the last one, if it is among them."""
+        self._run.check_stages(self._workdir)
+        started = time.perf_counter()
+        self._workdir.mkdir(parents=True, exist_ok=True)
+        self._quarantine = self._run.loader.quarantine(self._workdir, self._data)
+        results = None
+        for stage in self._run.stages:
+            folder = self._run.folder(stage, self._workdir, mend=self._train)
+            folder.save()
+            training.wait_for_all(f"the folder of {stage}")
+            results = getattr(self, stage)(folder)
+        if results is None:
+            log.info("no proposals are scored without the last stage, %s", self._run.chain[-1])
+            return {}
+        return report(results, self._data, self._run.detect, self._workdir, name=self._name, started=started)
+
+    def tem(self, folder: StageFolder) -> None:
+        """Trains TEM, then writes the curves of all videos."""
+        stage, data = self._run.networks["tem"], self._data
+        if stage.results:
+            return log.info("tem: curves are read from %s", stage.results)
+        model = stage.network.model
+        features = Rescaled(data, model.input_shape)
+        items = TemItems(features, model.temporal_scale, **stage.labels)
+        self._trained("tem", folder, Split(data.train, items, kept=True), Split(data.val, items, kept=True))
+        if "infer" in folder.done:
+            return log.info("tem: the curves are complete")
+        written = folder.path / "tem_results"
+        written.mkdir(exist_ok=True)
+        todo = [r for r in (*data.train, *data.val) if not (written / f"{r.video}.csv").exists()]
+        training.wait_for_all("the list of missing curves")
+        times = np.arange(model.temporal_scale + 1) / model.temporal_scale
+        for rows, where in self._inferred("tem", folder, Split(todo, FeatureItems(features))):
+            for curves, k in zip(rows["curves"], where["record"], strict=True):
+                if jax.process_index() == 0:
+                    table = np.column_stack([curves.T, times[:-1], times[1:]])
+                    write_table(written / f"{todo[k].video}.csv", TEM_HEADER, table)
+        folder.mark("infer")
+
+    def pgm(self, folder: StageFolder) -> None:
+        """Writes proposals and their features, from the curves of all videos."""
+        pgm = self._run.pgm
+        if pgm.proposals:
+            return log.info("pgm: proposals are made elsewhere, in %s", pgm.proposals)
+        wanted = {"train": pgm.top_k_train, "val": pgm.top_k}
+        for split, top_k in sorted(wanted.items(), key=lambda item: -item[1]):  # a video of both needs the larger
+            if split in folder.done:
+                log.info("pgm: the proposals of split %s are complete", split)
+                continue
+            self._generate(folder.path, split, top_k)
+            training.wait_for_all(f"pgm {split}")
+            folder.mark(split)
+
+    def _generate(self, folder: pathlib.Path, split: str, top_k: int) -> None:
+        """This host's share of the proposals of a split."""
+        curves = to_path(self._run.networks["tem"].results or self._workdir / "tem" / "tem_results")
+        proposals, features = (folder / name for name in ("pgm_proposals", "pgm_features"))
+        for path in (proposals, features):
+            path.mkdir(parents=True, exist_ok=True)
+        records = getattr(self._data, split)[jax.process_index() :: jax.process_count()]
+        todo = [record for record in records if not (proposals / f"{record.video}.csv").exists()]
+        for record in progress(todo, len(todo), f"pgm {split}"):
+            try:
+                rows, points = generate(record, curves / f"{record.video}.csv", self._run.pgm, top_k)
+            except (OSError, ValueError) as error:
+                self._quarantine.add(VideoError(record.path, str(error)))
+                continue
+            replace(features / f"{record.video}.npy", lambda file, rows=points: np.save(file, rows.astype(np.float32)))
+            write_table(proposals / f"{record.video}.csv", PGM_HEADER, rows)
+
+    def pem(self, folder: StageFolder) -> list[dict]:
+        """Trains PEM, then scores the proposals of the validation videos -> results."""
+        pgm, made = self._run.pgm, self._workdir / "pgm"
+        proposals = pgm.proposals or str(made / "pgm_proposals")
+        features = pgm.features or str(made / "pgm_features")
+        log.info("pem: proposals are read from %s", proposals)
+        feat_dim = self._run.networks["pem"].network.model.feat_dim
+        train = Split(self._data.train, PemItems(proposals, features, pgm.top_k_train, feat_dim), kept=True)
+        val = Split(self._data.val, PemItems(proposals, features, pgm.top_k, feat_dim), kept=True)
+        return self._scored("pem", folder, train, val)
+
+    def bmn(self, folder: StageFolder) -> list[dict]:
+        """Trains BMN, then finds the proposals of the validation videos -> results."""
+        model = self._run.networks["bmn"].network.model
+        features = Rescaled(self._data, model.input_shape)
+        train = Split(self._data.train, BmnItems(features, model.temporal_scale))
+        return self._scored("bmn", folder, train, Split(self._data.val, FeatureItems(features)))
+
+    def _scored(self, stage: str, folder: StageFolder, train: Split, val: Split) -> list[dict]:
+        """Trains the last network, and lets it score the validation videos, unless that is done -> results."""
+        self._trained(stage, folder, train, val)
+        path = self._workdir / f"{self._name}_proposals.json"
+        if self._train and "infer" in folder.done and path.exists():
+            log.info("%s: the proposals are complete", stage)
+            known = json.loads(path.read_text())["results"]
+            return [{"video_name": r.video, "proposal_list": known[video_id(r.video)]} for r in val.records]
+        rows, where = zip(*self._inferred(stage, folder, val), strict=True)
+        joined = [np.concatenate([part[name] for part in parts]) for parts, name in
+                  ((rows, "proposals"), (rows, "found"), (where, "record"))]  # fmt: skip
+        results = results_of(val.records, self._run.networks[stage].nms.top_k, *joined)
+        if jax.process_index() == 0:
+            dump_results(results, path, "json")
+        if self._train:
+            folder.mark("infer")
+        return results
+
+    def _trained(self, stage: str, folder: StageFolder, train: Split, val: Split) -> None:
+        """Trains the network of a stage, unless that is done, or not asked for."""
+        if not self._train:
+            return
+        if "train" in folder.done:
+            return log.info("%s: training is complete", stage)
+        network, nms = self._run.networks[stage].network, self._run.networks[stage].nms
+        if nms:
+            score = functools.partial(recalls, records=val.records, top_k=nms.top_k)
+            network = network._replace(task=network.task._replace(score=score))
+        log.info("%s:", stage)
+        data = ItemData(train, val, network.settings, self._quarantine)
+        network.train(data, folder.path, initial=network.initial(folder.path))
+        folder.mark("train")
+
+    def _inferred(self, stage: str, folder: StageFolder, split: Split) -> Iterator:
+        """What a network says of the videos of a split, batch by batch: (outputs, targets)."""
+        network, which = self._run.networks[stage].network, self._run.networks[stage].checkpoint
+        if stage == self._run.chain[-1] and self._checkpoint:
+            which = self._checkpoint
+        variables, _ = network.restore(folder.path, which)
+        size = network.settings.eval_batch_size or network.settings.batch_size
+        shown = progress(split.batches(size, self._quarantine), -(-len(split) // size), f"{stage} inference")
+        return training.stream(jax.jit(network.task.predict), variables, shown)

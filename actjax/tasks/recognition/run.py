@@ -1,0 +1,150 @@
+"""A recogniser that can be trained, evaluated and used."""
+
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+from actjax import training
+from actjax.config import unknown
+from actjax.data.clips.spec import ClipSpec
+from actjax.data.datasets.recognition import Dataset, build_dataset, load_names
+from actjax.data.prepared import writing
+from actjax.tasks.building import Network
+from actjax.tasks.loading import ClipData, LoaderConfig
+from actjax.training.task import Task
+from actjax.workdir import save_scores
+
+# Arguments of `writing.prepare` that the section `prepare` does not hold.
+PREPARE_GIVEN = ("records", "folder", "split", "class_names", "progress", "modality", "backend", "processes", "timeout")
+PREPARE_GIVEN += ("open_video",)
+
+
+class Test(NamedTuple):
+    """How videos are scored: the task, and how they become clips."""
+
+    task: Task
+    clips: ClipSpec
+
+
+class Extraction(NamedTuple):
+    """Section `extract`: the features that `--mode=extract` makes of a video, [n, d].
+
+    interval: frames from one feature to the next.
+    num_frames: of a feature's clip, spread over the interval; None: 1 for TSN, those of the test for TSM.
+    what: "scores", before the softmax, as ActivityNet's published features are; "embedding", what the classifier sees.
+    chunk: clips that are decoded, and go through the network, at a time.
+    suffix: ".csv" or ".npy".
+    """
+
+    interval: int = 16
+    num_frames: int | None = None
+    what: str = "scores"
+    chunk: int = 16
+    suffix: str = ".csv"
+
+    def check(self) -> "Extraction":
+        """Itself. Raises ValueError for a number or name out of range."""
+        for name in ("interval", "chunk"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"extract.{name}={getattr(self, name)}; must be 1 or more")
+        if self.what not in EMBEDDINGS:
+            raise ValueError(f"extract.what={unknown(self.what, EMBEDDINGS)}")
+        if self.suffix not in (".csv", ".npy"):
+            raise ValueError(f"extract.suffix={self.suffix!r}; choose from .csv, .npy")
+        return self
+
+
+EMBEDDINGS = ("scores", "embedding")
+
+
+class RecognitionRun(NamedTuple):
+    """A recogniser, its clips and its data, by the sections of a config.
+
+    train_clips, eval_clips: how a video becomes clips in training, and in the validation during training.
+    test: task and clips of test and prediction; those of the validation, if the config has no section `test`.
+    data: the section, by which `open_dataset` finds the records.
+    augment: changes training clips on the device; None: nothing does.
+    prepare_options: of `data.prepared.writing.prepare`.
+    """
+
+    network: Network
+    data: dict
+    loader: LoaderConfig
+    train_clips: ClipSpec
+    eval_clips: ClipSpec
+    test: Test
+    augment: Callable | None
+    prepare_options: dict
+    extraction: Extraction
+
+    def open_dataset(self) -> Dataset:
+        """Records of both splits; a sample set is made on first use."""
+        return build_dataset(self.data, num_classes=self.network.model.num_classes)
+
+    def class_names(self) -> list[str]:
+        """The names of the classes, without the records."""
+        return load_names(self.data, num_classes=self.network.model.num_classes)
+
+    def loop_data(self, dataset: Dataset, workdir: pathlib.Path, *, eval: ClipSpec | None = None) -> ClipData:
+        """The data of the training loop; `eval`: clips of the validation in place of `eval_clips`."""
+        return ClipData(
+            dataset,
+            self.loader.quarantine(workdir, dataset),
+            loader=self.loader,
+            settings=self.network.settings,
+            train=self.train_clips,
+            eval=eval or self.eval_clips,
+        )
+
+    def train(
+        self, workdir: pathlib.Path, *, dataset: Dataset | None = None, initial: Callable[[], dict] | None = None
+    ) -> dict:
+        """Trains in `workdir`, or goes on where a killed run stopped -> the final metrics.
+
+        Args:
+          dataset: the open data set; None: it is opened here.
+          initial: gives the variables to start from; None: those of `load_from`, if the config has it.
+        """
+        initial = initial or self.network.initial(workdir)
+        data = self.loop_data(dataset or self.open_dataset(), workdir)
+        return self.network.train(data, workdir, initial=initial)
+
+    def evaluate(
+        self, workdir: pathlib.Path, variables: dict, *, dataset: Dataset | None = None, protocol: str = "test"
+    ) -> dict:
+        """Scores the validation split, and writes `scores.npz` with the scores of every video -> metrics.
+
+        Args:
+          protocol: "test" or "eval", the section of the config by which videos become clips.
+        """
+        dataset = dataset or self.open_dataset()
+        task, clips = self.tested(protocol)
+        passes = self.loop_data(dataset, workdir, eval=clips).evaluate()
+        outputs, targets = training.collect(jax.jit(task.predict), variables, next(passes))
+        passes.close()
+        names = [dataset.val[k].path for k in targets["record"]]
+        save_scores(workdir / "scores.npz", names, outputs["scores"], targets["label"])
+        return {"protocol": protocol, **task.score(outputs, targets), "num_videos": len(names)}
+
+    def tested(self, protocol: str) -> Test:
+        """Task and clips of the section `protocol`, "test" or "eval"."""
+        return self.test if protocol == "test" else Test(self.network.task, self.eval_clips)
+
+    def prepare(
+        self, records, folder: str, *, split: str, class_names: list[str], progress: Callable
+    ) -> writing.Summary:
+        """Writes a split of a prepared set, by the sections `eval`, `loader` and `prepare`."""
+        return writing.prepare(
+            records,
+            folder,
+            split=split,
+            class_names=class_names,
+            modality=self.eval_clips.modality,
+            backend=self.eval_clips.backend,
+            processes=self.loader.num_workers,
+            timeout=self.loader.timeout,
+            progress=progress,
+            **self.prepare_options,
+        )
