@@ -156,6 +156,7 @@ def training_case(name):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ssn_r50_train", "ssn_r50_pyramid_train"])
 def test_gradients_and_optimizer_steps(name):
     case, batch = g.case(name), training_case(name)
@@ -204,6 +205,7 @@ def test_gradients_and_optimizer_steps(name):
             assert (g.leaf(start["params"], place) == g.leaf(variables["params"], place)).all(), key
 
 
+@pytest.mark.slow
 def test_scores_of_a_whole_video():
     case, arrays, model = g.case("ssn_r50_test"), g.arrays("ssn_r50_test"), MODELS["ssn_r50"]
     images = filled(case["inputs"]["imgs"])

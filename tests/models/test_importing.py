@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from drawn import drawn_variables
+from marks import slow_but
 
 from actjax.interop.naming import mmaction_name, translate
 from actjax.interop.torch_files import save_torch
@@ -33,14 +34,18 @@ def save(path, tensors, wrapper="openmmlab"):
 
 @pytest.mark.parametrize(
     "name",
-    [
+    slow_but(
+        [
+            "import_torchvision_r18_eval",
+            "import_torchvision_r50_eval",
+            "import_torchvision_mobilenetv2_eval",
+            "import_mmcls_mobilenetv2_eval",
+            "import_tsmauthors_r50_eval",
+            "import_tsmauthors_mobilenetv2_eval",
+        ],
         "import_torchvision_r18_eval",
-        "import_torchvision_r50_eval",
-        "import_torchvision_mobilenetv2_eval",
         "import_mmcls_mobilenetv2_eval",
-        "import_tsmauthors_r50_eval",
-        "import_tsmauthors_mobilenetv2_eval",
-    ],
+    ),
 )
 def test_imported_files_give_the_reference_s_logits(name, tmp_path):
     case = g.case(name)

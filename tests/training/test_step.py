@@ -86,7 +86,7 @@ def test_a_device_holds_a_sixth_of_the_sample_config():
     config = runpy.run_path(str(ROOT / "configs" / "tsm_shapes.py"))["get_config"]()
     with config.unlocked():
         config.run.fsdp = -1
-    made = build(config)
+    made = build(config).network
     shapes = make_program(made.task, made.optimizer, made.settings).shapes
     for part in (shapes.variables["params"], shapes.opt_state, shapes):
         held, whole = devices.bytes_of(part)
