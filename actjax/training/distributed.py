@@ -1,15 +1,13 @@
-"""A run of several processes on `jax.distributed`: its start, its barrier, SIGTERM, and the end of one that fails.
+"""A run of several processes on `jax.distributed`: its start, its barrier, and the end of a process that fails.
 
-JAX's coordination service finds processes that were lost, and ends the others. What is added here: a process that fails
-tells the others why, and all stop after the same step when SIGTERM comes to one of them.
+JAX's coordination service finds processes that were lost, and ends the others. Added here: a process that fails tells
+the others why, and all end with status 1, so that nothing starts the same failure again.
 """
 
 import contextlib
-import logging
 import math
 import os
 import re
-import signal
 import sys
 import threading
 import time
@@ -21,25 +19,15 @@ from jax.errors import JaxRuntimeError
 
 from actjax.hosts import Place
 
-log = logging.getLogger(__name__)
-
 PREEMPTED = 75  # exit status after SIGTERM in training: EX_TEMPFAIL
 LOST = 134  # 128 + SIGABRT: how JAX ends a process after another one was lost
 
-_COUNT, _FAILED, _STOP = "actjax/count", "actjax/failed", "actjax/stop"  # keys in the store of the service
+_COUNT, _FAILED = "actjax/count", "actjax/failed"  # keys in the store of the service
 _POLL = 1.0  # seconds between two looks at what failed
 _LAST = 4 * _POLL  # until process 0 ends, which keeps the store: JAX aborts whoever is left then
 _FOREVER = 7 * 24 * 3600 * 1000  # milliseconds that a process waits in a barrier: evaluations take hours
 # Codes of errors that a lost process causes in the others, as XLA writes them; jax raises some as ValueError.
 _RUNTIME = re.compile(r"\b(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED|DEADLINE_EXCEEDED|FAILED_PRECONDITION): ")
-
-
-class Preempted(SystemExit):
-    """The run was asked to end by SIGTERM, and has saved `step`; the same command goes on."""
-
-    def __init__(self, step: int):
-        super().__init__(PREEMPTED)
-        log.info("SIGTERM: saved step %d; the same command goes on", step)
 
 
 @contextlib.contextmanager
@@ -81,61 +69,19 @@ def wait_for_all(what: str) -> None:
     Raises:
       JaxRuntimeError: a process was lost.
     """
-    if client := distributed.global_state.client:
-        client.wait_at_barrier(f"actjax/{what}", _FOREVER)
+    if client():
+        client().wait_at_barrier(f"actjax/{what}", _FOREVER)
 
 
-class StopOnSigterm:
-    """A context for the steps of training: SIGTERM to any process stops all of them, after the same step.
+def client():
+    """That of JAX's coordination service; None: this process is alone."""
+    return distributed.global_state.client
 
-    Outside, SIGTERM ends the process as usual. Python handles signals in its main thread alone: in another thread only
-    the other processes' signals count.
-    """
 
-    def __init__(self):
-        self._noticed = False
-        self._listens = threading.current_thread() is threading.main_thread()
-
-    def __enter__(self) -> "StopOnSigterm":
-        if self._listens:
-            self._before = signal.signal(signal.SIGTERM, self._notice) or signal.SIG_DFL
-        return self
-
-    def __exit__(self, kind, *_) -> None:
-        if self._listens:
-            signal.signal(signal.SIGTERM, self._before)
-            if self._noticed and kind is None:  # it came after the last look
-                signal.raise_signal(signal.SIGTERM)
-
-    def _notice(self, *_) -> None:
-        self._noticed = True
-
-    def after(self, step: int, previous) -> bool:
-        """Whether to stop after `step`; every process asks after every step.
-
-        The first process that noticed SIGTERM names the step after the next one. No other is past that: `previous`
-        takes part in a collective, so nobody completes step n + 1 before this process has asked about step n.
-
-        Args:
-          previous: what step - 1 returned; waited for if there are several processes.
-        """
-        client = distributed.global_state.client
-        if client is None:
-            return self._noticed
-        jax.block_until_ready(previous)
-        if self._noticed:
-            _set_once(f"{_STOP}/step", str(step + 2))
-        return any(step >= int(last) for _, last in client.key_value_dir_get(_STOP))
-
-    def at_end(self) -> bool:
-        """Whether SIGTERM came to any process before all had called this, after their last step."""
-        client = distributed.global_state.client
-        if client is None:
-            return self._noticed
-        if self._noticed:
-            _set_once(f"{_STOP}/step", "0")
-        wait_for_all("the end of training")
-        return bool(client.key_value_dir_get(_STOP))
+def set_once(key: str, value: str) -> None:
+    """Sets a key in the store of the service, unless it has a value already."""
+    with contextlib.suppress(JaxRuntimeError):
+        client().key_value_set(key, value)
 
 
 def _initialize(place: Place, heartbeat: int, timeout: float) -> None:
@@ -159,8 +105,8 @@ def _initialize(place: Place, heartbeat: int, timeout: float) -> None:
 def _compare_counts(place: Place) -> None:
     """JAX does not: processes that take their number for another one would wait for each other for ever."""
     if place.index == 0:
-        return _set_once(_COUNT, str(place.count))
-    count = distributed.global_state.client.blocking_key_value_get(_COUNT, 60_000)
+        return set_once(_COUNT, str(place.count))
+    count = client().blocking_key_value_get(_COUNT, 60_000)
     if int(count) != place.count:
         raise SystemExit(
             f"error: process 0 was started as one of {count} processes, process {place.index} as one of {place.count}; "
@@ -168,17 +114,11 @@ def _compare_counts(place: Place) -> None:
         )
 
 
-def _set_once(key: str, value: str) -> None:
-    """Sets a key of the store unless it has a value already."""
-    with contextlib.suppress(JaxRuntimeError):
-        distributed.global_state.client.key_value_set(key, value)
-
-
 def _end_with_others(index: int, left: threading.Event) -> None:
     """Ends this process once another one has told why it fails, wherever the main thread hangs."""
     while not left.wait(_POLL):
         with contextlib.suppress(JaxRuntimeError):
-            for key, reason in distributed.global_state.client.key_value_dir_get(_FAILED):
+            for key, reason in client().key_value_dir_get(_FAILED):
                 time.sleep(_LAST if index == 0 else 0)
                 os.write(2, f"error: process {key.rpartition('/')[2]} failed: {reason}\n".encode())
                 os._exit(1)
@@ -198,7 +138,7 @@ def _fail(error: BaseException, index: int, heartbeat: int, left: threading.Even
             time.sleep(heartbeat + 15)
         left.set()
         reason = str(error.code).removeprefix("error: ") if told else f"{type(error).__name__}: {error}"
-        _set_once(f"{_FAILED}/{index}", " ".join(reason.split()))
+        set_once(f"{_FAILED}/{index}", " ".join(reason.split()))
         sys.stderr.flush()
         time.sleep(_LAST if index == 0 else 2 * _POLL)  # the others read it
     finally:

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import jax
 
 from actjax.training import checkpoints, devices
-from actjax.training.distributed import Preempted, StopOnSigterm, wait_for_all
+from actjax.training.distributed import wait_for_all
 from actjax.training.evaluating import evaluate
 from actjax.training.feeding import Feeder
 from actjax.training.optimizers import Optimizer
+from actjax.training.preemption import Preempted, StopOnSigterm
 from actjax.training.program import Settings, make_program
 from actjax.training.reporting import Report, check_finite, scalars
 

@@ -12,7 +12,8 @@ from cli import ROOT, environment, free_port
 from jax.errors import JaxRuntimeError
 
 from actjax.training import distributed
-from actjax.training.distributed import LOST, PREEMPTED, StopOnSigterm
+from actjax.training.distributed import LOST, PREEMPTED
+from actjax.training.preemption import StopOnSigterm
 
 # Process INDEX of COUNT does WHAT: "rest", "steps", or "fail-K", where process K raises.
 PROGRAM = """
@@ -20,7 +21,8 @@ import sys, time
 import jax, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from actjax.hosts import Place
-from actjax.training.distributed import Preempted, StopOnSigterm, joined
+from actjax.training.distributed import joined
+from actjax.training.preemption import Preempted, StopOnSigterm
 
 port, count, index, what = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 place = Place("localhost", port, int(sys.argv[5]), index) if count > 1 else None
