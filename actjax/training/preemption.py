@@ -49,9 +49,9 @@ class StopOnSigterm:
     def after(self, step: int, previous) -> bool:
         """Whether to stop after `step`; every process asks after every step.
 
-        The first process that noticed SIGTERM at step n writes n + 2 to the store of the coordination service, where
-        all look, in 0.2 ms. None has asked about n + 2 yet: before, it waits for what step n + 1 returned, and a step is a
-        collective, which does not complete before this process begins it.
+        The first process that noticed SIGTERM at step n writes n + 2 to the store of the coordination service. All
+        look there, in 0.2 ms. None has asked about n + 2 yet: before that it waits for the result of step n + 1, and a
+        step is a collective, which does not complete before this process begins it.
 
         Args:
           previous: what step - 1 returned; waited for if there are several processes.
