@@ -15,7 +15,7 @@ from actjax.training import distributed
 from actjax.training.distributed import LOST, PREEMPTED
 from actjax.training.preemption import StopOnSigterm
 
-# Process INDEX of COUNT does WHAT: "rest", "steps", or "fail-K", where process K raises.
+# Process INDEX of COUNT does WHAT: "rest", "steps", or "fail-K", "fault-K", where process K raises.
 PROGRAM = """
 import sys, time
 import jax, numpy as np
@@ -35,6 +35,8 @@ with joined(place, heartbeat=10, timeout=60):
     print("ready", flush=True)
     if what == f"fail-{index}":
         raise OSError("disk full")
+    if what == f"fault-{index}":
+        raise RuntimeError("INTERNAL: no such kernel")
     if what == "rest":
         time.sleep(120)
     with StopOnSigterm() as sigterm:
@@ -102,6 +104,15 @@ def test_whoever_fails_ends_the_other(tmp_path, culprit):
     assert statuses == [1, 1], texts
     assert texts[culprit].rstrip().endswith("OSError: disk full")
     assert texts[1 - culprit].rstrip().endswith(f"error: process {culprit} failed: OSError: disk full")
+
+
+@pytest.mark.slow
+def test_an_error_of_xla_counts_as_a_failure_once_nobody_was_lost(tmp_path):
+    with Programs(tmp_path, "fault-1") as programs:
+        statuses, texts = programs.ends(within=120)
+    assert statuses == [1, 1], texts
+    assert "if another process was lost, JAX ends this one within 10 s" in texts[1]
+    assert texts[0].rstrip().endswith("error: process 1 failed: RuntimeError: INTERNAL: no such kernel")
 
 
 @pytest.mark.parametrize("counts", [(1,), (2, 2)])
