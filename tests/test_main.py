@@ -248,6 +248,7 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
         (["--config=configs/tsm_shapes.py", "--distributed=h:1,2"], "--distributed=h:1,2: expected HOST:PORT,N,I or"),
         (["--mode=train", "--distributed=h:1,2,0"], "needs --workdir, the same folder for all processes"),
         (["--mode=browse", "--distributed=h:1,2,0"], "--mode=browse is for one process; leave out --distributed="),
+        (["--config=configs/tsm_shapes.py", "--heartbeat=5"], "--heartbeat=5: 5 is not integer >= 10"),
     ],
 )
 def test_wrong_calls_end_at_once_with_one_clear_message(arguments, message, cache, tmp_path):
