@@ -294,13 +294,13 @@ ELSEWHERE = {
         "test_mission.py", "test_tsm_learns_motion"
     ),
     f"{MAIN} --config=configs/bsn_sample.py --workdir=runs/bsn_sample": Elsewhere(
-        "test_localizing.py", "test_sample_configs_are_far_above_uniform_windows"
+        "tasks/test_bsn_run.py", "test_sample_configs_are_far_above_uniform_windows"
     ),
     f"{MAIN} --config=configs/bmn_sample.py --workdir=runs/bmn_sample": Elsewhere(
-        "test_localizing.py", "test_sample_configs_are_far_above_uniform_windows"
+        "tasks/test_bsn_run.py", "test_sample_configs_are_far_above_uniform_windows"
     ),
     f"{MAIN} --config=configs/ssn_sample.py --workdir=runs/ssn_sample": Elsewhere(
-        "test_detecting.py", "test_sample_config_is_far_above_its_proposals"
+        "tasks/test_ssn_run.py", "test_sample_config_is_far_above_its_proposals"
     ),
     f"{MAIN} --config={VIDEOS}:scratch --workdir=gs://bucket/run --config.data.train=gs://bucket/lists/train.txt "
     "--config.data.val=gs://bucket/lists/val.txt": Elsewhere("test_remote.py", "test_command_line"),
@@ -350,7 +350,7 @@ def shell(cache):
     variables = environment(cache)
     variables["PYTHONPATH"] = os.pathsep.join([str(ROOT), variables["PYTHONPATH"]])
     process = subprocess.Popen(
-        [sys.executable, str(TESTS / "forking.py")], env=variables, text=True, start_new_session=True,
+        [sys.executable, str(TESTS / "helpers" / "forking.py")], env=variables, text=True, start_new_session=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
 
