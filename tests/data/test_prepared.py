@@ -107,7 +107,7 @@ def test_records_and_frames_are_the_resized_videos(folder, videos):
         assert np.abs(got.astype(int) - expected).mean() < 3  # of JPEG; another frame is 5 and more away
         np.testing.assert_array_equal(got[2], got[3])
         for wrong in ([0, source.num_frames], [-1]):
-            with pytest.raises(IndexError, match=f"train#.*of a video that has {source.num_frames}"):
+            with pytest.raises(IndexError, match=f"train#.*of a video with {source.num_frames} frames"):
                 video.frames(wrong)
     assert video.frames([]).shape == (0, *video.size, 3)
 

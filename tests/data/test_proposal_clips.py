@@ -162,7 +162,7 @@ def test_videos_that_do_not_fit_their_list(data):
     ticks = Ticks(SAMPLING, CENTER)
     with pytest.raises(VideoError, match=f"{record.num_frames} frames; the proposal file says 1000"):
         next(ticks.read(record._replace(num_frames=1000)))
-    with pytest.raises(VideoError, match="num_frames=8; test mode needs more than the 8 of a clip"):
+    with pytest.raises(VideoError, match="num_frames=8; test mode needs more than 8, one clip"):
         next(ticks.read(record._replace(num_frames=8)))
     last = list(ticks.read(record._replace(num_frames=record.num_frames + 2)))  # containers count differently
     assert last[0].num_frames == record.num_frames
