@@ -145,9 +145,9 @@ def test_broken_records_are_replaced_in_training_and_left_out_in_evaluation(tmp_
     hosts = [list(eval_items(broken(0, 1, 2, 3, 6), 10, **options, shard=Shard(k, 2))) for k in (0, 1)]
     for step, batch in enumerate(batches):
         np.testing.assert_array_equal(np.concatenate([host[step]["mask"] for host in hosts]), batch["mask"])
-    with pytest.raises(RuntimeError, match="not one of the videos can be read"):
+    with pytest.raises(RuntimeError, match="none of the videos can be read"):
         list(eval_items(broken(*range(10)), 10, **options))
-    with pytest.raises(RuntimeError, match="not one of the videos can be read"):
+    with pytest.raises(RuntimeError, match="none of the videos can be read"):
         next(train_items(broken(*range(10)), 10, seed=0, **options, first_step=0, num_steps=1))
 
 
