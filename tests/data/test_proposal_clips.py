@@ -195,10 +195,10 @@ def test_rows_that_are_left_out_are_told(tmp_path, caplog):
     path.write_text("# 0\nv\n10\n1\n2\n3 2 5\n3 7 7\n2\n0 0 0 5 2\n0 0 0 12 19\n")
     (record,) = load_annotations("ssn", path)
     assert record.ground_truth.size == 1 and not record.proposals.size
-    assert "3 segments end before they start, or begin behind their video; they are left out" in caplog.text
+    assert "left out 3 segments that end before they start or begin after their video's end" in caplog.text
     for text, message in (
-        ("# 0\nv\n10\n1\n1\n0 2 5\n0\n", "video 'v': a ground truth of class 0"),
-        ("# 0\nv\n10\n1\n1\n1 2 5\n0\n# 1\nv\n10\n1\n0\n0\n", "video 'v': comes twice"),
+        ("# 0\nv\n10\n1\n1\n0 2 5\n0\n", "video 'v': a ground truth has class 0"),
+        ("# 0\nv\n10\n1\n1\n1 2 5\n0\n# 1\nv\n10\n1\n0\n0\n", "video 'v': is listed twice"),
         ("# 0\nv\n0\n1\n1\n1 2 5\n0\n", "video 'v': has 0 frames"),
         ("# 0\nv\n10\n1\n0\n0\n", "holds no records"),  # not one has ground truth
     ):

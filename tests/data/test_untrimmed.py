@@ -165,7 +165,7 @@ def test_features_that_do_not_fit_are_named(data, folder, tmp_path):
     with pytest.raises(VideoError, match="time steps; expected 3. Set data.rescale"):
         Rescaled(exact, (3, CHANNELS))(exact.train[0])
     for options, message in (
-        (dict(features=str(tmp_path / "absent")), "data.features=.*absent is no folder"),
+        (dict(features=str(tmp_path / "absent")), "data.features=.*absent is not a folder"),
         (dict(features=str(tmp_path)), "no features of 27 of 27 videos, 'v_train_0000' the first"),
         (dict(features=str(folder / "features"), class_scores="absent.json"), "data.class_scores=absent.json does not"),
     ):
