@@ -22,5 +22,5 @@ def generator(seed: int, name: str, *place: int) -> np.random.Generator:
 
 
 def stage_rngs(place: Place | None) -> Callable[[str], np.random.Generator | None]:
-    """Transform name -> its own generator at `place`, so a new transform does not change existing draws. None: None."""
+    """Transform name -> its own generator at `place`, so new transforms leave other draws unchanged. None: no draws."""
     return lambda stage: None if place is None else generator(place.seed, stage, place.epoch, place.record)

@@ -25,7 +25,7 @@ class ClipSpec(NamedTuple):
     view: (height, width, rng=) -> list of `View`s of one size.
     backend: one of `video.decoding.BACKENDS`, or several: the first one that can read a file does.
     fused: one crop and one resample, or each step in turn.
-    average_clips: what evaluation averages over crops: probabilities ("prob"), logits ("score"), or nothing.
+    average_clips: averaged over crops in evaluation: "prob", probabilities; "score", logits; "none", nothing.
     modality: "RGB", or "Flow": frames have an x and a y channel, and mirroring inverts x.
     stack: adjacent sampled frames stacked as channels: 5 for flow gives 10 channels x0, y0, x1, y1, ...
     flip_labels: pairs of classes that a mirrored video swaps ("to the left", "to the right").

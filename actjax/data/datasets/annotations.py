@@ -42,8 +42,8 @@ def load_annotations(kind: str, path: str | os.PathLike, *, data_prefix: str | N
         {"database": {id: {"subset", "annotations"}}}, which needs `video_info`.
         "ssn": proposal file of SSN (API entry SSNDataset), see `data.datasets.ssn_lists.load_ssn`.
         "prepared", "tfds": `path` is the folder of a prepared set, `split` names the split.
-      path: the annotation file; `.json` and `.csv` (also `.json.gz`, `.csv.gz`) are read as such, all others as text,
-        without empty lines.
+      path: the annotation file; `.json` and `.csv` are read as such, all others as text, skipping empty lines. Files
+        ending in `.gz` are decompressed.
       data_prefix: folder or URL that relative paths start from; default: the annotation file's folder (MMAction2 0.6
         fails without it). Absolute paths and URLs stay as they are.
       options: of the kind. "videos" and "rawframes": `multi_class`, labels become many-hot float32 [num_classes];

@@ -31,9 +31,8 @@ class Order:
     Args:
       records: the training records.
       seed: of the run.
-      power: None: every epoch is a permutation of the records. A number: records are drawn with replacement, first a
-        class with probability proportional to its number of records to this power, then one of its records; 0 balances
-        the classes.
+      power: None: every epoch is a permutation of the records. A number: draws with replacement, first a class, with
+        probability proportional to its number of records to this power, then one of its records; 0 balances classes.
     """
 
     def __init__(self, records: Sequence, *, seed: int, power: float | None = None):
