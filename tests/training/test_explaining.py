@@ -40,5 +40,5 @@ def test_costs_of_one_product(bn, fsdp, accumulate):
 
 
 def test_batches_must_divide():
-    with pytest.raises(ValueError, match="batch_size=16 does not divide by 8 devices in 4 parts"):
+    with pytest.raises(ValueError, match="batch_size=16 is not divisible by 8 devices in 4 parts"):
         costs(accumulate=4)

@@ -152,7 +152,7 @@ def test_same_seed_same_bits_and_dropout_changes_with_the_step():
 
 
 def test_batch_must_divide():
-    with pytest.raises(ValueError, match="batch_size=12 does not divide by 8 devices"):
+    with pytest.raises(ValueError, match="batch_size=12 is not divisible by 8 devices"):
         devices.check_batch_size(12, devices.make_mesh())
 
 
