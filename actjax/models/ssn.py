@@ -15,7 +15,7 @@ from actjax.models.tsm import TSM
 
 
 class ProposalScores(NamedTuple):
-    """Logits: activity [..., p, k + 1], background first; completeness [..., p, k]. regression [..., p, k, 2] or None."""
+    """activity: [..., p, k + 1], background first; completeness: [..., p, k]; regression: [..., p, k, 2], or None."""
 
     activity: jnp.ndarray
     completeness: jnp.ndarray
