@@ -107,7 +107,7 @@ def _load_stream(data: bytes) -> object:
     if not data:
         raise Refused(f"empty; {_AGAIN}")
     if data[257:262] == b"ustar":
-        raise Refused("a tar archive of torch before 0.1.10; load it with torch and save its state_dict()")
+        raise Refused("a tar archive, from torch before 0.1.10; load it with torch and save its state_dict()")
     stream, claimed = io.BytesIO(data), 0
 
     def claim(key: str, size: int) -> None:
