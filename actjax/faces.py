@@ -29,8 +29,7 @@ def earlier(package: str, modules: Mapping[str, str | Iterable[str]]) -> None:
 
     Args:
       package: `__name__` of the package that had the modules.
-      modules: {earlier name in the package: dotted names, without `actjax.`, of the modules that have its contents
-        now}.
+      modules: {earlier name in the package: dotted names, without `actjax.`, of the modules with its contents now}.
     """
     for name, targets in modules.items():
         targets = (targets,) if isinstance(targets, str) else tuple(targets)

@@ -129,8 +129,7 @@ def generate_bsp_feature(
     """Boundary-sensitive features of each video's proposals -> {video_name: float64 [k, 32]}.
 
     Args:
-      video_list, video_infos, tem_results_dir, result_dict: as in `generate_candidate_proposals`; `video_infos` needs
-        only `video_name`.
+      video_list, video_infos (`video_name` only), tem_results_dir, result_dict: as in `generate_candidate_proposals`.
       pgm_proposals_dir: folder of `<video_name>.csv`: a header, then rows tmin, tmax, ..., best first.
       top_k: number of rows of the file to use.
       bsp_boundary_ratio, num_sample_start, num_sample_end, num_sample_action, num_sample_interp: as in `bsp_feature`.

@@ -65,8 +65,8 @@ def import_checkpoint(
 
     Args:
       model: a network of `actjax.models`.
-      inflate_stem: initialise a stem with another number of channels, e.g. for flow, with the mean of the file's
-        stem over its channels. Source: arXiv:1608.00859, section 3.2.
+      inflate_stem: initialise a stem for another number of channels, e.g. for flow, from the mean of the file's stem
+        over its channels. Source: arXiv:1608.00859, section 3.2.
       strict: missing, extra and misshaped parameters are errors; a classifier for other classes is not.
       seed: for parameters that are initialised.
 
@@ -108,7 +108,7 @@ class _Fit(NamedTuple):
 
 
 def _fit(path, tensors: dict, wanted: dict[str, str], shapes: dict[str, tuple], inflate_stem: bool) -> _Fit:
-    """Matches tensors of the file with parameters of the model; `wanted`: {name in the file: our path}."""
+    """Matches tensors of the file with the model's parameters; `wanted`: {name in the file: our path}."""
     fit = _Fit({}, set(), [], [])
     for name, place in wanted.items():
         if place not in shapes:

@@ -15,13 +15,13 @@ def boundary_matching_proposals(start, end, regression, classification, *, peak_
       regression, classification: [d, s]; cell (i, j) scores the segment [j / s, (i + j + 1) / s].
       peak_threshold: as in `candidate_proposals`.
 
-    Columns: start, end, the four scores, their product. Kept from MMAction2: step i is at time i / s, so no proposal
-    ends at 1.
+    Columns: start, end, the four scores, their product. Kept from MMAction2 0.6: step i is at time i / s, so no
+    proposal ends at 1.
 
     Raises:
       ShapeError: arrays of the wrong shape.
 
-    Source: BMN.forward_test of MMAction2 0.6; Lin et al. 2019, section 3.4.
+    Source: MMAction2's BMN.forward_test; Lin et al. 2019, section 3.4.
     """
     curves, maps = np.stack([start, end]), np.stack([regression, classification])
     scale = curves.shape[-1]

@@ -16,14 +16,14 @@ def soft_nms(proposals, alpha: float, low_threshold: float, high_threshold: floa
       alpha: width of the decay; an overlap multiplies the score by exp(-IoU^2 / alpha).
       low_threshold, high_threshold: IoUs up to low + (high - low) x width of the better proposal do not decay, so wide
         proposals tolerate more overlap. Widths above 1, as in seconds, can raise this limit above 1: no decay.
-      top_k: number of proposals to keep; one more is returned (kept from MMAction2).
+      top_k: number of proposals to keep; one more is returned (kept from MMAction2 0.6).
 
     Raises:
       TypeError: not an array. ShapeError: not [k, 3 or more]. ValueError: NaN or inf; names the row.
 
     Each round takes the highest score, the later row among equal ones; rows are returned in this order and in the dtype
     of the input. A negative score rises towards 0 (kept from MMAction2). Two segments of zero length do not decay each
-    other. Source: soft_nms of MMAction2 0.6; Bodla et al. 2017 with the thresholds of BSN (Lin et al. 2018).
+    other. Source: MMAction2's soft_nms; Bodla et al. 2017 with the thresholds of BSN (Lin et al. 2018).
     """
     proposals = _rows("soft_nms: proposals", proposals, columns=3)
     if not alpha > 0:

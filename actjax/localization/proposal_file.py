@@ -25,8 +25,8 @@ def load_localize_proposal_file(filename) -> list[Video]:
       FileNotFoundError. ShapeError: a video ends too early. ValueError: a number does not parse. Both name the file,
         the line, its text and the expected field.
 
-    Kept from MMAction2: there may be fewer proposal rows than announced, and blank lines after a video. Source:
-    load_localize_proposal_file of MMAction2 0.6.
+    Kept from MMAction2 0.6: there may be fewer proposal rows than announced, and blank lines after a video. Source:
+    MMAction2's load_localize_proposal_file.
     """
     return [_parse_block(block) for block in _blocks(to_path(filename))]
 

@@ -19,13 +19,13 @@ def candidate_proposals(start_scores, end_scores, *, peak_threshold: float, temp
       temporal_scale: number of steps to use; None: all s.
 
     Columns: start, end, their two scores, the product. Step i is at time (i + 1/2) / temporal_scale. No valid pair:
-    [0, 5]. Kept from MMAction2: with a smaller `temporal_scale` later steps are ignored, and the last step in use is
-    not a candidate.
+    [0, 5]. Kept from MMAction2 0.6: with a smaller `temporal_scale` later steps are ignored, and the last step in use
+    is not a candidate.
 
     Raises:
       ShapeError: curves of the wrong shape, or shorter than `temporal_scale`. ValueError: NaN.
 
-    Source: generate_candidate_proposals of MMAction2 0.6; Lin et al. 2018, section 3.3.
+    Source: MMAction2's generate_candidate_proposals; Lin et al. 2018, section 3.3.
     """
     curves = [_curve("start_scores", start_scores), _curve("end_scores", end_scores)]
     if len(curves[0]) != len(curves[1]):

@@ -58,7 +58,7 @@ def score_proposals(
     if shapes != [(n, 2), (n, k + 1), (n, k, 2)]:
         raise ShapeError(
             f"SSN result of video {name!r}: proposals, activity, regression have shapes {shapes}; "
-            f"expected {[(n, 2), (n, k + 1), (n, k, 2)]} beside {n} x {k} completeness scores"
+            f"expected {[(n, 2), (n, k + 1), (n, k, 2)]} for {n} x {k} completeness scores"
         )
     scores = softmax(activity_scores[:, 1:]) * np.exp(completeness_scores) if n else np.zeros((0, k))
     if np.isnan(scores).any():

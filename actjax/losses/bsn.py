@@ -12,8 +12,7 @@ def binary_logistic_regression(
 
     Args:
       probabilities: [b, ...] in [0, 1]. labels: same shape; positive above `threshold`.
-      ratio_range: bounds of r = entries / positives; the weights are r / 2 for positives, r / (2 (r - 1)) for
-        negatives.
+      ratio_range: bounds of r = entries / positives; positives weigh r / 2, negatives r / (2 (r - 1)).
       eps: added to the arguments of the logarithms.
 
     Source: BinaryLogisticRegressionLoss of MMAction2 0.6; Lin et al. 2018, equation 2.

@@ -44,7 +44,7 @@ def load_activitynet(path, *, subset: str | None = None, video_info=None, block_
     """
     content = read_json(path)
     if not isinstance(content, dict):
-        raise ValueError(f'{path}: holds a {type(content).__name__}; expected {{"database": ...}} or {{"v_id": ...}}')
+        raise ValueError(f'{path}: is a {type(content).__name__}; expected {{"database": ...}} or {{"v_id": ...}}')
     entries = {video_id(v): e for v, e in content.items()} if "database" not in content else content["database"]
     subsets = _subsets(path, entries, video_info) if subset else {}
     if subset and subset not in subsets.values():

@@ -13,8 +13,7 @@ def sample_mean_average_precision(scores, labels) -> float:
       labels: n arrays [k], multi-hot: positive where the value equals 1.
 
     Raises:
-      ShapeError: an item is not an array, has no class, or its scores and labels differ in shape; numbers of items
-        differ.
+      ShapeError: an item is not an array, has no class, or its scores and labels differ in shape; lengths differ.
 
     The average precision of a ranking is the sum over its distinct scores, from the highest, of (gain in recall) x
     precision; NaN ranks first. As in MMAction2 0.6, a video without a positive makes the mean NaN, and so does having

@@ -24,9 +24,7 @@ class Predictions(NamedTuple):
 
 
 def load_results(path) -> Predictions:
-    """Reads a result file, {"results": {video: [{"segment": [start, end], "score": x, "label": name}]}}.
-
-    Only detections have a "label".
+    """Reads {"results": {video: [{"segment": [start, end], "score": x, "label": name}]}}; proposals have no label.
 
     Raises:
       KeyError: a field is missing. ValueError, TypeError: a value is NaN or not numeric, or a segment is reversed. All
@@ -50,8 +48,7 @@ def load_results(path) -> Predictions:
 def proposals2json(results) -> dict[str, list[dict]]:
     """[{"video_name": "v_id", "proposal_list": [...]}] -> {id: proposal_list}, the same objects in the same order.
 
-    Source: ActivityNetDataset.proposals2json of MMAction2 0.6. Fixed: it removes two characters from any name; this
-    removes only "v_".
+    Source: ActivityNetDataset.proposals2json of MMAction2 0.6, which cuts two characters off any name, not only "v_".
     """
     return {video_id(result["video_name"]): result["proposal_list"] for result in results}
 

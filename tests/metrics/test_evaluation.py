@@ -234,7 +234,7 @@ def test_both_forms_of_ground_truth_agree(tmp_path):
     ("content", "error", "message"),
     [
         ("[", ValueError, "gt.json: not valid JSON"),
-        ("[]", ValueError, "gt.json: holds a list"),
+        ("[]", ValueError, "gt.json: is a list"),
         ('{"v_a": {"annotations": [{"segment": [1, 2]}]}}', KeyError, "gt.json: video .*a.*: KeyError.*label"),
         ('{"v_a": {}}', KeyError, "gt.json: video .*a.*: KeyError.*annotations"),
         ('{"v_a": {"annotations": [1]}}', KeyError, "gt.json: video .*a.*: TypeError"),
