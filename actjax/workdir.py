@@ -1,4 +1,4 @@
-"""Output files of a run other than metrics and checkpoints; and its log. Only process 0 writes."""
+"""A run's log and its output files other than metrics and checkpoints. Only process 0 writes."""
 
 import importlib.metadata
 import io

@@ -16,8 +16,8 @@ def sample_mean_average_precision(scores, labels) -> float:
       ShapeError: an item is not an array, has no class, or its scores and labels differ in shape; lengths differ.
 
     The average precision of a ranking is the sum over its distinct scores, from the highest, of (gain in recall) x
-    precision; NaN ranks first. As in MMAction2 0.6, a video without a positive makes the mean NaN, and so does having
-    no videos. Source: MMAction2's mean_average_precision, called mmit_mean_average_precision since 0.7.
+    precision; NaN ranks first. Kept from MMAction2 0.6: the mean is NaN if a video has no positive or there are no
+    videos. Source: MMAction2's mean_average_precision, called mmit_mean_average_precision since 0.7.
     """
     scores, labels = _items(scores, labels)
     if not scores:

@@ -108,7 +108,7 @@ def test_compose_calls_in_order_and_stops_at_none():
         (
             lambda: normalize(np.zeros((1, 2, 2, 3)), mean=(0, 0, 0), std=(1, 1, 1), scale_factor=(1, 1)),
             ValueError,
-            "is for flow",
+            "for flow",
         ),
         (lambda: format_shape(np.zeros((4, 2, 2, 3)), "NHWC", num_clips=1, clip_len=1), ValueError, "choose from"),
         (lambda: format_shape(np.zeros((5, 2, 2, 3)), "NCTHW", num_clips=2, clip_len=2), ValueError, "a multiple of 2"),
