@@ -234,7 +234,7 @@ GROUPS = {
             f"{SMALL} --config.model.num_classes=12",  # the compiled step is that of runs/mine
             (published("checkpoints/resnet50-19c8e357.pth"),),
             ("runs/k400/results.json",),
-            "400 classes in the file, 12 in the model: fc_cls starts anew",
+            "400 classes in the file, 12 in the model: fc_cls is re-initialised",
         ),
         "python experiments/extract_flow.py --list=train.txt --out=flow": Run("--workers=1", says="8 videos done"),
         "python experiments/extract_flow.py --list=val.txt --out=flow": Run("--workers=1", leaves=("flow/val.csv",)),

@@ -52,7 +52,7 @@ def test_local_paths_stay_local(tmp_path):
 
 
 def test_urls_that_cannot_be_used_say_what_to_do(monkeypatch):
-    with pytest.raises(ValueError, match=r"ftp://a/b: this can be local, or .*'gs'.*; copy it first"):
+    with pytest.raises(ValueError, match=r"ftp://a/b: must be a local path, or .*'gs'.*; copy it first"):
         paths.to_path("ftp://a/b")
     with pytest.raises(ValueError, match=r"^--out gs://a/b must be a local path; copy it"):
         paths.local("gs://a/b", "--out")

@@ -255,7 +255,7 @@ def test_bad_input(tmp_path, hand, tag):
         with pytest.raises(ValueError, match=message):
             load_annotations("ssn", path)
     path.write_text("# 0\nv\n10\n1\n1\n3 2 5\n0\n")
-    with pytest.raises(ValueError, match="'3 2 5'; with frame counts, start and end are fractions"):
+    with pytest.raises(ValueError, match="'3 2 5'; with frame counts, start and end must be fractions"):
         load_annotations("ssn", path, frame_counts={"v": 10})
     with pytest.raises(KeyError, match="video 'v' has no entry among the 1 frame counts"):
         load_annotations("ssn", path, frame_counts={"w": 10})
