@@ -4,7 +4,6 @@ A process serves one request after another. If it ends, by its deadline or a cra
 next request starts a new process.
 """
 
-import collections
 import contextlib
 import functools
 import pickle
@@ -28,14 +27,14 @@ class Ended(Exception):
 
 
 class GuardedPool:
-    """At most `num` processes, started by the first requests. Thread-safe.
+    """At most `num` processes, which start with the first requests; any thread may ask at any time.
 
     Args:
-      work: `work(request, deadline)`, called in a process, returns the answer; or it is a generator that yields the
-        answer's parts and returns its end. A VideoError that it raises counts as an answer.
-      timeout: seconds that a process may take per part before it is killed; 0: no deadline. `work` may renew or pause
-        the deadline.
-      descriptors: file descriptors that the processes inherit.
+      work: runs in a process: `work(request, deadline)` returns the answer, or is a generator that yields the parts of
+        one and returns its end. A VideoError that it raises is an answer, too.
+      timeout: seconds that a process may take for a part; it ends when it takes longer. 0: no deadline. `work` may
+        renew the deadline, or pause it.
+      descriptors: of files that the processes inherit.
     """
 
     def __init__(self, work: Callable, num: int, *, timeout: float, descriptors: Sequence[int] = ()):
@@ -43,107 +42,67 @@ class GuardedPool:
         self._timeout, self._closed, self._lock = timeout, False, threading.Lock()
         self._workers = [_Worker(start) for _ in range(num)]
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         for worker in self._workers:
             self._idle.put(worker)
 
     def stream(self, request) -> Iterator:
-        """The parts of the answer to a request, as they arrive; the process waits until they are consumed.
+        """Yields the parts of the answer as they arrive, and returns its end; the process waits for its consumer.
 
         Raises:
-          Ended: the process ended. RuntimeError: it did not start, or the pool was closed. Whatever `work` raises.
+          Ended: the process ended. RuntimeError: it does not start, or the pool was closed. Any error of `work`.
         """
         worker = self._idle.get()
         try:
-            worker.send(request)
-            return (yield from worker.parts())
+            return (yield from worker.ask(request))
         finally:
-            worker.stop_unless_idle()  # parts left unread would be taken for the next answer
+            worker.stop_if_busy()  # parts that nobody took would answer the next request
             self._idle.put(worker)
 
     def submit(self, request, *, path: str) -> Future:
-        """A future of the answer's end. A process gets its next request before it has answered the last one.
+        """The future end of the answer.
 
-        `result()` raises the errors of `stream`, except that a process that ended gives a VideoError naming `path`.
+        `result()` raises the errors of `stream`, but a VideoError that names `path` if the process ends.
         """
-        job = _Job(request, path, Future())
+        future: Future = Future()
         with self._lock:
             if self._closed:
-                job.future.set_exception(_closed())
-                return job.future
-            while len(self._threads) < len(self._workers):
+                future.set_exception(_closed())
+                return future
+            if len(self._threads) < len(self._workers):
                 self._threads.append(threading.Thread(target=self._serve_jobs, daemon=True, name="pool"))
                 self._threads[-1].start()
-            self._jobs.put(job)
-        return job.future
+            self._jobs.put((future, request, path))
+        return future
 
     def pids(self) -> list[int]:
-        """The ids of the running processes."""
+        """The processes that run now."""
         return [worker.process.pid for worker in self._workers if worker.process]
 
     def close(self) -> None:
-        """Kills the processes, even in the middle of a request."""
+        """Ends the processes, also in the middle of a request."""
         with self._lock:
             self._closed = True
         for worker in self._workers:
-            worker.closed = True  # mark all of them before the first thread wakes
-        for worker in self._workers:
-            self._jobs.put(None)
-            worker.kill()
+            worker.close()
+        for _ in self._threads:
+            self._jobs.put(None)  # behind the jobs that wait, which fail at once
         for thread in self._threads:
             thread.join()
-        for worker in self._drained():  # a worker still in use is returned, and its process waited for, by its user
-            worker.stop_unless_idle()
-            self._idle.put(worker)
-        while not self._jobs.empty():
-            if job := self._jobs.get():
-                job.future.set_exception(_closed())
-
-    def _drained(self) -> list["_Worker"]:
-        """The workers that are not in use."""
-        workers = []
-        with contextlib.suppress(queue.Empty):
-            while True:
-                workers.append(self._idle.get_nowait())
-        return workers
+        for _ in self._workers:
+            with contextlib.suppress(queue.Empty):  # whoever still holds a worker waits for its process
+                self._idle.get_nowait().stop_if_busy()
 
     def _serve_jobs(self) -> None:
-        """One thread: sends jobs from the queue to its process, two at a time, and sets their futures."""
-        worker = self._idle.get()
-        under_way: collections.deque[_Job] = collections.deque()
-        while not worker.closed:
-            with contextlib.suppress(queue.Empty):
-                while len(under_way) < 2 and (job := self._jobs.get(block=not under_way)):
-                    if _sent(worker, job):
-                        under_way.append(job)
-            if under_way:
-                self._finish(worker, under_way)
-        for job in under_way:
-            job.future.set_exception(_closed())
-        self._idle.put(worker)
-
-    def _finish(self, worker: "_Worker", under_way: collections.deque["_Job"]) -> None:
-        """Waits for the answer to the oldest job."""
-        try:
-            answer, error, ended = worker.end(), None, False
-        except Ended as cause:
-            ended, error = True, _closed() if worker.closed else blame(under_way[0].path, cause.status, self._timeout)
-        except Exception as cause:
-            ended, error = False, cause
-        job = under_way.popleft()
-        if error:
-            job.future.set_exception(error)
-        else:
-            job.future.set_result(answer)
-        if ended and under_way and not _sent(worker, under_way[0]):  # the second job died with the process
-            under_way.clear()
-
-
-class _Job(NamedTuple):
-    request: Any
-    path: str
-    future: Future
+        while job := self._jobs.get():
+            future, request, path = job
+            try:
+                future.set_result(_end(self.stream(request)))
+            except Ended as end:
+                future.set_exception(_closed() if self._closed else blame(path, end.status, self._timeout))
+            except Exception as error:
+                future.set_exception(error)
 
 
 class _End(NamedTuple):
@@ -153,73 +112,64 @@ class _End(NamedTuple):
 
 
 class _Worker:
-    """Holds one process at a time; a new one replaces a process that ended."""
+    """A place for one process after the other."""
 
     def __init__(self, start: Callable[[], GuardedProcess]):
-        self._start, self._asked = start, 0
+        self._start, self._busy, self._closed = start, False, False
         self.process: GuardedProcess | None = None
-        self.closed = False
 
-    def send(self, request) -> None:
-        """Sends the process a request; starts one first if there is none."""
+    def ask(self, request) -> Iterator:
+        """The parts of an answer; returns its end. Raises Ended, and any error of the process."""
         import cloudpickle
 
-        if self.closed:
-            raise _closed()
         work = cloudpickle.dumps(request)
-        if self.process is None:
-            self.process = self._start()
-            if self.closed:  # by another thread in the meantime
-                self.process.kill()
-        with contextlib.suppress(OSError):  # the process is gone; reading its answer reports how it ended
+        self._begin()
+        with contextlib.suppress(OSError):  # the process is gone; receiving says how it ended
             self.process.channel.send_bytes(work)
-        self._asked += 1
-
-    def parts(self) -> Iterator:
-        """Yields the parts of the oldest answer and returns its end. Raises Ended, or whatever the process raised."""
-        try:
-            while not isinstance(answer := self.process.channel.recv(), _End):
-                if isinstance(answer, Exception):
-                    self._asked -= 1
-                    raise answer
-                yield answer
-        except (EOFError, OSError):
-            raise Ended(self._wait()) from None
-        self._asked -= 1
+        while not isinstance(answer := self._receive(), _End | Exception):
+            yield answer
+        self._busy = False
+        if isinstance(answer, Exception):
+            raise answer
         return answer.value
 
-    def end(self):
-        """The end of the oldest answer; discards its parts."""
-        parts = self.parts()
-        while True:
-            try:
-                next(parts)
-            except StopIteration as stop:
-                return stop.value
-
-    def kill(self) -> None:
-        """Kills the process, whatever it is doing."""
+    def close(self) -> None:
+        """Ends the process, whatever it does, and starts no other."""
+        self._closed = True
         if process := self.process:
             process.kill()
 
-    def stop_unless_idle(self) -> None:
-        """Kills the process if it still owes answers, or if the pool was closed."""
-        if self.process and (self._asked or self.closed):
+    def stop_if_busy(self) -> None:
+        """Ends a process that has an answer to give, or whose pool was closed."""
+        if self.process and (self._busy or self._closed):
             self.process.kill()
             self._wait()
 
+    def _begin(self) -> None:
+        if self.process is None and not self._closed:
+            self.process = self._start()
+        if self._closed:  # perhaps meanwhile, by another thread
+            raise _closed()
+        self._busy = True
+
+    def _receive(self):
+        try:
+            return self.process.channel.recv()
+        except (EOFError, OSError):
+            raise Ended(self._wait()) from None
+
     def _wait(self) -> int:
-        status, self.process, self._asked = self.process.wait(), None, 0
+        status, self.process, self._busy = self.process.wait(), None, False
         return status
 
 
-def _sent(worker: _Worker, job: _Job) -> bool:
-    try:
-        worker.send(job.request)
-    except Exception as error:
-        job.future.set_exception(error)
-        return False
-    return True
+def _end(parts: Iterator):
+    """The end of an answer, its parts passed over."""
+    while True:
+        try:
+            next(parts)
+        except StopIteration as stop:
+            return stop.value
 
 
 def _closed() -> RuntimeError:
