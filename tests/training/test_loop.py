@@ -114,7 +114,7 @@ def test_a_number_that_is_not_finite_stops_the_run(tmp_path):
 
 def test_evaluation_without_a_readable_row():
     nothing = [{"x": np.zeros(8, np.float32), "y": np.zeros(8, np.float32), "mask": np.zeros(8, bool)}]
-    with pytest.raises(RuntimeError, match="not one video"):
+    with pytest.raises(RuntimeError, match="no video of the validation set"):
         evaluate(lambda v, b: {"y": b["x"]}, line_task().score, {}, nothing)
 
 
