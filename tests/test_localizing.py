@@ -246,7 +246,7 @@ def test_own_annotations_and_broken_files(tmp_path, cache):
     )
     workdir = tmp_path / "run"
     output = run(f"--config={config}", *TINY_BMN[3:], f"--workdir={workdir}", cache=cache)
-    assert "2 videos have no features, v_train_0003 the first" in output
+    assert "2 videos have no features; the first is v_train_0003" in output
     assert "v_train_0005" in (workdir / "quarantine.jsonl").read_text()
     results = json.loads((workdir / "results.json").read_text())
     assert results["num_videos"] == 15 and "average_mAP" not in results

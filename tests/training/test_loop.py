@@ -122,7 +122,7 @@ def test_rule_follows_from_the_metric():
     for name in ("top1_acc", "mean_class_accuracy", "AR@100", "auc", "mAP@0.5"):
         assert checkpoints.higher_is_better(name)
     assert not checkpoints.higher_is_better("val_loss")
-    with pytest.raises(ValueError, match="does not follow from the name"):
+    with pytest.raises(ValueError, match="whether higher is better"):
         checkpoints.higher_is_better("joy")
 
 
