@@ -30,7 +30,7 @@ def allreduce_grads(grads, axis_name: str | tuple[str, ...], *, coalesce: bool =
     checked = axes <= _varying(jax.lax.axis_index(axis_name))
     if checked and not all(axes <= _varying(leaf) for leaf in leaves):
         raise ValueError(
-            f"allreduce_grads: jax.grad has summed these over {axis_name!r} already, because the parameters are the "
+            f"allreduce_grads: these gradients are summed over {axis_name!r} already, because the parameters are the "
             "same on all devices; differentiate with respect to "
             f"jax.lax.pcast(params, {axis_name!r}, to='varying') instead"
         )
