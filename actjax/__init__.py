@@ -1,20 +1,20 @@
 """actjax: video action recognition and temporal action localization in JAX.
 
-A video's way from file to number:
+From a video file to a number:
 
     annotation list   data.annotations   -> records (path, label)
     record            video.sampling     -> frame indices, from uniform draws
     indices           video.decoding     -> uint8 frames
-    frames            video.views        -> which box becomes a picture of which size, from uniform draws
+    frames            video.views        -> crop box and output size, from uniform draws
     frames, views     video.rendering    -> uint8 clip
     clips             data.loading       -> batches, each a pure function of (seed, step)
-    batch             models             -> scores
-    scores, targets   losses             -> one number per clip
-    scores            localization       -> segments: proposals, detections
-    either, targets   metrics            -> top-k accuracy, AR@AN, mAP, ...
+    batch             models             -> logits, or scores of time steps and proposals
+    outputs, targets  losses             -> one loss per example
+    outputs           localization       -> segments: proposals, detections
+    results, targets  metrics            -> top-k accuracy, AR@AN, mAP, ...
 
-`tasks` ties a model to its loss and its metric, `training` drives any task on any devices, and
-`python -m actjax.main` runs it all from one config file. This package imports nothing by itself.
+`tasks` combines a model with its loss and metrics, `training` runs any task on any devices, and
+`python -m actjax.main` runs everything from one config file. `import actjax` alone imports none of these.
 """
 
 from actjax.faces import earlier

@@ -1,6 +1,6 @@
-"""Config files -> checked calls: every section of a config is the keyword arguments of one function.
+"""Config files -> checked calls: every section of a config holds the keyword arguments of one function.
 
-So no key can stay unread and no number can be missing: a wrong name stops the launch and hears the nearest right one.
+So no key goes unread and no argument is missing: an unknown key stops the launch and the error suggests the nearest.
 """
 
 import difflib
@@ -14,12 +14,12 @@ from ml_collections import ConfigDict
 
 
 def parse_arg(arg: str | None, **defaults) -> SimpleNamespace:
-    """The text after the colon of `--config=file.py:frames=16,tsn` -> a namespace with all of `defaults`' names.
+    """Parses the text after the colon of `--config=file.py:frames=16,tsn` -> a namespace with the names of `defaults`.
 
     Values take the type of their default; the bare name of a boolean means True.
 
     Raises:
-      ValueError: an unknown name (lists all), a value of another type, a bare name that is no boolean.
+      ValueError: an unknown name (lists all names), a value of another type, a bare name that is not a boolean.
     """
     values = dict(defaults)
     for part in filter(None, (arg or "").split(",")):
@@ -29,7 +29,7 @@ def parse_arg(arg: str | None, **defaults) -> SimpleNamespace:
         kind = type(defaults[name])
         if kind is bool:
             if text.lower() not in ("", "true", "false"):
-                raise ValueError(f"config argument {part!r}: {name} is true or false")
+                raise ValueError(f"config argument {part!r}: {name} must be true or false")
             values[name] = text.lower() != "false"
             continue
         if not equals:
@@ -37,7 +37,7 @@ def parse_arg(arg: str | None, **defaults) -> SimpleNamespace:
         try:
             values[name] = kind(text)
         except ValueError:
-            raise ValueError(f"config argument {part!r}: {name} is of type {kind.__name__}") from None
+            raise ValueError(f"config argument {part!r}: {name} must be of type {kind.__name__}") from None
     return SimpleNamespace(**values)
 
 
@@ -46,11 +46,11 @@ def bind(function: Callable, section: Mapping, where: str, *, given: tuple[str, 
 
     Args:
       section: the arguments; nested sections are passed on as plain dicts.
-      where: the section's dotted name, for the errors.
-      given: arguments that the caller will pass later; the config must not hold them.
+      where: the section's dotted name, for errors.
+      given: arguments that the caller passes later; the config must not set them.
 
     Raises:
-      ValueError: a key that the function does not take, or an argument without default that is missing.
+      ValueError: a key that the function does not take, or a required argument that is missing.
     """
     section = _section(section, where)
     parameters, passes_on = _parameters(function, given)
@@ -75,11 +75,11 @@ def pick(table: Mapping[str, Callable], section: Mapping, where: str, *, given: 
 
 
 class Reader(NamedTuple):
-    """What reads a config section, for `filled`.
+    """The functions that read a config section, for `filled`.
 
-    by: functions that take its keys; a table stands for the function of the section's `name`.
-    given: arguments that the config does not hold, as in `bind`.
-    parts: readers of its own sections.
+    by: functions that take its keys; of a table, the function that the section's `name` selects.
+    given: arguments that the config does not set, as in `bind`.
+    parts: readers of nested sections.
     """
 
     by: tuple[Callable | Mapping[str, Callable], ...]
@@ -88,9 +88,9 @@ class Reader(NamedTuple):
 
 
 def filled(section, reader: Reader):
-    """A section with the defaults of its reader, at any depth, so that a missing key equals its default.
+    """A section with its reader's defaults filled in, at any depth, so that a missing key equals its default.
 
-    A missing section counts as an empty one. Nothing is filled in where a key without a default is missing.
+    A missing section counts as empty. A section without a required key is not filled in.
     """
     section = {} if section is None else plain(section)
     if not isinstance(section, dict):
@@ -105,7 +105,7 @@ def filled(section, reader: Reader):
 
 
 def _parameters(function: Callable, given: tuple[str, ...]) -> tuple[dict[str, inspect.Parameter], bool]:
-    """The arguments that a config may hold, and whether others go on to a function that checks them in its turn."""
+    """Arguments that a config may set, and whether `**kwargs` pass others on to a function that checks them itself."""
     signature = inspect.signature(function).parameters.values()
     parameters = {p.name: p for p in signature if p.name not in given and p.kind is not p.VAR_KEYWORD}
     return parameters, any(p.kind is p.VAR_KEYWORD for p in signature)
@@ -119,14 +119,14 @@ def _section(section, where: str) -> dict:
 
 
 def plain(section):
-    """ConfigDicts and mappings, at any depth -> dicts; anything else as it is."""
+    """ConfigDicts and mappings, at any depth -> dicts; anything else is unchanged."""
     if isinstance(section, (Mapping, ConfigDict)):
         return {key: plain(value) for key, value in section.items()}
     return section
 
 
 def of_a_run(config: Mapping) -> ConfigDict:
-    """The config of a trained run; PyAV reads its videos where the backend that it names is missing or refuses."""
+    """The config of a trained run, with PyAV as the fallback where its backend is missing or cannot read a video."""
 
     def read_by(key, value):
         if key == "backend" and value in ("decord", "opencv"):
@@ -137,6 +137,6 @@ def of_a_run(config: Mapping) -> ConfigDict:
 
 
 def unknown(name, known) -> str:
-    """An error's second half: what the unknown name is nearest to, and all there is."""
+    """The end of an error message: the nearest known name, and all known names."""
     near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
     return f"{name!r} is unknown; {f'did you mean {near[0]!r}? ' if near else ''}choose from {sorted(known)}"

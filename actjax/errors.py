@@ -1,7 +1,7 @@
-"""What bad input raises, and how a command says it.
+"""Errors for bad input, and their display on the command line.
 
-Each class is a ValueError, and also what the reference raises for the same input, so that code written for it still
-catches it.
+Each class is a ValueError and also the error that MMAction2 0.6 raises for the same input, so code written for
+MMAction2 still catches it.
 """
 
 import contextlib
@@ -12,16 +12,16 @@ _told: set[str] = set()
 
 
 class ShapeError(ValueError, IndexError, AssertionError):
-    """An array, a column or a length is missing or does not fit another one."""
+    """An array, a column or a length is missing or does not match another."""
 
 
 class EmptyError(ValueError, ZeroDivisionError):
-    """Nothing to divide by: no video, no ground truth or no proposal."""
+    """Nothing to average: no video, no ground truth or no proposal."""
 
 
 @contextlib.contextmanager
 def clear_errors(*more: type[Exception]):
-    """What the user can mend ends the program with its message alone, without a traceback."""
+    """Errors that the user can fix end the program with their message and no traceback."""
     try:
         yield
     except (ValueError, FileNotFoundError, FileExistsError, *more) as error:
@@ -29,7 +29,7 @@ def clear_errors(*more: type[Exception]):
 
 
 def warn_once(text: str) -> None:
-    """Logs a warning the first time that it is given in this process."""
+    """Logs each warning once per process."""
     if text not in _told:
         _told.add(text)
         log.warning("%s", text)

@@ -1,4 +1,4 @@
-"""The face of a package, its `__init__`: names that it gives from other modules, which load when they are used."""
+"""Lazy re-exports for a package's `__init__`, and modules that have moved."""
 
 import importlib
 import sys
@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 
 def lazy(package: str, names: Mapping[str, str]) -> tuple[Callable, Callable]:
-    """`__getattr__` and `__dir__` of a package that gives `names`, each from the module that defines it.
+    """`__getattr__` and `__dir__` of a package that re-exports `names`; modules are imported on first use.
 
     Args:
       package: its `__name__`.
-      names: name -> dotted name of a module of actjax without the `actjax.`.
+      names: {name: dotted name of its module, without `actjax.`}.
     """
 
     def getattribute(name: str):
@@ -25,12 +25,11 @@ def lazy(package: str, names: Mapping[str, str]) -> tuple[Callable, Callable]:
 
 
 def earlier(package: str, modules: Mapping[str, str | Iterable[str]]) -> None:
-    """Lets modules be imported under the names that they had in an earlier version.
+    """Makes moved modules importable under their earlier names.
 
     Args:
-      package: the `__name__` of the package that they were in.
-      modules: earlier name in the package -> dotted names of the modules, without the `actjax.`, that now hold its
-        contents.
+      package: `__name__` of the package that had the modules.
+      modules: {earlier name in the package: dotted names, without `actjax.`, of the modules with its contents now}.
     """
     for name, targets in modules.items():
         targets = (targets,) if isinstance(targets, str) else tuple(targets)
@@ -40,14 +39,14 @@ def earlier(package: str, modules: Mapping[str, str | Iterable[str]]) -> None:
 
 
 class _Earlier(types.ModuleType):
-    """Stands where a module was; its attributes are those of the modules that hold its contents now."""
+    """A moved module; looks up attributes in the modules that have its contents now."""
 
     def __init__(self, name: str, targets: tuple[str, ...]):
         super().__init__(name, f"Moved: see actjax.{', actjax.'.join(targets)}.")
         self._targets = targets
 
     def __getattr__(self, name: str):
-        if name.startswith("__"):  # what Python's own tools ask every module
+        if name.startswith("__"):  # Python's own tools query these on every module
             raise AttributeError(name)
         for target in self._targets:
             module = importlib.import_module(f"actjax.{target}")

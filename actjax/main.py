@@ -44,6 +44,9 @@ _DISTRIBUTED = flags.DEFINE_string(
     None,
     "One of several processes: auto, slurm, k8s, tpu or HOST:PORT,N,I (docs/scaling.md); default: $ACTJAX_DISTRIBUTED.",
 )
+_HEARTBEAT = flags.DEFINE_integer(
+    "heartbeat", 60, "Of several processes: seconds without a sign of life until one counts as lost.", lower_bound=10
+)
 
 
 def main(argv: list[str]) -> None:
@@ -73,11 +76,11 @@ def main(argv: list[str]) -> None:
     if _DEVICES.value:
         _simulate(_DEVICES.value)
     config = _config(workdir)
-    link = _link(place)
+    timeout = _meet(place)
 
     from actjax.training import joined
 
-    with joined(place, link):
+    with joined(place, heartbeat=_HEARTBEAT.value, timeout=timeout):
         _do(config, workdir, started)
 
 
@@ -164,12 +167,14 @@ def _place() -> hosts.Place | None:
     return place
 
 
-def _link(place: hosts.Place | None) -> hosts.Link | None:
-    """The connection to the other processes, once all have come."""
+def _meet(place: hosts.Place | None) -> float:
+    """Checks the address of process 0 -> seconds that the processes wait for each other; 0 for one that is alone."""
     if place is None:
-        return None
-    with clear_errors(hosts.LinkError):
-        return hosts.Link(place, timeout=hosts.timeout(os.environ))
+        return 0.0
+    with clear_errors(hosts.StartError):
+        timeout = hosts.timeout(os.environ)
+        hosts.check_address(place, timeout=timeout)
+    return timeout
 
 
 def _workdir() -> pathlib.Path:

@@ -1,9 +1,9 @@
-"""Names that exist for the API reference of MMAction2 0.6 alone; nothing else in actjax uses them.
+"""Functions for compatibility with the API of MMAction2 0.6; nothing else in actjax uses them.
 
-Each package gives those that belong to it as its own: `actjax.metrics.pairwise_temporal_iou` is the one below. The
-layouts, types and dictionaries that MMAction2's pipelines end with are the last part: training sends uint8
-[v, t, h, w, c] to the device and normalises there; `normalize` and `format_shape` give the same numbers in NumPy, to
-export, compare, or feed networks of other frameworks.
+Packages re-export them: `actjax.metrics.pairwise_temporal_iou` is defined here. The last part has the final steps of
+MMAction2's pipelines: layouts, types and dictionaries. actjax itself sends uint8 [v, t, h, w, c] to the device and
+normalises there; `normalize` and `format_shape` compute the same numbers in NumPy, for export, comparison, or networks
+of other frameworks.
 """
 
 import pathlib
@@ -32,14 +32,14 @@ def pairwise_temporal_iou(candidate_segments, target_segments) -> np.ndarray:
     """Intersection over union of every target with every candidate -> float32 [n, m], or [n] for one candidate.
 
     Args:
-      candidate_segments: [m, 2 or more] or [2], start and end; further columns are not looked at.
+      candidate_segments: [m, 2 or more] or [2], start and end; further columns are ignored.
       target_segments: [n, 2 or more].
 
     Raises:
       ValueError: other shapes.
 
-    Rows are targets. Two segments without length give NaN. Source: the API entry pairwise_temporal_iou; fixed: one
-    candidate gives [n], as the reference's text says, where its code gave [n, 1].
+    Rows are targets. Two segments of zero length give NaN. Source: pairwise_temporal_iou. Fixed: one candidate gives
+    [n], as MMAction2 documents; its code gives [n, 1].
     """
     candidates, targets = np.asarray(candidate_segments), np.asarray(target_segments)
     if targets.ndim != 2 or candidates.ndim not in (1, 2) or min(targets.shape[1], candidates.shape[-1]) < 2:
@@ -54,15 +54,15 @@ def average_precision_at_temporal_iou(ground_truth, prediction, temporal_iou_thr
 
     Args:
       ground_truth: {video: [m, 2]}, start and end.
-      prediction: rows [video, class, start, end, score] in any order; the class is not looked at. A video that is not
-        in `ground_truth` makes its detections false.
+      prediction: rows [video, class, start, end, score] in any order; the class is ignored. Detections in videos that
+        are not in `ground_truth` are false.
 
     Raises:
       ShapeError: a row without score. ValueError, TypeError: as `check_segments`.
 
-    No prediction: 0. No ground truth: NaN. Source: the API entry average_precision_at_temporal_iou. Fixed: the
-    reference sees the first ground truth of each video only, compares in float32, and fails on an empty one. The
-    rules are those of `average_precisions`.
+    No prediction: 0. No ground truth: NaN. Matches as in `average_precisions`. Source:
+    average_precision_at_temporal_iou. Fixed: MMAction2 uses only the first ground truth of each video, compares in
+    float32, and fails on a video without ground truth.
     """
     return eval_ap({0: prediction}, {0: ground_truth}, temporal_iou_thresholds)[0].astype(np.float32)
 
@@ -79,20 +79,20 @@ def generate_candidate_proposals(
     """Candidate proposals of each video -> {video_name: float64 [k, 7]}, the highest score first.
 
     Args:
-      video_list: positions in `video_infos`.
-      video_infos: `video_name`, `duration_frame`, `duration_second`, `feature_frame` and `annotations`, of which
-        `segment` is read, in seconds.
+      video_list: indices into `video_infos`.
+      video_infos: dicts with `video_name`, `duration_frame`, `duration_second`, `feature_frame` and `annotations`, each
+        with a `segment` in seconds.
       tem_results_dir: folder of `<video_name>.csv`: a header, then action, start, end, tmin, tmax for each time step.
       temporal_scale, peak_threshold: as in `candidate_proposals`.
-      result_dict: takes the results too.
+      result_dict: if given, updated with the results.
 
-    Columns: those of `candidate_proposals`, then best IoU and best IoP with the ground truth (`match`; zeros without
-    annotations, where the reference fails).
+    Columns: as in `candidate_proposals`, then best IoU and best IoP with the ground truth (`match`; zeros without
+    annotations, where MMAction2 fails).
 
     Raises:
-      FileNotFoundError, ShapeError, ValueError: naming the file. NotImplementedError: another extension than .csv.
+      FileNotFoundError, ShapeError, ValueError: naming the file. NotImplementedError: an extension other than .csv.
 
-    Source: the API entry generate_candidate_proposals.
+    Source: generate_candidate_proposals.
     """
     _check_extensions(tem_results_ext)
     results = {}
@@ -129,16 +129,16 @@ def generate_bsp_feature(
     """Boundary-sensitive features of each video's proposals -> {video_name: float64 [k, 32]}.
 
     Args:
-      video_list, video_infos, tem_results_dir, result_dict: as in `generate_candidate_proposals`; only `video_name`.
+      video_list, video_infos (`video_name` only), tem_results_dir, result_dict: as in `generate_candidate_proposals`.
       pgm_proposals_dir: folder of `<video_name>.csv`: a header, then rows tmin, tmax, ..., best first.
-      top_k: how many rows of the file are used.
+      top_k: number of rows of the file to use.
       bsp_boundary_ratio, num_sample_start, num_sample_end, num_sample_action, num_sample_interp: as in `bsp_feature`.
 
     Raises:
-      ValueError: also for a file that `top_k` would cut although its scores (column 5) are out of order.
+      ValueError: also if `top_k` would truncate a file whose scores (column 5) are out of order.
       Others as in `generate_candidate_proposals`.
 
-    Source: the API entry generate_bsp_feature. Fixed: a file with one proposal; `top_k=0` gives [0, 32].
+    Source: generate_bsp_feature. Fixed: a file with one proposal; `top_k=0` gives [0, 32].
     """
     _check_extensions(tem_results_ext, pgm_proposal_ext)
     results = {}
@@ -165,7 +165,7 @@ def _best_rows(path: pathlib.Path, top_k: int) -> np.ndarray:
     rows = read_table(path, columns=2)
     if top_k < len(rows) and rows.shape[1] > 4 and (np.diff(rows[:, 4]) > 0).any():
         row = int(np.argmax(np.diff(rows[:, 4]) > 0)) + 1
-        raise ValueError(f"{path}: scores are out of order at row {row}; sort them, or the best {top_k} are others")
+        raise ValueError(f"{path}: scores are out of order at row {row}; sort them to get the best {top_k}")
     return rows[:top_k]
 
 
@@ -178,7 +178,7 @@ def _chosen(video_list, video_infos) -> list[dict]:
 
 def _check_extensions(*extensions: str) -> None:
     if set(extensions) != {".csv"}:
-        raise NotImplementedError(f"extensions {extensions}; only '.csv' can be read")
+        raise NotImplementedError(f"extensions {extensions}; only '.csv' is supported")
 
 
 def post_processing(
@@ -194,13 +194,13 @@ def post_processing(
     """Proposals of BSN or BMN as an entry of a result file -> [{"score": x, "segment": [start, end]}] in seconds.
 
     Args:
-      result: [k, 3 or more], fractions of the part that features cover, score last.
+      result: [k, 3 or more], start and end as fractions of the part that features cover, score last.
       video_info: `duration_frame` and `duration_second`.
-      soft_nms_alpha, soft_nms_low_threshold, soft_nms_high_threshold: as in `soft_nms`, which a single row skips.
-      post_process_top_k: how many are kept.
-      feature_extraction_interval: frames per feature; features cover a whole number of them.
+      soft_nms_alpha, soft_nms_low_threshold, soft_nms_high_threshold: as in `soft_nms`; a single row skips NMS.
+      post_process_top_k: number of proposals to keep.
+      feature_extraction_interval: frames per feature; features cover a whole number of these intervals.
 
-    Source: the method post_processing of the reference's BSN and BMN.
+    Source: post_processing of MMAction2's BSN and BMN.
     """
     if len(result) > 1:
         result = soft_nms(result, soft_nms_alpha, soft_nms_low_threshold, soft_nms_high_threshold, post_process_top_k)
@@ -209,18 +209,18 @@ def post_processing(
 
 
 def results_to_detections(results, video_ids: Sequence[str], *, top_k: int = 2000) -> list[dict[str, np.ndarray]]:
-    """Network outputs -> per class {video id: rows [n, 5]}: start, end, score, shift, log factor.
+    """Network outputs -> for each class {video id: rows [n, 5]}: start, end, score, shift, log scale.
 
     Args:
-      results: per video the four arrays of `score_proposals`, a tuple or a dict of `RESULT_KEYS`.
+      results: for each video the four arrays of `score_proposals`, as a tuple or a dict with `RESULT_KEYS`.
       video_ids: the videos, in the same order.
-      top_k: the best (proposal, class) pairs of each video that are kept, the lowest first; 0 or less: all, in the
-        order of proposals.
+      top_k: number of (proposal, class) pairs to keep per video, the lowest score first; 0 or less: all, in the order
+        of proposals.
 
     Raises:
-      ShapeError, as `score_proposals`, naming the video.
+      ShapeError: as `score_proposals`, naming the video.
 
-    Source: the method SSNDataset.results_to_detections; its `softmax_before_filter` and `cls_top_k` had no effect.
+    Source: SSNDataset.results_to_detections, whose `softmax_before_filter` and `cls_top_k` have no effect.
     """
     if len(results) != len(video_ids):
         raise ShapeError(f"results_to_detections: {len(results)} results for {len(video_ids)} videos")
@@ -248,18 +248,18 @@ def evaluate_ssn(
     """mAP of SSN on a proposal file's ground truth -> {"mAP@0.10": ..., ..., "mAP@0.90": ...}.
 
     Args:
-      results: a list, one entry per video as `results_to_detections` takes it, in the order of the file, without the
-        videos that `filter_gt` leaves out.
-      videos: what `load_localize_proposal_file` returns.
+      results: list with one entry per video, as in `results_to_detections`, in the order of the file, without the
+        videos that `filter_gt` removes.
+      videos: from `load_localize_proposal_file`.
       metrics: "mAP", or a list of it.
       top_k, nms, use_regression: as in `ssn_detections`.
 
     Raises:
-      TypeError: results are no list. ShapeError: another number of results than videos. KeyError: another metric.
+      TypeError: results are not a list. ShapeError: the numbers of results and videos differ. KeyError: unknown metric.
       EmptyError: no ground truth.
 
-    Each is the mean over all classes of the network. Kept from the reference: one class with detections but without
-    ground truth makes it NaN. Source: the method SSNDataset.evaluate with `eval_dataset="thumos14"`.
+    Each mAP is the mean over all classes of the network. Kept from MMAction2: a class with detections but no ground
+    truth makes it NaN. Source: SSNDataset.evaluate with `eval_dataset="thumos14"`.
     """
     ids, by_class = ground_truth_by_class(videos, filter_gt=filter_gt)
     if not by_class:
@@ -278,14 +278,14 @@ def normalize(frames: np.ndarray, *, mean, std, to_bgr: bool = False, scale_fact
 
     Args:
       frames: [..., c], RGB or flow (x, y).
-      mean, std: one number per channel, in the order of the channels that come out.
+      mean, std: one number per channel, in the order of the output channels.
       to_bgr: reverse the channels first.
-      scale_factor: what flow is multiplied by, x and y: `views.scale_factor(view)` (the reference's
-        `adjust_magnitude=True`). None: nothing.
+      scale_factor: x and y factors of flow, `views.scale_factor(view)` (MMAction2's `adjust_magnitude=True`). None: no
+        scaling.
 
     Raises:
       ValueError: not one mean and std per channel, a std that is not positive, `to_bgr` without three channels, a
-        `scale_factor` without two. Source: the API entry Normalize.
+        `scale_factor` without two. Source: Normalize.
     """
     channels = frames.shape[-1]
     mean, std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
@@ -302,17 +302,17 @@ def normalize(frames: np.ndarray, *, mean, std, to_bgr: bool = False, scale_fact
     if scale_factor is None:
         return out
     if channels != 2 or np.shape(scale_factor) != (2,):
-        raise ValueError(f"normalize: scale_factor={scale_factor} for {channels} channels; it has x, y and is for flow")
+        raise ValueError(f"normalize: scale_factor={scale_factor} for {channels} channels; expected (x, y), for flow")
     return out * np.asarray(scale_factor, np.float32)
 
 
 def format_shape(
     frames: np.ndarray, input_format: str, *, num_clips: int, clip_len: int, num_proposals: int = 1
 ) -> np.ndarray:
-    """Frames in the layout of a network's input.
+    """Frames -> the input layout of a network.
 
     Args:
-      frames: [m, h, w, c], m = crops * clips * frames of a clip, in this order (as `render` gives them).
+      frames: [m, h, w, c], m = crops * clips * frames per clip, in this order (as from `render`).
       input_format: "NCHW" -> [m, c, h, w]; "NCTHW" -> [crops * clips, c, t, h, w]; "NTHWC" -> [crops * clips, t, h,
         w, c]; "NCHW_Flow" -> [crops * clips, t * c, h, w], channels x0, y0, x1, y1, ...; "NPTCHW" -> [proposals,
         clips * t, c, h, w].
@@ -321,8 +321,8 @@ def format_shape(
       num_proposals: for "NPTCHW".
 
     Raises:
-      ValueError: an unknown format, or m that is no multiple of the clips' frames ("NPTCHW": not exactly
-        proposals * clips * t; "NCHW": any m). Source: the API entry FormatShape; "NTHWC" is ours.
+      ValueError: an unknown format; m is not a multiple of clips * t ("NPTCHW": not equal to proposals * clips * t;
+        "NCHW": any m is valid). Source: FormatShape; "NTHWC" is ours.
     """
     if input_format not in INPUT_FORMATS:
         raise ValueError(f"format_shape: input_format={input_format!r}; choose from {INPUT_FORMATS}")
@@ -347,24 +347,24 @@ def format_shape(
 
 
 def transpose(array: np.ndarray, order) -> np.ndarray:
-    """Axes in another order: `(2, 0, 1)` makes [h, w, c] to [c, h, w].
+    """Reorders the axes: `(2, 0, 1)` turns [h, w, c] into [c, h, w].
 
     Raises:
-      ValueError: `order` does not name every axis once. Source: the API entries Transpose, ImageToTensor.
+      ValueError: `order` does not name every axis once. Source: Transpose, ImageToTensor.
     """
     if sorted(order) != list(range(array.ndim)):
-        raise ValueError(f"transpose: order={tuple(order)} of an array {array.shape}; name each of its axes once")
+        raise ValueError(f"transpose: order={tuple(order)} for shape {array.shape}; name each axis once")
     return array.transpose(order)
 
 
 def to_array(value) -> np.ndarray:
-    """A number, list or array as an array: whole numbers (and bools) int64, others float32, one number [1].
+    """Converts a number or list to an array: int64 for integers and bools, else float32; one number becomes [1].
 
-    An array keeps its type.
+    Arrays are returned unchanged.
 
     Raises:
-      TypeError: neither of these (text, None, a NumPy scalar). ValueError: a list of something else than numbers.
-      Source: the API entry ToTensor.
+      TypeError: another type (str, None, a NumPy scalar). ValueError: a list of anything but numbers.
+      Source: ToTensor.
     """
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         return value
@@ -377,11 +377,11 @@ def to_array(value) -> np.ndarray:
 
 
 def collect(record: Mapping, keys: Iterable[str], meta_keys: Iterable[str]) -> tuple[dict, dict]:
-    """Two new dictionaries out of `record`: what `keys` name, and what `meta_keys` name.
+    """Copies `keys` and `meta_keys` of `record` into two new dictionaries.
 
     Raises:
-      ValueError: a name that `record` lacks. Source: the API entry Collect; a batch is a dictionary of arrays, so
-      DataContainer has no counterpart.
+      ValueError: `record` lacks a key. Source: Collect; a batch is a dictionary of arrays, so DataContainer has no
+      counterpart.
     """
     keys, meta_keys = list(keys), list(meta_keys)
     missing = [key for key in keys + meta_keys if key not in record]
@@ -391,14 +391,14 @@ def collect(record: Mapping, keys: Iterable[str], meta_keys: Iterable[str]) -> t
 
 
 def compose(*functions: Callable) -> Callable:
-    """One function that calls `functions` in turn, each with what the one before gave; None ends the chain.
+    """Chains `functions`: each is called with the previous result; None ends the chain.
 
     Raises:
-      TypeError: something that cannot be called. Source: the API entry Compose.
+      TypeError: an argument is not callable. Source: Compose.
     """
     for function in functions:
         if not callable(function):
-            raise TypeError(f"compose: {function!r} is no function")
+            raise TypeError(f"compose: {function!r} is not callable")
 
     def composed(value):
         for function in functions:

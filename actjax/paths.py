@@ -1,7 +1,7 @@
-"""Names of files and folders, as users give them: local paths, or URLs of an object store.
+"""Paths that users give: local paths, or URLs of an object store.
 
-A URL becomes an `etils.epath.Path`, which offers what `pathlib.Path` does; a local path stays a `pathlib.Path`. Object
-stores hold whole files: nothing is appended to one, and no folder is renamed.
+A URL becomes an `etils.epath.Path`, which has the methods of `pathlib.Path`; a local path becomes a `pathlib.Path`.
+Object stores keep whole files: they cannot append to a file or rename a folder.
 """
 
 import importlib.util
@@ -10,49 +10,49 @@ import pathlib
 import tempfile
 from collections.abc import Callable
 
-PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs"}  # what fsspec needs, by scheme
+PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs"}  # package that fsspec needs for each scheme
 
 
 def is_url(path: str | os.PathLike) -> bool:
-    """Whether it names something in an object store."""
+    """Whether `path` is in an object store."""
     return "://" in os.fspath(path)
 
 
 def to_path(path: str | os.PathLike, *more: str) -> pathlib.Path:
-    """A path of `pathlib`, `~` expanded, or, for a URL, one of `etils.epath` with the same methods.
+    """A `pathlib.Path` with `~` expanded, or an `etils.epath.Path` for a URL.
 
     Raises:
-      ValueError: a scheme that is not in `PACKAGES`, or whose package is missing; says what to do.
+      ValueError: a scheme that is not in `PACKAGES` or whose package is not installed; says what to do.
     """
     if not is_url(path):
         return pathlib.Path(path, *more).expanduser()
     scheme = os.fspath(path).partition("://")[0]
     if scheme not in PACKAGES:
-        raise ValueError(f"{path}: this can be local, or {sorted(PACKAGES)}://; copy it first")
+        raise ValueError(f"{path}: must be a local path, or {sorted(PACKAGES)}://; copy it first")
     package = PACKAGES[scheme]
     if missing := [name for name in ("fsspec", package) if importlib.util.find_spec(name) is None]:
         raise ValueError(f"{path}: {scheme}:// needs {missing}; pip install 'actjax[remote]' {package}")
     import fsspec
     from etils import epath
 
-    fsspec.config.conf.setdefault(scheme, {})["use_listings_cache"] = False  # checkpoints are written past fsspec
+    fsspec.config.conf.setdefault(scheme, {})["use_listings_cache"] = False  # checkpoints bypass fsspec
     return epath.Path(os.fspath(path), *more)
 
 
 def local(path: str | os.PathLike, what: str) -> pathlib.Path:
-    """The path of what only a disk can hold, `~` expanded. ValueError, which calls it `what`: it is a URL."""
+    """A path that must be on a local disk, `~` expanded. ValueError, naming it `what`: it is a URL."""
     if is_url(path):
         raise ValueError(f"{what} {path} must be a local path; copy it from or to the object store by hand")
     return pathlib.Path(path).expanduser()
 
 
 def absolute(path: pathlib.Path) -> pathlib.Path:
-    """A local path made absolute; a URL is. (`epath` puts the current folder before it.)"""
+    """Makes a local path absolute; leaves URLs alone, which `epath` would prefix with the current folder."""
     return path if is_url(path) else path.absolute()
 
 
 def append(path: pathlib.Path, text: str) -> None:
-    """Adds to a file; in an object store it is written again, so let only one process do it, and seldom."""
+    """Appends to a file. In an object store this rewrites the file: do it rarely, and from one process."""
     if is_url(path):
         path.write_text((path.read_text() if path.exists() else "") + text)
     else:
@@ -61,9 +61,9 @@ def append(path: pathlib.Path, text: str) -> None:
 
 
 class Spool:
-    """Where files of a folder grow. For a local folder this is `path` itself.
+    """A folder whose files grow. For a local folder, `path` is the folder itself.
 
-    For a URL, `path` is a temporary folder, and `upload` copies what has changed in it; one process does this.
+    For a URL, `path` is a temporary folder, and `upload` copies the files that have changed. Use it from one process.
     """
 
     def __init__(self, folder: pathlib.Path):
@@ -73,13 +73,13 @@ class Spool:
             self.path = pathlib.Path(self._temporary.name)
 
     def file(self, name: str) -> pathlib.Path:
-        """The file to append to, with what an earlier run wrote."""
+        """The file to append to; starts with the contents from an earlier run."""
         if self.path is not self._folder and (there := self._folder / name).exists():
             (self.path / name).write_bytes(there.read_bytes())
         return self.path / name
 
     def upload(self) -> None:
-        """Makes the folder hold what has been written so far."""
+        """Copies changed files to the folder."""
         if self.path is self._folder:
             return
         for file in sorted(self.path.iterdir()):
@@ -91,7 +91,7 @@ class Spool:
 
 
 def replace(path: pathlib.Path, write: Callable) -> None:
-    """Writes a file that is there completely or not at all."""
+    """Writes a file atomically."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     with temporary.open("wb") as file:
         write(file)

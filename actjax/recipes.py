@@ -1,7 +1,6 @@
-"""What the published recipes share; a file in `configs/` says what is its own.
+"""The shared part of the published recipes; files in `configs/` add the rest.
 
-Numbers are those of MMAction2: of release 0.24.1 where it has the recipe, else of 0.6. Learning rates are for the batch
-of all 8 GPUs.
+Numbers are from MMAction2 0.24.1 if it has the recipe, else from 0.6. Learning rates are for the batch of all 8 GPUs.
 """
 
 import copy
@@ -15,18 +14,18 @@ TEN_CROP = dict(name="ten_crop", short_side=256, size=224)
 THREE_CROP = dict(name="three_crop", short_side=256)
 CENTER = dict(name="center", short_side=256, size=224)
 
-# After blocks 0 and 2 of the second stage and 0, 2 and 4 of the third.
+# Non-local blocks after blocks 0 and 2 of the second stage and 0, 2 and 4 of the third.
 NON_LOCAL = ((0, 0, 0), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 0, 0))
 
-# Where training starts: torchvision's ImageNet networks.
+# Initial weights: torchvision's ImageNet networks.
 IMAGENET = {
     50: "checkpoints/resnet50-19c8e357.pth",
     101: "checkpoints/resnet101-5d3b4d8f.pth",
     "mobilenet_v2": "checkpoints/mobilenet_v2-b0353104.pth",
 }
 
-# Lists as MMAction2's scripts make them; names in them are relative to `data_prefix`, or with "" to the list's folder.
-# Both splits have one prefix, so those of Kinetics need the split's folder before each name: see docs/model_zoo.md.
+# Lists from MMAction2's scripts; names are relative to `data_prefix`, or if "" to the list's folder. Both splits share
+# the prefix, so the lists of Kinetics need the split's folder before each name: see docs/model_zoo.md.
 DATA = {
     "kinetics400": dict(
         name="rawframes",
@@ -57,7 +56,7 @@ DATA = {
 CLASSES = {"kinetics400": 400, "kinetics400_videos": 400, "sthv1": 174, "sthv2": 174}
 
 
-# Files as MMAction2's scripts make them.
+# Files from MMAction2's scripts.
 ACTIVITYNET = dict(
     name="activitynet",
     features="data/ActivityNet/activitynet_feature_cuhk/csv_mean_100",
@@ -65,14 +64,14 @@ ACTIVITYNET = dict(
     val="data/ActivityNet/anet_anno_val.json",
     video_info="",
     rescale="linear",
-    # Video-level scores by which proposals become detections; "" for none.
+    # Video-level class scores that turn proposals into detections; "": none.
     class_scores="",
     max_missing=0.05,
 )
 
 
 def adam(*, lr: float, batch_size: int, weight_decay: float, milestones: tuple[int, ...]) -> dict:
-    """Adam with a learning rate that falls tenfold at every milestone."""
+    """Adam with a learning rate that drops tenfold at every milestone."""
     return dict(
         name="adam",
         lr=lr,
@@ -105,7 +104,7 @@ def segments(frames: int, **options) -> dict:
 
 
 def dense(frames: int) -> dict:
-    """`frames` frames of a window of 64; in a test ten windows."""
+    """`frames` frames from a window of 64; ten windows in a test."""
     return dict(name="dense_sample_frames", clip_len=1, frame_interval=1, num_clips=frames)
 
 
@@ -128,11 +127,11 @@ def tsm(
     """A recipe of TSM.
 
     Args:
-      arg: what follows the colon of `--config=FILE:`.
+      arg: text after the colon of `--config=FILE:`.
       data: a key of `DATA`.
-      train_sample, eval_sample: of training and validation; None: `segments(frames)`.
-      test: sample, view and clips_at_once of the published test; None: that of the validation.
-      model: attributes beyond those of ResNet-50.
+      train_sample, eval_sample: sampling in training and validation; None: `segments(frames)`.
+      test: sample, view and clips_at_once of the published test; None: as in validation.
+      model: attributes beyond ResNet-50's.
     """
     attributes = dict(
         name="TSM",
@@ -172,7 +171,7 @@ def tsn(
     frames: int,
     test: dict,
 ) -> ml_collections.ConfigDict:
-    """A recipe of TSN; arguments as of `tsm`. The mean of the scores is that of the features over all views."""
+    """A recipe of TSN; arguments as in `tsm`. Averaging logits over all crops equals averaging their features."""
     return _recipe(
         arg,
         data=data,
@@ -192,14 +191,14 @@ def tsn(
 def _recipe(
     arg, *, data, model, train_sample, eval, test, num_fixed_crops, flip_ratio, optim, milestones, epochs, batch_size
 ) -> ml_collections.ConfigDict:
-    """All sections.
+    """All sections of a recipe.
 
-    Arguments of every recipe: `prepared=FOLDER`, what `--mode=prepare` wrote; `scratch`: nothing from ImageNet; `flow`:
-    optical flow in place of RGB. What stands here with its default is there to be overridden on the command line,
-    which takes no key that a config lacks.
+    Arguments of every recipe: `prepared=FOLDER`: the output of `--mode=prepare`; `scratch`: no ImageNet weights;
+    `flow`: optical flow in place of RGB. Some keys are here with their defaults because the command line can only
+    override keys that a config has.
     """
     arg = parse_arg(arg, prepared="", scratch=False, flow=False)
-    # File with one name per line; "" numbers the classes.
+    # File with one class name per line; "": class numbers serve as names.
     lists = DATA[data] | dict(class_names="")
     reading = dict(fused=True) | (dict(backend="pyav") if lists["name"] == "videos" else {})
     sections = dict(
@@ -245,9 +244,9 @@ def _recipe(
             seed=0,
             epochs=float(epochs),
             batch_size=batch_size,
-            # Of a test with many views, videos at a time.
+            # Videos at a time; fewer in a test with many crops.
             eval_batch_size=8 if test else batch_size,
-            # Statistics per device, as the published numbers were made: 8 devices.
+            # Statistics per device, as in the published runs on 8 devices.
             bn="device",
             fsdp=1,
             accumulate=1,
@@ -261,15 +260,15 @@ def _recipe(
     )
     if arg.scratch:
         del sections["load_from"]
-    # Sections that share a value (`sample` of train and eval) get one each: an override changes only its own.
+    # Sections that share a value (`sample` of train and eval) get a copy each: an override changes only one.
     sections = {name: copy.deepcopy(value) for name, value in sections.items() if value}
     return ml_collections.ConfigDict(_of_flow(sections) if arg.flow else sections)
 
 
 def _of_flow(sections: dict) -> dict:
-    """The same recipe for x and y pictures of optical flow: a frame is five adjacent pairs, ten channels."""
+    """The same recipe for x and y images of optical flow: a frame is five adjacent pairs, ten channels."""
     if sections["data"]["name"] == "videos":
-        raise ValueError("config argument 'flow': video files hold no flow; choose a recipe of rawframes, or prepared=")
+        raise ValueError("config argument 'flow': video files have no flow; choose a rawframes recipe, or prepared=")
     if sections["data"]["name"] == "rawframes":
         sections["data"] |= dict(modality="Flow", filename_tmpl="{}_{:05d}.jpg")
     sections["model"] |= dict(mean=(128.0,), std=(128.0,))

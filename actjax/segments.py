@@ -1,7 +1,7 @@
-"""Intervals of time: overlap of segments [n, 2] with columns start, end, in any one unit.
+"""Temporal segments [n, 2] with columns start and end, in any one unit: overlap, ordering, validation.
 
-The element-wise functions use array-API operations only: the same on NumPy and under `jax.jit`. Segments are not
-checked there, as in the reference: `end < start` gives numbers that mean nothing. `check_segments` is for the border.
+The element-wise functions use array-API operations only and run on NumPy and under `jax.jit`. Like MMAction2 0.6, they
+do not check segments: `end < start` gives meaningless numbers. `check_segments` validates input.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from actjax.errors import ShapeError
 
 
 def intersection(start, end, other_start, other_end):
-    """Length of the common part, at least 0; broadcasts."""
+    """Length of the intersection, at least 0; broadcasts."""
     xp = namespace(start, end, other_start, other_end)
     return xp.maximum(xp.minimum(end, other_end) - xp.maximum(start, other_start), 0)
 
@@ -21,8 +21,8 @@ def temporal_iou(proposal_min, proposal_max, gt_min, gt_max):
     Args:
       proposal_min, proposal_max, gt_min, gt_max: starts and ends, numbers, lists or arrays.
 
-    Two segments without length give NaN (0 / 0); one gives 0. Source: the API entry temporal_iou; lists, which fail
-    there, are accepted.
+    Two segments of zero length give NaN (0 / 0); one gives 0. Source: MMAction2's temporal_iou. Fixed: lists, which
+    fail there, are accepted.
     """
     xp, (start, end, other_start, other_end) = _arrays(proposal_min, proposal_max, gt_min, gt_max)
     common = intersection(start, end, other_start, other_end)
@@ -33,7 +33,7 @@ def temporal_iou(proposal_min, proposal_max, gt_min, gt_max):
 def temporal_iop(proposal_min, proposal_max, gt_min, gt_max):
     """Intersection over the proposal's own length, element by element with broadcasting -> floats.
 
-    Arguments as in `temporal_iou`. A proposal without length gives NaN. Source: the API entry temporal_iop.
+    Arguments as in `temporal_iou`. A proposal of zero length gives NaN. Source: MMAction2's temporal_iop.
     """
     xp, (start, end, other_start, other_end) = _arrays(proposal_min, proposal_max, gt_min, gt_max)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -41,7 +41,7 @@ def temporal_iop(proposal_min, proposal_max, gt_min, gt_max):
 
 
 def pairs(segments, others) -> tuple:
-    """Arguments that make the functions above compare every segment [..., n, 2] with every other one [..., m, 2]."""
+    """Arguments for the functions above that compare every segment [..., n, 2] with every other [..., m, 2]."""
     return segments[..., :, None, 0], segments[..., :, None, 1], others[..., None, :, 0], others[..., None, :, 1]
 
 
@@ -61,26 +61,24 @@ def equal_pairs(keys, others) -> tuple[np.ndarray, np.ndarray]:
 
 
 def best_first(scores, *, group=None) -> np.ndarray:
-    """Order of descending scores [n] -> int64 [n]. Among equal ones the later comes first; NaN before all.
+    """Indices that sort scores [n] in descending order -> int64 [n]; of equal scores the later first, NaN before all.
 
-    With whole numbers `group` [n]: ascending groups, and that order inside each.
+    With `group`, int [n]: by ascending group, then in this order within each.
     """
     return np.lexsort((scores,) if group is None else (scores, -group))[::-1]
 
 
 def check_segments(name: str, segments, *, columns: int = 2) -> np.ndarray:
-    """The first columns of `segments` as float64 [n, columns]: start and end are finite, none is reversed.
-
-    No rows may come as shape (0,).
+    """Checks start and end -> the first columns of `segments`, float64 [n, columns]. Shape (0,) counts as no rows.
 
     Raises:
-      TypeError: values that are no numbers. ShapeError: other shapes, fewer columns. ValueError: NaN, inf, an end
+      TypeError: values that are not numbers. ShapeError: other shapes, fewer columns. ValueError: NaN, inf, an end
         before its start. All name the row.
     """
     segments = check_columns(name, segments, columns=columns)
     if not np.isfinite(segments[:, :2]).all():
         row = int(np.argmin(np.isfinite(segments[:, :2]).all(1)))
-        raise ValueError(f"{name}: row {row} is {segments[row].tolist()}; start and end have to be finite numbers")
+        raise ValueError(f"{name}: row {row} is {segments[row].tolist()}; start and end must be finite numbers")
     if (segments[:, 1] < segments[:, 0]).any():
         row = int(np.argmax(segments[:, 1] < segments[:, 0]))
         raise ValueError(f"{name}: row {row} is {segments[row].tolist()}; its end is before its start")
@@ -88,7 +86,7 @@ def check_segments(name: str, segments, *, columns: int = 2) -> np.ndarray:
 
 
 def check_scores(name: str, scores) -> np.ndarray:
-    """`scores` as float64 [n]; TypeError for what is no number, ValueError for NaN, which has no place in an order."""
+    """`scores` as float64 [n]. TypeError: not a number. ValueError: NaN, which cannot be ranked."""
     scores = check_columns(name, [[score] for score in scores], columns=1)[:, 0]
     if np.isnan(scores).any():
         raise ValueError(f"{name}: the score of row {int(np.argmax(np.isnan(scores)))} is NaN")
@@ -96,7 +94,7 @@ def check_scores(name: str, scores) -> np.ndarray:
 
 
 def check_array(name: str, rows, *, columns: int) -> None:
-    """TypeError unless `rows` is a NumPy array, ShapeError unless [n, columns or more]; the values are free."""
+    """TypeError unless `rows` is a NumPy array, ShapeError unless [n, columns or more]; values are not checked."""
     if not isinstance(rows, np.ndarray):
         raise TypeError(f"{name} is a {type(rows).__name__}; expected an array [n, {columns} or more]")
     if rows.ndim != 2 or rows.shape[1] < columns:
@@ -104,7 +102,7 @@ def check_array(name: str, rows, *, columns: int) -> None:
 
 
 def check_columns(name: str, rows, *, columns: int) -> np.ndarray:
-    """The first columns of `rows` as float64 [n, columns]; errors as in `check_segments`, but any number will do."""
+    """The first columns of `rows` as float64 [n, columns]; errors as in `check_segments`, but any number is valid."""
     try:
         rows = np.asarray(rows)
     except ValueError as error:

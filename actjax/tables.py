@@ -9,14 +9,14 @@ from actjax.paths import to_path
 
 
 def read_table(path, *, columns: int) -> np.ndarray:
-    """A CSV file with one header line -> float32 [rows, columns or more].
+    """Reads a CSV file with one header line -> float32 [rows, columns or more].
 
     Raises:
-      FileNotFoundError. ValueError: a value that is no number, or NaN. ShapeError: no row, too few columns, a row of
-        another length. All name the file.
+      FileNotFoundError. ValueError: a value that is NaN or not a number. ShapeError: no rows, too few columns, rows of
+        different length. All name the file.
     """
     header, _, body = to_path(path).read_text().partition("\n")
-    lines = body.split()  # numbers hold no blanks
+    lines = body.split()  # numbers contain no whitespace
     width = lines[0].count(",") + 1 if lines else 0
     if width < columns:
         raise ShapeError(f"{path}: {len(lines)} rows of {width} columns; expected 1 or more rows of {columns} or more")
@@ -27,12 +27,12 @@ def read_table(path, *, columns: int) -> np.ndarray:
     if table.size != len(lines) * width:
         raise ShapeError(f"{path}: rows differ in length; the first has {width} columns")
     if np.isnan(table).any():
-        raise ValueError(f"{path}: row {int(np.argmax(np.isnan(table))) // width} holds NaN")
+        raise ValueError(f"{path}: row {int(np.argmax(np.isnan(table))) // width} has NaN")
     return table.reshape(-1, width)
 
 
 def write_table(path, header: str, rows) -> None:
-    """A CSV file that `read_table` reads back bit for bit in float32; there as a whole or not at all."""
+    """Writes a CSV file atomically; `read_table` reads it back bit for bit in float32."""
     path = pathlib.Path(path)
     lines = [header, *(",".join([f"{x:.9g}" for x in row]) for row in np.asarray(rows).tolist())]
     building = path.with_name(f".{path.name}")

@@ -1,4 +1,4 @@
-"""What a run leaves behind beside its metrics and checkpoints. Process 0 writes; the others keep silent."""
+"""A run's log and its output files other than metrics and checkpoints. Only process 0 writes."""
 
 import importlib.metadata
 import io
@@ -24,7 +24,7 @@ _PACKAGES = "actjax jax jaxlib flax optax orbax-checkpoint grain numpy av decord
 
 
 def set_up_logging(file: pathlib.Path | None) -> None:
-    """One logger for the package, to the terminal and to `file`."""
+    """Sends the package's log to the terminal and to `file`."""
     live = rich.get_console().is_terminal
     terminal = logging.StreamHandler(sys.stdout)
     handlers = [RichHandler(show_path=False, show_level=False, log_time_format="%X") if live else terminal]
@@ -40,7 +40,7 @@ def set_up_logging(file: pathlib.Path | None) -> None:
 
 
 class _LogFile(logging.FileHandler):
-    """A log file; in an object store it is brought up to date once a minute and by `upload_log`."""
+    """A log file; in an object store it is uploaded once a minute and by `upload_log`."""
 
     def __init__(self, spool: Spool, name: str):
         super().__init__(spool.file(name))
@@ -57,14 +57,14 @@ class _LogFile(logging.FileHandler):
 
 
 def upload_log() -> None:
-    """Brings a log in an object store up to date. (Not left to `logging.shutdown`, when no connection can be made.)"""
+    """Uploads a log to its object store. (`logging.shutdown` is too late: no connection can be made.)"""
     for handler in log.handlers:
         if isinstance(handler, _LogFile):
             handler.upload()
 
 
 def progress(items, total: int, what: str):
-    """Iterates over `items`; on a terminal with a bar."""
+    """Iterates over `items`, with a progress bar on a terminal."""
     from rich.progress import track
 
     console = rich.get_console()
@@ -72,9 +72,9 @@ def progress(items, total: int, what: str):
 
 
 def save_description(workdir: pathlib.Path, config, class_names: list[str], *, decoder: str | None = None) -> None:
-    """Writes config.json, environment.json, class_names.json; warns if a resumed run goes on with another config.
+    """Writes config.json, environment.json and class_names.json; warns if a resumed run has a different config.
 
-    decoder: which library reads the videos, and its version; None: no videos are read.
+    decoder: name and version of the video library; None: no videos are read.
     """
     if jax.process_index():
         return
@@ -82,7 +82,7 @@ def save_description(workdir: pathlib.Path, config, class_names: list[str], *, d
     text = config.to_json_best_effort(indent=2)
     if path.exists() and json.loads(path.read_text()) != json.loads(text):
         path.with_name("config.json.old").write_text(path.read_text())
-        log.warning("this run goes on with another config than it began with; the old one is in %s.old", path)
+        log.warning("this run resumes with a different config; the old config is in %s.old", path)
     path.write_text(text)
     here = pathlib.Path(__file__).parent
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=here)
@@ -101,7 +101,7 @@ def save_description(workdir: pathlib.Path, config, class_names: list[str], *, d
 
 
 def _version(package: str) -> str | None:
-    """None: it is not installed under this name."""
+    """The installed version, or None if the package is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -117,7 +117,7 @@ def save_scores(path: pathlib.Path, names: list[str], scores: np.ndarray, labels
 
 
 def save_results(workdir: pathlib.Path, name: str, metrics: dict, class_names: list[str]) -> None:
-    """Writes the numbers to NAME.json, every class-by-class matrix to a CSV file of its own, and shows the numbers."""
+    """Writes numbers to NAME.json and each class-by-class matrix to its own CSV file; prints the numbers."""
     if jax.process_index():
         return
     matrices = {key: value for key, value in metrics.items() if np.ndim(value) == 2}

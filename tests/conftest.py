@@ -7,7 +7,9 @@ os.environ["XLA_FLAGS"] = " ".join(
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import gc
 import pathlib
+import sys
 
 import pytest
 from hypothesis import settings
@@ -47,3 +49,12 @@ def shapes(tmp_path_factory) -> pathlib.Path:
     from actjax.data.samples.shapes import make_shapes
 
     return make_shapes(tmp_path_factory.mktemp("data") / "shapes", num_train=64, num_val=40, processes=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled():
+    """Compiled functions of a file of tests are of no use to the next, and take gigabytes together."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+        gc.collect()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from drawn import drawn
+from marks import slow_but
 
 from actjax.tasks import build
 from actjax.training import devices, step
@@ -70,7 +71,9 @@ def test_recipe_is_the_published_one(root, name):
     assert optim.rules.name == ("uniform" if name.startswith("tsn") else "tsm")
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name", slow_but(RECIPES, "tsm_r50_1x1x8_50e_kinetics400_rgb", "tsn_r50_1x1x3_100e_kinetics400_rgb")
+)
 def test_recipe_takes_a_step(root, name):
     """At reduced depth, width and size: the first loss is that of guessing, and the groups are printed."""
     config = load(root, name, "scratch")

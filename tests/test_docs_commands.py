@@ -234,7 +234,7 @@ GROUPS = {
             f"{SMALL} --config.model.num_classes=12",  # the compiled step is that of runs/mine
             (published("checkpoints/resnet50-19c8e357.pth"),),
             ("runs/k400/results.json",),
-            "400 classes in the file, 12 in the model: fc_cls starts anew",
+            "400 classes in the file, 12 in the model: fc_cls is re-initialised",
         ),
         "python experiments/extract_flow.py --list=train.txt --out=flow": Run("--workers=1", says="8 videos done"),
         "python experiments/extract_flow.py --list=val.txt --out=flow": Run("--workers=1", leaves=("flow/val.csv",)),
@@ -264,7 +264,7 @@ GROUPS = {
         f"{MAIN} --mode=export --workdir=runs/tsm --out=tsm.pth": Run(leaves=("tsm.pth",)),
         "python -m actjax.metrics accuracy --predictions runs/rgb/scores.npz runs/flow/scores.npz "
         "--coefficients 1 1.5": Run(needs=(scores,), says=r"top1_acc\W+1\.0"),
-        f"{MAIN} --mode=explain --config={FRAMES} --devices=8": Run(SMALL_STEP, says="all-reduce"),
+        f"{MAIN} --mode=explain --config={FRAMES} --devices=8": Run(SMALL_STEP, says="memory of a device"),
     },
     "localization": {
         f"{MAIN} --config=configs/bsn_400x100_activitynet_feature.py --workdir=runs/bsn": Run(
@@ -294,13 +294,13 @@ ELSEWHERE = {
         "test_mission.py", "test_tsm_learns_motion"
     ),
     f"{MAIN} --config=configs/bsn_sample.py --workdir=runs/bsn_sample": Elsewhere(
-        "test_localizing.py", "test_sample_configs_are_far_above_uniform_windows"
+        "tasks/test_bsn_run.py", "test_sample_configs_are_far_above_uniform_windows"
     ),
     f"{MAIN} --config=configs/bmn_sample.py --workdir=runs/bmn_sample": Elsewhere(
-        "test_localizing.py", "test_sample_configs_are_far_above_uniform_windows"
+        "tasks/test_bsn_run.py", "test_sample_configs_are_far_above_uniform_windows"
     ),
     f"{MAIN} --config=configs/ssn_sample.py --workdir=runs/ssn_sample": Elsewhere(
-        "test_detecting.py", "test_sample_config_is_far_above_its_proposals"
+        "tasks/test_ssn_run.py", "test_sample_config_is_far_above_its_proposals"
     ),
     f"{MAIN} --config={VIDEOS}:scratch --workdir=gs://bucket/run --config.data.train=gs://bucket/lists/train.txt "
     "--config.data.val=gs://bucket/lists/val.txt": Elsewhere("test_remote.py", "test_command_line"),
@@ -350,7 +350,7 @@ def shell(cache):
     variables = environment(cache)
     variables["PYTHONPATH"] = os.pathsep.join([str(ROOT), variables["PYTHONPATH"]])
     process = subprocess.Popen(
-        [sys.executable, str(TESTS / "forking.py")], env=variables, text=True, start_new_session=True,
+        [sys.executable, str(TESTS / "helpers" / "forking.py")], env=variables, text=True, start_new_session=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
 

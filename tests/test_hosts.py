@@ -1,18 +1,12 @@
 """Where a process stands among those of a run, and what a wrong start is answered: no JAX, no training."""
 
-import os
-import re
-import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 
 import pytest
-from cli import ROOT, free_port
+from cli import free_port
 
-from actjax.hosts import LOST, Link, LinkError, Place, find_place, link, timeout
+from actjax.hosts import Place, StartError, check_address, find_place, timeout
 
 SLURM = {
     "SLURM_JOB_ID": "5000",
@@ -92,164 +86,29 @@ def test_timeout_is_a_number_of_seconds(text):
         timeout({"ACTJAX_DISTRIBUTED_TIMEOUT": text})
 
 
-def start(*specs: tuple[int, int], seconds: float = 20.0, port: int | None = None) -> list:
-    """Links of processes (count, index), each in a thread -> what came of each: a `Link` or a `LinkError`."""
-    port, results = port or free_port(), [None] * len(specs)
-
-    def one(k: int) -> None:
-        count, index = specs[k]
-        try:
-            results[k] = Link(Place("localhost", port, count, index), timeout=seconds)
-        except LinkError as error:
-            results[k] = error
-
-    threads = [threading.Thread(target=one, args=(k,)) for k in range(len(specs))]
-    for thread in threads:
-        thread.start()
-        time.sleep(0.05)
-    for thread in threads:
-        thread.join(timeout=60)
-    return results
-
-
-@pytest.mark.parametrize(
-    ("specs", "says"),
-    [
-        ([(2, 0), (3, 1)], "process 0 was started as one of 2 processes, process 1 as one of 3"),
-        ([(3, 2), (2, 0)], "process 0 was started as one of 2 processes, process 2 as one of 3"),
-        ([(3, 0), (3, 1), (3, 1)], "two processes were started as number 1 of 3"),
-        ([(4, 0), (4, 2)], r"of 4 processes these did not come within 1 s: 1, 3 \(did they start"),
-    ],
-)
-def test_all_hear_why_they_do_not_find_together(specs, says):
-    results = start(*specs, seconds=1.0)
-    for result in results:
-        assert isinstance(result, LinkError) and re.search(says, str(result)), result
+def test_process_0_finds_its_port_free_or_in_use():
+    port = free_port()
+    check_address(Place("localhost", port, 2, 0), timeout=1.0)
+    with socket.create_server(("", port)):
+        with pytest.raises(StartError, match=f"port {port} is in use .* another process 0"):
+            check_address(Place("localhost", port, 2, 0), timeout=1.0)
+        check_address(Place("localhost", port, 2, 1), timeout=1.0)
 
 
 def test_a_process_0_that_is_not_there():
     port = free_port()
-    with pytest.raises(LinkError, match=f"localhost, port {port}, within 0.5 s .*refused.*does it run there.*firewall"):
-        Link(Place("localhost", port, 2, 1), timeout=0.5)
-    with pytest.raises(LinkError, match="cannot reach process 0 at no.such.host.invalid"):
-        Link(Place("no.such.host.invalid", port, 2, 1), timeout=0.5)
+    says = f"localhost, port {port}, within 0.5 s .*refused.*does it run there.*firewall.*ACTJAX_DISTRIBUTED_TIMEOUT"
+    with pytest.raises(StartError, match=says):
+        check_address(Place("localhost", port, 2, 1), timeout=0.5)
+    with pytest.raises(StartError, match="cannot reach process 0 at no.such.host.invalid"):
+        check_address(Place("no.such.host.invalid", port, 2, 1), timeout=0.5)
 
 
-def test_a_port_in_use():
-    with socket.create_server(("", 0)) as other:
-        port = other.getsockname()[1]
-        with pytest.raises(LinkError, match=f"port {port} is in use .* another process 0"):
-            Link(Place("localhost", port, 2, 0), timeout=1.0)
-
-
-def test_strangers_and_restarted_processes_do_not_disturb_the_roll_call():
+def test_a_process_0_that_comes_later():
     port = free_port()
-    found = []
-    zero = threading.Thread(target=lambda: found.append(Link(Place("localhost", port, 3, 0), timeout=20.0)))
-    zero.start()
-    time.sleep(0.1)
-    for text in (b"GET / HTTP/1.1\r\n\r\n", b'{"index": 1}\n', b'{"index": 1, "count": 3, "host": "before"}\n'):
-        with socket.create_connection(("localhost", port)) as connection:
-            connection.sendall(text)
-    rest = start((3, 1), (3, 2), port=port)
-    zero.join(timeout=30)
-    assert [type(x) for x in [*found, *rest]] == [Link] * 3
-    stop_together([*found, *rest])
-
-
-def stop_together(links: list) -> list[int]:
-    """Lets every process make steps of its own pace until it hears to stop -> how many each made; then all leave."""
-    made = [0] * len(links)
-
-    def steps(k: int) -> None:
-        while True:
-            made[k] += 1
-            if links[k].stop_here():
-                break
-            time.sleep(0.001 * (k + 1))
-        links[k].leave()
-
-    threads = [threading.Thread(target=steps, args=(k,)) for k in range(len(links))]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.2)
-    for asking in links[1:]:  # two at once are one
-        asking.stop_soon()
-    for thread in threads:
-        thread.join(timeout=30)
-    assert not any(thread.is_alive() for thread in threads)
-    return made
-
-
-def test_all_stop_after_the_same_step():
-    made = stop_together(start((3, 0), (3, 1), (3, 2)))
-    assert len(set(made)) == 1 and made[0] > 10
-
-
-def test_all_wait_for_the_last():
-    links, seen = start((3, 0), (3, 1), (3, 2)), []
-
-    def come(k: int) -> None:
-        for turn in range(3):
-            time.sleep(0.05 * ((k + turn) % 3))
-            seen.append(turn)
-            links[k].wait(f"turn {turn}")
-        links[k].leave()
-
-    threads = [threading.Thread(target=come, args=(k,)) for k in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
-    assert seen == [0, 0, 0, 1, 1, 1, 2, 2, 2] and not any(thread.is_alive() for thread in threads)
-
-
-PROGRAM = """
-import sys, time
-from actjax.hosts import Link, Place, link
-link.BEAT, link.SILENT = 0.2, float(sys.argv[3])
-joined = Link(Place("localhost", int(sys.argv[1]), 3, int(sys.argv[2])), timeout=30)
-print("joined", flush=True)
-time.sleep(0.5)
-if sys.argv[4] == sys.argv[2]:
-    joined.fail("no luck")
-    sys.exit(3)
-time.sleep(60)
-"""
-
-
-# On a busy machine a connection may close before the reason is read: a race in `hosts.link`, which issue 20 removes.
-FLAKY = pytest.param("failed", marks=pytest.mark.xfail(strict=False, reason="a race in hosts.link; see issue 20"))
-
-
-@pytest.mark.parametrize("victim", [0, 2])
-@pytest.mark.parametrize("how", ["killed", "stopped", FLAKY])
-def test_whoever_ends_ends_the_others(victim, how):
-    port, limit = free_port(), 1.5 if how == "stopped" else 40
-    fails = victim if how == "failed" else -1
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(port), str(index), str(limit), str(fails)],
-            cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )
-        for index in range(3)
-    ]  # fmt: skip
-    try:
-        for process in processes:
-            assert process.stdout.readline() == "joined\n"
-        if how != "failed":
-            os.kill(processes[victim].pid, signal.SIGKILL if how == "killed" else signal.SIGSTOP)
-        for index, process in enumerate(processes):
-            if index == victim:
-                continue
-            _, errors = process.communicate(timeout=20)
-            if how == "failed":
-                assert (process.returncode, errors) == (1, f"error: process {victim} failed: no luck\n")
-            else:
-                why = "its connection was closed" if how == "killed" else "nothing was heard of it for 2 s"
-                line = f"error: lost process {victim} ({why}); {link.RESTART}\n"
-                assert (process.returncode, errors) == (LOST, line)
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+    with socket.socket() as server:
+        server.bind(("localhost", port))
+        late = threading.Timer(0.3, server.listen)
+        late.start()
+        check_address(Place("localhost", port, 2, 1), timeout=30.0)
+        late.join()

@@ -1,5 +1,6 @@
 """experiments/launch/: the files parse, and what they hand to actjax exists."""
 
+import os
 import re
 import subprocess
 
@@ -7,9 +8,8 @@ import pytest
 from conftest import ROOT
 
 from actjax import main
-from actjax.hosts import LOST
-from actjax.hosts.place import ENVIRONMENTS, K8S
-from actjax.training.distributed import PREEMPTED
+from actjax.hosts import ENVIRONMENTS, K8S
+from actjax.training.distributed import LOST, PREEMPTED
 
 FILES = sorted((ROOT / "experiments" / "launch").iterdir())
 OVERRIDE = re.compile(r"--config\.([a-z_.]+)=")
@@ -44,7 +44,34 @@ def test_slurm_queues_again_what_goes_on():
     text = (ROOT / "experiments" / "launch" / "slurm.sbatch").read_text()
     assert "--distributed=slurm" in text and "slurm" in ENVIRONMENTS
     (statuses,) = re.findall(r"^([\d |]+)\)$", text, re.M)
-    assert {PREEMPTED, LOST} <= {int(status) for status in statuses.split("|")}
+    again = {int(status) for status in statuses.split("|")}
+    assert {PREEMPTED, LOST} <= again and 1 not in again
+
+
+@pytest.mark.parametrize(
+    "status, restarts, queued",
+    [(0, 0, False), (1, 0, False), (75, 0, True), (75, 99, True), (134, 0, True), (134, 100, False), (143, 3, True)],
+)
+def test_slurm_queues_again_so_often(tmp_path, status, restarts, queued):
+    """The script with commands of Slurm that note their arguments."""
+    for name, text in (("srun", f"exit {status}"), ("scontrol", f"echo $* >> {tmp_path}/told"), ("activate", "")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "activate").rename(tmp_path / "bin" / "activate")
+    given = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "VENV": str(tmp_path), "SLURM_JOB_ID": "7"}
+    given |= {"SLURM_RESTART_COUNT": str(restarts)} if restarts else {}
+    done = subprocess.run(["bash", ROOT / "experiments" / "launch" / "slurm.sbatch"], env=given, timeout=30)
+    assert done.returncode == status
+    assert (tmp_path / "told").exists() == queued
+
+
+def test_the_table_of_exit_statuses_names_them_all():
+    text = (ROOT / "docs" / "scaling.md").read_text()
+    table = text[text.index("| exit status |") :].split("\n\n")[0]
+    for status in (0, 1, PREEMPTED, LOST, 137, 143):
+        assert re.search(rf"^\|[^|]*\b{status}\b", table, re.M), status
+    assert "76" not in table
 
 
 def test_kubernetes_hangs_together():
@@ -61,7 +88,8 @@ def test_kubernetes_hangs_together():
     assert service["spec"]["clusterIP"] == "None" and pod["subdomain"] == service["metadata"]["name"]
     assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
     assert "--distributed=k8s" in container["args"]
-    ignored, _, fails = spec["podFailurePolicy"]["rules"]
-    assert ignored["action"] == "Ignore" and ignored["onExitCodes"]["values"] == [PREEMPTED, LOST]
+    ignored, _, fails = spec["podFailurePolicy"]["rules"]  # the first that matches counts
+    assert ignored["action"] == "Ignore" and ignored["onExitCodes"]["values"] == [PREEMPTED]
+    assert spec["backoffLimit"] > 0  # LOST counts: nothing tells a lost process from one that never starts
     assert fails["action"] == "FailJob" and fails["onExitCodes"]["values"] == [1]
     assert ignored["onExitCodes"]["containerName"] == container["name"] and pod["restartPolicy"] == "Never"

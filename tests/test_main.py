@@ -108,8 +108,8 @@ def test_a_saved_run_that_names_decord_is_read_by_pyav_where_decord_cannot(train
     output = run("--mode=predict", f"--workdir={old}", f"--video={videos}", cache=cache, hidden=hidden)
     rows = [json.loads(line) for line in (old / "predictions.jsonl").read_text().splitlines()]
     assert len(rows) == 3 and not any("error" in row for row in rows)
-    warning = "decord is not installed" if hidden else "decord cannot be trusted with some videos"
-    assert output.count(f"{warning}: pyav reads them") == output.count("decord") == 1
+    warning = "decord is not installed" if hidden else "decord cannot read some videos exactly"
+    assert output.count(f"{warning}; falling back to pyav") == output.count("decord") == 1
     run("--mode=eval", f"--workdir={old}", cache=cache, hidden=hidden)
     results = json.loads((old / "results_eval.json").read_text())
     assert f"av {av.__version__}" in results["decoder"]
@@ -248,6 +248,7 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
         (["--config=configs/tsm_shapes.py", "--distributed=h:1,2"], "--distributed=h:1,2: expected HOST:PORT,N,I or"),
         (["--mode=train", "--distributed=h:1,2,0"], "needs --workdir, the same folder for all processes"),
         (["--mode=browse", "--distributed=h:1,2,0"], "--mode=browse is for one process; leave out --distributed="),
+        (["--config=configs/tsm_shapes.py", "--heartbeat=5"], "--heartbeat=5: 5 is not integer >= 10"),
     ],
 )
 def test_wrong_calls_end_at_once_with_one_clear_message(arguments, message, cache, tmp_path):

@@ -98,7 +98,7 @@ def test_a_recipe_for_flow():
     assert config.load_from.inflate_stem and config.model.mean == config.model.std == (128.0,)
     prepared = CONFIGS["tsn_r50_1x1x3_100e_kinetics400_rgb"]("flow,scratch,prepared=folder")
     assert prepared.data.to_dict() == dict(name="prepared", folder="folder") and "load_from" not in prepared
-    with pytest.raises(ValueError, match="'flow': video files hold no flow"):
+    with pytest.raises(ValueError, match="'flow': video files have no flow"):
         CONFIGS["tsm_r50_video_1x1x8_50e_kinetics400_rgb"]("flow")
 
 

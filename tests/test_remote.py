@@ -52,7 +52,7 @@ def test_local_paths_stay_local(tmp_path):
 
 
 def test_urls_that_cannot_be_used_say_what_to_do(monkeypatch):
-    with pytest.raises(ValueError, match=r"ftp://a/b: this can be local, or .*'gs'.*; copy it first"):
+    with pytest.raises(ValueError, match=r"ftp://a/b: must be a local path, or .*'gs'.*; copy it first"):
         paths.to_path("ftp://a/b")
     with pytest.raises(ValueError, match=r"^--out gs://a/b must be a local path; copy it"):
         paths.local("gs://a/b", "--out")
@@ -106,8 +106,9 @@ def test_quarantine_grows_and_is_read_again(bucket):
     quarantine.add(VideoError("a.mp4", "broken"))
     quarantine.add(VideoTimeout("b.mp4", "took too long"))
     again = Quarantine(file, num_records=2, max_share=1.0)
-    assert again.files == {"a.mp4", "b.mp4"} and "b.mp4" in again and "a.mp4" not in again
-    assert "a.mp4" in Quarantine("none.jsonl", num_records=2, skip="gs://bucket/run/quarantine.jsonl")
+    assert again.files == {"a.mp4", "b.mp4"} and again.skips("b.mp4") and not again.skips("a.mp4")
+    skipping = Quarantine("none.jsonl", num_records=2, skip="gs://bucket/run/quarantine.jsonl")
+    assert skipping.skips("a.mp4")
 
 
 def test_hosts_do_not_overwrite_each_others_quarantine(tmp_path, bucket):

@@ -1,10 +1,10 @@
 """Files -> records -> batches, on the host; nothing here imports jax.
 
 datasets  annotation files -> records; features, selection
-clips     record -> clip: which frames, which crops, which pixels
-loading   records -> batches, read in processes that can be killed
-prepared  sets of records in ArrayRecord files, written and read
-samples   the sample sets, which are made on first use
+clips     record -> clip: frames, crops, pixels
+loading   records -> batches, decoded in processes that can be killed
+prepared  data sets in ArrayRecord files: writing and reading
+samples   the sample sets, generated on first use
 """
 
 from actjax.faces import earlier, lazy

@@ -1,4 +1,4 @@
-"""Which draws a record gets: a function of (seed, epoch, record, stage), whoever asks and however often."""
+"""Random draws as a pure function of (seed, epoch, record, transform)."""
 
 import zlib
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Place(NamedTuple):
-    """A record's place in a training run; all its draws follow from it."""
+    """A record's place in a training run, which determines all its draws."""
 
     seed: int
     epoch: int
@@ -16,11 +16,11 @@ class Place(NamedTuple):
 
 
 def generator(seed: int, name: str, *place: int) -> np.random.Generator:
-    """The generator of the purpose `name` at up to two numbers of `place`."""
-    counter = [0, 0, *(0,) * (2 - len(place)), *place]  # the low words count the draws
+    """The generator for purpose `name` at `place`, up to two numbers."""
+    counter = [0, 0, *(0,) * (2 - len(place)), *place]  # the two low words count the draws
     return np.random.Generator(np.random.Philox(key=[seed, zlib.crc32(name.encode())], counter=counter))
 
 
 def stage_rngs(place: Place | None) -> Callable[[str], np.random.Generator | None]:
-    """The generator of every stage at `place`; a new stage leaves the draws of the others alone. None: no draws."""
+    """Transform name -> its own generator at `place`, so new transforms leave other draws unchanged. None: no draws."""
     return lambda stage: None if place is None else generator(place.seed, stage, place.epoch, place.record)

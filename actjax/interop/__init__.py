@@ -1,4 +1,4 @@
-"""Checkpoints of other programs: torch files and safetensors, read and written without torch."""
+"""Checkpoints of other frameworks: torch files and safetensors, read and written without torch."""
 
 from actjax.interop.exporting import export_checkpoint
 from actjax.interop.importing import import_checkpoint

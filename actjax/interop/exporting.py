@@ -1,4 +1,4 @@
-"""Our variables -> checkpoint files that others read."""
+"""Our variables -> checkpoint files for torch and MMAction2."""
 
 import os
 import pathlib
@@ -13,11 +13,11 @@ SUFFIXES = (".pth", ".safetensors")
 
 
 def export_checkpoint(variables: dict, model, path: str | os.PathLike, *, meta: dict | None = None) -> list[str]:
-    """Writes the variables under MMAction2's names, in torch's order of axes -> the names.
+    """Writes the variables under MMAction2's names and in torch's axis order -> the names.
 
     Args:
       path: `.pth` for `{"meta", "state_dict"}`, which torch and MMAction2 load, or `.safetensors`.
-      meta: plain values to be kept with it; in `.safetensors` as text.
+      meta: plain values to store; in `.safetensors` as text.
 
     Raises:
       ValueError: another suffix.
@@ -41,8 +41,8 @@ def export_checkpoint(variables: dict, model, path: str | os.PathLike, *, meta: 
 
 
 def _to_torch(value: np.ndarray, name: str) -> np.ndarray:
-    """[h, w, in, out] -> [out, in, h, w]; [t, in, out] -> [out, in, t]; [in, out] -> [out, in]; with the axes of
-    length 1 that 3-d convolutions have there."""
+    """[h, w, in, out] -> [out, in, h, w]; [t, in, out] -> [out, in, t]; [in, out] -> [out, in]; adds the axes of
+    length 1 of MMAction2's 3-d convolutions."""
     order = {4: (3, 2, 0, 1), 3: (2, 1, 0), 2: (1, 0)}.get(value.ndim, range(value.ndim))
     value = value.transpose(tuple(order))
     if ".non_local_block." in name and value.ndim == 4:

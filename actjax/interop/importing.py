@@ -1,4 +1,4 @@
-"""Checkpoint files of others -> our variables, and a report of what did not fit."""
+"""Checkpoint files of other frameworks -> our variables, and a report of mismatches."""
 
 import difflib
 import functools
@@ -20,14 +20,14 @@ STEM = "backbone/stem/conv/kernel"
 
 
 class Report(NamedTuple):
-    """What became of a file's parameters; `str()` tells it in full.
+    """How a file's parameters were used; `str()` gives the full report.
 
-    layout: whose names the file has.
-    loaded: parameters and statistics taken from the file.
-    missing: (our path, the nearest name among `extra`, or None): in the model alone, so they start anew.
-    extra: (name, the nearest of our `missing` paths, or None): in the file alone.
-    misshaped: (name, its shape, the model's, both in the model's order): these start anew, too.
-    notes: what was done beyond copying.
+    layout: naming scheme of the file.
+    loaded: number of parameters and statistics taken from the file.
+    missing: (our path, the nearest name in `extra` or None): only in the model, so initialised.
+    extra: (name, the nearest path in `missing` or None): only in the file.
+    misshaped: (name, its shape, the model's shape, both in our axis order): initialised, too.
+    notes: anything beyond copying.
     """
 
     path: str
@@ -41,14 +41,14 @@ class Report(NamedTuple):
     def __str__(self) -> str:
         near = lambda name: f" (nearest: {name})" if name else ""
         lines = [f"{self.path}: {self.loaded} tensors in the layout of {self.layout}", *self.notes]
-        lines += [f"missing in the file, starts anew: {ours}{near(name)}" for ours, name in self.missing]
-        lines += [f"only in the file, left out: {name}{near(ours)}" for name, ours in self.extra]
-        lines += [f"another shape, starts anew: {name} is {a}, the model's {b}" for name, a, b in self.misshaped]
+        lines += [f"missing from the file, initialised: {ours}{near(name)}" for ours, name in self.missing]
+        lines += [f"only in the file, ignored: {name}{near(ours)}" for name, ours in self.extra]
+        lines += [f"wrong shape, initialised: {name} is {a}, in the model {b}" for name, a, b in self.misshaped]
         return "\n".join(lines)
 
 
 class Imported(NamedTuple):
-    """Variables of the model, NumPy in float32, and what is to be said of them."""
+    """Variables of the model, float32 NumPy arrays, and the report."""
 
     variables: dict
     report: Report
@@ -57,7 +57,7 @@ class Imported(NamedTuple):
 def import_checkpoint(
     path: str | os.PathLike, model, *, inflate_stem: bool = False, strict: bool = False, seed: int = 0
 ) -> Imported:
-    """The variables of `model` with what a checkpoint file holds of them.
+    """Loads a checkpoint file into the variables of `model`; parameters that are not in the file are initialised.
 
     Reads `.pth` files of MMAction2 (recognisers, SSN, TEM, PEM, BMN), of the TSM authors' repository and of torchvision
     (ResNet, MobileNet-V2), and `.safetensors` with the same names. torch is not needed and nothing in the file is
@@ -65,14 +65,14 @@ def import_checkpoint(
 
     Args:
       model: a network of `actjax.models`.
-      inflate_stem: a stem for another number of channels, as of flow, starts from the mean of the file's over its
-        channels. Source: arXiv:1608.00859, section 3.2.
-      strict: what is missing, extra or of another shape is an error; a classifier of other classes is not.
-      seed: of what starts anew.
+      inflate_stem: initialise a stem for another number of channels, e.g. for flow, from the mean of the file's stem
+        over its channels. Source: arXiv:1608.00859, section 3.2.
+      strict: missing, extra and misshaped parameters are errors; a classifier for other classes is not.
+      seed: for parameters that are initialised.
 
     Raises:
-      FileNotFoundError: no such file. ValueError: no checkpoint, no known layout, not half of the model in it, a value
-        that is not finite; with `strict` also what does not fit.
+      FileNotFoundError: no such file. ValueError: not a checkpoint, an unknown layout, less than half of the model in
+        the file, a value that is not finite; with `strict` also any mismatch.
     """
     tensors = read_tensors(path)
     start = functools.partial(initialize, model, key=jax.random.key(seed))
@@ -85,13 +85,13 @@ def import_checkpoint(
     fit = _fit(path, tensors, wanted, {place: value.shape for place, value in ours.items()}, inflate_stem)
     if 2 * len(fit.values) < len(ours):
         raise ValueError(
-            f"{path}: a file in the layout of {layout}; only {len(fit.values)} of the model's {len(ours)} tensors are "
-            "in it. Do model.arch, depth and width fit?"
+            f"{path}: a file in the layout of {layout}; it has only {len(fit.values)} of the model's {len(ours)} "
+            "tensors. Do model.arch, depth and width match?"
         )
     report = _report(path, layout, wanted, fit, ours)
     if strict and (report.missing or report.extra or report.misshaped):
         raise ValueError(str(report))
-    # Compiled, what is not asked for is not computed.
+    # Compiled, so that unused values are not computed.
     anew = jax.jit(lambda: {place: value for place, value in _by_place(start()).items() if place not in fit.values})
     values = fit.values | jax.tree.map(np.asarray, anew() if len(fit.values) < len(ours) else {})
     collection = lambda place: "batch_stats" if place.endswith(("/mean", "/var")) else "params"
@@ -99,7 +99,7 @@ def import_checkpoint(
 
 
 class _Fit(NamedTuple):
-    """Values by our path, classifiers that start anew, and as in `Report` the notes and what has another shape."""
+    """Loaded arrays by parameter path; re-initialised heads; notes and shape mismatches as in `Report`."""
 
     values: dict[str, np.ndarray]
     anew: set[str]
@@ -108,14 +108,14 @@ class _Fit(NamedTuple):
 
 
 def _fit(path, tensors: dict, wanted: dict[str, str], shapes: dict[str, tuple], inflate_stem: bool) -> _Fit:
-    """The tensors of a file that have a place of their shape in the model; `wanted`: names and our paths."""
+    """Matches tensors of the file with the model's parameters; `wanted`: {name in the file: our path}."""
     fit = _Fit({}, set(), [], [])
     for name, place in wanted.items():
         if place not in shapes:
             continue
         value, shape = _to_ours(tensors[name]), shapes[place]
         if not np.isfinite(value).all():
-            raise ValueError(f"{path}: {name} holds values that are not finite")
+            raise ValueError(f"{path}: {name} has values that are not finite")
         if place == STEM and inflate_stem and value.ndim == 4 and value.shape[2] != shape[2]:
             fit.notes.append(f"the stem for {value.shape[2]} channels was inflated to {shape[2]}")
             value = np.repeat(value.mean(axis=2, keepdims=True), shape[2], axis=2)
@@ -123,14 +123,16 @@ def _fit(path, tensors: dict, wanted: dict[str, str], shapes: dict[str, tuple], 
             fit.values[place] = value
         elif (head := place.partition("/")[0]) in HEADS:
             if head not in fit.anew:
-                fit.notes.append(f"{value.shape[-1]} classes in the file, {shape[-1]} in the model: {head} starts anew")
+                fit.notes.append(
+                    f"{value.shape[-1]} classes in the file, {shape[-1]} in the model: {head} is re-initialised"
+                )
             fit.anew.add(head)
         else:
             fit.misshaped.append((name, value.shape, shape))
     there = {place.partition("/")[0] for place in wanted.values()}
     for head in HEADS:
         if f"{head}/kernel" in shapes and head not in there:
-            fit.notes.append(f"the file has no {HEADS[head]}: {head} starts anew")
+            fit.notes.append(f"the file has no {HEADS[head]}: {head} is re-initialised")
             fit.anew.add(head)
     return fit
 
@@ -155,7 +157,7 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """The named tensors of a `.safetensors` file, or the state dict of a torch file.
 
     Raises:
-      FileNotFoundError: no such file. ValueError: it is none of these.
+      FileNotFoundError: no such file. ValueError: the file is neither of these.
     """
     if local(path, "the checkpoint").suffix == ".safetensors":
         return _read_safetensors(path)
@@ -163,11 +165,11 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not content:
-        raise ValueError(f"{path}: holds a {type(content).__name__}; expected a dictionary of tensors")
+        raise ValueError(f"{path}: contains a {type(content).__name__}; expected a dictionary of tensors")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, np.ndarray):
             raise ValueError(
-                f"{path}: {name!r} is a {type(value).__name__}; expected tensors, or a dictionary of them, 'state_dict'"
+                f"{path}: {name!r} is a {type(value).__name__}; expected tensors, or a 'state_dict' of tensors"
             )
     return content
 
@@ -181,11 +183,11 @@ def _read_safetensors(path) -> dict[str, np.ndarray]:
     try:
         return load_file(path)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise ValueError(f"{path}: no safetensors file that can be read: {error}") from error
+        raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
 
 
 def _by_place(variables: dict) -> dict:
-    """Our paths, without the name of the collection, and what is there."""
+    """Variables by our path, without the name of the collection."""
     return {"/".join(keys[1:]): value for keys, value in flatten_dict(variables).items()}
 
 
@@ -199,5 +201,5 @@ def _to_ours(tensor: np.ndarray) -> np.ndarray:
 
 
 def _nearest(place: str, others: Iterable[str]) -> str | None:
-    """The one of `others` most like `place`, if one is like it."""
+    """The most similar name in `others`, or None if none is similar."""
     return next(iter(difflib.get_close_matches(place, list(others), n=1, cutoff=0.6)), None)

@@ -1,4 +1,4 @@
-"""Names of parameters: ours, as `backbone/layer1_0/conv1/conv/kernel`, and those in checkpoint files of others."""
+"""Parameter names: ours, e.g. `backbone/layer1_0/conv1/conv/kernel`, and those of other frameworks' checkpoints."""
 
 import re
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from actjax.models.mobilenet import STAGES
 
-# Modules that are bound to the classes of a data set, and what they are.
+# Modules that depend on a data set's classes, with descriptions for messages.
 HEADS = {
     "fc_cls": "classifier of videos",
     "activity_fc": "classifier of proposals",
@@ -14,7 +14,7 @@ HEADS = {
     "regressor_fc": "regression of their boundaries",
 }
 
-# MMAction2 -> ours, in order. Modules that wrap another (`net`, `block`) have no name here.
+# MMAction2 -> ours, in order. Wrapper modules (`net`, `block`) are dropped.
 _RENAMED = [
     (r"\.(net|block)(?=\.)", ""),
     (r"^backbone\.conv1\.", "backbone.stem."),
@@ -44,19 +44,19 @@ _BMN = {
     **{f"x_1d_{part[0]}.{2 * k}": f"{part}_{k}" for part in ("base", "start", "end") for k in (0, 1)},
     **{f"x_2d_p.{2 * k}": f"map_2d_{k}" for k in range(4)},
 }
-# What is never wanted: counters of batch norms, classifiers of other tasks, what SSN and BMN compute anyway.
+# Never loaded: batch norm counters, classifiers of other tasks, tensors that SSN and BMN compute.
 _DROPPED = r"(.*\.num_batches_tracked|fc\.\w+|head\..*|classifier\..*|cls_head\.test_fc\..*|sample_mask)"
 
 
 class Translation(NamedTuple):
-    """The layout of a file, and its names with our paths; None for what is never wanted."""
+    """The layout of a file, and {its name: our path, or None if never loaded}."""
 
     layout: str
     paths: dict[str, str | None]
 
 
 def translate(names: Iterable[str]) -> Translation:
-    """Our paths of the names in a checkpoint of MMAction2, of the TSM authors, or of torchvision.
+    """Maps names in a checkpoint of MMAction2, the TSM authors or torchvision to our paths.
 
     Raises:
       ValueError: none of these layouts.
@@ -77,9 +77,9 @@ def translate(names: Iterable[str]) -> Translation:
     layout = next((layout for layout, (sign, _) in known.items() if fits(sign)), None)
     if layout is None:
         raise ValueError(
-            f"names like {sorted(plain)[:3]} belong to no known layout; those of MMAction2 begin with backbone. (TEM: "
-            "conv1, PEM: fc1, BMN: x_1d), of the TSM authors with module.base_model., of torchvision with conv1 and "
-            "layer1, or features"
+            f"names such as {sorted(plain)[:3]} match no known layout; MMAction2's begin with backbone. (TEM: conv1, "
+            "PEM: fc1, BMN: x_1d), the TSM authors' with module.base_model., torchvision's with conv1 and layer1, or "
+            "features"
         )
     to_mmaction = known[layout][1]
     if not layout.startswith("MMAction2"):
@@ -104,10 +104,10 @@ _BLOCKS = [f"layer{stage}.{block}" for stage, (_, _, blocks, _) in enumerate(STA
 
 
 def _mobilenet_name(name: str, *, flat: bool) -> str:
-    """A name in a list of blocks -> MMAction2.
+    """A name of MobileNet-V2 in the TSM authors' or torchvision's layout -> MMAction2.
 
-    A block of the `flat` form (the TSM authors') lists convolution, batch norm, activation, convolution, ...; one of
-    torchvision's form lists pairs of convolution and batch norm, the last of them unpacked.
+    A block of the `flat` layout (the TSM authors') lists convolution, batch norm, activation, convolution, ...;
+    torchvision's lists pairs of convolution and batch norm, with the last pair unpacked.
     """
     kind = ("conv", "bn")
     if outer := re.fullmatch(r"features\.(0|18)\.([01])\.(\w+)", name):
@@ -127,7 +127,7 @@ def _mobilenet_name(name: str, *, flat: bool) -> str:
 
 
 def mmaction_name(path: str, model) -> str:
-    """The name in MMAction2's layout of one of our paths, with what wraps modules of this model there."""
+    """Our path -> MMAction2's name, including the modules that wrap others in this model."""
     name = path.replace("/", ".")
     theirs = {ours: theirs for theirs, ours in _BMN.items()}
     module, _, leaf = name.rpartition(".")
@@ -151,7 +151,7 @@ def mmaction_name(path: str, model) -> str:
 
 
 def _wrapped(rest: str, model, stage: int, block: int) -> str:
-    """The part of a name inside its block, with the wrappers that MMAction2's shift and non-local blocks add."""
+    """A name inside its block, with the wrappers that MMAction2's shift and non-local blocks add."""
     shifts = getattr(model, "shifts", lambda stage, block: False)(stage, block)
     if model.arch == "mobilenet_v2":
         rest = re.sub(r"^conv(\d)\.", r"conv.\1.", rest)

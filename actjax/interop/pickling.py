@@ -1,4 +1,4 @@
-"""Checkpoints -> pickles, opcode by opcode of protocol 2, as torch.save writes them."""
+"""Checkpoints -> pickles in protocol 2, written opcode by opcode as torch.save does."""
 
 import math
 import struct
@@ -12,7 +12,7 @@ _ORDERED = b"ccollections\nOrderedDict\n)R"
 
 
 def pickled_checkpoint(arrays: dict, meta: dict) -> tuple[bytes, list[np.ndarray]]:
-    """The pickle of a checkpoint, and the arrays it refers to by number."""
+    """The pickle of a checkpoint, and the arrays that it refers to by index."""
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
     tensors = [_text(name) + _tensor(name, str(key), array) for key, (name, array) in enumerate(arrays.items())]
     state = _ORDERED + b"(" + b"".join(tensors) + b"u"
@@ -31,7 +31,7 @@ def _tensor(name: str, key: str, array: np.ndarray) -> bytes:
 
 def _plain(value: object, depth: int = 0) -> bytes:
     if depth > DEEPEST:
-        raise ValueError(f"save_torch: meta nests more than {DEEPEST} deep, or holds itself")
+        raise ValueError(f"save_torch: meta nests more than {DEEPEST} deep, or contains itself")
     match value:
         case None:
             return b"N"
@@ -49,7 +49,7 @@ def _plain(value: object, depth: int = 0) -> bytes:
             pairs = (_key(key) + _plain(item, depth + 1) for key, item in value.items())
             return b"}(" + b"".join(pairs) + b"u"
     raise ValueError(
-        f"save_torch: meta holds a {type(value).__name__}, not a str, int, float, bool, None, list or dict"
+        f"save_torch: meta has a {type(value).__name__}; choose from str, int, float, bool, None, list and dict"
     )
 
 
@@ -63,7 +63,7 @@ def _key(key: object) -> bytes:
 
 def _text(text: str) -> bytes:
     if not isinstance(text, str):
-        raise ValueError(f"save_torch: the name {text!r} is no str")
+        raise ValueError(f"save_torch: the name {text!r} is not a str")
     encoded = text.encode("utf-8", "surrogatepass")
     return b"X" + struct.pack("<I", len(encoded)) + encoded
 
@@ -77,5 +77,5 @@ def _integer(number: int) -> bytes:
         return b"J" + struct.pack("<i", number)
     encoded = number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True)
     if len(encoded) > 255:
-        raise ValueError("save_torch: meta holds an int of more than 255 bytes")
+        raise ValueError("save_torch: meta has an int of more than 255 bytes")
     return b"\x8a" + bytes([len(encoded)]) + encoded

@@ -1,6 +1,6 @@
 """PyTorch checkpoint files, read and written without torch: an archive or a stream of pickles and storages.
 
-What runs the pickles is in `unpickling`; nothing that a file names is imported or called.
+`unpickling` runs the pickles; nothing that a file names is imported or called.
 """
 
 import io
@@ -16,18 +16,18 @@ from actjax.interop.unpickling import Machine, Refused, Storage
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _AGAIN = "copy or download it again"
-# What bytes in disorder raise; the warning is about escapes in texts, where warnings are errors.
+# Exceptions from damaged files. DeprecationWarning: bad escapes in strings, where warnings are errors.
 _DAMAGE = (ValueError, OverflowError, EOFError, struct.error, RuntimeError, zipfile.BadZipFile, DeprecationWarning)
 
 
 def load_torch(path: str | os.PathLike) -> object:
-    """What `torch.save` wrote, with every tensor and parameter as an array; tensors that shared memory still do.
+    """Reads a file of `torch.save`; tensors and parameters become arrays. Tensors that share memory still do.
 
-    Reads the zip format and the older stream. Ordered dicts come as dicts, `torch.Size` as tuple.
+    Reads the zip format and the older stream. Ordered dicts become dicts, `torch.Size` a tuple.
 
     Raises:
-      FileNotFoundError: no such file. ValueError: the file is damaged, of another format, or holds something that is
-      neither a tensor nor a plain value.
+      FileNotFoundError: no such file. ValueError: the file is damaged, has another format, or contains anything but
+      tensors and plain values.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -44,7 +44,7 @@ def load_torch(path: str | os.PathLike) -> object:
 def save_torch(path: str | os.PathLike, arrays: dict[str, np.ndarray], *, meta: dict | None = None) -> None:
     """Writes `{"meta": meta, "state_dict": arrays}` as `torch.save` does, for `torch.load(path, weights_only=True)`.
 
-    `meta` holds str, int, float, bool, None, lists and dicts. The file is there completely or not at all.
+    `meta` may have str, int, float, bool, None, lists and dicts. The write is atomic.
 
     Raises:
       ValueError: a name, an array or a value of `meta` that cannot be written.
@@ -73,9 +73,9 @@ def _load_zip(data: bytes) -> object:
         def claim(key: str, size: int) -> None:
             record = members.get(f"{folder}data/{key}")
             if record is None:
-                raise ValueError(f"no record for the storage {key[:40]!r}")
+                raise ValueError(f"no record for storage {key[:40]!r}")
             if record.file_size != size:
-                raise ValueError(f"{record.file_size} bytes in the record of the storage {key[:40]!r}, not {size}")
+                raise ValueError(f"the record of storage {key[:40]!r} has {record.file_size} bytes, not {size}")
 
         machine = Machine(claim)
         value = machine.run(io.BytesIO(file.read(members[f"{folder}data.pkl"])))
@@ -85,36 +85,36 @@ def _load_zip(data: bytes) -> object:
 
 
 def _members(file: zipfile.ZipFile, size: int) -> tuple[dict[str, zipfile.ZipInfo], str]:
-    """The members of an archive, and the folder they are in with its slash."""
+    """The members of an archive, and their folder with a trailing slash."""
     infos = file.infolist()
     members = {info.filename: info for info in infos}
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in members):
-        raise Refused("a TorchScript archive, which holds a program; load it with torch and save its state_dict()")
+        raise Refused("a TorchScript archive, which contains code; load it with torch and save its state_dict()")
     pickles = [info.filename for info in infos if info.filename.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise Refused(f"a zip archive with {len(pickles) or 'no'} data.pkl; torch.save writes one")
     if len(members) != len(infos):
-        raise ValueError("several members of the archive have one name")
+        raise ValueError("several members of the archive have the same name")
     if any(info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size for info in infos):
-        raise Refused("a compressed zip archive, as torch.save writes none; unpack it and zip it without compression")
+        raise Refused("a compressed zip archive; torch.save does not compress. Unpack it and zip it uncompressed")
     if sum(info.file_size for info in infos) > size:
         raise ValueError("the members of the archive overlap")
     return members, pickles[0].removesuffix("data.pkl")
 
 
 def _load_stream(data: bytes) -> object:
-    """A sequence of pickles: magic number, protocol, system, the value, keys of storages; then the storages."""
+    """Reads a sequence of pickles: magic number, protocol, system, value, keys of storages; then the storages."""
     if not data:
         raise Refused(f"empty; {_AGAIN}")
     if data[257:262] == b"ustar":
-        raise Refused("a tar archive, as torch before 0.1.10 wrote; load it with torch and save its state_dict()")
+        raise Refused("a tar archive, from torch before 0.1.10; load it with torch and save its state_dict()")
     stream, claimed = io.BytesIO(data), 0
 
     def claim(key: str, size: int) -> None:
         nonlocal claimed
         claimed += size
         if claimed > len(data):
-            raise ValueError(f"a file of {len(data)} bytes for storages of {claimed}")
+            raise ValueError(f"the file has {len(data)} bytes, its storages {claimed}")
 
     machine = Machine(claim)
     try:
@@ -123,17 +123,17 @@ def _load_stream(data: bytes) -> object:
         magic = None
     if type(magic) is not int or magic != MAGIC:
         head = data[:40]
-        text = "text, maybe a saved web page; " if head.isascii() and 0 not in head else ""
-        raise Refused(f"no file of torch.save: it begins with {head!r}; {text}{_AGAIN}")
+        text = "text, perhaps a saved web page; " if head.isascii() and 0 not in head else ""
+        raise Refused(f"not a file of torch.save: it begins with {head!r}; {text}{_AGAIN}")
     protocol, system = machine.run(stream), machine.run(stream)
     if type(protocol) is not int or protocol != PROTOCOL:
-        raise ValueError("unknown protocol of the stream")
+        raise ValueError("the stream has an unknown protocol")
     if type(system) is not dict or type(system.get("little_endian")) is not bool:
-        raise ValueError("the stream does not say its byte order")
+        raise ValueError("the stream does not state its byte order")
     _check_order(system["little_endian"])
     value, keys = machine.run(stream), machine.run(stream)
     if type(keys) is not list or any(type(key) is not str for key in keys) or sorted(keys) != sorted(machine.storages):
-        raise ValueError("the list of storages is not that of the tensors")
+        raise ValueError("the list of storages does not match the tensors")
     for key in keys:
         _read_storage(stream, machine.storages[key])
     return value
@@ -142,10 +142,10 @@ def _load_stream(data: bytes) -> object:
 def _read_storage(stream: io.BytesIO, storage: Storage) -> None:
     (count,) = struct.unpack("<q", stream.read(8))
     if count != storage.count:
-        raise ValueError(f"{count} elements for a storage of {storage.count}")
+        raise ValueError(f"{count} elements in a storage of {storage.count}")
     content = stream.read(len(storage.memory))
     if len(content) != len(storage.memory):
-        raise EOFError(f"the file ends in a storage, {len(storage.memory) - len(content)} bytes early")
+        raise EOFError(f"the file ends inside a storage, {len(storage.memory) - len(content)} bytes early")
     storage.fill(content)
 
 

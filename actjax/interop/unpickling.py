@@ -1,8 +1,8 @@
-"""A small machine that runs the pickles of checkpoints.
+"""A small, safe machine for the pickles of checkpoints.
 
-Pickles are programs: `pickle.load` imports and calls whatever a file names. This machine knows tensors and plain
-values. Nothing that a file names is imported, called or given attributes: names are looked up in the tables below, and
-what they lack is refused. How much a file may unfold to is bounded.
+Pickles are programs: `pickle.load` imports and calls whatever a file names. This machine knows only tensors and plain
+values. It never imports a name, calls it or sets its attributes: names are looked up in the tables below, and unknown
+names are refused. The number of values that a file may expand to is bounded.
 """
 
 import io
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
-MOST_VALUES = 5_000_000  # in one file, counted where they are used; checkpoints of large models have some 100_000
-DEEPEST = 100  # containers in containers
+MOST_VALUES = 5_000_000  # per file, counting each use of a shared value; large models' checkpoints have some 100_000
+DEEPEST = 100  # nesting of containers
 
 STORAGES = {
     "DoubleStorage": np.dtype("<f8"),
@@ -30,47 +30,47 @@ STORAGES = {
     "BoolStorage": np.dtype("?"),
 }
 _DTYPES = {f"{module}.{name}": dtype for module in ("torch", "torch.storage") for name, dtype in STORAGES.items()}
-KEYS = (str, int, float, bool, type(None))  # what a dict may have as keys
+KEYS = (str, int, float, bool, type(None))  # types of a dict's keys
 _LEAVES = {*KEYS, bytes, np.ndarray}
-_NUMBERS = ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1")  # NumPy's types
+_NUMBERS = ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1")  # NumPy's type codes
 _SAVE_LESS = "load it where it was made and save only its state_dict"
 
 
 class Refused(ValueError):
-    """The bytes are in order, but not what is read here; says what to do."""
+    """Well-formed but unsupported; the message says how to convert the file."""
 
 
 @dataclass(frozen=True)
 class _Global:
-    """A name in a file. Stands for nothing but itself."""
+    """A name in a file; never resolved."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class _NumberType:
-    """NumPy's type of a number, of which a score in `meta` may be."""
+    """A NumPy dtype in a file, e.g. of a score in `meta`."""
 
     name: str
 
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """The memory of tensors."""
+    """Memory of one or more tensors."""
 
     dtype: np.dtype
     count: int
     memory: bytearray
 
     def fill(self, content: bytes) -> None:
-        """Takes over what the file holds, of the size claimed."""
+        """Copies the file's bytes, which have the claimed size."""
         self.memory[:] = content
         if self.dtype == np.bool_:
             values = np.frombuffer(self.memory, np.uint8)
             values[:] = values != 0
 
     def view(self, size: tuple, stride: tuple, offset: int) -> np.ndarray:
-        """A tensor; all numbers count elements."""
+        """A tensor; size, stride and offset are in elements."""
         fits = len(size) == len(stride) <= 64
         if not fits or not all(type(n) is int and 0 <= n < 1 << 63 for n in (offset, *size, *stride)):
             raise ValueError("the size, stride or offset of a tensor is malformed or negative")
@@ -88,9 +88,9 @@ class Storage:
 
 
 class Machine:
-    """Runs the pickles of one file; `claim(key, bytes)` raises unless the file can hold such a storage.
+    """Runs the pickles of one file; `claim(key, bytes)` raises if the file is too small for this storage.
 
-    `storages` are the storages met so far, zero until filled.
+    `storages`: the storages seen so far, zero until filled.
     """
 
     def __init__(self, claim: Callable[[str, int], None]):
@@ -113,10 +113,10 @@ class Machine:
     def _spend(self, count: int) -> None:
         self._left -= count
         if self._left < 0:
-            raise Refused(f"it unfolds to more than {MOST_VALUES} values, as no checkpoint does")
+            raise Refused(f"it expands to more than {MOST_VALUES} values, far more than any checkpoint")
 
     def _check(self, value: object) -> None:
-        """Refuses what is not plain, and containers that hold themselves or repeat without end."""
+        """Refuses values that are not plain, and containers that contain themselves or expand without bound."""
         rest = [(value, 0)]
         while rest:
             value, depth = rest.pop()
@@ -125,12 +125,12 @@ class Machine:
             if type(value) not in (list, tuple, dict):
                 raise _foreign(getattr(value, "name", "a storage without a tensor"))
             if depth == DEEPEST:
-                raise Refused(f"it nests more than {DEEPEST} deep, or holds itself, as no checkpoint does")
+                raise Refused(f"it nests more than {DEEPEST} deep, or contains itself, unlike any checkpoint")
             inside = value.values() if type(value) is dict else value
             self._spend(len(inside))
             rest.extend((item, depth + 1) for item in inside)
 
-    # The stack. Items since the last mark are in `_stack`, those before it in `_marked`.
+    # The stack. Items since the last mark are in `_stack`, earlier items in `_marked`.
 
     def _push(self, value: object) -> None:
         self._stack.append(value)
@@ -139,10 +139,10 @@ class Machine:
         return self._take(1)[0]
 
     def _take(self, count: int) -> list:
-        """The last items, off the stack."""
+        """Pops the last `count` items."""
         start = len(self._stack) - count
         if start < 0:
-            raise ValueError("its pickle takes more than it made")
+            raise ValueError("its pickle pops more than it pushed")
         items = self._stack[start:]
         del self._stack[start:]
         return items
@@ -152,7 +152,7 @@ class Machine:
         self._stack = []
 
     def _unmark(self) -> list:
-        """The items since the last mark, off the stack."""
+        """Pops the items since the last mark."""
         if not self._marked:
             raise ValueError("its pickle lacks a mark")
         items, self._stack = self._stack, self._marked.pop()
@@ -180,7 +180,7 @@ class Machine:
 
     def _get(self, place: int) -> None:
         if place not in self._memo:
-            raise ValueError("its pickle recalls what it did not store")
+            raise ValueError("its pickle reads a memo entry that it did not write")
         self._push(self._memo[place])
 
     # Containers.
@@ -194,7 +194,7 @@ class Machine:
     # Names, calls and storages.
 
     def _name(self, module: object, name: object) -> None:
-        name = f"{module}.{name}" if type(module) is type(name) is str else "a name that is no text"
+        name = f"{module}.{name}" if type(module) is type(name) is str else "a name that is not text"
         if name not in _DTYPES and name not in _MAKERS:
             raise _foreign(name)
         self._push(_Global(name))
@@ -202,33 +202,33 @@ class Machine:
     def _call(self) -> None:
         function, arguments = self._take(2)
         if type(function) is not _Global or function.name not in _MAKERS or type(arguments) is not tuple:
-            raise ValueError("its pickle calls what cannot be called")
+            raise ValueError("its pickle calls something that cannot be called")
         make, least, kinds = _MAKERS[function.name]
         if not least <= len(arguments) <= len(kinds) or not all(map(isinstance, arguments, kinds)):
-            raise ValueError(f"{function.name} is called with the wrong arguments")
+            raise ValueError(f"its pickle calls {function.name} with the wrong arguments")
         self._push(make(self, *arguments))
 
     def _build(self) -> None:
-        """Attributes of an ordered dict are dropped, the byte order of a NumPy type is looked at; that is all."""
+        """Drops attributes of ordered dicts and checks the byte order of NumPy types; refuses everything else."""
         state = self._pop()
         if self._stack and type(self._stack[-1]) is _NumberType:
             if type(state) is not tuple or len(state) < 2 or state[1] not in ("<", "|"):
-                raise Refused(f"it holds a number of NumPy that is not little-endian; {_SAVE_LESS}")
+                raise Refused(f"it contains a NumPy number that is not little-endian; {_SAVE_LESS}")
         elif not self._stack or id(self._stack[-1]) not in self._ordered:
-            raise Refused(f"it gives attributes to what is no ordered dict; {_SAVE_LESS}")
+            raise Refused(f"it sets attributes of something other than an ordered dict; {_SAVE_LESS}")
 
     def _storage(self) -> None:
         match self._pop():
             case (str(word), _Global(kind), str(key), str(), int(count), *view) if word == "storage":
                 if len(view) > 1 or any(part is not None for part in view):
-                    raise Refused("it holds a storage that views another; load it with torch and save it again")
+                    raise Refused("it contains a storage that views another; load it with torch and save it again")
                 self._push(self._stored(key, kind, count))
             case _:
-                raise Refused(f"it refers to something that is no storage; {_SAVE_LESS}")
+                raise Refused(f"it refers to something that is not a storage; {_SAVE_LESS}")
 
     def _stored(self, key: str, kind: str, count: int) -> Storage:
         if kind not in _DTYPES or not 0 <= count < 1 << 63:
-            raise ValueError("a storage of no known type or size")
+            raise ValueError("a storage of unknown type or size")
         dtype = _DTYPES[kind]
         if key not in self.storages:
             size = count * dtype.itemsize
@@ -236,29 +236,29 @@ class Machine:
             self.storages[key] = Storage(dtype, count, bytearray(size))
         storage = self.storages[key]
         if (storage.dtype, storage.count) != (dtype, count):
-            raise ValueError("one storage of two types or sizes")
+            raise ValueError("one storage with two types or sizes")
         return storage
 
-    # What may be called.
+    # Functions that a pickle may call.
 
     def _ordered_dict(self, pairs: list = ()) -> dict:
         self._spend(len(pairs))
         if any(type(pair) not in (list, tuple) or len(pair) != 2 for pair in pairs):
             raise ValueError("an ordered dict is not made of pairs")
         made = _update({}, [part for pair in pairs for part in pair])
-        self._ordered[id(made)] = made  # kept, lest another dict gets its id
+        self._ordered[id(made)] = made  # kept alive, so that no other dict gets its id
         return made
 
     def _tensor(self, storage: Storage, offset: int, size: tuple, stride: tuple, *rest: object) -> np.ndarray:
-        """`rest` is whether it has a gradient, its hooks, and bits that change what the values mean."""
+        """`rest`: requires_grad, hooks, and flags that change the meaning of the values."""
         if rest[2:] and rest[2]:
             raise Refused("a tensor with its conjugate or negative bit set; save tensor.resolve_neg() instead")
         return storage.view(size, stride, offset)
 
     def _bytes(self, text: str = "", encoding: str = "latin1") -> bytes:
-        """Protocol 2 writes bytes as a text of one character a byte."""
+        """Protocol 2 writes bytes as latin-1 text."""
         if encoding != "latin1":
-            raise ValueError("bytes that are not written as latin1")
+            raise ValueError("bytes that are not encoded as latin1")
         self._spend(len(text))
         return text.encode("latin-1")
 
@@ -268,34 +268,34 @@ class Machine:
         return _NumberType(code)
 
     def _number(self, kind: _NumberType, content: bytes) -> int | float | bool:
-        """A scalar of NumPy, as Python's."""
+        """A NumPy scalar as a Python number."""
         dtype = np.dtype(kind.name).newbyteorder("<")
         if len(content) != dtype.itemsize:
-            raise ValueError(f"{len(content)} bytes for a number of type {kind.name}")
+            raise ValueError(f"{len(content)} bytes in a number of type {kind.name}")
         return np.frombuffer(content, dtype)[0].item()
 
 
 def _update(target: dict, items: list) -> dict:
     """Sets keys and values, which alternate in `items`."""
     if len(items) % 2:
-        raise ValueError("a key of a dict lacks its value")
+        raise ValueError("a key of a dict has no value")
     for key, value in zip(items[::2], items[1::2], strict=True):
         if type(key) not in KEYS:
-            raise Refused(f"it holds a dict with a {type(key).__name__} as key; {_SAVE_LESS}")
+            raise Refused(f"it contains a dict with a {type(key).__name__} as key; {_SAVE_LESS}")
         target[key] = value
     return target
 
 
 def _foreign(name: str) -> Refused:
-    return Refused(f"it holds `{repr(name)[1:-1][:200]}`, which is neither a tensor nor a plain value; {_SAVE_LESS}")
+    return Refused(f"it contains `{repr(name)[1:-1][:200]}`, which is neither a tensor nor a plain value; {_SAVE_LESS}")
 
 
 def _utf8(text: str) -> str:
-    """The text of Python 2, which comes with one character a byte."""
+    """Decodes a Python 2 string, which pickletools reads as latin-1."""
     return text.encode("latin-1").decode("utf-8")
 
 
-# What may be called: by which method, with how many arguments at least, of which types.
+# Functions that a pickle may call: our implementation, minimum number of arguments, types of the arguments.
 _MAKERS = {
     "collections.OrderedDict": (Machine._ordered_dict, 0, (list,)),
     "torch._utils._rebuild_tensor": (Machine._tensor, 4, (Storage, int, tuple, tuple)),
@@ -309,7 +309,7 @@ _MAKERS = {
     "numpy._core.multiarray.scalar": (Machine._number, 2, (_NumberType, bytes)),
 }
 
-# The opcodes known, and what each does with the machine and its argument.
+# Known opcodes: their effect on the machine, given the opcode's argument.
 _STEPS = {
     "PROTO": lambda machine, _: None,
     "FRAME": lambda machine, _: None,

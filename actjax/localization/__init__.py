@@ -1,4 +1,4 @@
-"""Network outputs -> segments, in NumPy. `actjax.localization.batched` has the jittable forms of what loops."""
+"""Network outputs -> segments, in NumPy. `actjax.localization.batched` has jittable, batched versions."""
 
 from actjax.faces import lazy
 from actjax.localization.bmn import boundary_matching_proposals

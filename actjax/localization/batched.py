@@ -1,7 +1,7 @@
-"""Jittable forms of the localization functions: many videos at once, fixed sizes, masks for what is padding.
+"""Jittable, batched versions of the localization functions, with fixed sizes and masks for padding.
 
-They agree with the NumPy forms of `nms.py` and `proposals.py` up to the precision of the input, so the way from
-boundary curves to decayed proposals stays on the accelerator. Importing this module imports jax.
+They agree with the NumPy versions in `nms.py`, `proposals.py` and `bmn.py` up to the input's precision. Boundary curves
+become suppressed proposals without leaving the accelerator. Importing this module imports jax.
 Shapes: b videos, s time steps, k proposals, m ground truths.
 """
 
@@ -18,18 +18,18 @@ from actjax.segments import pairs, temporal_iop, temporal_iou
 
 
 def soft_nms(proposals, mask, alpha: float, low_threshold: float, high_threshold: float, top_k: int):
-    """`actjax.localization.soft_nms` of many videos -> [b, r, 3], bool [b, r], with r = min(k, top_k + 1).
+    """`actjax.localization.soft_nms` for many videos -> [b, r, 3], bool [b, r], with r = min(k, top_k + 1).
 
     Args:
-      proposals: [b, k, 3 or more]: start, end, ..., score, in any order; finite.
+      proposals: [b, k, 3 or more]: start, end, ..., score; finite; rows in any order.
       mask: bool [b, k], False where a row is padding.
-      alpha, low_threshold, high_threshold, top_k: as there; `top_k` is static.
+      alpha, low_threshold, high_threshold, top_k: as in the NumPy version; `top_k` is static.
 
-    Rows where the second result is False are zeros.
+    The second result is False for padding, which is zeros.
     """
     _check("proposals", proposals, 3, mask)
     k = proposals.shape[1]
-    # Descending, among equal scores the later row first: reverse, then a stable sort.
+    # Descending order with the later row first among equal scores: reverse, then sort stably.
     score = jnp.where(mask, proposals[:, :, -1], -jnp.inf)[:, ::-1]
     order = jnp.argsort(score, axis=1, stable=True, descending=True)
     start, end, score = (
@@ -38,7 +38,7 @@ def soft_nms(proposals, mask, alpha: float, low_threshold: float, high_threshold
     taken, place = min(k, max(top_k + 1, 0)), jnp.arange(k)
 
     def take_best(score, _):
-        # A maximum and a minimum: XLA makes faster code of them than of argmax.
+        # A maximum and a minimum: XLA compiles them to faster code than argmax.
         highest = score.max(axis=1, keepdims=True)
         best = jnp.where(score == highest, place, k).min(axis=1, keepdims=True)
         s, e = (jnp.take_along_axis(column, best, axis=1) for column in (start, end))
@@ -51,21 +51,21 @@ def soft_nms(proposals, mask, alpha: float, low_threshold: float, high_threshold
 
 
 def candidate_proposals(start_scores, end_scores, *, peak_threshold: float, max_proposals: int):
-    """`actjax.localization.candidate_proposals` of many videos -> [b, max_proposals, 5], bool [b, max_proposals].
+    """`actjax.localization.candidate_proposals` for many videos -> [b, max_proposals, 5], bool [b, max_proposals].
 
     Args:
       start_scores, end_scores: [b, s]; finite.
-      peak_threshold: as there.
-      max_proposals: static; the best are kept. s x (s - 1) / 2 holds all there can be.
+      peak_threshold: as in the NumPy version.
+      max_proposals: static; the best are kept. There are at most s x (s - 1) / 2.
 
-    Rows where the second result is False are zeros.
+    The second result is False for padding, which is zeros.
     """
     b, s = start_scores.shape
     time = jnp.asarray(pgm.step_times(s), start_scores.dtype)
     starts, ends = (is_candidate(curve, peak_threshold) for curve in (start_scores, end_scores))
     score = start_scores[:, None, :] * end_scores[:, :, None]  # [b, end, start]
     valid = ends[:, :, None] & starts[:, None, :] & (time < time[:, None])
-    # Among equal scores the later pair comes first, top_k takes the earlier: hence reversed.
+    # Among equal scores the later pair comes first, but top_k takes the earlier one: hence the reversal.
     flat = jnp.where(valid, score, -jnp.inf).reshape(b, s * s)[:, ::-1]
     best, place = jax.lax.top_k(flat, min(max_proposals, s * s))
     end, start = jnp.divmod(s * s - 1 - place, s)
@@ -78,13 +78,13 @@ def candidate_proposals(start_scores, end_scores, *, peak_threshold: float, max_
 
 
 def boundary_matching_proposals(start, end, regression, classification, *, peak_threshold: float = 0.5):
-    """`actjax.localization.boundary_matching_proposals` of many videos -> [b, k, 3], bool [b, k], k = s (s - 1) / 2.
+    """`actjax.localization.boundary_matching_proposals` for many videos -> [b, k, 3], bool [b, k], k = s (s - 1) / 2.
 
     Args:
       start, end: [b, s]. regression, classification: [b, s, s]; finite.
-      peak_threshold: as there.
+      peak_threshold: as in the NumPy version.
 
-    Rows are start, end, product of the scores, for every cell; the second result says which are proposals.
+    One row per cell: start, end, product of the scores. The second result marks the cells that are proposals.
     """
     s = start.shape[1]
     duration, first = np.nonzero(inside_video(s)[1:])
@@ -96,7 +96,7 @@ def boundary_matching_proposals(start, end, regression, classification, *, peak_
 
 
 def match(proposals, segments, mask):
-    """`actjax.localization.match` of many videos -> [b, k, 2]: best IoU and best IoP; zeros without ground truth.
+    """`actjax.localization.match` for many videos -> [b, k, 2]: best IoU and best IoP; zeros without ground truth.
 
     Args:
       proposals: [b, k, 2 or more].
@@ -118,11 +118,11 @@ def bsp_feature(
     num_sample_action: int = 16,
     num_sample_interp: int = 3,
 ):
-    """`actjax.localization.bsp_feature` of many videos whose steps fill the time from 0 to 1 -> [b, k, 32].
+    """`actjax.localization.bsp_feature` for many videos, with time steps that span [0, 1] -> [b, k, 32].
 
     Args:
-      actionness: [b, s]. proposals: [b, k, 2 or more]; a row of padding gives a row that means nothing.
-      Others as there, all static.
+      actionness: [b, s]. proposals: [b, k, 2 or more]; rows for padding are meaningless.
+      All others as in the NumPy version, and static.
     """
     counts = (num_sample_action, num_sample_start, num_sample_end)
     pgm.check_samples(counts, num_sample_interp)
@@ -135,5 +135,5 @@ def bsp_feature(
 def _check(name: str, rows, columns: int, mask) -> None:
     if rows.ndim != 3 or rows.shape[2] < columns or mask.shape != rows.shape[:2]:
         raise ShapeError(
-            f"{name} have shape {rows.shape}, mask {mask.shape}; expected [b, k, {columns} or more], [b, k]"
+            f"{name} have shape {rows.shape}, mask {mask.shape}; expected [b, k, {columns} or more] and [b, k]"
         )

@@ -1,4 +1,4 @@
-"""BMN's maps -> proposals. `actjax.localization.batched` has the jittable form."""
+"""BMN's maps -> proposals. `actjax.localization.batched` has the jittable version."""
 
 import numpy as np
 
@@ -8,20 +8,20 @@ from actjax.localization.proposals import is_candidate
 
 
 def boundary_matching_proposals(start, end, regression, classification, *, peak_threshold: float = 0.5) -> np.ndarray:
-    """Every candidate start with every later candidate end -> float64 [k, 7], by duration, then by start.
+    """Pairs every candidate start with every later candidate end -> float64 [k, 7], by duration, then by start.
 
     Args:
       start, end: [s], probability that an action starts, or ends, at each step.
-      regression, classification: [d, s], scores of [j / s, (i + j + 1) / s] in cell (i, j).
+      regression, classification: [d, s]; cell (i, j) scores the segment [j / s, (i + j + 1) / s].
       peak_threshold: as in `candidate_proposals`.
 
-    Columns: start, end, the four scores, their product. Step i stands for the time i / s, so nothing ends at 1 (kept
-    from the reference).
+    Columns: start, end, the four scores, their product. Kept from MMAction2 0.6: step i is at time i / s, so no
+    proposal ends at 1.
 
     Raises:
-      ShapeError: arrays of other shapes.
+      ShapeError: arrays of the wrong shape.
 
-    Source: BMN.forward_test of the reference; Lin et al. 2019, section 3.4.
+    Source: MMAction2's BMN.forward_test; Lin et al. 2019, section 3.4.
     """
     curves, maps = np.stack([start, end]), np.stack([regression, classification])
     scale = curves.shape[-1]

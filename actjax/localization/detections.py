@@ -1,4 +1,4 @@
-"""Proposals and what is known of whole videos -> detections; and the proposals of knowing nothing."""
+"""Proposals x video-level class scores -> detections. Also a content-blind baseline of sliding windows."""
 
 import numpy as np
 
@@ -8,16 +8,16 @@ from actjax.errors import ShapeError
 def detections_from_proposals(
     proposals: dict[str, list[dict]], class_scores: dict, class_names: list[str], *, top_classes: int = 2
 ) -> dict[str, list[dict]]:
-    """Every proposal with the best classes of its video -> {video: [{"label", "score", "segment"}]}, best first.
+    """Combines proposals with the top classes of their video -> {video: [{"label", "score", "segment"}]}, best first.
 
     Args:
       proposals: {video: [{"score", "segment"}]}.
-      class_scores: {video: scores [k]}; a video without them has no detections.
+      class_scores: {video: scores [k]}; a video without scores gets no detections.
       class_names: [k].
-      top_classes: classes of a video; a detection's score is the product of the proposal's and its class's.
+      top_classes: number of classes per video. A detection's score is proposal score x class score.
 
     Raises:
-      ShapeError: not as many scores as names.
+      ShapeError: the numbers of scores and names differ.
 
     Source: the published evaluations of BSN and BMN (Lin et al. 2018, section 4.4).
     """
@@ -39,10 +39,10 @@ def detections_from_proposals(
 
 
 def uniform_proposals(*, levels: int = 10) -> np.ndarray:
-    """Windows that do not look at the video -> [levels^2, 3]: start and end as fractions, score.
+    """Sliding windows, the same for every video -> [levels^2, 3]: start and end as fractions, score.
 
-    On level k windows of length 1 / k, half of which is their distance; longer ones score higher. Ten levels make the
-    100 proposals of the usual budget.
+    Level k has windows of length 1 / k at a stride of half their length; longer windows score higher. Ten levels give
+    100 proposals, the usual budget.
     """
     rows = [(i / (2 * k), i / (2 * k) + 1 / k, 1 / k) for k in range(1, levels + 1) for i in range(2 * k - 1)]
     return np.array(rows)

@@ -1,4 +1,4 @@
-"""Temporal actionness grouping (TAG): runs of a curve above many thresholds -> proposals."""
+"""Temporal actionness grouping (TAG): runs of actionness above several thresholds -> proposals."""
 
 import numpy as np
 
@@ -14,11 +14,11 @@ def actionness_grouping(
     """Proposals of a video -> float64 [n, 3]: first step, step after the last, mean actionness between; best first.
 
     Args:
-      actionness: [t], from 0 to 1, of every frame or snippet.
-      thresholds: levels; what reaches one of them is a run.
-      tolerances: a run takes in those behind it as long as so large a share of the whole reaches the level.
-      nms: of proposals that overlap more only the best remains.
-      min_length: shorter ones are left out.
+      actionness: [t], 0 to 1, for every frame or snippet.
+      thresholds: a run is a stretch of steps at or above a threshold.
+      tolerances: a run merges with later runs as long as this share of the merged segment is above the threshold.
+      nms: IoU threshold of the final NMS.
+      min_length: drop shorter proposals.
 
     Source: SSN (arXiv:1704.06228, section 5).
     """
@@ -36,13 +36,13 @@ def actionness_grouping(
 
 
 def _runs(above: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First place of every run of True, and the place after its last."""
+    """First index of every run of True, and the index after its last."""
     edges = np.diff(np.concatenate([[0], above.astype(np.int8), [0]]))
     return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
 
 
 def _grouped(starts: np.ndarray, ends: np.ndarray, tolerance: float):
-    """For every run the longest group that begins with it and is filled well enough all along."""
+    """Yields for every run the longest group that starts with it and never falls below `tolerance` as it grows."""
     for i, start in enumerate(starts.tolist()):
         filled = np.cumsum(ends[i:] - starts[i:])
         enough = filled >= tolerance * (ends[i:] - start)

@@ -1,7 +1,7 @@
-"""Ground truth -> what TEM and BMN learn, for NumPy and under `jax.jit`.
+"""Ground truth -> training targets of TEM and BMN, on NumPy arrays and under `jax.jit`.
 
-Labels are computed in the precision of the segments and returned in float32. With float64 segments, and only then, an
-edge on the grid gives the same side of a threshold as in the reference.
+Labels are computed in the segments' precision and returned as float32. Only with float64 segments does an edge on the
+grid fall on the same side of a threshold as in MMAction2 0.6.
 Shapes: m segments, s time steps, d durations. Time is a fraction of the part of the video that features cover.
 """
 
@@ -11,15 +11,15 @@ from actjax.segments import namespace, pairs, temporal_iop, temporal_iou
 
 
 def actionness_labels(segments, *, temporal_scale: int, boundary_ratio: float = 0.1, mask=None):
-    """How much of each time step belongs to an action, to a start, to an end -> float32 [..., 3, s] in [0, 1].
+    """Share of each time step covered by an action, a start and an end -> float32 [..., 3, s] in [0, 1].
 
     Args:
       segments: [..., m, 2].
-      boundary_ratio: the start of an action reaches this share of its length, but at least a step, about its first
-        moment; the end likewise.
-      mask: bool [..., m], False where a segment is padding; None: none is.
+      boundary_ratio: width of the start region as a share of the action's length, at least one step, centred on the
+        start; the end region likewise.
+      mask: bool [..., m], False where a segment is padding; None: no padding.
 
-    Source: TEM.generate_labels of the reference; Lin et al. 2018, section 3.3.
+    Source: TEM.generate_labels of MMAction2; Lin et al. 2018, section 3.3.
     """
     xp = namespace(segments)
     start, end = segments[..., 0], segments[..., 1]
@@ -31,10 +31,10 @@ def actionness_labels(segments, *, temporal_scale: int, boundary_ratio: float = 
 
 
 def boundary_labels(segments, *, temporal_scale: int, mask=None):
-    """How much of the surroundings of each time step belongs to a start, to an end -> float32 [..., 2, s] in [0, 1].
+    """Share of each widened time step covered by a start and an end region -> float32 [..., 2, s] in [0, 1].
 
-    A start (or an end) is 3 steps wide, the surroundings are a step and half a one to either side. Arguments as in
-    `actionness_labels`. Source: BMN.generate_labels of the reference.
+    Start and end regions are 3 steps wide; a step is widened by half a step on either side. Arguments as in
+    `actionness_labels`. Source: BMN.generate_labels of MMAction2.
     """
     xp = namespace(segments)
     steps = np.arange(temporal_scale)
@@ -46,8 +46,8 @@ def boundary_labels(segments, *, temporal_scale: int, mask=None):
 def iou_map(segments, *, temporal_scale: int, mask=None):
     """Best IoU of each cell of a boundary-matching map with any segment -> float32 [..., d, s], 0 outside the video.
 
-    Cell (i, j) stands for [j / s, (i + j + 1) / s]. Arguments as in `actionness_labels`. Source: BMN.generate_labels
-    of the reference; Lin et al. 2019, section 3.3.
+    Cell (i, j) is the segment [j / s, (i + j + 1) / s]. Arguments as in `actionness_labels`. Source:
+    BMN.generate_labels of MMAction2; Lin et al. 2019, section 3.3.
     """
     xp = namespace(segments)
     duration, start = np.indices((temporal_scale, temporal_scale)).reshape(2, -1)
@@ -58,7 +58,7 @@ def iou_map(segments, *, temporal_scale: int, mask=None):
 
 
 def inside_video(temporal_scale: int) -> np.ndarray:
-    """Which cells of a boundary-matching map end in the video -> bool [d, s]."""
+    """Cells of a boundary-matching map that end inside the video -> bool [d, s]."""
     duration, start = np.indices((temporal_scale, temporal_scale))
     return duration + start < temporal_scale
 
@@ -68,7 +68,7 @@ def _around(xp, moment, reach):
 
 
 def _covered(xp, anchors, regions, mask):
-    """The largest share of each anchor that one region covers."""
+    """The largest share of each anchor covered by a single region."""
     return _best(xp, temporal_iop(*pairs(xp.asarray(anchors, dtype=regions.dtype), regions)), mask)
 
 

@@ -1,35 +1,35 @@
-"""Non-maximum suppression of segments. Shapes: b videos, k proposals; the score is the last column unless named."""
+"""Non-maximum suppression of segments. Shapes: k proposals; the score is the last column unless stated otherwise."""
 
 import numpy as np
 
 from actjax.segments import best_first, check_array, intersection, namespace, ranges, temporal_iou
 
-BLOCK = 2**20  # pairs of segments that are compared at once
-SMALL = 1024  # proposals up to which soft_nms computes all overlaps at once, [k, k], instead of one row a round
+BLOCK = 2**20  # pairs of segments to compare at once
+SMALL = 1024  # up to this many proposals soft_nms computes all overlaps at once, [k, k], instead of one row per round
 
 
 def soft_nms(proposals, alpha: float, low_threshold: float, high_threshold: float, top_k: int) -> np.ndarray:
-    """The best `top_k + 1` proposals, each after decay by the better ones it overlaps -> [r, 3]: start, end, score.
+    """The best `top_k + 1` proposals, with scores decayed by better overlapping ones -> [r, 3]: start, end, score.
 
     Args:
       proposals: [k, 3 or more], start, end, ..., score; start and end as fractions of the video. Any order.
-      alpha: width of the decay: a score is multiplied by exp(-IoU^2 / alpha).
-      low_threshold, high_threshold: overlap that is free of decay: low + (high - low) x width of the better proposal,
-        so wide proposals tolerate more. Above width 1, as with seconds, the sum may pass 1: no decay.
-      top_k: how many are taken, and one more (kept from the reference).
+      alpha: width of the decay; an overlap multiplies the score by exp(-IoU^2 / alpha).
+      low_threshold, high_threshold: IoUs up to low + (high - low) x width of the better proposal do not decay, so wide
+        proposals tolerate more overlap. Widths above 1, as in seconds, can raise this limit above 1: no decay.
+      top_k: number of proposals to keep; one more is returned (kept from MMAction2 0.6).
 
     Raises:
-      TypeError: no array. ShapeError: not [k, 3 or more]. ValueError: NaN or inf, naming the row.
+      TypeError: not an array. ShapeError: not [k, 3 or more]. ValueError: NaN or inf; names the row.
 
-    The highest score is taken first, among equal ones the later row; rows come in the order they were taken and in the
-    dtype of the input. A negative score rises towards 0 (kept). Two segments without length do not decay. Source: the
-    API entry soft_nms; Bodla et al. 2017 with the thresholds of BSN (Lin et al. 2018).
+    Each round takes the highest score, the later row among equal ones; rows are returned in this order and in the dtype
+    of the input. A negative score rises towards 0 (kept from MMAction2). Two segments of zero length do not decay each
+    other. Source: MMAction2's soft_nms; Bodla et al. 2017 with the thresholds of BSN (Lin et al. 2018).
     """
     proposals = _rows("soft_nms: proposals", proposals, columns=3)
     if not alpha > 0:
-        raise ValueError(f"soft_nms: alpha={alpha}; expected a number above 0")
+        raise ValueError(f"soft_nms: alpha={alpha}; must be above 0")
     start, end, score = proposals[best_first(proposals[:, -1])][:, [0, 1, -1]].T
-    numbers = float(alpha), float(low_threshold), float(high_threshold)  # Python's keep float32 what it is
+    numbers = float(alpha), float(low_threshold), float(high_threshold)  # Python floats do not promote float32
     small = len(score) <= SMALL
     factors = decay(start[:, None], end[:, None], start, end, *numbers) if small else None
     best = np.empty(min(len(score), max(top_k + 1, 0)), np.int64)
@@ -44,26 +44,26 @@ def soft_nms(proposals, alpha: float, low_threshold: float, high_threshold: floa
 
 
 def decay(start, end, others_start, others_end, alpha: float, low_threshold: float, high_threshold: float):
-    """What a proposal that is taken multiplies the scores of others by, in (0, 1]; broadcasts. The same under jit."""
+    """Factors in (0, 1] by which a taken proposal multiplies the scores of others; broadcasts. Works under jit."""
     xp = namespace(others_start)
     common = intersection(start, end, others_start, others_end)
-    # In the reference's order of operations: on a grid, as BMN's, IoUs meet the threshold exactly.
+    # In MMAction2's order of operations: on a grid such as BMN's, IoUs hit the threshold exactly.
     union = (end - start) - common + others_end - others_start
     iou = common / xp.where(union > 0, union, 1)
     tolerated = low_threshold + (high_threshold - low_threshold) * (end - start)
-    # Never 0, which would turn the -inf of what has been taken into NaN.
+    # Never 0: 0 x -inf, the score of a taken proposal, would be NaN.
     factor = xp.maximum(xp.exp(-(iou**2) / alpha), xp.finfo(iou.dtype).tiny)
     return xp.where(iou > tolerated, factor, 1)
 
 
 def temporal_nms(detections, threshold: float) -> np.ndarray:
-    """Detections that no better kept one overlaps by more than `threshold` -> rows [r, columns], best first.
+    """Greedy NMS: drops detections whose IoU with a better kept one is above `threshold` -> [r, columns], best first.
 
     Args:
       detections: [k, 3 or more], start, end, score, ...
-      threshold: IoU; an equal one is kept, the IoU of two segments without length (NaN) is not.
+      threshold: IoU; at exactly `threshold` a detection is kept, at NaN (two segments of zero length) it is dropped.
 
-    Among equal scores the later row comes first. Source: temporal_nms of the reference's localization package.
+    Among equal scores the later row comes first. Source: MMAction2's temporal_nms.
     """
     detections = _rows("temporal_nms: detections", detections, columns=3)
     keep = grouped_nms(detections[:, :2], detections[:, 2], np.zeros(len(detections), np.int64), threshold)
@@ -71,14 +71,14 @@ def temporal_nms(detections, threshold: float) -> np.ndarray:
 
 
 def grouped_nms(segments, score, group, threshold: float) -> np.ndarray:
-    """Greedy NMS inside every group (a class of a video) -> int64 indices of what is kept, by group, best first.
+    """Greedy NMS within every group (a class of a video) -> int64 indices of kept detections, by group, best first.
 
     Args:
       segments: [k, 2]. score: [k]. group: int [k].
       threshold: as in `temporal_nms`.
 
-    Rounds instead of a loop over detections: each keeps what no kept better one suppresses, until nothing changes. The
-    i-th best of a group is settled after i rounds at the latest, so the end is what the greedy loop gives.
+    Iterates in rounds instead of over detections: each round keeps every detection that no kept better one suppresses,
+    until nothing changes. The i-th best of a group is final after at most i rounds: the result is the greedy loop's.
     """
     order = best_first(score, group=group)
     better, worse = _suppressions(segments[order], group[order], threshold)
@@ -92,7 +92,7 @@ def grouped_nms(segments, score, group, threshold: float) -> np.ndarray:
 
 
 def _suppressions(segments, group, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (i, j), i < j, of one group that overlap by more than `threshold`, found block by block."""
+    """Pairs (i, j), i < j, within a group that overlap by more than `threshold`, found block by block."""
     first, last = np.arange(1, len(group) + 1), np.searchsorted(group, group, side="right")
     found = []
     for block in np.array_split(np.arange(len(group)), 1 + (last - first).sum() // BLOCK):
@@ -105,7 +105,7 @@ def _suppressions(segments, group, threshold: float) -> tuple[np.ndarray, np.nda
 
 
 def proposal_list(rows, video_info: dict, *, top_k: int, feature_extraction_interval: int = 16) -> list[dict]:
-    """The best `top_k` of proposals that suppression is done with; arguments and result as of `post_processing`."""
+    """The best `top_k` proposals after NMS as entries of a result file; arguments as in `post_processing`."""
     rows = rows[best_first(rows[:, -1])][:top_k]
     frames = video_info["duration_frame"]
     covered = frames // feature_extraction_interval * feature_extraction_interval / frames

@@ -15,31 +15,31 @@ Video = tuple[str, int, list[list[str]], list[list[str]]]
 
 
 def load_localize_proposal_file(filename) -> list[Video]:
-    """Videos of an SSN proposal file -> (video id, number of frames, ground-truth rows, proposal rows) each.
+    """Reads an SSN proposal file -> for each video (id, number of frames, ground-truth rows, proposal rows).
 
-    Lines that start with # part the videos. A video is: its id, two numbers whose product is the number of frames
+    Lines that start with # separate the videos. A video is: its id, two numbers whose product is the number of frames
     (frames and 1, or seconds and frames per second), the number of ground truths, as many rows `label start end`, the
     number of proposals, as many rows `label best_iou overlap_self start end`. Rows are lists of strings.
 
     Raises:
-      FileNotFoundError. ShapeError: a video ends too early. ValueError: a number does not parse. Both name file and
-        line, the text, and what was expected.
+      FileNotFoundError. ShapeError: a video ends too early. ValueError: a number does not parse. Both name the file,
+        the line, its text and the expected field.
 
-    As in the reference fewer proposal rows than announced are accepted, and so are blank lines behind a video. Source:
-    the API entry load_localize_proposal_file.
+    Kept from MMAction2 0.6: there may be fewer proposal rows than announced, and blank lines after a video. Source:
+    MMAction2's load_localize_proposal_file.
     """
     return [_parse_block(block) for block in _blocks(to_path(filename))]
 
 
 def ground_truth_by_class(videos, *, filter_gt: bool = True) -> tuple[list[str], dict[int, dict[str, list]]]:
-    """Proposal-file videos -> ids of those that count, {class from 0: {video: [[start, end], ...]}} as fractions.
+    """Proposal-file videos -> ids of the videos to evaluate, {class from 0: {video: [[start, end], ...]}} as fractions.
 
     Args:
-      videos: what `load_localize_proposal_file` returns.
-      filter_gt: leave out videos without ground truth, as the reference does.
+      videos: from `load_localize_proposal_file`.
+      filter_gt: skip videos without ground truth, as MMAction2 does.
 
-    A row that ends where it starts, or starts behind the last frame, is dropped; ends are cut to the last frame. Labels
-    count from 1 in the file. Source: the methods load_annotations and get_all_gts of the reference's SSNDataset.
+    Drops rows that do not end after they start, or start after the last frame; clips ends to the last frame. Labels
+    count from 1 in the file. Source: load_annotations and get_all_gts of MMAction2's SSNDataset.
     """
     ids, by_class = [], {}
     for video, num_frames, rows, _ in videos:
@@ -53,26 +53,26 @@ def ground_truth_by_class(videos, *, filter_gt: bool = True) -> tuple[list[str],
 
 
 def valid_rows(rows: Sequence[Sequence[str]], num_frames: int) -> list[tuple]:
-    """Rows `..., start, end` that end after they start and start inside the video, both as whole numbers."""
+    """Rows `..., start, end` that end after they start and start inside the video, with start and end as ints."""
     rows = [(*fields, int(start), int(end)) for *fields, start, end in rows]
     return [row for row in rows if row[-2] < row[-1] and row[-2] < num_frames]
 
 
 def denormalize(videos: Sequence[Video], frame_counts: Mapping[str, int]) -> list[Video]:
-    """Videos whose segments are fractions of their length -> the same in frames, cut to whole numbers.
+    """Videos with segments as fractions of their length -> the same in frames, rounded down.
 
     Args:
-      videos: what `load_localize_proposal_file` returns of a normalised file.
-      frame_counts: number of frames of every video.
+      videos: from `load_localize_proposal_file`, of a normalised file.
+      frame_counts: {video: number of frames}.
 
     Raises:
-      KeyError: a video without a count. ValueError: segments that are no fractions.
+      KeyError: a video without a count. ValueError: segments that are not fractions.
     """
     return [_denormalized(video, frame_counts) for video in videos]
 
 
 def save_localize_proposal_file(videos: Sequence[Video], filename: str | os.PathLike) -> None:
-    """Writes videos as the file that `load_localize_proposal_file` reads, scores with four decimals."""
+    """Writes a file that `load_localize_proposal_file` reads; overlaps have four decimals."""
     lines = []
     for k, (video, num_frames, truths, proposals) in enumerate(videos):
         lines += [f"# {k}", video, str(num_frames), "1", str(len(truths))]
@@ -85,10 +85,10 @@ def proposal_rows(segments, truths, labels) -> list[list[str]]:
     """Segments of a video -> rows `label best_iou overlap_self start end` of a proposal file.
 
     Args:
-      segments: whole frames [n, 2]. truths: [g, 2], ground truth. labels: [g], its classes, from 1.
+      segments: [n, 2], whole frames. truths: [g, 2], ground truth. labels: [g], classes of the ground truth, from 1.
 
     A row has the class of the ground truth with the highest IoU, this IoU, and the share of the segment that this
-    ground truth covers; zeros where none overlaps. Source: the published TAG proposals of SSN.
+    ground truth covers; zeros if none overlaps. Source: the published TAG proposals of SSN.
     """
     segments, truths = np.asarray(segments, np.int64).reshape(-1, 2), np.asarray(truths, np.float64).reshape(-1, 2)
     ious, covered = np.zeros(len(segments)), np.zeros(len(segments))
@@ -111,26 +111,26 @@ def results_to_proposal_file(
     class_names: Sequence[str],
     top_k: int = 100,
 ) -> None:
-    """Writes proposals of BSN, BMN or others as SSN's proposal file, best first.
+    """Writes proposals, from BSN, BMN or elsewhere, as an SSN proposal file, best first.
 
     Args:
       results: "results" of a result file: {video id: [{"segment": [start, end], "score"}]}, seconds.
       annotations: content of an annotation file: {video: {"duration_second", "duration_frame", "annotations":
-        [{"segment", "label"}]}}. Its videos are the file's, in its order.
-      class_names: class k of the file is the k-th of them, from 1.
-      top_k: proposals of a video that are kept.
+        [{"segment", "label"}]}}. The proposal file has the same videos in the same order.
+      class_names: names of the classes; the file numbers them from 1.
+      top_k: number of proposals to keep per video.
 
     Raises:
-      KeyError: a video without a result, or without a field; a label that is no class name.
+      KeyError: a video without a result, or without a field; a label that is not a class name.
     """
     numbers = {name: k for k, name in enumerate(class_names, 1)}
     videos = []
     for video, entry in annotations.items():
         if video_id(video) not in results:
-            raise KeyError(f"results_to_proposal_file: no result of video {video!r}")
+            raise KeyError(f"results_to_proposal_file: no result for video {video!r}")
         unknown = [row["label"] for row in entry["annotations"] if row["label"] not in numbers]
         if unknown:
-            raise KeyError(f"results_to_proposal_file: video {video!r}: label {unknown[0]!r} is no class name")
+            raise KeyError(f"results_to_proposal_file: video {video!r}: label {unknown[0]!r} is not a class name")
         total = int(entry["duration_frame"])
         best = sorted(results[video_id(video)], key=lambda row: -row["score"])[:top_k]
         in_frames = lambda rows, n=total, s=entry["duration_second"]: np.clip(
@@ -145,7 +145,7 @@ def results_to_proposal_file(
 
 
 def denormalize_proposal_file(normalized, standard, *, frame_counts: Mapping[str, int]) -> None:
-    """Reads a proposal file of fractions, writes one of frames. Source: the reference's tool of this name.
+    """Converts a proposal file from fractions to frames. Source: MMAction2's tool of this name.
 
     For training, `load_annotations("ssn", normalized, frame_counts=...)` does the same in memory.
     """
@@ -159,7 +159,7 @@ def _denormalized(given: Video, frame_counts: Mapping[str, int]) -> Video:
 
     def in_frames(row: list[str]) -> list[str]:
         if any("." not in end and int(end) > 1 for end in row[-2:]):
-            raise ValueError(f"video {video!r}: {' '.join(row)!r}; with frame counts, start and end are fractions")
+            raise ValueError(f"video {video!r}: {' '.join(row)!r}; with frame counts, start and end must be fractions")
         return row[:-2] + [str(int(float(end) * frame_counts[video])) for end in row[-2:]]
 
     return video, frame_counts[video], [in_frames(row) for row in truths], [in_frames(row) for row in proposals]
@@ -178,7 +178,7 @@ def _blocks(path: pathlib.Path) -> Iterator["_Lines"]:
 
 
 class _Lines:
-    """The lines of one video, taken one by one."""
+    """The lines of one video, read one by one."""
 
     def __init__(self, path: pathlib.Path):
         self.path, self.rows, self.at = path, [], 0

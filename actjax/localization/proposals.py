@@ -1,4 +1,4 @@
-"""BSN: boundary curves -> candidate proposals -> features of proposals, on arrays.
+"""BSN: boundary curves -> candidate proposals -> features of proposals.
 
 Shapes: s time steps, k proposals, m ground truths. Time is a fraction of the part of the video that features cover.
 """
@@ -10,22 +10,22 @@ from actjax.segments import best_first, namespace, pairs, temporal_iop, temporal
 
 
 def candidate_proposals(start_scores, end_scores, *, peak_threshold: float, temporal_scale: int | None = None):
-    """Every pair of a candidate start with a later candidate end -> float64 [k, 5], the highest score first.
+    """Pairs every candidate start with every later candidate end -> float64 [k, 5], the highest score first.
 
     Args:
       start_scores, end_scores: [s], probability that an action starts, or ends, at each step.
-      peak_threshold: a step is a candidate as a strict local peak, above this share of the curve's maximum, and at
-        both ends of the curve.
-      temporal_scale: steps to use; None: all s.
+      peak_threshold: candidates are strict local peaks, steps above this share of the curve's maximum, and both ends of
+        the curve.
+      temporal_scale: number of steps to use; None: all s.
 
-    Columns: start, end, their two scores, the product. Step i stands for the time (i + 1/2) / temporal_scale. No valid
-    pair: [0, 5]. Kept from the reference: with a smaller `temporal_scale` the last steps are not used, and the last one
-    that is used is no candidate.
+    Columns: start, end, their two scores, the product. Step i is at time (i + 1/2) / temporal_scale. No valid pair:
+    [0, 5]. Kept from MMAction2 0.6: with a smaller `temporal_scale` later steps are ignored, and the last step in use
+    is not a candidate.
 
     Raises:
-      ShapeError: curves of other shapes, or shorter than `temporal_scale`. ValueError: NaN.
+      ShapeError: curves of the wrong shape, or shorter than `temporal_scale`. ValueError: NaN.
 
-    Source: generate_candidate_proposals of the API reference; Lin et al. 2018, section 3.3.
+    Source: MMAction2's generate_candidate_proposals; Lin et al. 2018, section 3.3.
     """
     curves = [_curve("start_scores", start_scores), _curve("end_scores", end_scores)]
     if len(curves[0]) != len(curves[1]):
@@ -45,7 +45,7 @@ def candidate_proposals(start_scores, end_scores, *, peak_threshold: float, temp
 
 
 def is_candidate(curves, peak_threshold: float):
-    """Candidate boundaries of each curve [..., s] -> bool [..., s]. The same under `jax.jit`."""
+    """Candidate boundaries of each curve [..., s] -> bool [..., s]. Works under `jax.jit`."""
     xp = namespace(curves)
     inner, before, after = curves[..., 1:-1], curves[..., :-2], curves[..., 2:]
     high = inner > peak_threshold * xp.max(curves, axis=-1, keepdims=True)
@@ -87,19 +87,19 @@ def bsp_feature(
 
     Args:
       actionness: [s], probability of an action at each step.
-      proposals: [k, 2 or more], start and end; reversed ones and ones beyond the video are computed as they stand.
-      step, end: length of a step and end of the last one. None: 1 / s and 1.
-      bsp_boundary_ratio: reach of the two boundary regions, as a share of the proposal, to either side.
+      proposals: [k, 2 or more], start and end; may be reversed or reach beyond the video.
+      step, end: length of a step and end of the last step. None: 1 / s and 1.
+      bsp_boundary_ratio: extent of the boundary regions on either side, as a share of the proposal's length.
       num_sample_start, num_sample_end, num_sample_action: samples of each region, 2 or more.
-      num_sample_interp: each sample is the mean of this number of points, and one.
+      num_sample_interp: each sample is the mean of this many points plus one.
 
-    Columns: action | start | end. Beyond the video actionness is 0.
+    Columns: action | start | end. Actionness outside the video is 0.
 
     Raises:
       ShapeError: actionness that is not [s], proposals that are not [k, 2 or more]. ValueError: NaN; a region of one
-        sample, which divides by 0 in the reference.
+        sample (MMAction2 divides by 0).
 
-    Source: generate_bsp_feature of the API reference; Lin et al. 2018, section 3.4.
+    Source: generate_bsp_feature of MMAction2; Lin et al. 2018, section 3.4.
     """
     actionness = _curve("actionness", actionness)
     proposals = np.asarray(proposals, np.float64)
@@ -114,14 +114,14 @@ def bsp_feature(
 
 
 def check_samples(counts: tuple[int, ...], num_sample_interp: int) -> None:
-    """ValueError unless every region of `bsp_feature` has two samples and every sample a point."""
+    """ValueError unless `bsp_feature` has two or more samples per region and one or more points per sample."""
     if min(counts) < 2 or num_sample_interp < 1:
         raise ValueError(f"bsp_feature: (action, start, end) samples {counts}, {num_sample_interp} points each; "
                          "expected 2 or more samples and 1 or more points")  # fmt: skip
 
 
 def padded_curve(actionness, step, end):
-    """A curve [..., s] with zeros on both sides, and the time of each point -> [p], [..., p]. The same under jit."""
+    """Times of the points, and the curve [..., s] with zeros on both sides -> [p], [..., p]. Works under jit."""
     xp = namespace(actionness)
     s = actionness.shape[-1]
     pad = int(s / 4 + 10)
@@ -133,7 +133,7 @@ def padded_curve(actionness, step, end):
 
 
 def sample_times(proposals, counts, num_sample_interp: int, bsp_boundary_ratio: float) -> list:
-    """Points of the three regions of proposals [..., k, 2] -> three [..., k, n x interp + 1]. The same under jit."""
+    """Points of the three regions of proposals [..., k, 2] -> three [..., k, n x interp + 1]. Works under jit."""
     start, end = proposals[..., 0, None], proposals[..., 1, None]
     reach = (end - start) * bsp_boundary_ratio
     regions = ((start, end), (start - reach, start + reach), (end - reach, end + reach))
@@ -145,7 +145,7 @@ def sample_times(proposals, counts, num_sample_interp: int, bsp_boundary_ratio: 
 
 
 def mean_of_runs(values, length: int):
-    """Mean of each run of `length + 1` values, neighbours sharing one: [..., n x length + 1] -> [..., n]."""
+    """Mean of each run of `length + 1` values; neighbouring runs share one: [..., n x length + 1] -> [..., n]."""
     xp = namespace(values)
     runs = values[..., :-1].reshape(*values.shape[:-1], (values.shape[-1] - 1) // length, length)
     last = values[..., length::length]
@@ -162,7 +162,7 @@ def _curve(name: str, scores) -> np.ndarray:
 
 
 def matched(proposals: np.ndarray, info: dict) -> np.ndarray:
-    """Proposals [k, c] of a video with two more columns: best IoU and IoP with its annotations; `info` as above."""
+    """Proposals [k, c] with best IoU and IoP as two more columns; `info`: as in `generate_candidate_proposals`."""
     covered = float(info["feature_frame"]) / info["duration_frame"] * info["duration_second"]
     segments = np.array([a["segment"] for a in info["annotations"]], np.float64).reshape(-1, 2) / covered
     return np.concatenate([proposals, match(proposals, segments)], axis=1)

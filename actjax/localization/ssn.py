@@ -1,4 +1,4 @@
-"""SSN: network outputs -> detections -> their mAP. Shapes: n proposals, k classes, t thresholds."""
+"""SSN: network outputs -> detections. Shapes: n proposals, k classes."""
 
 import numpy as np
 
@@ -12,16 +12,16 @@ RESULT_KEYS = ("relative_proposal_list", "activity_scores", "completeness_scores
 
 
 def perform_regression(detections) -> np.ndarray:
-    """Detections moved by their regression, ends clipped to [0, 1] -> as `detections`.
+    """Applies each detection's regression and clips its ends to [0, 1] -> as `detections`.
 
     Args:
       detections: [n, 5 or more]: start, end (fractions of the video), score, shift of the centre in lengths, log of the
-        factor of the length.
+        scale of the length.
 
     Raises:
-      TypeError: no array. ShapeError: fewer columns.
+      TypeError: not an array. ShapeError: fewer columns.
 
-    Too large a factor gives the whole video. Source: the API entry perform_regression.
+    A very large scale gives the whole video. Source: perform_regression of MMAction2 0.6.
     """
     check_array("perform_regression: detections", detections, columns=5)
     start, end, _, shift, stretch = detections.T[:5]
@@ -34,18 +34,18 @@ def perform_regression(detections) -> np.ndarray:
 def score_proposals(
     relative_proposal_list, activity_scores, completeness_scores, bbox_preds, *, top_k: int = 2000, name: str = ""
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Network outputs of one video -> class of each detection [d], rows [d, 5]: start, end, score, shift, log factor.
+    """Network outputs of one video -> class of each detection [d], rows [d, 5]: start, end, score, shift, log scale.
 
     Args:
       relative_proposal_list: [n, 2], fractions of the video.
-      activity_scores: [n, k + 1], background first; it is dropped before the softmax, as in the reference.
+      activity_scores: logits [n, k + 1], background first; it is dropped before the softmax, as in MMAction2.
       completeness_scores: [n, k]; a score is softmax(activity) x exp(completeness).
       bbox_preds: [n, k, 2] or [n, 2k], or None: no regression.
       top_k: as in `results_to_detections`.
       name: the video, for errors.
 
     Raises:
-      ShapeError: shapes that do not belong together. ValueError: NaN.
+      ShapeError: shapes that do not match. ValueError: NaN.
     """
     if np.ndim(completeness_scores) != 2:
         shape = np.shape(completeness_scores)
@@ -58,7 +58,7 @@ def score_proposals(
     if shapes != [(n, 2), (n, k + 1), (n, k, 2)]:
         raise ShapeError(
             f"SSN result of video {name!r}: proposals, activity, regression have shapes {shapes}; "
-            f"expected {[(n, 2), (n, k + 1), (n, k, 2)]} beside {n} x {k} completeness scores"
+            f"expected {[(n, 2), (n, k + 1), (n, k, 2)]} for {n} x {k} completeness scores"
         )
     scores = softmax(activity_scores[:, 1:]) * np.exp(completeness_scores) if n else np.zeros((0, k))
     if np.isnan(scores).any():
@@ -70,7 +70,7 @@ def score_proposals(
 
 
 def ssn_detections(results, *, top_k: int = 2000, nms: float = 0.2, use_regression: bool = True) -> Instances:
-    """Network outputs of many videos -> detections after regression and NMS per class, `video` counting the results."""
+    """Network outputs of many videos -> detections after regression and per-class NMS; `video` indexes `results`."""
     found = []
     for i, result in enumerate(results):
         label, rows = score_proposals(*outputs_of(result), top_k=top_k, name=str(i))
@@ -81,12 +81,12 @@ def ssn_detections(results, *, top_k: int = 2000, nms: float = 0.2, use_regressi
 
 
 def outputs_of(result) -> tuple:
-    """The four arrays; a dict may lack the last."""
+    """The four arrays of a result, a tuple or a dict; a dict may lack the last."""
     if isinstance(result, dict):
         return (*(result[key] for key in RESULT_KEYS[:3]), result.get(RESULT_KEYS[3]))
     return tuple(result)
 
 
 def num_classes_of(results) -> int:
-    """Classes of the network that gave `results`; 0 without any."""
+    """Number of classes in `results`; 0 if there are no results."""
     return np.shape(outputs_of(results[0])[2])[-1] if len(results) else 0

@@ -1,4 +1,4 @@
-"""Outputs, targets -> one number per example. Nothing here averages over examples: the task does."""
+"""Outputs, targets -> one loss per example. The task averages over examples."""
 
 from actjax.losses.bmn import bmn_classification, bmn_regression
 from actjax.losses.bsn import binary_logistic_regression, proposal_regression

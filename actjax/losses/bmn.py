@@ -7,32 +7,32 @@ from actjax.losses.bsn import balanced
 
 
 def bmn_classification(confidence, ious, mask, *, threshold: float = 0.9, ratio_range=(1.05, 21.0), eps: float = 1e-5):
-    """`binary_logistic_regression` over the cells of a map that lie inside the video -> [b].
+    """`binary_logistic_regression` over the cells inside the video -> [b].
 
     Args:
       confidence: [b, d, s], the classification channel. ious: [b, d, s], 0 outside the video.
       mask: bool [d, s], True inside the video.
 
-    Source: BMNLoss.pem_cls_loss of the reference; Lin et al. 2019, section 3.3.
+    Source: BMNLoss.pem_cls_loss of MMAction2 0.6; Lin et al. 2019, section 3.3.
     """
     xp = ious.__array_namespace__()
     positive = ious > threshold
-    # Without a positive the reference counts one more entry than there are.
+    # Without a positive, MMAction2 counts one entry too many.
     number = xp.maximum(xp.sum(positive), 1) + xp.sum(~positive & mask)
     return balanced(confidence, positive, positive | mask, number, ratio_range=ratio_range, eps=eps)
 
 
 def bmn_regression(confidence, ious, *, u, high: float = 0.7, low: float = 0.3, exact_sampling: bool = False):
-    """Half the squared error over about as many high, medium and low cells -> [b].
+    """Half the squared error over similar numbers of high, medium and low cells -> [b].
 
     Args:
       confidence: [b, d, s], the regression channel. ious: [b, d, s], 0 outside the video.
-      u: draws [2, b, d, s] that choose among the medium cells, (low, high], and the low ones, (0, low]. All cells
-        above `high` are taken, and of the others so many at most.
-      exact_sampling: with fewer medium (or low) cells than high ones the reference takes every cell of the map once
-        more, whatever it is; True does so too. Without a high cell its loss is NaN, here 0 either way.
+      u: draws [2, b, d, s] that sample the medium cells, (low, high], and the low ones, (0, low]. All cells above
+        `high` are used, and on average at most as many of each other group.
+      exact_sampling: True: as in MMAction2, every cell of the map counts once more if there are fewer medium (or low)
+        cells than high ones. Without high cells MMAction2's loss is NaN; here it is 0 in either case.
 
-    Source: BMNLoss.pem_reg_loss of the reference; Lin et al. 2019, section 3.3.
+    Source: MMAction2's BMNLoss.pem_reg_loss; Lin et al. 2019, section 3.3.
     """
     xp = confidence.__array_namespace__()
     groups = (ious > high, (ious <= high) & (ious > low), (ious <= low) & (ious > 0))

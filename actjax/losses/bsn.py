@@ -1,6 +1,6 @@
 """Losses of temporal localization, on NumPy arrays and under `jax.jit`.
 
-Their weights depend on the counts in a whole batch; what comes out is per example and has the batch's loss as its mean.
+Each returns [b], whose mean is the batch loss. Weights depend on counts over the whole batch.
 Shapes: b videos, d durations, s starts of a boundary-matching map.
 """
 
@@ -8,15 +8,14 @@ Shapes: b videos, d durations, s starts of a boundary-matching map.
 def binary_logistic_regression(
     probabilities, labels, *, threshold: float = 0.5, ratio_range: tuple[float, float] = (1.05, 21.0), eps: float = 1e-5
 ):
-    """Cross-entropy in which positives and negatives weigh about the same -> [b].
+    """Cross-entropy with balanced weights of positives and negatives -> [b].
 
     Args:
-      probabilities: [b, ...] in [0, 1]. labels: the same shape; above `threshold` they are positive.
-      ratio_range: bounds of r, the number of all entries over that of positives; positives weigh r / 2, negatives
-        r / (2 (r - 1)).
-      eps: added to what the logarithm is taken of.
+      probabilities: [b, ...] in [0, 1]. labels: same shape; positive above `threshold`.
+      ratio_range: bounds of r = entries / positives; positives weigh r / 2, negatives r / (2 (r - 1)).
+      eps: added to the arguments of the logarithms.
 
-    Source: BinaryLogisticRegressionLoss of the reference; Lin et al. 2018, equation 2.
+    Source: BinaryLogisticRegressionLoss of MMAction2 0.6; Lin et al. 2018, equation 2.
     """
     xp = labels.__array_namespace__()
     positive = labels > threshold
@@ -25,7 +24,7 @@ def binary_logistic_regression(
 
 
 def balanced(probabilities, positive, counted, number, *, ratio_range, eps):
-    """The sum over `counted` entries by example, divided by `number` and multiplied by that of the examples."""
+    """Per-example sum over the `counted` entries, times b / `number`, so that the mean over examples is the loss."""
     xp = probabilities.__array_namespace__()
     axes = tuple(range(1, probabilities.ndim))
     ratio = xp.clip(number / xp.maximum(xp.sum(positive), 1), *ratio_range)
@@ -48,16 +47,16 @@ def proposal_regression(
     medium_ratio: float = 1.0,
     low_ratio: float = 2.0,
 ):
-    """Smooth L1 distance of scores to the proposals' best IoU, the mean over all proposals of the batch -> [b].
+    """Smooth L1 loss between scores and the proposals' best IoU, averaged over the batch's proposals -> [b].
 
     Args:
       scores, ious: [b, p]. mask: bool [b, p], False where a proposal is padding.
-      u: None, or draws [b, p]: then all proposals above `high` are taken, medium ones, (low, high], `medium_ratio`
-        times as many, and low ones `low_ratio` times as many, both at most.
-      high, low, medium_ratio, low_ratio: see `u`; nothing without it.
+      u: None, or draws [b, p] that sample proposals: all above `high`, on average at most `medium_ratio` times as many
+        in (low, high], and at most `low_ratio` times as many up to `low`.
+      high, low, medium_ratio, low_ratio: see `u`; ignored without it.
 
-    Source: PEM of the reference, whose sampling has no effect: its loss is the plain mean (and NaN without a proposal
-    above `high`). The paper means `u` (Lin et al. 2018, equation 5).
+    Source: PEM of MMAction2 0.6, where sampling has no effect: its loss is the plain mean (and NaN without a proposal
+    above `high`). The paper samples, as with `u` (Lin et al. 2018, equation 5).
     """
     xp = scores.__array_namespace__()
     error = xp.abs(scores - ious)

@@ -14,13 +14,13 @@ def cross_entropy(
     class_weights: Sequence[float] | None = None,
     loss_weight: float = 1.0,
 ):
-    """-sum of target x log softmax(scores), in float32 -> [b]. Source: the API entry CrossEntropyLoss.
+    """-sum of target x log softmax(logits), in float32 -> [b]. Source: CrossEntropyLoss of MMAction2 0.6.
 
     Args:
-      scores: [b, k], before the softmax. labels: int [b], or float [b, k], a distribution over the classes.
-      label_smoothing: the share of the target that is spread evenly over all classes. Source: arXiv:1512.00567.
-      class_weights: [k]; an example weighs as its target's classes do, and the weights are divided by their mean, so
-        that the mean of the result is the weighted mean of the losses.
+      scores: logits [b, k]. labels: int [b], or float [b, k], a distribution over the classes.
+      label_smoothing: share of the target to spread evenly over all classes. Source: arXiv:1512.00567.
+      class_weights: [k]; an example gets its target's weight. Weights are divided by their mean over the batch, so
+        the mean of the result is the weighted mean loss.
       loss_weight: factor of the result.
     """
     k = scores.shape[-1]
@@ -42,14 +42,14 @@ def binary_cross_entropy(
     class_weights: Sequence[float] | None = None,
     loss_weight: float = 1.0,
 ):
-    """Mean over classes of the cross-entropy of sigmoid(scores), in float32 -> [b].
+    """Mean over classes of the cross-entropy of sigmoid(logits), in float32 -> [b].
 
     Args:
-      scores: [b, k], before the sigmoid. targets: float [b, k] in [0, 1], many-hot.
+      scores: logits [b, k]. targets: float [b, k] in [0, 1], multi-hot.
       label_smoothing, loss_weight: as in `cross_entropy`.
       class_weights: [k], factors of the classes' losses.
 
-    Source: the API entry BCELossWithLogits.
+    Source: MMAction2's BCELossWithLogits.
     """
     scores = scores.astype(jnp.float32)
     losses = jax.nn.softplus(scores) - smoothed(targets, label_smoothing) * scores
@@ -59,11 +59,11 @@ def binary_cross_entropy(
 
 
 def smoothed(targets, share: float):
-    """(1 - share) of the targets and share / k for every class, [b, k]."""
+    """(1 - share) x targets + share / k -> [b, k]."""
     return targets * (1 - share) + share / targets.shape[-1]
 
 
 def _checked(class_weights: Sequence[float], k: int):
     if len(class_weights) != k:
-        raise ValueError(f"loss.class_weights holds {len(class_weights)} numbers; the model has {k} classes")
+        raise ValueError(f"loss.class_weights has {len(class_weights)} numbers; the model has {k} classes")
     return jnp.asarray(class_weights, jnp.float32)

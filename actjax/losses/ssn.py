@@ -1,7 +1,7 @@
 """Losses of SSN, on NumPy arrays and under `jax.jit`. Shapes: b videos, p proposals of each, k classes.
 
-Labels count from 1, 0 is the background. Types: 0 positive, 1 incomplete, 2 background. Every video has as many
-proposals of each type as every other. Source: Zhao et al., arXiv:1704.06228, section 4; SSNLoss of the reference.
+Labels count from 1; 0 is background. Types: 0 positive, 1 incomplete, 2 background. All videos have the same number of
+proposals of each type. Source: Zhao et al., arXiv:1704.06228, section 4; SSNLoss of MMAction2 0.6.
 """
 
 import math
@@ -10,18 +10,18 @@ POSITIVE, INCOMPLETE, BACKGROUND = range(3)
 
 
 def ohem_hinge_loss(scores, labels, *, is_positive: int, ohem_ratio: float, group_size: int):
-    """Sum of the hardest hinge losses of every group -> [n / group_size].
+    """Sum of the hardest hinge losses in every group -> [n / group_size].
 
     Args:
-      scores: [n, k]. labels: int [n], from 1.
-      is_positive: 1: scores should be above 1; -1: below -1.
-      ohem_ratio: share of a group that counts, rounded down; up to 1e-6 too little counts as whole.
-      group_size: rows of a group, which follow each other.
+      scores: logits [n, k]. labels: int [n], from 1.
+      is_positive: 1: logits should be above 1; -1: below -1.
+      ohem_ratio: share of a group that counts; the number is rounded down, with a tolerance of 1e-6.
+      group_size: consecutive rows that form a group.
 
     Raises:
-      ValueError: n is not that of the labels, or no multiple of `group_size`.
+      ValueError: the number of labels is not n, or n is not a multiple of `group_size`.
 
-    Source: OHEMHingeLoss of the reference. Fixed: a ratio as 1 / 49 of 49 keeps one, not none.
+    Source: OHEMHingeLoss of MMAction2. Fixed: a ratio of 1 / 49 in groups of 49 keeps one row, not none.
     """
     if len(scores) != len(labels) or len(scores) % group_size:
         raise ValueError(f"ohem_hinge_loss: {len(scores)} scores, {len(labels)} labels in groups of {group_size}")
@@ -30,10 +30,10 @@ def ohem_hinge_loss(scores, labels, *, is_positive: int, ohem_ratio: float, grou
 
 
 def activity_loss(activity, labels, types):
-    """Cross entropy of positive and background proposals -> [b], the mean over these.
+    """Cross-entropy averaged over positive and background proposals -> [b].
 
     Args:
-      activity: [b, p, k + 1]. labels, types: int [b, p].
+      activity: logits [b, p, k + 1]. labels, types: int [b, p].
     """
     counted = types != INCOMPLETE
     xp = activity.__array_namespace__()
@@ -43,11 +43,11 @@ def activity_loss(activity, labels, types):
 
 
 def completeness_loss(completeness, labels, types, *, num_hard: int):
-    """Hinge losses of positive proposals and of the hardest incomplete ones -> [b], the mean over these.
+    """Hinge loss averaged over positive proposals and the hardest incomplete ones -> [b].
 
     Args:
       completeness: [b, p, k]. labels, types: int [b, p].
-      num_hard: incomplete proposals of a video that count.
+      num_hard: number of incomplete proposals per video to use.
     """
     xp = completeness.__array_namespace__()
     own, positive = _of_label(completeness, labels), types == POSITIVE
@@ -57,7 +57,7 @@ def completeness_loss(completeness, labels, types, *, num_hard: int):
 
 
 def boundary_regression_loss(regression, labels, types, targets):
-    """Smooth L1 distance of shift and stretch from the targets of positive proposals -> [b], the mean of their sums.
+    """Smooth L1 loss of shift plus that of stretch, averaged over positive proposals -> [b].
 
     Args:
       regression: [b, p, k, 2]. labels, types: int [b, p]. targets: [b, p, 2].
@@ -70,7 +70,7 @@ def boundary_regression_loss(regression, labels, types, targets):
 
 
 def _mean(losses, counted):
-    """Over what counts in every row; 0 where nothing does."""
+    """Mean over the counted entries of every row; 0 if there are none."""
     xp = losses.__array_namespace__()
     return xp.sum(xp.where(counted, losses, 0), axis=1) / xp.maximum(xp.sum(counted, axis=1), 1)
 
@@ -81,13 +81,13 @@ def _hinge(scores, sign: int):
 
 
 def _hardest(losses, number: int):
-    """Sum of the largest `number` of every row."""
+    """Sum of the `number` largest losses in every row."""
     xp = losses.__array_namespace__()
     return xp.sum(xp.sort(losses, axis=-1)[..., losses.shape[-1] - number :], axis=-1)
 
 
 def _of_label(scores, labels):
-    """The score of every row's own class; of background rows the first one's."""
+    """The logit of every row's own class; for background rows that of the first class."""
     return _at(scores, scores.__array_namespace__().maximum(labels - 1, 0))
 
 

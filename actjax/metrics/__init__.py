@@ -1,4 +1,4 @@
-"""Scores or segments -> numbers. NumPy and nothing else: importable on its own.
+"""Scores or segments -> numbers. Needs NumPy only: importable on its own.
 
 `python -m actjax.metrics --help` scores result files.
 """

@@ -53,7 +53,7 @@ def thumos14(options) -> dict:
 
 
 def accuracy(options) -> dict:
-    """Accuracy of recognition, or mean average precision with several labels; scores of several models are fused."""
+    """Recognition accuracy, or mean average precision with several labels; fuses the scores of several models."""
     names, labels = _labels(options)
     scores = [results.load_scores(path, names) for path in options.predictions]
     fused = np.array(get_weighted_score(scores, options.coefficients or [1.0] * len(scores)))
@@ -68,7 +68,7 @@ def _labels(options) -> tuple[list[str], list[list[int]]]:
     if options.ground_truth:
         return results.load_labels(options.ground_truth, multi_label=options.multi_label)
     if not options.predictions[0].endswith(".npz"):
-        raise ValueError("--ground-truth is missing; only the scores.npz of a run hold their labels themselves")
+        raise ValueError("--ground-truth is missing; only the scores.npz of a run includes labels")
     return results.dumped_labels(options.predictions[0])
 
 
@@ -122,12 +122,12 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     entries = 'JSON: {"results": {video: [{"segment": [s, e], "score": x, "label": name}]}}'
-    annotations = "the official JSON, or an annotation file of MMAction2; may be in gzip"
+    annotations = "the official JSON or an MMAction2 annotation file; may be gzipped"
     proposal = task("activitynet-proposals", proposals, annotations, entries.replace(', "label": name', ""))
     detection = task("activitynet-detection", activitynet_detection, annotations, entries)
     for sub in (proposal, detection):
         sub.add_argument("--subset", help="score this subset only, for example validation")
-        sub.add_argument("--video-info", metavar="CSV", help="columns video,subset, for a file that does not say it")
+        sub.add_argument("--video-info", metavar="CSV", help="columns video,subset, for a file without subsets")
     sub = thumos = task("thumos14", thumos14, "folder of <class>_test.txt, lines `video start end`", entries)
     sub.add_argument("--subset", choices=("test", "val"), default="test")
     sub.add_argument("--ambiguous", choices=ground_truth.AMBIGUOUS, default="drop", help="rows of the file "
@@ -137,20 +137,20 @@ def _parser() -> argparse.ArgumentParser:
     for sub in (proposal, detection, thumos):
         _segment_options(sub)
     for sub in (detection, thumos):
-        sub.add_argument("--per-class", action="store_true", help="also the average precision of each class")
+        sub.add_argument("--per-class", action="store_true", help="also print the average precision of each class")
     sub = task("accuracy", accuracy, "list with lines `file label`; default: the labels in the first scores.npz",
-               "scores [n, k]: the scores.npz of a run, .npy, or .json as rows or {file: row}; several are fused",
+               "scores [n, k]: the scores.npz of a run, .npy, or .json with rows or {file: row}; several are fused",
                needs_truth=False, nargs="+")  # fmt: skip
-    sub.add_argument("--coefficients", type=float, nargs="+", help="one for each file of scores; default 1")
+    sub.add_argument("--coefficients", type=float, nargs="+", help="weight of each file of scores; default 1")
     sub.add_argument("--multi-label", action="store_true", help="lines are `file label label ...`")
     return parser
 
 
 def _segment_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--block-list", metavar="PATH", help="video ids to leave out: a JSON list, or one a line")
+    sub.add_argument("--block-list", metavar="PATH", help="video ids to leave out: a JSON list, or one per line")
     sub.add_argument("--unknown-videos", choices=evaluation.UNKNOWN_VIDEOS, default="error",
-                     help="predictions for videos that are not scored; the official toolkit counts them")  # fmt: skip
-    sub.add_argument("--plot", metavar="PNG", help="write the curves to this picture")
+                     help="predictions for videos without ground truth; the official toolkit counts them")  # fmt: skip
+    sub.add_argument("--plot", metavar="PNG", help="plot the curves to this file")
 
 
 if __name__ == "__main__":

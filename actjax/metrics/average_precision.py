@@ -12,7 +12,7 @@ from actjax.segments import best_first, check_scores, check_segments, equal_pair
 class Instances(NamedTuple):
     """Labelled segments of many videos: the ground truth, or detections with their scores."""
 
-    video: np.ndarray  # int64 [n], numbers that both sides share
+    video: np.ndarray  # int64 [n], numbered alike in ground truth and detections
     label: np.ndarray  # int64 [n], 0 .. k - 1
     segments: np.ndarray  # float64 [n, 2], start and end in any unit
     score: np.ndarray | None = None  # float64 [n]
@@ -23,15 +23,15 @@ def average_precisions(
 ) -> np.ndarray:
     """Interpolated average precision of each class at each IoU threshold -> float64 [k, t].
 
-    Detections claim ground truth of their video and class, the best score first (among equal ones the later row), each
-    the unclaimed one that it overlaps most, if the IoU reaches the threshold; all others are false. Precision is
-    interpolated as in Pascal VOC 2011: the highest at any later recall.
+    In order of descending score (the later row first among equal scores), each detection claims the unclaimed ground
+    truth of its video and class with the highest IoU, if this reaches the threshold. All other detections are false.
+    Precision is interpolated as in Pascal VOC 2011: the highest at any later recall.
 
     Args:
-      neutral: bool [n], detections that do not count as false when they claim nothing. None: there are none.
+      neutral: bool [n], detections that are ignored rather than false if they claim nothing. None: none.
 
-    A class without detections: 0. One with detections but without ground truth: NaN. Two segments without length have
-    no IoU, which counts as a match, as in the official ActivityNet toolkit: perfect detections score exactly 1.
+    A class without detections scores 0; with detections but no ground truth, NaN. Two segments of zero length (IoU
+    NaN) match, as in the official ActivityNet toolkit: perfect detections score exactly 1.
     """
     thresholds = check_thresholds("thresholds", thresholds)
     order = best_first(detections.score, group=detections.label)
@@ -52,13 +52,13 @@ def eval_ap(detections, gt_by_cls, iou_range) -> np.ndarray:
 
     Args:
       detections: {class: rows [video, class, start, end, score]} for the classes 0 .. k - 1, or a list of k.
-      gt_by_cls: {class: {video: [m, 2]}}; classes beyond k are left out.
+      gt_by_cls: {class: {video: [m, 2]}}; classes beyond k are ignored.
       iou_range: IoU thresholds in (0, 1].
 
     Raises:
-      KeyError: a class is missing on either side. Others as `average_precision_at_temporal_iou`.
+      KeyError: a class is missing in either argument. Others as in `average_precision_at_temporal_iou`.
 
-    Source: the API entry eval_ap; the rules are those of `average_precisions`.
+    Matches as in `average_precisions`. Source: eval_ap of MMAction2 0.6.
     """
     num_classes = len(detections)
     if isinstance(detections, dict):
@@ -71,7 +71,7 @@ def eval_ap(detections, gt_by_cls, iou_range) -> np.ndarray:
 
 
 def join(parts: list[Instances]) -> Instances:
-    """One table out of several; a score that one lacks is None."""
+    """Concatenates tables; `score` is None if any of them has none."""
     return Instances(*(None if any(c is None for c in column) else np.concatenate(column)
                        for column in zip(*[EMPTY, *parts], strict=True)))  # fmt: skip
 
@@ -86,7 +86,7 @@ def _each_class(name: str, table, num_classes: int) -> None:
 
 
 def truth_of_class(label: int, by_video, videos: dict) -> Instances:
-    """Ground truth {video: [m, 2]} of one class; `videos` gives every name its number, and takes new ones."""
+    """Ground truth {video: [m, 2]} of one class; `videos` maps names to numbers and is extended with new names."""
     segments = [check_segments(f"ground truth of class {label}, video {v!r}", rows) for v, rows in by_video.items()]
     numbers = [videos.setdefault(video, len(videos)) for video in by_video]
     video = np.repeat(np.array(numbers, np.int64), [len(rows) for rows in segments])
@@ -104,13 +104,13 @@ def _detections(label: int, rows, videos: dict) -> Instances:
 
 
 def _runs(labels: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """First and last + 1 row of every class among ascending labels."""
+    """First row and last row + 1 of every class in ascending `labels`."""
     classes = np.arange(num_classes)
     return np.searchsorted(labels, classes), np.searchsorted(labels, classes, side="right")
 
 
 def _claims(truth: Instances, found: Instances, thresholds: np.ndarray) -> np.ndarray:
-    """Which detections, best first, claim a ground truth -> bool [t, n]."""
+    """Whether each detection (best first) claims a ground truth -> bool [t, n]."""
     num_videos = 1 + int(np.concatenate([[0], truth.video, found.video]).max())
     group, wanted = truth.label * num_videos + truth.video, found.label * num_videos + found.video
     i, j = equal_pairs(wanted, group)
@@ -125,11 +125,11 @@ def _claims(truth: Instances, found: Instances, thresholds: np.ndarray) -> np.nd
 
 
 def _settle(choices: np.ndarray, first: np.ndarray, last: np.ndarray, num_truths: int) -> np.ndarray:
-    """Which detections end with a ground truth -> bool [n].
+    """Whether each detection is assigned a ground truth -> bool [n].
 
-    Detection i wants choices[first[i]:last[i]] in that order, and a smaller i goes first. Rounds of deferred acceptance
-    (Gale and Shapley 1962) give what going through the detections one by one gives: each asks for its next choice, the
-    smallest i that asks for a ground truth holds it, all others move on.
+    Detection i prefers choices[first[i]:last[i]] in that order; smaller i have priority. Deferred acceptance (Gale and
+    Shapley 1962) gives the same result as the sequential loop: in each round every detection asks for its next choice,
+    the smallest i that asks for a ground truth holds it, and all others move on.
     """
     at, asking = first.copy(), np.flatnonzero(first < last)
     while len(asking):

@@ -7,15 +7,15 @@ import numpy as np
 from actjax.errors import EmptyError
 from actjax.segments import best_first, check_columns, check_segments, temporal_iou
 
-# tIoU of ActivityNet, of THUMOS14
+# tIoU thresholds of ActivityNet and of THUMOS14
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 THUMOS14_THRESHOLDS = np.arange(1, 10) / 10
-BLOCK = 2**18  # pairs of ground truth and proposal that are compared at once
+BLOCK = 2**18  # pairs of ground truth and proposal to compare at once
 
 
 class AverageRecall(NamedTuple):
     """Recall [t, 100] and its mean over thresholds [100] at 100 budgets; the budgets in proposals per video [100];
-    the area under the mean, in percent of a perfect rectangle."""
+    the area under the mean curve, in percent of a perfect rectangle."""
 
     recall: np.ndarray
     avg_recall: np.ndarray
@@ -30,21 +30,21 @@ def average_recall_at_avg_proposals(
 
     Args:
       ground_truth: {video: [g, 2 or more]}, start and end in any unit.
-      proposals: {video: [n, 3 or more]}, start, end, score; a video of the ground truth without proposals has [0, 3].
-        Videos that are not in the ground truth are left out.
-      total_num_proposals: number of all proposals, also of videos that are left out: it sets the share that is kept.
-      max_avg_proposals: the last budget, in proposals per video; None or 0: all there are.
+      proposals: {video: [n, 3 or more]}, start, end, score; [0, 3] for an annotated video without proposals. Videos
+        without ground truth are ignored.
+      total_num_proposals: number of all proposals, including ignored videos; it sets the share that is kept.
+      max_avg_proposals: the last budget, in proposals per video; None or 0: all proposals.
       temporal_iou_thresholds: IoUs in (0, 1] from which a segment counts as found.
 
     Raises:
       EmptyError: no video, or no proposal at all. KeyError: a video without an entry in `proposals`.
       ShapeError, TypeError, ValueError: as `check_segments`, naming the video.
 
-    Every video keeps the same share of its proposals, best first (among equal scores the later row, NaN before all).
-    Kept from the reference, and from the official ActivityNet toolkit it follows: the area starts at the first budget,
-    not at 0, so a perfect set scores 99; shares are cut down to whole proposals; two segments without length do not
-    match; the score of no ground truth is NaN. Fixed: IoU is float64, as in the official toolkit; without
-    `max_avg_proposals` nothing is lost to rounding. Source: the API entry average_recall_at_avg_proposals.
+    Every video keeps the same share of its proposals, best first (the later row among equal scores, NaN before all).
+    Kept from MMAction2 0.6, which follows the official ActivityNet toolkit: the area starts at the first budget, not at
+    0, so perfect proposals score 99; shares are rounded down to whole proposals; two segments of zero length do not
+    match; no ground truth gives NaN. Fixed: IoU is float64, as in the official toolkit; without `max_avg_proposals`
+    nothing is lost to rounding. Source: MMAction2's average_recall_at_avg_proposals.
     """
     thresholds = check_thresholds("temporal_iou_thresholds", temporal_iou_thresholds)
     if not ground_truth or not total_num_proposals:
@@ -65,7 +65,7 @@ def average_recall_at_avg_proposals(
     retrieved = kept.sum()
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.arange(1, 101) / 100.0 * (budget / retrieved)
-        columns = np.fmin(kept[:, None] * share, kept[:, None])  # where nothing is kept, 0 x inf, this is 0
+        columns = np.fmin(kept[:, None] * share, kept[:, None])  # 0 where nothing is kept (0 x inf)
         limits = np.repeat(columns.astype(np.int64), sizes, axis=0)  # [g, 100]
         found = np.array([np.count_nonzero(first[:, [t]] < limits, axis=0) for t in range(len(thresholds))])
         recall = found / np.float64(len(first))
@@ -79,12 +79,12 @@ def check_thresholds(name: str, thresholds) -> np.ndarray:
     """Temporal IoU thresholds as float64 [t]; ValueError outside (0, 1]."""
     thresholds = np.asarray(thresholds, np.float64).reshape(-1)
     if not len(thresholds) or not ((thresholds > 0) & (thresholds <= 1)).all():
-        raise ValueError(f"{name}: got {thresholds.tolist()}; expected numbers above 0, at most 1")
+        raise ValueError(f"{name}: got {thresholds.tolist()}; expected numbers in (0, 1]")
     return thresholds
 
 
 def _stack(name: str, tables, videos: list, *, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """The tables of all videos under each other, and their numbers of rows; errors name the video."""
+    """Stacks the tables of all videos -> rows, number of rows per video; errors name the video."""
     parts = [check_columns(f"{name} of {video!r}", tables[video], columns=columns) for video in videos]
     rows = np.concatenate(parts)
     if not (np.isfinite(rows[:, :2]).all() and (rows[:, 0] <= rows[:, 1]).all()):
@@ -96,8 +96,8 @@ def _stack(name: str, tables, videos: list, *, columns: int) -> tuple[np.ndarray
 def _first_hits(truth, owner, proposals, counts, kept, thresholds) -> np.ndarray:
     """Rank of the first of its video's `kept` best proposals that reaches each threshold -> int64 [g, t].
 
-    Ground truths are taken in blocks whose videos keep about as many proposals, so little is padding and memory is
-    bounded. A rank of `kept` or more: none does.
+    A rank of `kept` or more: none does. Ground truths are processed in blocks whose videos keep similar numbers of
+    proposals: this bounds memory with little padding.
     """
     video = np.repeat(np.arange(len(counts)), counts)
     ranked = proposals[best_first(proposals[:, 2], group=video)]
@@ -110,6 +110,6 @@ def _first_hits(truth, owner, proposals, counts, kept, thresholds) -> np.ndarray
         exists = rank < kept[owner[block], None]
         s, e = ranked[np.where(exists, start[owner[block], None] + rank, 0), :2].transpose(2, 0, 1)
         iou = np.where(exists, temporal_iou(s, e, *truth[block].T[:, :, None]), np.nan)
-        best = np.fmax.accumulate(iou, axis=1)  # never falls; NaN is no match
+        best = np.fmax.accumulate(iou, axis=1)  # non-decreasing; NaN is no match
         first[block] = np.count_nonzero(~(best[:, None] >= thresholds[:, None]), axis=2)
     return first

@@ -1,4 +1,4 @@
-"""Evaluation of whole sets: results against ground truth -> named numbers."""
+"""Evaluation of whole data sets: results, ground truth -> named numbers."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ UNKNOWN_VIDEOS = ("error", "count", "drop")
 
 
 class DetectionScore(NamedTuple):
-    """Average precision [k, t] by class and IoU threshold, its mean over classes [t], and the mean of that."""
+    """Average precision [k, t] by class and IoU threshold, its mean over classes [t], and their mean."""
 
     average_precision: np.ndarray
     mAP: np.ndarray
@@ -31,10 +31,10 @@ def evaluate_proposals(
 
     Args:
       max_avg_proposals: as in `average_recall_at_avg_proposals`.
-      unknown_videos: predictions for videos that are not evaluated: an "error"; or "count" them in the number of
-        proposals, which is what the toolkit does; or "drop" them. Those of left-out videos are dropped in any case.
+      unknown_videos: predictions for videos not in the ground truth: "error"; "count" them in the number of proposals,
+        as the toolkit does; or "drop" them. Predictions for `ground_truth.left_out` are always dropped.
 
-    As in the toolkit a video without ground truth does not count as a video, its proposals do count.
+    As in the toolkit, a video without segments does not count as a video, but its proposals count.
 
     Raises:
       KeyError: an unknown video. EmptyError: no proposal.
@@ -60,8 +60,8 @@ def evaluate_detections(
     """Mean average precision of a result file as the official ActivityNet toolkit computes it.
 
     Args:
-      thresholds: temporal IoU, [t].
-      unknown_videos: as in `evaluate_proposals`; "count": as false detections, which is what the toolkit does.
+      thresholds: temporal IoU thresholds [t].
+      unknown_videos: as in `evaluate_proposals`; "count" them as false detections, as the toolkit does.
 
     Raises:
       KeyError: an unknown video or class. ValueError: predictions without labels.
@@ -85,10 +85,10 @@ def evaluate_detections(
 
 
 def evaluate_recognition(scores, labels: list[list[int]], *, topk: tuple[int, ...] = (1, 5)) -> dict[str, float]:
-    """Accuracies of scores [n, k], one label each; for several labels both meanings of mean average precision.
+    """Accuracies of scores [n, k] with one label each; with several labels both kinds of mean average precision.
 
     Raises:
-      ValueError: a label that is no class.
+      ValueError: a label that is not a class.
     """
     highest = max(max(row) for row in labels)
     if highest >= scores.shape[1]:
@@ -117,16 +117,16 @@ def evaluate_activitynet(
     """AR@AN of results in memory -> {"auc", "AR@1", "AR@5", "AR@10", "AR@100"}.
 
     Args:
-      results: a list, [{"video_name", "proposal_list": [{"segment", "score"}]}] in any order.
-      annotations: the content of an annotation file, {"v_id": {"annotations": [{"segment"}]}}.
+      results: list [{"video_name", "proposal_list": [{"segment", "score"}]}] in any order.
+      annotations: content of an annotation file, {"v_id": {"annotations": [{"segment"}]}}.
       metrics: "AR@AN", or a list of it; [] gives {}.
 
     Raises:
-      TypeError: results are no list. ShapeError: another number of results than videos. KeyError: another metric, a
-      video without a result. Others as in `average_recall_at_avg_proposals`.
+      TypeError: results are not a list. ShapeError: the numbers of results and videos differ. KeyError: unknown metric,
+      or a video without a result. Others as in `average_recall_at_avg_proposals`.
 
-    Kept from the reference: the names do not depend on `max_avg_proposals`: with 30, AR@100 is at 30 proposals. Fixed:
-    videos without proposals or annotations count. Source: the method ActivityNetDataset.evaluate.
+    Kept from MMAction2 0.6: the names do not depend on `max_avg_proposals`: with 30, AR@100 is at 30 proposals. Fixed:
+    videos without proposals or annotations count. Source: ActivityNetDataset.evaluate.
     """
     if not check_results(results, len(annotations), metrics, allowed=("AR@AN",)):
         return {}
@@ -137,7 +137,7 @@ def evaluate_activitynet(
 def activitynet_recall(
     results: list[dict], annotations: dict[str, dict], *, max_avg_proposals=100, temporal_iou_thresholds=THRESHOLDS
 ) -> AverageRecall:
-    """AR@AN of results in memory, as a curve; arguments as of `evaluate_activitynet`."""
+    """AR@AN of results in memory, as a curve; arguments as in `evaluate_activitynet`."""
     ground_truth = {video_id(name): [a["segment"] for a in entry["annotations"]] for name, entry in annotations.items()}
     proposals = {video: [[*p["segment"], p["score"]] for p in rows] for video, rows in proposals2json(results).items()}
     total = sum(map(len, proposals.values()))
@@ -145,12 +145,12 @@ def activitynet_recall(
 
 
 def proposal_numbers(score: AverageRecall) -> dict[str, float]:
-    """The numbers that papers report, area first: its percent, then recalls at 1, 5, 10 and 100 of the 100 budgets."""
+    """The numbers that papers report: area in percent, then recall at budgets 1, 5, 10 and 100 of the 100."""
     return {"auc": score.auc} | {f"AR@{k}": float(score.avg_recall[k - 1]) for k in (1, 5, 10, 100)}
 
 
 def check_results(results, count: int, metrics, *, allowed: tuple[str, ...]) -> list[str]:
-    """The metrics asked for, after the checks of every `evaluate` of the reference's data sets."""
+    """The requested metrics as a list, after the checks that every `evaluate` in MMAction2's data sets makes."""
     if not isinstance(results, list):
         raise TypeError(f"results are a {type(results).__name__}; expected a list")
     if len(results) != count:
@@ -163,8 +163,8 @@ def check_results(results, count: int, metrics, *, allowed: tuple[str, ...]) -> 
 
 
 def _known(ground_truth: GroundTruth, predictions: Predictions, unknown_videos: str) -> tuple[Predictions, np.ndarray]:
-    """Predictions without those of left-out videos, unknown ones as `unknown_videos` says; and their video's number,
-    which is the number of videos for an unknown one."""
+    """Predictions without `left_out` videos, unknown videos handled as `unknown_videos` says; and the index of each
+    prediction's video, len(videos) if unknown."""
     if unknown_videos not in UNKNOWN_VIDEOS:
         raise ValueError(f"unknown_videos={unknown_videos!r}; choose from {UNKNOWN_VIDEOS}")
     number = _positions(predictions.video, ground_truth.videos)
@@ -174,7 +174,7 @@ def _known(ground_truth: GroundTruth, predictions: Predictions, unknown_videos: 
         names = np.unique(predictions.video[unknown])
         raise KeyError(
             f"{predictions.name}: {len(names)} videos, {str(names[0])!r} the first, are not in the ground truth "
-            f"({ground_truth.name}); choose another subset, or say whether to count or drop unknown videos"
+            f"({ground_truth.name}); choose another subset, or choose to count or drop unknown videos"
         )
     keep = number < len(ground_truth.videos)
     if unknown_videos == "count":
@@ -185,19 +185,19 @@ def _known(ground_truth: GroundTruth, predictions: Predictions, unknown_videos: 
 
 
 def _positions(names, known: list[str]) -> np.ndarray:
-    """Where each name stands among the known ones, their number if it does not -> int64 [n]."""
+    """Index of each name in `known`, or len(known) if it is not there -> int64 [n]."""
     position = {name: i for i, name in enumerate(known)}
     return np.array([position.get(name, len(known)) for name in names], np.int64)
 
 
 def _split(rows: np.ndarray, owner: np.ndarray, count: int) -> list[np.ndarray]:
-    """Rows of each owner 0 .. count - 1, in their order."""
+    """Rows of each owner 0 .. count - 1, in order."""
     order = np.argsort(owner, kind="stable")
     return np.split(rows[order], np.searchsorted(owner[order], np.arange(1, count)))
 
 
 def _touches(found: Instances, ambiguous: Instances) -> np.ndarray:
-    """Which detections overlap an ambiguous segment of their video -> bool [n]."""
+    """Whether each detection overlaps an ambiguous segment of its video -> bool [n]."""
     i, j = equal_pairs(found.video, ambiguous.video)
     common = intersection(*found.segments[i].T, *ambiguous.segments[j].T) > 0
     return np.bincount(i[common], minlength=len(found.video)) > 0

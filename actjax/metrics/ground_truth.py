@@ -1,4 +1,4 @@
-"""Ground truth of ActivityNet 1.3 and THUMOS14, from their files."""
+"""Ground truth of ActivityNet 1.3 and THUMOS14, read from their annotation files."""
 
 import csv
 import pathlib
@@ -17,34 +17,34 @@ CLIFF_DIVING = ("both", "diving", "cliff_diving")
 
 
 class GroundTruth(NamedTuple):
-    """What detections and proposals are scored against; seconds."""
+    """Annotated segments of a data set, in seconds."""
 
-    name: str  # the file, the subset and every choice that moves a score
-    videos: list[str]  # that are evaluated, also those without an instance
-    labels: list[str]  # class names, in the order of `instances.label`
-    instances: Instances  # `video` and `label` are positions in the two lists
+    name: str  # the file, the subset and every choice that affects a score
+    videos: list[str]  # evaluated videos, including videos without an instance
+    labels: list[str]  # class names
+    instances: Instances  # `video` and `label` index the two lists
     left_out: frozenset[str] = frozenset()  # videos on the block list: their predictions are dropped
-    ambiguous: Instances | None = None  # detections that touch them do not count as false
+    ambiguous: Instances | None = None  # detections that touch these do not count as false
 
 
 def load_activitynet(path, *, subset: str | None = None, video_info=None, block_list=None) -> GroundTruth:
-    """ActivityNet ground truth.
+    """Reads ActivityNet's ground truth.
 
     Args:
-      path: JSON, or JSON in gzip, in either form: the official one, {"database": {id: {"subset", "annotations"}}}, or
-        an annotation file of the reference, {"v_id": {"annotations"}}; annotations are [{"segment", "label"}].
+      path: JSON, optionally gzipped: the official file, {"database": {id: {"subset", "annotations"}}}, or an annotation
+        file of MMAction2 0.6, {"v_id": {"annotations"}}; annotations are [{"segment", "label"}].
       subset: "training", "validation", "testing"; None: all.
-      video_info: CSV with the columns `video` and `subset`, for an annotation file, which does not say it.
-      block_list: JSON list or text file of video ids to leave out. The official toolkit fetches one (4,926 -> 4,710
+      video_info: CSV with the columns `video` and `subset`, for MMAction2's files, which do not state the subset.
+      block_list: JSON list or text file of video ids to leave out. The official toolkit downloads one (4,926 -> 4,710
         validation videos at one time); papers report 4,728. It is part of the name.
 
     Raises:
-      ValueError, KeyError: a file that is neither, an unknown subset, a segment that is reversed or no number.
+      ValueError, KeyError: neither of these files, an unknown subset, a segment that is reversed or not numeric.
       EmptyError: no instance is left. All name the file.
     """
     content = read_json(path)
     if not isinstance(content, dict):
-        raise ValueError(f'{path}: holds a {type(content).__name__}; expected {{"database": ...}} or {{"v_id": ...}}')
+        raise ValueError(f'{path}: is a {type(content).__name__}; expected {{"database": ...}} or {{"v_id": ...}}')
     entries = {video_id(v): e for v, e in content.items()} if "database" not in content else content["database"]
     subsets = _subsets(path, entries, video_info) if subset else {}
     if subset and subset not in subsets.values():
@@ -58,9 +58,9 @@ def load_activitynet(path, *, subset: str | None = None, video_info=None, block_
 def activitynet_ground_truth(
     path, name: str, entries: dict[str, dict], *, left_out: frozenset[str] = frozenset()
 ) -> GroundTruth:
-    """Ground truth in memory, {id: {"annotations": [{"segment", "label"}]}}; `path` is for errors, `name` for readers.
+    """Ground truth in memory, {id: {"annotations": [{"segment", "label"}]}}; `path` is for errors, `name` for reports.
 
-    Raises as `load_activitynet`.
+    Raises: as `load_activitynet`.
     """
     rows = []
     for v, entry in entries.items():
@@ -76,17 +76,17 @@ def activitynet_ground_truth(
 def load_thumos14(
     folder, *, ambiguous: str = "drop", cliff_diving: str = "both", block_list=None, subset: str = "test"
 ) -> GroundTruth:
-    """THUMOS14 ground truth, of a variant that has to be chosen: published numbers differ in it.
+    """Reads THUMOS14's ground truth. Papers use different variants; the options choose one.
 
     Args:
-      folder: of `<class>_<subset>.txt` with lines `video start end`, in seconds; "val" files may be given too.
-      ambiguous: what the rows of the file Ambiguous become. "drop": nothing (test: 3,358 instances in 212 videos).
-        "ignore": detections that touch them do not count as false, as in the official kit. "class": a class of their
-        own (3,457 in 213 videos).
-      cliff_diving: every CliffDiving row is in the file Diving too. "both": as in the files, 20 classes. "diving":
+      folder: has `<class>_<subset>.txt` with lines `video start end`, in seconds; other subsets' files are ignored.
+      ambiguous: rows of the file Ambiguous. "drop": leave them out (test: 3,358 instances in 212 videos). "ignore":
+        detections that touch them do not count as false, as in the official kit. "class": a class of their own (3,457
+        in 213 videos).
+      cliff_diving: every CliffDiving row is also in the file Diving. "both": as in the files, 20 classes. "diving":
         only as Diving. "cliff_diving": only as CliffDiving.
-      block_list: text file of videos to leave out (its first column; the published lists name the class as well, and
-        the whole video is left out).
+      block_list: text file of videos to leave out (its first column; the published lists also name a class, but the
+        whole video is left out).
       subset: "test" or "val".
 
     Raises:
@@ -117,7 +117,7 @@ def load_thumos14(
 
 
 def read_block_list(path) -> frozenset[str]:
-    """Ids of videos to leave out: a JSON list, or the first column of a text file; none without a path."""
+    """Ids of videos to leave out: a JSON list, or the first column of a text file; empty without a path."""
     if not path:
         return frozenset()
     lines = read_json(path) if str(path).endswith(".json") else pathlib.Path(path).read_text().splitlines()
@@ -132,9 +132,7 @@ def _subsets(path, entries: dict, video_info) -> dict[str, str]:
     if video_info is None:
         found = {v: entry["subset"] for v, entry in entries.items() if "subset" in entry}
         if not found:
-            raise KeyError(
-                f"{path}: does not say the subset of a video; name a CSV with columns video,subset as video_info"
-            )
+            raise KeyError(f"{path}: has no subsets; pass a CSV with the columns video,subset as video_info")
         return found
     with open(video_info, newline="") as file:
         rows = list(csv.DictReader(file))

@@ -1,4 +1,4 @@
-"""Mean average precision of multi-label recognition, in its two meanings. Shapes: n videos, k classes."""
+"""Mean average precision of multi-label recognition, over videos or over classes. Shapes: n videos, k classes."""
 
 import numpy as np
 
@@ -6,18 +6,18 @@ from actjax.errors import ShapeError
 
 
 def sample_mean_average_precision(scores, labels) -> float:
-    """Mean over videos: each video's classes ranked by its scores.
+    """Mean over videos: ranks the classes of each video by score.
 
     Args:
       scores: n arrays [k].
-      labels: n arrays [k], many-hot: positive where the value equals 1.
+      labels: n arrays [k], multi-hot: positive where the value equals 1.
 
     Raises:
-      ShapeError: an item that is no array, that has no class, or whose scores and labels differ in shape; fewer labels.
+      ShapeError: an item is not an array, has no class, or its scores and labels differ in shape; lengths differ.
 
     The average precision of a ranking is the sum over its distinct scores, from the highest, of (gain in recall) x
-    precision; NaN ranks first. As in the reference, a video without a positive makes the mean NaN, and no video at all
-    is NaN. Source: the API entry mean_average_precision of release 0.6, called mmit_mean_average_precision since.
+    precision; NaN ranks first. Kept from MMAction2 0.6: the mean is NaN if a video has no positive or there are no
+    videos. Source: MMAction2's mean_average_precision, called mmit_mean_average_precision since 0.7.
     """
     scores, labels = _items(scores, labels)
     if not scores:
@@ -30,22 +30,22 @@ def sample_mean_average_precision(scores, labels) -> float:
 
 
 def class_mean_average_precision(scores, labels) -> float:
-    """Mean over classes: each class's videos ranked by their scores for it; classes without a positive are left out.
+    """Mean over classes: ranks the videos by their score for each class; classes without a positive are left out.
 
-    Arguments, errors and average precision as in `sample_mean_average_precision`; all items need the same k. NaN when
-    no class has a positive. This is what papers report for multi-label sets, and mean_average_precision of MMAction2
-    since 0.7.
+    Arguments, errors and average precision as in `sample_mean_average_precision`; all items need the same k. NaN if no
+    class has a positive. Papers report this for multi-label data sets; it is MMAction2's mean_average_precision since
+    0.7.
     """
     scores, labels = _items(scores, labels)
     if len({row.shape for row in scores}) > 1:
-        raise ShapeError(f"mean average precision over classes: items differ: {sorted({r.shape for r in scores})}")
+        raise ShapeError(f"mean average precision over classes: shapes differ: {sorted({r.shape for r in scores})}")
     if not scores:
         return float("nan")
     precisions = average_precision(np.array(scores).T, np.array(labels).T == 1)
     return _mean(precisions[~np.isnan(precisions)])
 
 
-mean_average_precision = sample_mean_average_precision  # the name of the API reference, release 0.6
+mean_average_precision = sample_mean_average_precision  # the name in MMAction2 0.6
 
 
 def average_precision(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ def average_precision(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
     place = np.arange(scores.shape[1])
     below = np.minimum(at + 1, place[-1])
     if ((at < below) & (scores[row, order[row, at]] == scores[row, order[row, below]])).any():
-        # A threshold lies behind the last of equal scores.
+        # Equal scores share one threshold: count up to the last of them.
         ranked = np.take_along_axis(scores, order, axis=1)
         ends = np.pad(ranked[:, 1:] != ranked[:, :-1], ((0, 0), (0, 1)), constant_values=True)
         last = np.where(ends, place, len(place))

@@ -1,10 +1,10 @@
-"""Curves of an evaluation as a picture; needs the extra `plots`."""
+"""Plots of evaluation curves; needs the extra `plots`."""
 
 import numpy as np
 
 
 def plot_average_recall(path, score, thresholds) -> None:
-    """Recall over the average number of proposals, for each threshold and on average (`AverageRecall`)."""
+    """Plots recall over the average number of proposals, per threshold and on average (`AverageRecall`)."""
     figure, axes = _axes("average number of proposals per video", "recall")
     for threshold, recall in zip(thresholds, score.recall, strict=True):
         axes.plot(score.proposals_per_video, recall, linewidth=0.8, label=f"tIoU {threshold:.2f}")
@@ -13,7 +13,7 @@ def plot_average_recall(path, score, thresholds) -> None:
 
 
 def plot_average_precision(path, score, thresholds, labels) -> None:
-    """AP over temporal IoU, for each class and their mean (`DetectionScore`)."""
+    """Plots AP over temporal IoU, per class and averaged over classes (`DetectionScore`)."""
     figure, axes = _axes("temporal IoU threshold", "average precision")
     for precision in score.average_precision:
         axes.plot(thresholds, precision, color="0.8", linewidth=0.8)

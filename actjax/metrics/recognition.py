@@ -8,18 +8,18 @@ NORMALIZATIONS = ("true", "pred", "all", None)
 
 
 def softmax(x, axis: int = 1) -> np.ndarray:
-    """Exponentials normalised along `axis` -> as `x`; integers become float64. Source: the API entry softmax.
+    """Softmax along `axis` -> same shape and dtype; integers become float64. Source: softmax of MMAction2 0.6.
 
-    A slice that holds NaN or +inf, or nothing but -inf, becomes NaN.
+    A slice becomes NaN if it has NaN or +inf, or only -inf.
 
     Raises:
-      AxisError: `x` has no such axis. ShapeError: it has length 0.
+      AxisError: `x` has no such axis. ShapeError: the axis has length 0.
     """
     x = np.asarray(x)
     if not -x.ndim <= axis < x.ndim:
         raise np.exceptions.AxisError(f"softmax: axis={axis} for an array of shape {x.shape}")
     if not x.shape[axis]:
-        raise ShapeError(f"softmax: an array of shape {x.shape} has nothing along axis {axis}")
+        raise ShapeError(f"softmax: an array of shape {x.shape} is empty along axis {axis}")
     with np.errstate(invalid="ignore"):
         exponentials = np.exp(x - x.max(axis=axis, keepdims=True))
         return exponentials / exponentials.sum(axis=axis, keepdims=True)
@@ -31,16 +31,16 @@ def top_k_accuracy(scores, labels, topk=(1,)) -> list[float]:
     Args:
       scores: [n, k], an array or a list of rows.
       labels: [n] class numbers; one outside 0..k-1 never hits.
-      topk: the ks; one above their number takes all classes.
+      topk: the values of k; larger ones than the number of classes take all classes.
 
     Raises:
-      TypeError: `topk` is a number. AxisError: scores are not 2-d. ValueError: n rows, but neither n labels nor one.
+      TypeError: `topk` is a number. AxisError: scores are not 2-d. ValueError: neither n labels nor one.
 
-    Ties: the higher class number wins; NaN ranks first. No rows: NaN. As in the reference, k = 0 takes all classes and
-    k = -j all but the j lowest. Source: the API entry top_k_accuracy.
+    Ties: the higher class number wins; NaN ranks first. No rows: NaN. Kept from MMAction2: k = 0 takes all classes and
+    k = -j all but the j lowest. Source: MMAction2's top_k_accuracy.
     """
     if isinstance(topk, (int, np.integer)):
-        raise TypeError(f"top_k_accuracy: topk={topk}; expected a tuple, as (1, 5)")
+        raise TypeError(f"top_k_accuracy: topk={topk}; expected a tuple such as (1, 5)")
     scores, labels = _rows("top_k_accuracy", scores), np.asarray(labels).reshape(-1)
     if len(labels) not in (len(scores), 1):
         raise ValueError(f"top_k_accuracy: {len(labels)} labels for {len(scores)} rows of scores")
@@ -51,9 +51,9 @@ def top_k_accuracy(scores, labels, topk=(1,)) -> list[float]:
 
 
 def _rank(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How many classes of each row rank before its label -> int64 [n]; k where the label is no class.
+    """Number of classes that rank before the label in each row -> int64 [n]; k where the label is not a class.
 
-    Counting takes one pass over the scores; sorting, as the reference does, takes many.
+    Counting takes one pass over the scores; sorting, as in MMAction2, takes many.
     """
     k = scores.shape[1]
     known = np.isin(labels, np.arange(k))
@@ -67,17 +67,17 @@ def _rank(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def confusion_matrix(y_pred, y_real, normalize=None) -> np.ndarray:
-    """Pairs counted: rows real, columns predicted, over the sorted labels that occur -> int64 or float64 [l, l].
+    """Counts by real label (rows) and prediction (columns), over the sorted labels that occur -> int64 or float64.
 
     Args:
-      y_pred, y_real: [n] whole numbers, predictions first.
-      normalize: "true" divides rows by their sum, "pred" columns, "all" everything; 0 / 0 is 0. None: counts.
+      y_pred, y_real: [n] integers, predictions first.
+      normalize: "true" divides by row sums, "pred" by column sums, "all" by the total; 0 / 0 is 0. None: counts.
 
     Raises:
-      ValueError: an unknown `normalize`, or lengths that differ (the reference drops the surplus).
+      ValueError: an unknown `normalize`, or lengths that differ (MMAction2 drops the surplus).
       TypeError: labels that are not a list or array of int64 or int32.
 
-    Source: the API entry confusion_matrix.
+    Source: MMAction2's confusion_matrix.
     """
     if normalize not in NORMALIZATIONS:
         raise ValueError(f"confusion_matrix: normalize={normalize!r}; choose from {NORMALIZATIONS}")
@@ -94,14 +94,14 @@ def confusion_matrix(y_pred, y_real, normalize=None) -> np.ndarray:
 
 
 def mean_class_accuracy(scores, labels) -> float:
-    """Mean over classes of the share of each class's videos that were recognised.
+    """Mean over classes of the share of each class's videos that are classified correctly.
 
     Args:
-      scores: [n, k]; the best score of a row is its prediction, the lowest class number wins ties.
-      labels: [n] whole numbers.
+      scores: [n, k]; the class with the highest score is the prediction, the lowest class number wins ties.
+      labels: [n] integers.
 
-    A class that is predicted but never real counts as 0, as in the reference; one that is neither is left out.
-    No rows: NaN. Errors as in `confusion_matrix`. Source: the API entry mean_class_accuracy.
+    A class that is predicted but never real counts as 0 (kept from MMAction2); one that is neither is left out.
+    No rows: NaN. Errors as in `confusion_matrix`. Source: MMAction2's mean_class_accuracy.
     """
     scores, labels = _rows("mean_class_accuracy", scores), _labels("labels", labels)
     if not len(scores):
@@ -111,16 +111,16 @@ def mean_class_accuracy(scores, labels) -> float:
 
 
 def get_weighted_score(score_list, coeff_list) -> list[np.ndarray]:
-    """Scores of several models fused: sum of coefficient x score -> n arrays [k]; not divided by the coefficients.
+    """Fuses the scores of several models: sum of coefficient x score, not normalised -> n arrays [k].
 
     Args:
-      score_list: per model the scores of n videos, [n, k] or a list of [k].
+      score_list: for each model the scores of n videos, [n, k] or a list of [k].
       coeff_list: one number per model.
 
     Raises:
-      ShapeError: no model, other numbers of coefficients, videos or classes.
+      ShapeError: no model; numbers of coefficients, videos or classes that differ.
 
-    Source: the API entry get_weighted_score.
+    Source: MMAction2's get_weighted_score.
     """
     if not len(score_list) or len(score_list) != len(coeff_list):
         raise ShapeError(f"get_weighted_score: {len(score_list)} models with {len(coeff_list)} coefficients")

@@ -1,4 +1,4 @@
-"""Result files: segments in the form of ActivityNet 1.3, scores and labels of recognition."""
+"""Result files: segments in ActivityNet 1.3's format, scores and labels of recognition."""
 
 import collections
 import gzip
@@ -14,7 +14,7 @@ from actjax.segments import check_columns, check_scores, check_segments
 
 
 class Predictions(NamedTuple):
-    """Segments of a result file, row by row; seconds."""
+    """Segments of a result file, one per row, in seconds."""
 
     name: str
     video: np.ndarray  # str [n]
@@ -24,11 +24,11 @@ class Predictions(NamedTuple):
 
 
 def load_results(path) -> Predictions:
-    """A result file, {"results": {video: [{"segment": [start, end], "score": x, "label": name}]}}; label if detections.
+    """Reads {"results": {video: [{"segment": [start, end], "score": x, "label": name}]}}; proposals have no label.
 
     Raises:
-      KeyError: a field is missing. ValueError, TypeError: a value is no number, NaN, or a segment is reversed. All name
-        the file and the place.
+      KeyError: a field is missing. ValueError, TypeError: a value is NaN or not numeric, or a segment is reversed. All
+        name the file and the entry.
     """
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
@@ -48,22 +48,22 @@ def load_results(path) -> Predictions:
 def proposals2json(results) -> dict[str, list[dict]]:
     """[{"video_name": "v_id", "proposal_list": [...]}] -> {id: proposal_list}, the same objects in the same order.
 
-    Source: the method ActivityNetDataset.proposals2json; it cut two characters off any name, here only "v_".
+    Source: ActivityNetDataset.proposals2json of MMAction2 0.6, which cuts two characters off any name, not only "v_".
     """
     return {video_id(result["video_name"]): result["proposal_list"] for result in results}
 
 
 def dump_results(results, out, output_format: str, version: str = "VERSION 1.3") -> None:
-    """Writes results as a file that `load_results` and the official toolkit read, or as tables.
+    """Writes results as a JSON file for `load_results` and the official toolkit, or as CSV tables.
 
     Args:
-      results: for "json" as `proposals2json` takes them; for "csv" pairs (video name, [s, 5]).
-      out: the JSON file, or the folder of `<video name>.csv` with the columns action, start, end, tmin, tmax.
+      results: for "json" as in `proposals2json`; for "csv" pairs (video name, [s, 5]).
+      out: the JSON file, or the folder for `<video name>.csv` with the columns action, start, end, tmin, tmax.
       output_format: "json" or "csv".
       version: written into the JSON file.
 
     Raises:
-      ValueError: another format. Source: the method ActivityNetDataset.dump_results.
+      ValueError: another format. Source: MMAction2's ActivityNetDataset.dump_results.
     """
     if output_format == "json":
         content = {"version": version, "results": proposals2json(results), "external_data": {}}
@@ -78,25 +78,25 @@ def dump_results(results, out, output_format: str, version: str = "VERSION 1.3")
 
 
 def load_labels(path, *, multi_label: bool = False) -> tuple[list[str], list[list[int]]]:
-    """A list with lines `file label` -> names, labels: the last field, or with `multi_label` all but the first."""
+    """Reads lines `file label` -> names, labels. A label is the last field; with `multi_label` all after the first."""
     names, labels = [], []
     for number, line in enumerate(pathlib.Path(path).read_text().splitlines(), 1):
         if not line.strip():
             continue
         name, *rest = line.split() if multi_label else line.rsplit(maxsplit=1)
         if not rest or not all(field.isdecimal() for field in rest):
-            raise ValueError(f"{path}:{number}: got {line!r}; expected a file and its label, a whole number from 0")
+            raise ValueError(f"{path}:{number}: got {line!r}; expected a file and its label, an integer from 0")
         names.append(name)
         labels.append([int(field) for field in rest])
     if not names:
-        raise EmptyError(f"{path}: no line")
+        raise EmptyError(f"{path}: the list is empty")
     return names, labels
 
 
 def load_scores(path, names: list[str]) -> np.ndarray:
     """Scores of the videos `names` -> [n, k].
 
-    From .npy or .json: rows in the order of the names, or {name: row}; or from the `scores.npz` of a run.
+    Reads .npy or .json, with rows in the order of the names or {name: row}, or the `scores.npz` of a run.
     """
     suffix = pathlib.Path(path).suffix
     if suffix == ".npz":
@@ -116,30 +116,30 @@ def load_scores(path, names: list[str]) -> np.ndarray:
     if scores.ndim != 2:
         raise ShapeError(f"{path}: scores have shape {scores.shape}; expected [n, k]")
     if np.isnan(scores).any():
-        raise ValueError(f"{path}: the scores of row {int(np.argmax(np.isnan(scores).any(1)))} hold NaN")
+        raise ValueError(f"{path}: row {int(np.argmax(np.isnan(scores).any(1)))} of the scores has NaN")
     return scores
 
 
 def load_dump(path) -> dict[str, np.ndarray]:
-    """The `scores.npz` of a run: `name` [n], `scores` [n, k], `label` [n] or [n, k]; views are averaged."""
+    """Reads the `scores.npz` of a run: `name` [n], `scores` [n, k], `label` [n] or [n, k]; averages crops."""
     try:
         with np.load(path, allow_pickle=False) as file:
             dump = {key: file[key] for key in ("name", "scores", "label")}
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: is not what --mode=eval writes: {error}") from error
+        raise ValueError(f"{path}: not a scores.npz of --mode=eval: {error}") from error
     scores = dump["scores"].astype(np.float64)
     return dump | {"scores": scores.mean(1) if scores.ndim == 3 else scores}
 
 
 def load_class_scores(path) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Scores of whole videos -> class names [k], {video id: float64 [k]}.
+    """Reads video-level scores -> class names [k], {video id: float64 [k]}.
 
     Args:
-      path: JSON {"class": names, "results": {video id: scores}}, the form of the published ActivityNet classifications;
-        or the `scores.npz` of a run, beside which `class_names.json` stands.
+      path: JSON {"class": names, "results": {video id: scores}}, the format of published ActivityNet classifications;
+        or the `scores.npz` of a run, with `class_names.json` in the same folder.
 
     Raises:
-      ValueError: neither of these, or not as many scores as names. All errors name the file.
+      ValueError: neither of these, or the numbers of scores and names differ. All errors name the file.
     """
     path = pathlib.Path(path).expanduser()
     if path.suffix == ".npz":
@@ -159,34 +159,34 @@ def load_class_scores(path) -> tuple[list[str], dict[str, np.ndarray]]:
 
 
 def dumped_labels(path) -> tuple[list[str], list[list[int]]]:
-    """Names and labels of a run's `scores.npz`, as `load_labels` gives them."""
+    """Names and labels in a run's `scores.npz`, as `load_labels` returns them."""
     dump = load_dump(path)
     rows = [[int(k)] for k in dump["label"]] if dump["label"].ndim == 1 else [np.flatnonzero(r) for r in dump["label"]]
     return list(dump["name"]), [list(map(int, row)) for row in rows]
 
 
 def _stems(names, where) -> list[str]:
-    """File names without folder and suffix, which the frames and the flow of a video share with it.
+    """File names without folder and suffix: the same for a video, its frames and its flow.
 
     Raises:
-      ValueError: two videos would be one.
+      ValueError: two videos have the same stem.
     """
     stems = [pathlib.PurePath(str(name)).name.split(".")[0] for name in names]
     twice = next((stem for stem, times in collections.Counter(stems).items() if times > 1), None)
     if twice is not None:
-        raise ValueError(f"{where}: {twice!r} names several videos, so that scores cannot be told apart by file names")
+        raise ValueError(f"{where}: several videos are named {twice!r}; scores are matched by file name")
     return stems
 
 
 def read_json(path):
-    """Content of a JSON file, in gzip if its name ends in .gz; ValueError that names it where it does not parse."""
+    """Reads a JSON file, gzipped if its name ends in .gz. ValueError, naming the file: it does not parse."""
     try:
         with gzip.open(path, "rt") if str(path).endswith(".gz") else open(path) as file:
             return json.load(file)
     except (json.JSONDecodeError, gzip.BadGzipFile, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: is no JSON: {error}") from error
+        raise ValueError(f"{path}: not valid JSON: {error}") from error
 
 
 def video_id(name: str) -> str:
-    """The id of an ActivityNet video: its name without "v_"."""
+    """The id of an ActivityNet video: its name without the prefix "v_"."""
     return name.removeprefix("v_")

@@ -1,4 +1,4 @@
-"""Models: batch -> outputs. Linen modules and the pure functions inside them."""
+"""Models: batch -> outputs. Linen modules and the pure functions they use."""
 
 from actjax.faces import lazy
 from actjax.models.bmn import BMN

@@ -1,8 +1,8 @@
-"""BMN: one network scores every start and duration of a video.
+"""BMN: one network scores every pair of start and duration in a video.
 
-The reference samples features for all cells, `[b, 256, 32, t, t]`, and then convolves over the 32 samples: 1.3 GB a
-step for four videos, and 50 G multiply-adds a video. Both maps are linear, so here the convolution comes first, at t
-places instead of t^2 cells, and only cells inside the video are sampled: 8.6 G, and nothing larger than the output.
+MMAction2 0.6 samples features for all cells, `[b, 256, 32, t, t]`, and then convolves over the 32 samples: 1.3 GB a
+step for four videos, and 50 G multiply-adds a video. Both maps are linear, so we convolve first, at t time steps
+instead of t^2 cells, and sample only the cells inside the video: 8.6 G, and no array is larger than the output.
 
 Shapes: b videos, t time steps, d durations (= t), s starts (= t), n samples, c features, k cells inside the video.
 Source: Lin et al., ICCV 2019 (arXiv:1907.09702).
@@ -22,7 +22,7 @@ SAMPLINGS = ("contract", "gather")
 
 
 class Maps(NamedTuple):
-    """start, end: probabilities `[b, t]`. regression, classification: of each cell's IoU, `[b, d, s]`. float32."""
+    """start, end: probabilities `[b, t]`. regression, classification: IoU of each cell, `[b, d, s]`. All float32."""
 
     start: Any
     end: Any
@@ -35,12 +35,12 @@ class BMN(nn.Module):
 
     Attributes:
       temporal_scale: t. feat_dim: c.
-      boundary_ratio: how far a cell's samples reach beyond it, as a share of its length, to either side.
-      num_samples, num_samples_per_bin: n, each the mean of so many points.
-      hidden_dim_1d, hidden_dim_2d, hidden_dim_3d: channels of the three parts.
-      sampling: how cells take their samples. "contract": one product with the sampling mask, `[n * t, k]`, which is
-        made of its tables in every step: 65 MB and 8.2 G multiply-adds a video at t = 100. "gather": row by row from
-        the tables, 7 MB and 0.5 G multiply-adds, but as many reads from memory: slower on CPU by 3 to 4.
+      boundary_ratio: how far a cell's samples extend beyond each of its ends, as a share of its length.
+      num_samples: n. num_samples_per_bin: points averaged into each sample.
+      hidden_dim_1d, hidden_dim_2d, hidden_dim_3d: channels of the 1-d, 2-d and 3-d layers.
+      sampling: "contract": one product with the sampling mask `[n * t, k]`, rebuilt from the table in every step:
+        65 MB and 8.2 G multiply-adds a video at t = 100. "gather": row by row from the table, 7 MB and 0.5 G
+        multiply-adds, but as many memory reads: 3 to 4 times slower on CPU.
       dtype: "float32" or "bfloat16".
     """
 
@@ -92,9 +92,9 @@ class BMN(nn.Module):
 
 
 class BoundaryMatching(nn.Module):
-    """Samples of every cell, a convolution over them, and what cells outside the video are: `[b, t, c] -> [b, k+1, f]`.
+    """Samples each cell and convolves over its samples, `[b, t, c] -> [b, k + 1, f]`; the last row: outside the video.
 
-    Attributes: f, and those of `BMN`.
+    Attributes: features: f. Others as in `BMN`.
     """
 
     features: int
@@ -117,11 +117,11 @@ class BoundaryMatching(nn.Module):
             cells = (places @ mask).reshape(b, f, -1).transpose(0, 2, 1)
         else:
             cells = self._gather(jnp.einsum("btc,ncf->nbtf", x, kernel), table)
-        return nn.relu(jnp.pad(cells, ((0, 0), (0, 1), (0, 0))) + bias)  # outside there is nothing but the bias
+        return nn.relu(jnp.pad(cells, ((0, 0), (0, 1), (0, 0))) + bias)  # cells outside the video: the bias alone
 
     @staticmethod
     def _gather(places, table: "SamplingTable"):
-        """`places`, `[n, b, t, f]`, summed over the samples of each cell; one sample at a time bounds the memory."""
+        """Sums `places`, `[n, b, t, f]`, over each cell's samples, one sample at a time to save memory."""
 
         def add(total, sample):
             values, place, weight = sample
@@ -133,16 +133,16 @@ class BoundaryMatching(nn.Module):
 
 
 class SamplingTable(NamedTuple):
-    """Which time steps every sample of a cell is the weighted sum of: `[n, k, j]`, j of them at most.
+    """Each sample of a cell is a weighted sum of up to j time steps; their indices and weights, `[n, k, j]`.
 
-    Cells inside the video in the order of durations, then starts. A step that is not needed has weight 0.
+    Only cells inside the video, ordered by duration, then start. Unused entries have weight 0.
     """
 
     place: np.ndarray  # int32
     weight: np.ndarray  # float32
 
     def mask(self, temporal_scale: int):
-        """The table as the matrix `[n, t, k]` that it stands for."""
+        """The table as a dense matrix `[n, t, k]`."""
         time = jnp.arange(temporal_scale)[:, None]
         place, weight = (jnp.moveaxis(jnp.asarray(part), -1, 0)[:, :, None] for part in self)
         return sum(w * (p == time) for p, w in zip(place, weight, strict=True))
@@ -152,10 +152,10 @@ class SamplingTable(NamedTuple):
 def sampling_table(temporal_scale: int, num_samples: int, num_samples_per_bin: int, ratio: float) -> SamplingTable:
     """The samples of all cells inside the video.
 
-    The points of a cell lie evenly from `ratio` of its length before it to as much behind it; each is interpolated
-    between its two neighbours, and each sample is the mean of `num_samples_per_bin` points. Kept from the reference:
-    what lies beyond the first or the last step is left out, but a point less than a step before the first counts fully
-    for it.
+    A cell's points are evenly spaced from `ratio` of its length before its start to the same distance after its end.
+    Each point is interpolated between its two neighbouring steps; each sample is the mean of `num_samples_per_bin`
+    points. Kept from MMAction2: points beyond the first or last step are dropped, but a point less than one step
+    before the first counts fully towards it.
     """
     duration, start = np.indices((temporal_scale, temporal_scale)).reshape(2, -1)
     inside = duration + start < temporal_scale
@@ -172,9 +172,9 @@ def sampling_table(temporal_scale: int, num_samples: int, num_samples_per_bin: i
 
 
 def _merged(place, weight, temporal_scale: int):
-    """[k, n, j] -> [n, k, j'] with each step once, those without weight dropped."""
+    """[k, n, j] -> [n, k, j']: merges repeated steps and drops steps of weight 0."""
     samples = []
-    for steps, weights in zip(place.swapaxes(0, 1), weight.swapaxes(0, 1), strict=True):  # one at a time: little memory
+    for steps, weights in zip(place.swapaxes(0, 1), weight.swapaxes(0, 1), strict=True):  # one at a time saves memory
         dense = np.zeros((len(place), temporal_scale))
         np.add.at(dense, (np.arange(len(place))[:, None], np.clip(steps, 0, temporal_scale - 1)), weights)
         order = np.argsort(dense == 0, axis=1, kind="stable")[:, : steps.shape[1]]
@@ -185,7 +185,7 @@ def _merged(place, weight, temporal_scale: int):
 
 
 def on_map(rows, temporal_scale: int):
-    """Cells inside the video and, last, what all others are: `[b, k + 1, c] -> [b, d, s, c]`."""
+    """Rows of the cells inside the video, then one row for all cells outside it: `[b, k + 1, c] -> [b, d, s, c]`."""
     duration, start = np.indices((temporal_scale, temporal_scale))
     first = np.cumsum(np.arange(temporal_scale, 0, -1)) - np.arange(temporal_scale, 0, -1)
     inside = duration + start < temporal_scale

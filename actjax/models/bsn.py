@@ -12,12 +12,12 @@ from actjax.models.layers import Conv1d, Dense
 
 
 class TEM(nn.Module):
-    """Features `[b, t, c]` -> probabilities of an action, a start, an end at each step, float32 `[b, t, 3]`.
+    """Features `[b, t, c]` -> probabilities of action, start and end at each step, float32 `[b, t, 3]`.
 
     Attributes:
       temporal_scale: t. feat_dim: c.
-      hidden_dim: of both convolutions.
-      output_factor: of the last layer's output before the sigmoid; the reference's 0.01. The BSN authors have 0.1.
+      hidden_dim: channels of both convolutions.
+      output_factor: multiplies the logits. 0.01 as in MMAction2 0.6; the BSN authors use 0.1.
       dtype: "float32" or "bfloat16".
     """
 
@@ -44,8 +44,8 @@ class PEM(nn.Module):
     """Boundary-sensitive features of proposals `[b, p, c]` -> scores, float32 `[b, p]`.
 
     Attributes:
-      feat_dim: c. hidden_dim: between the two layers.
-      fc1_factor, fc2_factor: of the layers' outputs before their nonlinearities.
+      feat_dim: c. hidden_dim: units of the hidden layer.
+      fc1_factor, fc2_factor: multiply the layers' outputs before the nonlinearity.
       dtype: "float32" or "bfloat16".
     """
 

@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 
 class Freezing(NamedTuple):
-    """What stays as it is while the rest trains. Source: the API entry ResNet.
+    """The frozen parts of a backbone. Source: ResNet of MMAction2 0.6.
 
-    frozen_stages: -1: nothing; k >= 0: the stem and the first k stages, parameters and statistics.
-    norm_eval: every batch norm normalises by its running statistics; scales and biases train.
-    partial_bn: every batch norm but the stem's normalises by its running statistics, its scale and bias frozen; those
-      of non-local blocks train.
+    frozen_stages: -1: none; k >= 0: the stem and the first k stages, parameters and statistics.
+    norm_eval: every batch norm uses its running statistics; scales and biases train.
+    partial_bn: every batch norm but the stem's uses its running statistics and has its scale and bias frozen. Batch
+      norms of non-local blocks train.
     """
 
     frozen_stages: int = -1
@@ -17,19 +17,19 @@ class Freezing(NamedTuple):
     partial_bn: bool = False
 
     def stem(self, train: bool) -> bool:
-        """Whether the stem's batch norm uses the batch's statistics."""
+        """Whether the stem's batch norm uses batch statistics."""
         return train and not self.norm_eval and self.frozen_stages < 0
 
     def stage(self, stage: int, train: bool) -> bool:
-        """The same for stage 0, 1, ..."""
+        """Whether batch norms of `stage` (0, 1, ...) use batch statistics."""
         return self.added(stage, train) and not self.partial_bn
 
     def added(self, stage: int, train: bool) -> bool:
-        """The same for what is added to a 2-d network between the blocks of a stage."""
+        """Whether batch norms of non-local blocks in `stage` use batch statistics."""
         return train and not self.norm_eval and stage >= self.frozen_stages
 
     def patterns(self) -> tuple[str, ...]:
-        """Patterns of the whole paths of frozen parameters, as `training.param_groups` reads them."""
+        """Regular expressions for `training.param_groups` that match the full paths of frozen parameters."""
         patterns = []
         if self.frozen_stages >= 0:
             patterns += [r"backbone/stem/.*"]

@@ -1,4 +1,4 @@
-"""Layers as torch defines them, in Linen: convolutions, products, batch normalisation.
+"""torch's layers in Linen: convolution, dense, pooling, batch normalisation.
 
 Shapes: b clips, t frames, n = b * t frames, h w pixels, c channels.
 """
@@ -12,30 +12,29 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# Conv weights ~ normal(0, sqrt(2 / fan_out)), as the reference's kaiming_init.
+# Conv weights ~ normal(0, sqrt(2 / fan_out)), as kaiming_init of MMAction2 0.6.
 kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-# What torch does unless told otherwise: weights and biases uniform between -1 and 1 over sqrt(fan_in).
+# torch's default: weights and biases uniform in +-1 / sqrt(fan_in).
 torch_kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 def torch_bias(fan_in: int) -> Callable:
-    """Biases that start as in torch: uniform in +-1 / sqrt(fan_in)."""
+    """torch's default initialiser of biases: uniform in +-1 / sqrt(fan_in)."""
     bound = fan_in**-0.5
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 def zero_bias(fan_in: int) -> Callable:
-    """Biases that start at 0."""
+    """An initialiser of biases at 0, with the signature of `torch_bias`'s."""
     return nn.initializers.zeros
 
 
 class Conv(nn.Module):
     """2-d convolution, `[n, h, w, c] -> [n, h', w', features]`, padded by kernel // 2 on every side.
 
-    `groups`: parts of the channels that do not see each other. What XLA runs slowly on CPU is written out: a 1x1 kernel
-    as the matrix product it is, over rows of pixels (on a GPU the same product either way); a kernel that puts out less
-    than its own size, as a matrix product over rows of all it covers; a kernel per channel, as a sum of shifted
-    products, which fuse. Figures: experiments/benchmarks/README.md, convolution.py.
+    Three cases that XLA runs slowly on CPU are written out. A 1x1 kernel becomes a matrix product over pixels (on a GPU
+    it is one either way). A kernel larger than its output becomes a matrix product over unfolded windows. A depthwise
+    kernel becomes a sum of shifted products, which fuse. Timings: experiments/benchmarks/README.md, convolution.py.
     """
 
     features: int
@@ -77,8 +76,7 @@ class Conv(nn.Module):
 class Conv1d(nn.Module):
     """1-d convolution with bias, `[b, t, c] -> [b, t, features]`, padded by kernel // 2 on both sides.
 
-    One matrix product over rows of all that the kernel covers, for every one of the `groups`, which XLA's own
-    convolution runs slowly on CPU.
+    Runs as one matrix product per group over unfolded windows: XLA's own convolution is slow on CPU.
     """
 
     features: int
@@ -116,7 +114,7 @@ class Dense(nn.Module):
 
 
 def windows(x, kernel: int, stride: int, *, fill: float = 0.0) -> list:
-    """What lies under each place of a kernel, row by row: kernel^2 arrays `[n, ceil(h / stride), ceil(w / stride), c]`.
+    """`x` under each position of the kernel, row by row: kernel^2 arrays `[n, ceil(h / stride), ceil(w / stride), c]`.
 
     `x`, `[n, h, w, c]`, is padded by kernel // 2 on every side with `fill`.
     """
@@ -127,9 +125,9 @@ def windows(x, kernel: int, stride: int, *, fill: float = 0.0) -> list:
 
 
 def largest(parts: Sequence):
-    """The elementwise maximum of arrays; the first of equals takes the gradient, as in torch's pooling.
+    """Elementwise maximum of arrays; among equal values the first takes the gradient, as in torch's pooling.
 
-    Windows are reduced this way, as slices: the gradient of XLA's own window reduction is 4 times slower on CPU.
+    Pooling reduces slices with it because the gradient of XLA's window reduction is 4 times slower on CPU.
     """
     return functools.reduce(lambda best, other: jnp.where(other > best, other, best), parts)
 
@@ -142,9 +140,9 @@ def max_pool(x):
 class BatchNorm(nn.Module):
     """Batch normalisation over all axes but the last, with torch's running statistics.
 
-    The batch's variance is the biased one where it normalises and the unbiased one where it is remembered.
-    Statistics are float32 whatever the compute dtype. Over which devices they run is the training step's choice
-    (`actjax.training.step`): under `jit` the whole batch, inside `shard_map` one device's share.
+    Normalisation uses the biased variance, the running statistics the unbiased one. Statistics are float32 whatever the
+    compute dtype. The training step (`actjax.training.step`) decides what they cover: the whole batch under `jit`, one
+    device's share inside `shard_map`.
     """
 
     momentum: float = 0.1
@@ -176,7 +174,7 @@ class BatchNorm(nn.Module):
 
 
 class ConvBN(nn.Module):
-    """Convolution, batch norm and, unless it is None, `act`."""
+    """Convolution, batch norm, then `act` unless it is None."""
 
     features: int
     kernel: int = 3

@@ -1,6 +1,6 @@
 """2-d MobileNet-V2, frame by frame.
 
-Source: Sandler et al., arXiv:1801.04381, as torchvision and the API entry MobileNetV2 build it.
+Source: Sandler et al., arXiv:1801.04381, as torchvision and MMAction2 0.6 (MobileNetV2) build it.
 """
 
 import flax.linen as nn
@@ -24,7 +24,7 @@ LAST = 1280
 
 
 class InvertedResidual(nn.Module):
-    """Expansion (left out if it is 1), depthwise 3x3, projection; number `at` = (stage, block)."""
+    """Block `at` = (stage, block): 1x1 expansion (omitted if `expansion` is 1), depthwise 3x3, 1x1 projection."""
 
     features: int
     stride: int
@@ -53,9 +53,9 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """Frames -> feature maps, `[n, h, w, c] -> [n, ceil(h / 32), ceil(w / 32), 40 * width]`.
 
-    Of `temporal` only `in_residual` has a place here: before the expansion, in blocks with a shortcut.
+    Only `temporal.in_residual` is used: before the expansion, in blocks with a shortcut.
 
-    Attributes: as of `ResNet`; width: channels of the stem, all others in proportion.
+    Attributes: as in `ResNet`; width: channels of the stem, all other layers in proportion.
     """
 
     width: int = 32

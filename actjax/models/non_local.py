@@ -1,4 +1,4 @@
-"""Non-local block: attention over all pixels of all frames of a clip.
+"""Non-local block: attention over all pixels in all frames of a clip.
 
 Shapes: b clips, t frames, n = b * t, h w pixels, c channels.
 """
@@ -19,15 +19,15 @@ def halve(x):
 
 
 class NonLocal(nn.Module):
-    """`[n, h, w, c] -> [n, h, w, c]`: every pixel plus a weighted mean over its clip; at first nothing is added.
+    """Adds to every pixel a weighted mean over its clip, `[n, h, w, c] -> [n, h, w, c]`. Starts as the identity.
 
     Attributes:
       num_segments: t.
-      mode: how pixels are weighted: "embedded_gaussian", the softmax of products of two learned embeddings;
-        "gaussian", of the pixels themselves; "dot_product", the products divided by the number of pixels.
-      sub_sample: what is averaged over is halved in height and width first.
+      mode: the weights. "embedded_gaussian": softmax over dot products of two learned embeddings. "gaussian": softmax
+        over dot products of the pixels. "dot_product": dot products of embeddings divided by the number of pixels.
+      sub_sample: halve height and width of the keys and values.
 
-    Source: Wang et al., arXiv:1711.07971; the API entry NonLocalModule, with `use_scale=False`.
+    Source: Wang et al., arXiv:1711.07971; NonLocalModule of MMAction2 0.6 with `use_scale=False`.
     """
 
     num_segments: int

@@ -1,6 +1,6 @@
-"""2-d ResNet, frame by frame, with places for what happens between frames.
+"""2-d ResNet, frame by frame, with hooks for temporal modules.
 
-Source: He et al., arXiv:1512.03385, as torchvision and the API entry ResNet build it. Parameter names follow
+Source: He et al., arXiv:1512.03385, as torchvision and MMAction2 0.6 (ResNet) build it. Parameter names follow
 torchvision: `stem`, `layer1_0/conv1`, ...
 """
 
@@ -11,7 +11,7 @@ from actjax.models.freezing import Freezing
 from actjax.models.layers import ConvBN, max_pool
 from actjax.models.temporal import Temporal
 
-# depth: (bottleneck blocks?, blocks per stage). 10 is the smallest net of the family, for small pictures and tests.
+# depth: (bottleneck blocks?, blocks per stage). 10 is the smallest net of the family, for small frames and tests.
 DEPTHS = {
     10: (False, (1, 1, 1, 1)),
     18: (False, (2, 2, 2, 2)),
@@ -24,14 +24,14 @@ STYLES = ("pytorch", "caffe")
 
 
 def stages_of(depth: int) -> tuple[bool, tuple[int, ...]]:
-    """(bottleneck blocks?, blocks per stage) of a ResNet. ValueError: there is none of that depth."""
+    """(bottleneck blocks?, blocks per stage) of a ResNet. ValueError: unknown depth."""
     if depth not in DEPTHS:
         raise ValueError(f"ResNet: depth={depth}; choose from {sorted(DEPTHS)}")
     return DEPTHS[depth]
 
 
 class Block(nn.Module):
-    """Residual block number `at` = (stage, block); attributes as of `ResNet`."""
+    """Residual block `at` = (stage, block); attributes as in `ResNet`."""
 
     planes: int
     stride: int
@@ -68,12 +68,12 @@ class ResNet(nn.Module):
 
     Attributes:
       depth: a key of `DEPTHS`.
-      width: channels of the stem; stage k has width * 2^k planes (bottlenecks put out four times as many).
-      small_input: a 3x3 stride-2 stem without the max-pool, for pictures far below 224 pixels (total stride 16).
-      style: where a bottleneck has its stride: "pytorch", in the 3x3 convolution; "caffe", in the first 1x1.
-      temporal: what happens between frames.
-      freezing: what does not train.
-      dtype: what convolutions compute in; parameters stay float32.
+      width: channels of the stem; stage k has width * 2^k planes (bottlenecks output four times as many).
+      small_input: a 3x3 stride-2 stem without max pooling, for frames far below 224 pixels (total stride 16).
+      style: stride of a bottleneck in the 3x3 convolution ("pytorch") or in the first 1x1 ("caffe").
+      temporal: see `Temporal`.
+      freezing: see `Freezing`.
+      dtype: compute dtype; parameters stay float32.
     """
 
     depth: int = 50

@@ -1,7 +1,7 @@
-"""SSN: classes, completeness and boundaries of proposals, from clips before, inside and behind them.
+"""SSN: classes, completeness and boundaries of proposals, from clips before, inside and after them.
 
-Shapes: b videos, p proposals, s segments, t frames of a clip, h w pixels, c channels, v views, d features, k classes;
-n ticks of a video. Source: Zhao et al., arXiv:1704.06228; SSN and SSNHead of the reference.
+Shapes: b videos, p proposals, s segments, t frames of a clip, h w pixels, c channels, v crops, d features, k classes;
+n ticks of a video. Source: Zhao et al., arXiv:1704.06228; SSN and SSNHead of MMAction2 0.6.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from actjax.models.tsm import TSM
 
 
 class ProposalScores(NamedTuple):
-    """activity [..., p, k + 1], background first; completeness [..., p, k]; regression [..., p, k, 2], or None."""
+    """activity: [..., p, k + 1], background first; completeness: [..., p, k]; regression: [..., p, k, 2], or None."""
 
     activity: jnp.ndarray
     completeness: jnp.ndarray
@@ -25,14 +25,14 @@ class ProposalScores(NamedTuple):
 class SSN(TSM):
     """Clips of segments `[b, p, s, t, h, w, c]` and scale factors `[b, p, 2]` -> `ProposalScores`.
 
-    The backbone is that of TSN or, with `num_segments` above 1, of TSM: so many frames of a clip shift among each
-    other. The features of a clip are the mean over its frames. Without `heads` they are all that comes out: `[..., d]`
-    of clips `[..., t, h, w, c]`.
+    The backbone is TSN's or, with `num_segments` above 1, TSM's, which shifts among that many frames of a clip. A
+    clip's features are the mean over its frames. `heads=False` returns these features alone: clips
+    `[..., t, h, w, c]` -> `[..., d]`.
 
-    Attributes, beside those of TSM:
-      dropout: of the clips' features. head_dropout: of those of proposals.
-      segments: clips before, inside and behind a proposal; s in all.
-      stpp_stage: into how many parts these are pooled, see `actjax.models.stpp`.
+    Attributes in addition to TSM's:
+      dropout: on clip features. head_dropout: on proposal features.
+      segments: clips before, inside and after a proposal; s in all.
+      stpp_stage: number of parts each of these is pooled into, see `actjax.models.stpp`.
       use_regression: whether boundaries are regressed.
     """
 
@@ -45,7 +45,7 @@ class SSN(TSM):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of a small video of one proposal."""
+        """Shape of a small video with one proposal."""
         return (1, sum(self.segments), *super().input_shape)
 
     def shifts(self, stage: int, block: int) -> bool:
@@ -78,21 +78,21 @@ class SSN(TSM):
 
 
 def tick_features(model: SSN, variables: dict, clips):
-    """uint8 clips of ticks `[n, v, t, h, w, c]` -> their features, the mean over views, float32 `[n, d]`."""
+    """uint8 clips of ticks `[n, v, t, h, w, c]` -> features, averaged over crops, float32 `[n, d]`."""
     return model.apply(variables, clips, heads=False).mean(1)
 
 
 def tick_scores(model: SSN, variables: dict, features, *, divide_parts: bool = True) -> TickScores:
-    """Features of ticks `[n, d]` -> what `pool_ticks` makes the scores of any number of proposals of.
+    """Features of ticks `[n, d]` -> per-tick logits; `pool_ticks` pools them into the scores of any proposal.
 
-    The classifiers of pyramids are linear, so each part of a pyramid has its own rows of them, which score every tick
-    once; biases are shared out among the parts.
+    The heads on the pyramid are linear: each part of the pyramid has its own rows of their kernels, so every tick is
+    scored once per part. Each part gets an equal share of the bias.
 
     Args:
-      divide_parts: divide a part by the number of its stage's parts, as training does. The reference does not, which
-        is the same for one part a stage.
+      divide_parts: divide a part by the number of parts in its stage, as in training. MMAction2 does not; with one part
+        per stage there is no difference.
 
-    Source: SSNHead.prepare_test_fc of the reference.
+    Source: MMAction2's SSNHead.prepare_test_fc.
     """
     params, parts, d = variables["params"], num_parts(model.stpp_stage), features.shape[-1]
     activity = features @ params["activity_fc"]["kernel"] + params["activity_fc"]["bias"]
@@ -107,11 +107,11 @@ def tick_scores(model: SSN, variables: dict, features, *, divide_parts: bool = T
 def proposal_scores(
     model: SSN, scores: TickScores, proposal_ticks, scale_factors, reg_norm_consts, num_ticks
 ) -> ProposalScores:
-    """Scores of the ticks of a video -> of its proposals, the regression in lengths of the proposal.
+    """Per-tick logits of a video -> `ProposalScores` of its proposals, with regression in units of proposal length.
 
     Args:
       proposal_ticks, scale_factors, num_ticks: as in `pool_ticks`.
-      reg_norm_consts: [2, 2], mean and deviation of the targets that the network learned normalised.
+      reg_norm_consts: [2, 2], mean and standard deviation that normalised the regression targets in training.
     """
     activity, parts = pool_ticks(scores, proposal_ticks, scale_factors, num_ticks, stpp_stage=model.stpp_stage)
     completeness, regression = jnp.split(parts, [model.num_classes], axis=-1)

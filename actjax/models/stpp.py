@@ -1,9 +1,9 @@
-"""Structured temporal pyramid pooling: a proposal as the stretch before it, its own parts, the stretch behind it.
+"""Structured temporal pyramid pooling in three stages: before a proposal, the proposal, after it.
 
-`stpp_stage` says into how many parts each of the three stages is cut, once for every number: (1, (1, 2), 1) pools the
-proposal whole and in halves. Shapes: p proposals, s segments, t ticks (clips all along a video), d features, m parts
-of all stages, k classes, q scores of a part. Source: SSN (arXiv:1704.06228, section 3); STPPTrain and STPPTest of the
-reference.
+`stpp_stage` gives the number of parts each stage is cut into; a tuple cuts it several times: (1, (1, 2), 1) pools the
+proposal whole and in halves. Shapes: p proposals, s segments, t ticks (clips at regular steps of a video), d features,
+m parts of all stages, k classes, q scores of a part. Source: SSN (arXiv:1704.06228, section 3); STPPTrain and STPPTest
+of MMAction2 0.6.
 """
 
 from typing import NamedTuple
@@ -13,14 +13,14 @@ import numpy as np
 
 
 class TickScores(NamedTuple):
-    """What the classifiers of proposals say of every tick: activity [t, k + 1], and for every part [t, m, q]."""
+    """Logits of every tick: activity [t, k + 1]; parts [t, m, q], completeness and regression for each part."""
 
     activity: jnp.ndarray
     parts: jnp.ndarray
 
 
 def parts_of(stpp_stage) -> tuple[tuple[int, ...], ...]:
-    """`stpp_stage` with a tuple for every stage. Raises ValueError: not three stages, or a count below 1."""
+    """`stpp_stage` with a tuple for every stage. ValueError: not three stages, or a count below 1."""
     stages = tuple((stage,) if isinstance(stage, int) else tuple(stage) for stage in stpp_stage)
     if len(stages) != 3 or not all(stages) or min(min(stage) for stage in stages) < 1:
         raise ValueError(f"stpp_stage={stpp_stage!r}; expected three entries, each a count of parts or several")
@@ -28,15 +28,15 @@ def parts_of(stpp_stage) -> tuple[tuple[int, ...], ...]:
 
 
 def num_parts(stpp_stage) -> int:
-    """m."""
+    """m, the number of parts of all stages."""
     return sum(map(sum, parts_of(stpp_stage)))
 
 
 def pool_segments(features, scale_factors, *, num_segments_list, stpp_stage):
-    """Features of sampled segments `[..., s, d]` -> the proposal's mean `[..., d]`, its pyramid `[..., m, d]`.
+    """Features of sampled segments `[..., s, d]` -> the proposal's mean `[..., d]` and pyramid `[..., m, d]`.
 
     Args:
-      scale_factors: `[..., 2]`, how much of the stretches before and behind lies in the video; weighs their parts.
+      scale_factors: `[..., 2]`, shares of the first and the last stage that lie in the video; they weight these parts.
       num_segments_list: segments of the three stages; s in all.
 
     Raises:
@@ -50,7 +50,7 @@ def pool_segments(features, scale_factors, *, num_segments_list, stpp_stage):
 
 
 def _segment_weights(lengths: tuple[int, ...], stages) -> np.ndarray:
-    """Share of every segment in every part, divided by the number of the stage's parts [m, s]."""
+    """Weight of every segment in every part, divided by the number of parts in the stage -> [m, s]."""
     rows, first = [], 0
     for length, counts in zip(lengths, stages, strict=True):
         if max(counts) > length:
@@ -74,23 +74,23 @@ def _factors(scale_factors, stpp_stage):
 
 
 def part_divisors(stpp_stage) -> np.ndarray:
-    """By what the pooling of training divides each part [m]: the number of its stage's parts."""
+    """Divisor of each part in training, [m]: the number of parts in its stage."""
     return np.concatenate([np.full(sum(stage), sum(stage)) for stage in parts_of(stpp_stage)])
 
 
 def pool_ticks(scores: TickScores, proposal_ticks, scale_factors, num_ticks, *, stpp_stage):
-    """Scores of ticks -> of proposals: activity `[p, k + 1]`, the sum over the parts `[p, q]`.
+    """Per-tick logits -> logits of proposals: activity `[p, k + 1]`, and the sum over the parts `[p, q]`.
 
-    Every proposal costs two look-ups in running sums for each part, whatever its length.
+    Each part of a proposal costs two look-ups in cumulative sums, whatever its length.
 
     Args:
-      scores: of all ticks; those from `num_ticks` on are padding.
-      proposal_ticks: int [p, 4], where the stretch before, the proposal and the stretch behind begin, and the end.
+      scores: of all ticks; ticks from `num_ticks` on are padding.
+      proposal_ticks: int [p, 4], first ticks of the three stages, then the end of the last.
       scale_factors: [p, 2], as in `pool_segments`.
-      num_ticks: of the video.
+      num_ticks: number of ticks in the video.
 
-    A stage without a tick gives the one where it begins; parts without one, and stages behind the video, give nothing.
-    Fixed: a proposal that begins behind the last tick has this one's activity; the reference has NaN.
+    An empty stage uses the tick at its start. Empty parts and stages outside the video add 0.
+    Fixed: a proposal that starts after the last tick gets the activity of that tick; MMAction2 gives NaN.
     """
     ticks = jnp.asarray(proposal_ticks)
     begin = jnp.clip(ticks[:, 1], 0, num_ticks - 1)
@@ -103,7 +103,7 @@ def pool_ticks(scores: TickScores, proposal_ticks, scale_factors, num_ticks, *, 
 
 
 def _part_ranges(ticks, num_ticks, stpp_stage):
-    """First tick, the tick after the last, and whether it counts, of every part of every proposal, [p, m] each."""
+    """First tick, tick after the last, and whether the part counts, for every part of every proposal: [p, m] each."""
     begins, ends, inside = [], [], []
     for stage, counts in enumerate(parts_of(stpp_stage)):
         begin = ticks[:, stage]
@@ -118,9 +118,9 @@ def _part_ranges(ticks, num_ticks, stpp_stage):
 
 
 def _range_means(values, begins, ends, num_ticks):
-    """Means of `[t, m, q]` over [begin, end), cut to the video; [p, m] of each -> [p, m, q].
+    """Means of `[t, m, q]` over [begin, end), clipped to the video; `begins`, `ends` [p, m] -> [p, m, q].
 
-    The sums run over differences from the mean of all, which keeps them small and float32 exact enough.
+    The cumulative sums run over differences from the overall mean: they stay small enough for float32.
     """
     real = (jnp.arange(len(values)) < num_ticks)[:, None, None]
     centre = jnp.where(real, values, 0).sum(0) / num_ticks

@@ -1,4 +1,4 @@
-"""What happens between frames: the shift, the pool, and the places they take in a 2-d network.
+"""Temporal shift and temporal pooling, and their hooks in a 2-d network.
 
 Shapes: b clips, t frames (segments) per clip, h w pixels, c channels.
 """
@@ -12,7 +12,7 @@ from actjax.models.layers import largest
 
 
 class Temporal(NamedTuple):
-    """Four places of a 2-d network at which frames may see each other; as it is, they do not.
+    """Four hooks of a 2-d network where frames may exchange information; by default they do nothing.
 
     before_stage: (x, stage) -> x.
     before_block: (x, stage, block) -> x, for the residual branch and the shortcut.
@@ -34,15 +34,15 @@ def clips_of(name: str, x, num_segments: int):
 
 
 def temporal_shift(x, *, num_segments: int, shift_div: int = 8):
-    """Moves a fraction of the channels one frame back, as many one frame forth -> `[b * t, h, w, c]`, as it came.
+    """Shifts a fraction of the channels one frame back and as many one frame forward -> `[b * t, h, w, c]`.
 
-    Of every clip of t = `num_segments` adjacent frames, channels [0, f) take the next frame's values, channels
-    [f, 2f) the previous frame's, with f = c // shift_div; past either end they are 0. c < shift_div: nothing moves.
+    In every clip of t = `num_segments` adjacent frames, channels [0, f) take the next frame's values and channels
+    [f, 2f) the previous frame's, with f = c // shift_div; zeros fill both ends. c < shift_div: nothing moves.
 
     Raises:
       ValueError: the frames do not divide into clips of `num_segments`.
 
-    Source: Lin et al., arXiv:1811.08383, section 3; the API entry TSM / `TemporalShift.shift`.
+    Source: Lin et al., arXiv:1811.08383, section 3; `TemporalShift.shift` of MMAction2 0.6.
     """
     clips = clips_of("temporal_shift", x, num_segments)
     fold = x.shape[-1] // shift_div
@@ -58,7 +58,7 @@ def temporal_pool(x, *, num_segments: int):
     Raises:
       ValueError: t is odd, or the frames do not divide into clips of t = `num_segments`.
 
-    Source: the API entry ResNetTSM (`temporal_pool`).
+    Source: MMAction2's ResNetTSM (`temporal_pool`).
     """
     if num_segments % 2:
         raise ValueError(f"temporal_pool: num_segments={num_segments} must be even")

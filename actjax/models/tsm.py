@@ -1,4 +1,4 @@
-"""TSN and TSM: a 2-d network over sparsely sampled frames, without and with the temporal shift.
+"""TSN and TSM: a 2-d network over sparsely sampled frames, without and with temporal shift.
 
 Shapes: b clips, t frames (segments) per clip, h w pixels, c channels, d features, k classes.
 """
@@ -20,18 +20,18 @@ SHIFT_PLACES = ("blockres", "block")
 
 
 class _Recognizer(nn.Module):
-    """What TSN and TSM share: uint8 clips in, backbone over all frames, global average pool, classifier.
+    """Base of TSN and TSM: uint8 clips, backbone over all frames, global average pooling, classifier.
 
     Attributes:
       num_classes: k.
       in_channels: c; 3 for RGB, 10 for five frames of flow.
-      arch: "resnet", or "mobilenet_v2", which takes no `depth`, `style` and `small_input`.
+      arch: "resnet", or "mobilenet_v2", which takes no `depth`, `style` or `small_input`.
       depth, width, small_input, style: see `ResNet`; width None: the published one.
       frozen_stages, norm_eval, partial_bn: see `Freezing`.
-      dropout: share of the features that training drops before the classifier.
-      init_std: of the classifier's kernel.
+      dropout: dropout rate before the classifier.
+      init_std: standard deviation of the classifier's initial kernel.
       mean, std: of uint8 pixels, per channel or one for all. to_bgr: see `normalize`.
-      dtype: "float32", "bfloat16" or "float16"; parameters, statistics and scores are float32 in any case.
+      dtype: "float32", "bfloat16" or "float16"; parameters, statistics and logits are always float32.
     """
 
     num_classes: int
@@ -53,7 +53,7 @@ class _Recognizer(nn.Module):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of a small clip."""
+        """Shape of a small clip."""
         return (getattr(self, "num_segments", None) or 2, 32, 32, self.in_channels)
 
     @property
@@ -69,11 +69,11 @@ class _Recognizer(nn.Module):
         if self.arch != "mobilenet_v2":
             raise ValueError(f"{type(self).__name__}: arch={self.arch!r}; choose from {ARCHS}")
         if (self.depth, self.small_input, self.style) != (50, False, "pytorch"):
-            raise ValueError('arch="mobilenet_v2" takes no depth, small_input and style')
+            raise ValueError('arch="mobilenet_v2" takes no depth, small_input or style')
         return MobileNetV2(**common)
 
     def features(self, video, *, train: bool, temporal: Temporal = Temporal()):
-        """uint8 (normalised here) or float `[b, t, h, w, c]` -> float32 `[b, t, d]`, t as the backbone leaves it."""
+        """uint8 (normalised here) or float `[b, t, h, w, c]` -> float32 `[b, t', d]`; temporal pooling halves t."""
         frames = video.reshape(-1, *video.shape[2:])
         if frames.dtype == jnp.uint8:
             pixels = dict(mean=self.mean, std=self.std, to_bgr=self.to_bgr)
@@ -90,9 +90,9 @@ class _Recognizer(nn.Module):
 
 
 class TSN(_Recognizer):
-    """Temporal segment network: mean of the frames' features, dropout, classifier -> float32 `[b, k]`.
+    """Temporal segment network: mean of the frames' features, dropout, classifier -> logits, float32 `[b, k]`.
 
-    Source: Wang et al., arXiv:1608.00859; the API entries TSN / TSNHead.
+    Source: Wang et al., arXiv:1608.00859; TSNHead of MMAction2 0.6.
     """
 
     dropout: float = 0.4
@@ -106,18 +106,18 @@ class TSN(_Recognizer):
 
 
 class TSM(_Recognizer):
-    """TSN with `temporal_shift` inside its backbone: dropout and classifier per frame, mean of the scores -> `[b, k]`.
+    """TSN with temporal shift in its backbone: dropout and classifier per frame, mean of the logits -> `[b, k]`.
 
-    Attributes, beside those of TSN:
-      num_segments: frames that shift among each other; None: all t frames of the clip.
-      shift_div: a part 1 / shift_div of the channels moves each way.
+    Attributes in addition to TSN's:
+      num_segments: number of frames to shift among; None: all t frames of the clip.
+      shift_div: 1 / shift_div of the channels moves each way.
       shift_place: "blockres": before the first convolution of every residual branch (of every second block in nets
         whose third stage has 23 blocks or more); "block": before every block, its shortcut included.
-      temporal_pool: halves the number of frames before the second stage.
-      non_local: per stage, after which blocks a non-local block follows, as ((0, 0, 0), (1, 0, 1, 0), ...); empty:
-        none. non_local_mode: see `NonLocal`.
+      temporal_pool: halve the number of frames before the second stage.
+      non_local: per stage, a 1 for each block that a non-local block follows, e.g. ((0, 0, 0), (1, 0, 1, 0), ...);
+        empty: none. non_local_mode: see `NonLocal`.
 
-    Source: Lin et al., arXiv:1811.08383; the API entries ResNetTSM / MobileNetV2TSM / TSMHead.
+    Source: Lin et al., arXiv:1811.08383; MMAction2's ResNetTSM, MobileNetV2TSM and TSMHead.
     """
 
     num_segments: int | None = None
@@ -160,9 +160,9 @@ class TSM(_Recognizer):
         return Temporal(**places)
 
     def shifts(self, stage: int, block: int) -> bool:
-        """Whether frames shift in that block of the backbone."""
+        """Whether this block of the backbone has a temporal shift."""
         if self.arch == "mobilenet_v2":
-            return block > 0  # those with a shortcut
+            return block > 0  # blocks with a shortcut
         return self.shift_place == "block" or self._blocks()[2] < 23 or block % 2 == 0
 
     def _blocks(self) -> tuple[int, ...]:
@@ -181,10 +181,10 @@ class TSM(_Recognizer):
 
 
 def embedding(model: _Recognizer, variables: dict, clips, *, what: str):
-    """Clips `[n, v, t, h, w, c]` -> features of each, the mean over its views: `[n, k]` or `[n, d]`, float32.
+    """Clips `[n, v, t, h, w, c]` -> features averaged over the v crops, float32 `[n, k]` or `[n, d]`.
 
     Args:
-      what: "scores", before the softmax, or "embedding", the pooled features that the classifier sees.
+      what: "scores", the logits, or "embedding", the pooled features before the classifier.
     """
     n, v = clips.shape[:2]
     scores, state = model.apply(variables, clips.reshape(n * v, *clips.shape[2:]), mutable=["intermediates"])

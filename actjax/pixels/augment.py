@@ -1,8 +1,8 @@
-"""Random pixels and mixed labels, inside the jitted step.
+"""Augmentation of pixels and labels, inside the jitted step.
 
-Every operation is a pure function of a batch and its draws; `make_augment` puts them in a row and draws for them. All
-frames of a clip are treated alike. Shapes: b clips, t frames, h w pixels, c channels, k classes; pixels are 0..255,
-and come out in the type they came in, uint8 (rounded) or float32.
+Every operation is a pure function of a batch and its random draws; `make_augment` chains operations and draws for them.
+All frames of a clip get the same augmentation. Shapes: b clips, t frames, h w pixels, c channels, k classes. Pixels are
+0..255; the output dtype is the input's, uint8 (rounded) or float32.
 """
 
 import functools
@@ -23,19 +23,19 @@ from actjax.pixels.randaugment import rand_augment
 def color_jitter(
     video, *, brightness: float = 0.0, contrast: float = 0.0, saturation: float = 0.0, hue: float = 0.0, u
 ):
-    """Colours changed by drawn factors, in drawn order -> as `video` [b, t, h, w, 3].
+    """Random colour changes in random order -> [b, t, h, w, 3], dtype of `video`.
 
     Args:
       video: uint8 or float32 [b, t, h, w, 3], RGB.
-      brightness, contrast, saturation: x: a factor uniform in [max(0, 1 - x), 1 + x] of the distance from black, from
-        the frame's mean grey, from each pixel's own grey. 0: left out.
-      hue: x up to 0.5: the hue turns by a part of the circle uniform in [-x, x]. 0: left out.
-      u: draws [b, 5]: the four strengths in this order; the order of those that are not left out.
+      brightness, contrast, saturation: x: a factor uniform in [max(0, 1 - x), 1 + x] scales the distance from black,
+        from the frame's mean grey, from each pixel's own grey. 0: off.
+      hue: x up to 0.5: the hue turns by a fraction of the circle uniform in [-x, x]. 0: off.
+      u: draws [b, 5]: the four strengths in this order; then the order of the enabled operations.
 
     Raises:
-      ValueError: a negative strength, hue above 0.5, draws or a video of another shape.
+      ValueError: a negative strength, hue above 0.5, `u` or `video` of the wrong shape.
 
-    Source: torchvision's ColorJitter, which the API entry ColorJitter wraps; Howard, arXiv:1312.5402.
+    Source: torchvision's ColorJitter, as ColorJitter of MMAction2 0.6; Howard, arXiv:1312.5402.
     """
     strengths = dict(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
     for name, strength in strengths.items():
@@ -72,7 +72,7 @@ def _saturation(factor, frames):
 
 
 def _hue(turn, frames):
-    """Maximum and minimum of the three channels stay; the place between them on the colour circle moves."""
+    """Rotates the hue; the maximum and minimum over the three channels stay."""
     red, green, blue = frames[..., 0], frames[..., 1], frames[..., 2]
     top, chroma = frames.max(-1), frames.max(-1) - frames.min(-1)
     span = jnp.where(chroma > 0, chroma, 1.0)
@@ -102,20 +102,20 @@ def random_erasing(
     fill: tuple[float, ...] = IMAGENET_MEAN,
     u,
 ):
-    """One box of each clip, the same in all its frames, painted with `fill` -> as `video` [b, t, h, w, 3].
+    """Fills one random box per clip, the same in all its frames -> [b, t, h, w, 3], dtype of `video`.
 
     Args:
       video: uint8 or float32 [b, t, h, w, 3].
-      probability: of a clip to get a box.
-      area_range: share of the frame, uniform.
-      aspect_range: height / width, log-uniform over those with which the box fits into the frame.
-      fill: a colour; the default is what normalisation makes 0.
-      u: draws [b, 5]: whether, area, aspect, row, column.
+      probability: chance that a clip gets a box.
+      area_range: the box's share of the frame, uniform.
+      aspect_range: height / width, log-uniform, limited to boxes that fit into the frame.
+      fill: a colour; normalisation maps the default to 0.
+      u: draws [b, 5]: whether to erase, area, aspect, row, column.
 
     Raises:
-      ValueError: a probability outside [0, 1], ranges outside 0 < a <= b (area <= 1), draws of another shape.
+      ValueError: a probability outside [0, 1], ranges outside 0 < a <= b (area <= 1), draws of the wrong shape.
 
-    Source: Zhong et al., arXiv:1708.04896. There a box that does not fit is drawn again, here its aspect is bounded.
+    Source: Zhong et al., arXiv:1708.04896. The paper redraws a box that does not fit; here its aspect is limited.
     """
     if not 0 <= probability <= 1:
         raise ValueError(f"random_erasing: probability={probability}; must be in [0, 1]")
@@ -138,15 +138,15 @@ def random_erasing(
 
 
 def mixup(video, targets, *, lam, partner):
-    """`lam` of every clip and 1 - `lam` of its partner, pixels and targets alike -> as `video`, float32 [b, k].
+    """Blends `lam` of each clip with 1 - `lam` of its partner, pixels and targets -> video, targets float32 [b, k].
 
     Args:
       video: uint8 or float32 [b, t, h, w, 3]. targets: float [b, k], rows one-hot or soft.
       lam: shares in [0, 1], [b] or one for all; Beta(alpha, alpha) in the paper.
-      partner: int [b], the clip that each one is mixed with.
+      partner: int [b], index of the clip to mix with.
 
     Raises:
-      ValueError: labels that are no vectors; draws or a video of another shape.
+      ValueError: targets that are not float [b, k]; draws or a video of the wrong shape.
 
     Source: Zhang et al., arXiv:1710.09412.
     """
@@ -157,14 +157,14 @@ def mixup(video, targets, *, lam, partner):
 
 
 def cutmix(video, targets, *, lam, partner, u):
-    """A box of every clip, the same in all its frames, taken from its partner -> as `video`, float32 [b, k].
+    """Replaces one box per clip, the same in all its frames, by its partner's -> video, targets float32 [b, k].
 
-    The box has the share 1 - `lam` of the frame and its proportions, and its middle anywhere; what lies outside the
-    frame is lost. The targets are mixed by the shares of pixels that come out.
+    The box has the frame's proportions, covers 1 - `lam` of it and is centred anywhere; it is clipped to the frame. The
+    targets are mixed by the resulting shares of pixels.
 
     Args:
       video, targets, lam, partner: as in `mixup`.
-      u: draws [b, 2]: row and column of the middle.
+      u: draws [b, 2]: row and column of the centre.
 
     Raises:
       ValueError: as `mixup`.
@@ -186,7 +186,7 @@ def cutmix(video, targets, *, lam, partner, u):
 
 
 def _shares(function: str, video, targets, lam, partner):
-    """Checks -> `lam` as float32 [b]."""
+    """Checks the arguments of `function`; returns `lam` as float32 [b]."""
     b = len(video)
     if targets.ndim != 2 or len(targets) != b or not jnp.issubdtype(targets.dtype, jnp.floating):
         raise ValueError(f"{function}: targets are {targets.dtype} {targets.shape}; expected float [{b}, k], one-hot")
@@ -214,18 +214,18 @@ def make_augment(
     mixup: Mapping | None = None,
     cutmix: Mapping | None = None,
 ) -> Callable:
-    """The stages that are given, in this order, as one function `augment(video, targets, key)` -> the two, augmented.
+    """Chains the given operations, in this order -> `augment(video, targets, key)`, which returns (video, targets).
 
-    `video` is uint8 or float32 [b, t, h, w, 3], `targets` float [b, k]; types stay, targets become float32. Each stage
-    draws from the key under its own name, so that one more leaves the draws of the others alone.
+    `video` is uint8 or float32 [b, t, h, w, 3] and keeps its dtype; `targets` is float [b, k] and becomes float32. Each
+    operation folds its name into the key, so adding one does not change the draws of the others.
 
     Args:
-      color_jitter, rand_augment, random_erasing: the options of the function of that name.
-      mixup, cutmix: `alpha`: lam ~ Beta(alpha, alpha) for each clip, partners a random permutation of the batch. Given
-        both, each clip gets one or the other, evenly.
+      color_jitter, rand_augment, random_erasing: options of the function of that name.
+      mixup, cutmix: `alpha`: lam ~ Beta(alpha, alpha) for each clip; partners are a random permutation of the batch.
+        With both, each clip gets one or the other with equal probability.
 
     Raises:
-      ValueError: at once, what the functions refuse, and options they do not know.
+      ValueError: invalid or unknown options, when called and not in the step.
 
     Source of the order: timm, Wightman et al., arXiv:2110.00476.
     """
@@ -257,7 +257,7 @@ _STAGES = {
 
 
 def _mix(video, targets, alphas: dict[str, float], key):
-    """Mixup, cutmix, or for each clip one of the two."""
+    """Mixup, cutmix, or one of the two for each clip."""
     b = len(video)
     partner = jax.random.permutation(_named(key, "partner"), b)
     mixed = {}
@@ -283,7 +283,7 @@ def _alpha(name: str, options: Mapping) -> float:
 
 
 def _check_options(name: str, options: dict) -> None:
-    """ValueError for what the stage would refuse in the step."""
+    """Runs the operation on a tiny clip: ValueError now rather than in the step."""
     function, draws = _STAGES[name]
     video = jnp.zeros((1, 1, 4, 4, 3), jnp.float32)
     try:

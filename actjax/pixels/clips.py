@@ -1,4 +1,4 @@
-"""What all augmentations of clips share. Shapes: b clips, t frames, h w pixels, c channels."""
+"""Helpers of the augmentations. Shapes: b clips, t frames, h w pixels, c channels."""
 
 import jax.numpy as jnp
 
@@ -13,17 +13,17 @@ def check_clips(function: str, video, **draws) -> None:
 
 
 def pixels_like(video, pixels):
-    """`pixels` (float, 0..255) in the type of `video`: rounded and cut off where that is uint8."""
+    """`pixels` (float, 0..255) in the dtype of `video`; rounded and clipped for uint8."""
     if video.dtype == jnp.uint8:
         pixels = jnp.clip(jnp.round(pixels), 0, 255)
     return pixels.astype(video.dtype)
 
 
 def below(n: int, u):
-    """Whole numbers 0..n-1, each equally likely, from draws `u` in [0, 1) of any shape."""
+    """Maps draws `u` in [0, 1), of any shape, to equally likely integers 0..n-1."""
     return jnp.minimum(jnp.floor(u * n), n - 1).astype(jnp.int32)  # float32 may round u * n up to n
 
 
 def clipwise(values):
-    """One value per clip `[b]` -> `[b, 1, 1, 1, 1]`, to meet `[b, t, h, w, c]`."""
+    """One value per clip `[b]` -> `[b, 1, 1, 1, 1]`, which broadcasts against `[b, t, h, w, c]`."""
     return values.reshape(-1, 1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""uint8 pixels -> what a network computes in, on the device, where it fuses with the first layer."""
+"""uint8 pixels -> normalised floats, on the device, where this fuses with the first layer."""
 
 import jax.numpy as jnp
 
@@ -11,10 +11,10 @@ def normalize(pixels, *, mean=IMAGENET_MEAN, std=IMAGENET_STD, to_bgr: bool = Fa
     """`(pixels - mean) / std` per channel, in float32, then cast -> `dtype` [..., c].
 
     Args:
-      to_bgr: the channels come out in the opposite order, in which `mean` and `std` are then meant.
+      to_bgr: reverse the channels first; `mean` and `std` are then in BGR order.
 
     Raises:
-      ValueError: a std that is not positive. Source: the API entry Normalize.
+      ValueError: a std that is not positive. Source: Normalize of MMAction2 0.6.
     """
     if min(std) <= 0:
         raise ValueError(f"normalize: std={tuple(std)}; every value must be positive")

@@ -1,8 +1,8 @@
 """RandAugment on the device. Shapes: b clips, t frames, h w pixels, c channels.
 
-Every operation is at most one of three things: a table of 256 grey levels per frame and channel, a blend with a
-degenerate frame, an affine map. So a clip passes one look-up, one blend and one warp, of which those that its
-operation does not use are the identity; under `vmap` that is far less than all operations and a choice.
+Every operation is one of three kinds: a table of 256 levels per frame and channel, a blend with a degenerate frame, or
+an affine warp. So each clip runs one look-up, one blend and one warp, and the two that its operation does not use are
+the identity. Under `vmap` this is far cheaper than computing all operations and selecting one.
 """
 
 import math
@@ -19,25 +19,25 @@ OPS = (
     "brightness", "sharpness", "shear_x", "shear_y", "translate_x", "translate_y",
 )  # fmt: skip
 MAX_MAGNITUDE = 10
-_FILL = 128  # grey, where a warp looks outside the frame
+_FILL = 128  # grey, where a warp samples outside the frame
 
 
 def rand_augment(video, *, num_ops: int, magnitude: float, u):
-    """`num_ops` drawn operations of `OPS`, one after the other, all frames of a clip alike -> as `video`.
+    """Applies `num_ops` random operations of `OPS` in turn, the same to all frames of a clip -> like `video`.
 
     Args:
       video: uint8 or float32 [b, t, h, w, 3] in 0..255; floats are rounded first.
       num_ops: operations per clip, drawn with replacement.
-      magnitude: 0..10, the same for all. At 10: rotate 30 degrees, shear 0.3, translate 0.45 of the side, color,
-        contrast, brightness and sharpness by a factor 1.9 or 0.1, posterize to 4 bits, solarize above 0; at 0 none of
-        them changes anything. Autocontrast, equalize and invert know no magnitude.
-      u: draws [b, num_ops, 2]: the operation; its direction, where it has two (below 0.5: negative).
+      magnitude: 0..10, for all operations. At 10: rotate 30 degrees, shear 0.3, translate 0.45 of the side, color,
+        contrast, brightness and sharpness by a factor 1.9 or 0.1, posterize to 4 bits, solarize above 0. At 0 none of
+        these changes anything. Autocontrast, equalize and invert ignore it.
+      u: draws [b, num_ops, 2]: the operation; its direction if it has two (below 0.5: negative).
 
     Raises:
-      ValueError: `num_ops` below 1, `magnitude` outside 0..10, draws or a video of another shape.
+      ValueError: `num_ops` below 1, `magnitude` outside 0..10, draws or a video of the wrong shape.
 
-    Source: Cubuk et al., arXiv:1909.13719; ranges as in torchvision and timm. Operations give Pillow's values; what
-    they measure (autocontrast, equalize, contrast), they measure per frame.
+    Source: Cubuk et al., arXiv:1909.13719; ranges as in torchvision and timm. Results match Pillow's. Autocontrast,
+    equalize and contrast take their statistics per frame.
     """
     if not isinstance(num_ops, int) or num_ops < 1:
         raise ValueError(f"rand_augment: num_ops={num_ops!r}; must be a whole number, at least 1")
@@ -61,7 +61,7 @@ def rand_augment(video, *, num_ops: int, magnitude: float, u):
 
 
 def _table(frames, op, factor, strength: float):
-    """What each grey level becomes -> int32, [t, 256, c] or with ones."""
+    """The new value of each level -> int32 [t, 256, c]."""
     ramp = jnp.arange(256)[None, :, None]
     mean = jnp.floor(_grey(frames).mean((1, 2), dtype=jnp.float32) + 0.5)[:, None, None]
     dropped, threshold = round(4 * strength), 256 * (1 - strength)
@@ -86,14 +86,14 @@ def _look_up(frames, table):
 
 
 def _histogram(frames):
-    """-> int32 [t, 256, c]."""
+    """Pixels per level -> int32 [t, 256, c]."""
     t, _, _, c = frames.shape
     where = (jnp.arange(t)[:, None, None], frames.reshape(t, -1, c), jnp.arange(c))
     return jnp.zeros((t, 256, c), jnp.int32).at[where].add(1)
 
 
 def _autocontrast(histogram, ramp):
-    """The darkest level goes to 0, the brightest to 255."""
+    """Maps the darkest level to 0 and the brightest to 255."""
     occurs = histogram > 0
     low = jnp.argmax(occurs, axis=1, keepdims=True)
     span = 255 - jnp.argmax(occurs[:, ::-1], axis=1, keepdims=True) - low
@@ -101,7 +101,7 @@ def _autocontrast(histogram, ramp):
 
 
 def _equalize(histogram, ramp):
-    """Every level goes to the share of pixels below it."""
+    """Maps every level to the share of pixels below it."""
     last = 255 - jnp.argmax(histogram[:, ::-1] > 0, axis=1, keepdims=True)
     total = histogram.sum(1, keepdims=True)
     step = (total - jnp.take_along_axis(histogram, last, axis=1)) // 255
@@ -110,7 +110,7 @@ def _equalize(histogram, ramp):
 
 
 def _blend(frames, op, factor):
-    """Color: against the grey frame; sharpness: against the smoothed one."""
+    """Color blends with the grey frame, sharpness with the smoothed frame."""
     sharpness = op == OPS.index("sharpness")
     degenerate = jnp.where(sharpness, _smooth(frames), _grey(frames)[..., None])
     factor = jnp.where(sharpness | (op == OPS.index("color")), factor, 1.0)
@@ -128,7 +128,7 @@ def _grey(frames):
 
 
 def _smooth(frames):
-    """The weighted mean of nine pixels, the middle one five times; the border stays -> int32."""
+    """Weighted mean of 3x3 pixels, centre weight 5; the border is unchanged -> int32."""
     x = frames.astype(jnp.int32)
     h, w = x.shape[1:3]
     nine = sum(x[:, i : h - 2 + i, j : w - 2 + j] for i in range(3) for j in range(3))
@@ -136,7 +136,7 @@ def _smooth(frames):
 
 
 def _matrices(strength: float, height: int, width: int) -> np.ndarray:
-    """Affine maps from places in the output to places in the input -> float32 [2, 15, 2, 3], per direction and op."""
+    """Affine maps from output to input coordinates -> float32 [2, 15, 2, 3], by direction and operation."""
     out = np.tile(np.eye(2, 3, dtype=np.float32), (2, len(OPS), 1, 1))
     for way, sign in enumerate((-1, 1)):
         s = sign * strength
@@ -155,10 +155,10 @@ def _matrices(strength: float, height: int, width: int) -> np.ndarray:
 
 
 def _warp(frames, matrix):
-    """Bilinear, grey outside; a pixel's place is its middle."""
+    """Bilinear warp, grey outside the frame; pixel centres are at half-integer coordinates."""
     h, w = frames.shape[1:3]
     middles = jnp.stack([*jnp.meshgrid(jnp.arange(w) + 0.5, jnp.arange(h) + 0.5), jnp.ones((h, w))])
-    # Written out: a matrix product would run in less than float32 on some devices.
+    # Written out: on some devices a matrix product would run below float32 precision.
     x, y = (matrix[:, :, None, None] * middles).sum(1)
     inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
     left, top = jnp.floor(x - 0.5), jnp.floor(y - 0.5)

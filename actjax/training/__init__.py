@@ -1,7 +1,7 @@
 """Everything that runs on devices: one training loop for all tasks."""
 
 from actjax.training.devices import local
-from actjax.training.distributed import Preempted, joined, wait_for_all
+from actjax.training.distributed import joined, wait_for_all
 from actjax.training.evaluating import collect, evaluate, stream
 from actjax.training.explaining import Explanation, explain
 from actjax.training.loop import Data, restore_variables, save_variables, train
@@ -16,6 +16,7 @@ from actjax.training.optimizers import (
     tsm_optimizer,
     tsm_rules,
 )
+from actjax.training.preemption import Preempted
 from actjax.training.program import Settings
 from actjax.training.reducing import allreduce_grads
 

@@ -118,4 +118,4 @@ def check_batch_size(batch_size: int, mesh: Mesh, *, accumulate: int = 1) -> Non
     """Raises ValueError unless every device gets the same number of clips in each of `accumulate` parts."""
     if batch_size % (mesh.size * accumulate):
         parts = f" in {accumulate} parts" if accumulate > 1 else ""
-        raise ValueError(f"batch_size={batch_size} does not divide by {mesh.size} devices{parts}")
+        raise ValueError(f"batch_size={batch_size} is not divisible by {mesh.size} devices{parts}")

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import jax
 
 from actjax.training import checkpoints, devices
-from actjax.training.distributed import Preempted, stop_on_sigterm, wait_for_all
+from actjax.training.distributed import wait_for_all
 from actjax.training.evaluating import evaluate
 from actjax.training.feeding import Feeder
 from actjax.training.optimizers import Optimizer
+from actjax.training.preemption import Preempted, StopOnSigterm
 from actjax.training.program import Settings, make_program
 from actjax.training.reporting import Report, check_finite, scalars
 
@@ -82,20 +83,22 @@ def train(
         stack.callback(report.close)
         feeder = stack.enter_context(closing(Feeder(data.train(first, steps), put)))
         stack.enter_context(jax.transfer_guard("disallow"))
-        sigterm = stack.enter_context(stop_on_sigterm())
 
         with report.not_training():
             batch = feeder.next()
             wait_for_all("the first batch")
-        waited = feeder.waited
+        waited, numbers = feeder.waited, None
         for n in range(first + 1, steps + 1):
+            previous = numbers
             state, numbers = program.update(state, batch)
+            if n == first + 1:  # it has compiled, which takes long: till here SIGTERM ends the process at once
+                sigterm = stack.enter_context(StopOnSigterm())
             report.advance(n)
             if n < steps:
                 batch = feeder.next(running=numbers)
             log_due = n == steps or n % settings.log_every == 0
             eval_due = n == steps or passed(n, settings.eval_every)
-            stop = sigterm()
+            stop = sigterm.after(n, previous)
             save_due = eval_due or stop or n % settings.save_every == 0
             if log_due or save_due:
                 numbers = scalars(devices.gather(numbers))
@@ -111,7 +114,7 @@ def train(
                 if save_due:
                     checkpoints.save(manager, n, state, metrics=scalars(metrics) if metrics else None)
                     report.upload()
-                if stop or (n == steps and sigterm()):
+                if stop or (n == steps and sigterm.at_end()):
                     manager.wait_until_finished()
                     raise Preempted(n)
     return metrics

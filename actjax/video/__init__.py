@@ -1,4 +1,4 @@
-"""One file -> one clip: frame indices, frames, boxes, pixels. NumPy; decoders and OpenCV load when they are used."""
+"""One file -> one clip: frame indices, frames, boxes, pixels. NumPy; decoders and OpenCV are imported on first use."""
 
 from actjax.faces import earlier
 

@@ -1,4 +1,4 @@
-"""What all samplers share: starts of clips -> frames of clips."""
+"""Shared by all samplers: clip starts -> frame indices."""
 
 from actjax.video.draws import below, check_draws
 
@@ -8,9 +8,9 @@ OUT_OF_BOUND_OPTS = ("loop", "repeat_last")
 def clip_frames(
     function: str, starts, num_frames, *, clip_len: int, frame_interval: int, out_of_bound_opt: str = "loop", jitter
 ):
-    """`clip_len` frames from each start [...], brought into [0, num_frames) -> int [..., clip_len].
+    """`clip_len` frames from each start [...], wrapped or clamped to [0, num_frames) -> int [..., clip_len].
 
-    `num_frames` broadcasts against the result; `function` is named in the error for `jitter` of the wrong shape.
+    `num_frames` broadcasts against the result. The error for `jitter` of the wrong shape names `function`.
     """
     xp = starts.__array_namespace__()
     indices = starts[..., None] + frame_interval * xp.arange(clip_len)

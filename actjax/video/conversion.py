@@ -1,4 +1,4 @@
-"""Decoded frames -> RGB pictures, as FFmpeg shows them: upright, by the file's own colour matrix and range."""
+"""Decoded frames -> RGB as FFmpeg shows them: upright, converted with the file's own colour matrix and range."""
 
 import fractions
 import itertools
@@ -7,17 +7,17 @@ import struct
 
 import numpy as np
 
-TICK = fractions.Fraction(1, 1000)  # the filters want a time base, and look at no time
+TICK = fractions.Fraction(1, 1000)  # the filters need a time base but do not use it
 
 
 class Converter:
-    """A chain of FFmpeg's filters, made anew when the kind of frame changes."""
+    """An FFmpeg filter chain, rebuilt whenever the frame's size, format, colours or display matrix change."""
 
     def __init__(self):
         self._kind = None
 
     def __call__(self, frame) -> np.ndarray:
-        """uint8 [h, w, 3] of a PyAV frame; valid until it is released, not to be written to."""
+        """A PyAV frame -> uint8 [h, w, 3]; do not write to it: it is FFmpeg's own buffer."""
         matrix = display_matrix(frame)
         kind = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, matrix)
         if kind != self._kind:
@@ -30,27 +30,27 @@ class Converter:
 
 
 def _filters(frame, turns: list[tuple[str, str | None]]):
-    """A chain that turns frames upright and makes them RGB: its first filter, the graph of all, its last filter."""
+    """A filter chain that rotates frames upright and converts them to RGB -> first filter, graph, last filter."""
     import av
 
     graph = av.filter.Graph()
     graph.threads = 1
     kind = dict(width=frame.width, height=frame.height, format=frame.format)
     source = graph.add_buffer(**kind, time_base=TICK)
-    # The fields of an interlaced picture are not torn apart; chroma is interpolated as FFmpeg does by default.
+    # interl=0: interlaced frames are scaled as whole frames. bicubic: FFmpeg's default chroma interpolation.
     steps = [*turns, ("scale", "interl=0:flags=bicubic"), ("format", "rgb24"), ("buffersink", None)]
     chain = [source, *(graph.add(name, arguments) for name, arguments in steps)]
     for one, next_ in itertools.pairwise(chain):
         one.link_to(next_)
     graph.configure()
-    return source, graph, chain[-1]  # filters of a graph that is gone crash
+    return source, graph, chain[-1]  # keep the graph alive: filters crash without it
 
 
 def display_matrix(frame) -> tuple[int, ...] | None:
-    """The nine numbers that say how a frame is turned and mirrored to be shown; None: it is shown as it is."""
+    """The nine numbers that say how to rotate and mirror a frame for display; None: show it as it is."""
     try:
         data = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV 18 knows no name for other data of the frame, as a camera's EXIF
+    except ValueError:  # PyAV 18 fails on side data that it has no name for, such as a camera's EXIF
         turn = math.radians(frame.rotation)
         a, b = round(math.cos(turn) * 2**16), round(math.sin(turn) * 2**16)
         return (a, -b, 0, b, a, 0, 0, 0, 2**30) if frame.rotation else None
@@ -58,9 +58,9 @@ def display_matrix(frame) -> tuple[int, ...] | None:
 
 
 def upright(matrix: tuple[int, ...] | None) -> list[tuple[str, str | None]]:
-    """FFmpeg's filters, name and arguments, that do what a display matrix says.
+    """The FFmpeg filters (name, arguments) that apply a display matrix.
 
-    Source: FFmpeg's own choice, `fftools/ffmpeg_filter.c`.
+    Source: the filters that FFmpeg itself chooses in `fftools/ffmpeg_filter.c`.
     """
     if matrix is None or not math.hypot(matrix[0], matrix[3]) or not math.hypot(matrix[1], matrix[4]):
         return []

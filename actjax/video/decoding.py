@@ -1,4 +1,4 @@
-"""Videos -> frames. One contract, `open_video`, whatever holds them and whatever library reads them."""
+"""Videos -> frames. `open_video` gives every backend and every kind of source the same interface."""
 
 import importlib.metadata
 import importlib.util
@@ -17,9 +17,9 @@ __all__ = ["BACKENDS", "BackendError", "Video", "VideoError", "check_backend", "
 
 
 class Video(Protocol):
-    """What every reader offers.
+    """The interface of every reader.
 
-    num_frames: exact: how many frames `frames` gives. fps: the average rate, 0 if there is none.
+    num_frames: the exact number of frames that can be read. fps: the average rate, 0 if there is none.
     size: height and width.
     """
 
@@ -34,15 +34,15 @@ class Video(Protocol):
         """float64 [n]: the second at which each frame is shown, by the file's own clock."""
 
     def check(self) -> str | None:
-        """Raises what `frames` would raise for any frame; returns a remark on a file that is read all the same."""
+        """Raises whatever `frames` would raise for any frame. Returns a remark if the file is odd but readable."""
 
 
 def open_video(source: str | os.PathLike | bytes, *, backend: str | Sequence[str] = "pyav", **options) -> Video:
     """Opens a video.
 
-    Frame k is the k-th frame that FFmpeg shows when it decodes the video stream in order: edit lists are applied, the
-    picture is upright as the file's display matrix says, mirrors included, and RGB by the file's own colour matrix and
-    range. The stream is the default one, then the one with most pixels, then the first; never a cover picture.
+    Frame k is the k-th frame that FFmpeg shows when it decodes the video stream in order. Edit lists are applied.
+    Frames are rotated and mirrored by the file's display matrix and converted to RGB with its own colour matrix and
+    range. The stream is the default one, else the one with most pixels, else the first; never a cover picture.
 
     >>> import numpy as np
     >>> from actjax.data.samples.shapes import write_video
@@ -55,17 +55,17 @@ def open_video(source: str | os.PathLike | bytes, *, backend: str | Sequence[str
     Args:
       source: a file (for "rawframes" a folder), an fsspec URL (`gs://...`, `s3://...`, `memory://...`), or the bytes
         of a file.
-      backend: one of `BACKENDS`, or several, of which the first that can reads the file, with one warning. "pyav"
-        reads what FFmpeg reads. "decord" and "opencv" read some kinds of files, give the same frames, and refuse the
-        others; the guide has the table. "rawframes": a folder of pictures.
-      options: "pyav": `threads`, of the codec. "rawframes": `num_frames` (None counts the files), `offset`,
-        `filename_tmpl`, `start_index`, `modality` "RGB" or "Flow" (pictures "x" and "y" of the template).
+      backend: one of `BACKENDS`, or several: the first one that can read the file does, and a warning is logged once
+        per fallback. "pyav" reads everything that FFmpeg reads. "decord" and "opencv" give the same frames for some
+        kinds of files and refuse all others; the guide has the table. "rawframes": a folder of image files.
+      options: "pyav": `threads` of the codec. "rawframes": `num_frames` (None counts the files), `offset`,
+        `filename_tmpl`, `start_index`, `modality` "RGB" or "Flow" (images "x" and "y" of the template).
 
     Raises:
-      VideoError: the source is missing, damaged, or holds no video; later, from `frames`, a frame cannot be decoded or
-        is damaged. BackendError, one of these: this backend does not read the file exactly; names one that does.
-      IndexError: from `frames`, an index outside [0, num_frames).
-      ValueError: an unknown backend or option. ImportError: a package is missing; says which.
+      VideoError: the source is missing, damaged, or holds no video; later, from `frames`: a frame is damaged or cannot
+        be decoded. BackendError, a VideoError: this backend does not read the file exactly; names one that does.
+      IndexError: from `frames`: an index outside [0, num_frames).
+      ValueError: an unknown backend or option. ImportError: a package is missing; names it.
 
     Source: the API entries DecordInit, PyAVInit, OpenCVInit, RawFrameDecode and their decoders.
     """
@@ -83,7 +83,7 @@ def open_video(source: str | os.PathLike | bytes, *, backend: str | Sequence[str
 
 
 BACKENDS = ("decord", "opencv", "pyav", "rawframes")
-_PACKAGES = {  # backend -> packages that it may come with
+_PACKAGES = {  # backend -> packages that provide it
     "decord": ("decord2", "decord"),
     "opencv": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
     "pyav": ("av",),
@@ -98,19 +98,19 @@ def backend_names(backend: str | Sequence[str]) -> list[str]:
 
 
 def decoder(backend: str | Sequence[str]) -> str:
-    """Which library reads videos, and its version: "av 18.1.0"; of several backends "decord 0.6.0, av 18.1.0"."""
+    """The library of a backend and its version: "av 18.1.0"; for several backends "decord 0.6.0, av 18.1.0"."""
     return ", ".join(" ".join(found) for name in backend_names(backend) if (found := _installed(name)))
 
 
 def check_backend(backend: str | Sequence[str]) -> None:
-    """ImportError: no package for the backend is installed, or of several backends for the last one."""
+    """Raises ImportError if no package for the backend (of several, the last one) is installed."""
     name = backend_names(backend)[-1]
     if _installed(name) is None:
         raise ImportError(f"backend {name!r} needs a package: pip install {_PACKAGES[name][0]}")
 
 
 def _installed(backend: str) -> tuple[str, str] | None:
-    """The package of a backend, and its version."""
+    """The installed package of a backend and its version."""
     if importlib.util.find_spec(_MODULES[backend]) is None:
         return None
     for package in _PACKAGES[backend]:
@@ -133,7 +133,7 @@ def _reader(backend: str):
 
 
 class _FirstThatCan:
-    """A video read by the first of several backends; when that one refuses, also in the middle, by the next."""
+    """A video read by the first of several backends; if that one refuses, at any time, the next one takes over."""
 
     def __init__(self, source, backends: list[str], options: dict):
         self._source, self._backends, self._options, self._video = source, backends, options, None
@@ -161,12 +161,12 @@ class _FirstThatCan:
                 if len(self._backends) == 1:
                     raise
                 name, self._video = self._backends.pop(0), None
-                why = "is not installed" if isinstance(error, ImportError) else "cannot be trusted with some videos"
-                warn_once(f"{name} {why}: {self._backends[0]} reads them")
+                why = "is not installed" if isinstance(error, ImportError) else "cannot read some videos exactly"
+                warn_once(f"{name} {why}; falling back to {self._backends[0]}")
 
 
 class _Checked:
-    """A reader with its errors named after the source and its indices checked; decodes every frame once."""
+    """Wraps a reader: checks indices, names the source in errors, decodes repeated frames once."""
 
     def __init__(self, reader, name: str):
         self._reader, self._name = reader, name
@@ -191,15 +191,15 @@ class _Checked:
             return self._reader.check()
 
     def _each(self, read, indices) -> np.ndarray:
-        """What `read` gives for sorted indices without repeats, in the order of `indices`."""
+        """Calls `read` with the sorted unique indices and returns its rows in the order of `indices`."""
         indices = np.asarray(indices).ravel()
         if not indices.size:
             return self._each(read, [0])[:0]
         if indices.dtype.kind not in "iu":
-            raise IndexError(f"{self._name}: frames have whole numbers, not {indices.dtype}")
+            raise IndexError(f"{self._name}: frame indices must be whole numbers, not {indices.dtype}")
         indices = indices.astype(np.int64)
         if indices.min() < 0 or indices.max() >= self.num_frames:
-            raise IndexError(f"{self._name}: frames {indices} of a video that has {self.num_frames}")
+            raise IndexError(f"{self._name}: frames {indices} of a video with {self.num_frames} frames")
         needed, places = np.unique(indices, return_inverse=True)
         with self._reader.blame(self._name):
             found = read(needed)
@@ -211,7 +211,7 @@ def _name(source) -> str:
 
 
 def _content(source, *, folder: bool) -> str | io.BytesIO:
-    """A path, or the content of what is no local file."""
+    """A local path, or the content of bytes and URLs; a folder's URL stays a URL."""
     if isinstance(source, bytes):
         return io.BytesIO(source)
     path = os.fspath(source)

@@ -1,7 +1,7 @@
-"""decord and OpenCV, for the kinds of files that they read exactly. PyAV, which knows every file, stands beside them.
+"""decord and OpenCV, for the kinds of files that they read exactly, verified against PyAV.
 
-Both decode a file from its first frame on: where they seek, they take other frames for the right ones in many kinds of
-files. PyAV says how many frames there are, decodes the wanted ones as well, and a picture that differs is refused.
+Both decode every file from its first frame, because their seeking returns wrong frames for many kinds of files. PyAV
+counts the frames and decodes the wanted ones too; a frame that differs raises `Refused`.
 """
 
 import io
@@ -20,8 +20,8 @@ MKV = "matroska,webm"
 
 
 class Kind(NamedTuple):
-    """What decides whether a library reads a file exactly: FFmpeg's names, and whether frames are decoded in another
-    order than they are shown."""
+    """The properties that decide whether a library reads a file exactly: FFmpeg's names of container and codec, and
+    whether it has B-frames (decoding order differs from display order)."""
 
     container: str
     codec: str
@@ -32,13 +32,13 @@ class Kind(NamedTuple):
 
 
 def kinds(table: dict[str, str]) -> frozenset[Kind]:
-    """Of a container's codecs: "h264" is one with and without B-frames, "h264-" and "h264+" only one of both."""
+    """Container -> codecs as kinds. "h264": with and without B-frames; "h264-": only without; "h264+": only with."""
     names = [(container, name) for container, codecs in table.items() for name in codecs.split()]
     both = {"-": (False,), "+": (True,)}
     return frozenset(Kind(c, name.rstrip("+-"), b) for c, name in names for b in both.get(name[-1], (False, True)))
 
 
-# Every kind that tests/video/test_kinds.py makes and measures; what is not here is refused.
+# The kinds that tests/video/test_kinds.py generates and verifies; all others are refused.
 DECORD = kinds({
     MP4: "h264 hevc mpeg4 mpeg2video+ vp9- h263- mjpeg-",
     MKV: "h264 hevc mpeg4 mpeg2video+ vp8- vp9- mjpeg-",
@@ -58,14 +58,14 @@ OPENCV = kinds({
     "m4v": "mpeg4",
     "gif": "gif-",
 })  # fmt: skip
-# Pixels that become the same RGB in all libraries; with others, and with odd sizes, these two interpolate otherwise.
-TOLERANCE = 2  # grey levels by which pictures may differ from PyAV's
-CHUNK = 64  # frames that are held against each other at a time
+TOLERANCE = 2  # grey levels by which frames may differ from PyAV's
+CHUNK = 64  # frames compared at a time
+# Pixel formats that all libraries convert to the same RGB. Other formats and odd sizes are interpolated differently.
 PIXELS = ("yuv420p", "yuvj420p", "yuv444p", "yuvj444p", "gbrp", "bgra")
 
 
 class _Beside(Reader):
-    """A library beside PyAV."""
+    """A library whose frames are verified against PyAV's."""
 
     name: str
     kinds: frozenset[Kind]
@@ -73,7 +73,7 @@ class _Beside(Reader):
     def __init__(self, source: str | io.BytesIO):
         self._source = source
         self._exact = PyAV(source)
-        self._player, self._next = None, 0  # what decodes the file, and the number of its next frame
+        self._player, self._next = None, 0  # the library's decoder, and the index of the next frame it gives
 
     def open(self):
         self._exact.open()
@@ -83,44 +83,44 @@ class _Beside(Reader):
         if kind not in self.kinds:
             raise self._refused(str(kind))
         if stream.num_streams > 1:
-            raise self._refused("files of several video streams")
+            raise self._refused("files with several video streams")
         if self.num_frames:
             self._exact.decode(np.array([0]), lambda frames: [self._examine(frame) for _, frame in frames])
 
     def _refused(self, what: str) -> Refused:
-        return Refused(f"{self.name} may give other frames of {what}; use backend='pyav'")
+        return Refused(f"{self.name} may give wrong frames for {what}; use backend='pyav'")
 
     def _examine(self, frame) -> None:
-        """Refused: the library does not show frames such as this one, the first, as FFmpeg does."""
+        """Raises Refused if the library shows frames like the given first one differently from FFmpeg."""
         odd = frame.format.name[-4:] == "420p" and (frame.width % 2 or frame.height % 2)
         if frame.format.name not in PIXELS or odd:
             raise self._refused(f"pixel format {frame.format.name} at {frame.width}x{frame.height}")
         self._turns = upright(display_matrix(frame))
         if not self._can_turn(self._turns):
-            raise self._refused("videos that are turned or mirrored like this one")
+            raise self._refused("videos rotated or mirrored like this one")
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         exact = self._exact.read(indices)
         return gather(len(indices), enumerate(self._equal(exact, indices.tolist())))
 
     def _equal(self, exact: np.ndarray, indices: list[int]) -> Iterator[np.ndarray]:
-        """The library's pictures. Refused: it fails where PyAV did not, or a picture is another one."""
+        """The library's frames. Refused: it fails where PyAV did not, or a frame differs."""
         import cv2
 
         try:
             for k, mine, picture in zip(indices, exact, self._pictures(indices), strict=True):
                 same = picture.shape == mine.shape
                 if not same or cv2.absdiff(np.ascontiguousarray(picture), mine).max() > TOLERANCE:
-                    raise self._refused(f"this file, as at frame {k}")
+                    raise self._refused(f"this file (frame {k} differs from PyAV's)")
                 yield picture
         except (*self.own_errors(), Unreadable) as error:
-            raise self._refused(f"this file ({type(error).__name__} where PyAV has none)") from error
+            raise self._refused(f"this file ({type(error).__name__}, while PyAV reads it)") from error
 
     def _pictures(self, indices: list[int]) -> Iterator[np.ndarray]:
-        """Those of sorted indices. A pass through the file goes on where the last one ended, if it can."""
+        """The frames of sorted indices. Continues where the last call stopped, if it can."""
         if self._player is None or indices[0] < self._next:
             self._player, self._next = self._start(), 0
-        player, self._player = self._player, None  # if it fails, the next one begins anew
+        player, self._player = self._player, None  # after a failure the next call starts over
         wanted = set(indices)
         for k in range(self._next, indices[-1] + 1):
             picture = self._step(player, wanted=k in wanted)
@@ -137,11 +137,11 @@ class _Beside(Reader):
             self.read(np.arange(first, min(first + CHUNK, self.num_frames)))
         return remark
 
-    # What a library brings.
+    # Each library overrides the rest.
 
     @staticmethod
     def own_errors() -> tuple[type[Exception], ...]:
-        """What it raises."""
+        """The exceptions that the library raises."""
         raise NotImplementedError
 
     @classmethod
@@ -151,20 +151,20 @@ class _Beside(Reader):
     words = staticmethod(PyAV.words)
 
     def _can_turn(self, turns: list[tuple[str, str | None]]) -> bool:
-        """Whether pictures come upright that have to be turned so."""
+        """Whether the library's frames come out upright in files that need these filters."""
         raise NotImplementedError
 
     def _start(self):
-        """What decodes the file, before its first frame."""
+        """A new decoder of the file, before its first frame."""
         raise NotImplementedError
 
     def _step(self, player, *, wanted: bool) -> np.ndarray | None:
-        """Decodes the next frame; its picture, if it is wanted."""
+        """Decodes the next frame -> RGB if it is wanted, else None."""
         raise NotImplementedError
 
 
 class Decord(_Beside):
-    """decord, or its successor decord2, with one thread: the loader runs many readers at once."""
+    """decord or its successor decord2, in one thread: the loader runs many readers at once."""
 
     name, kinds = "decord", DECORD
 
@@ -177,21 +177,21 @@ class Decord(_Beside):
         return decord.DECORDError, RuntimeError
 
     def open(self):
-        self.own_errors()  # says what is missing before the file is looked at
+        self.own_errors()  # a missing package is reported before the file is opened
         super().open()
         promised = self._exact.stream.stream.frames
-        if promised > 2 * self.num_frames:  # for which it takes memory
-            raise self._refused(f"files whose header promises {promised} frames and that hold {self.num_frames}")
+        if promised > 2 * self.num_frames:  # decord allocates memory for every promised frame
+            raise self._refused(f"files with {self.num_frames} frames whose header promises {promised}")
         try:
             self._player = self._start()
         except self.own_errors() as error:
-            raise self._refused("this file, which it does not open") from error
+            raise self._refused("this file, which it cannot open") from error
         if len(self._player) < self.num_frames:
-            raise self._refused(f"files of which it sees {len(self._player)} of {self.num_frames} frames")
+            raise self._refused(f"this file: it finds {len(self._player)} of {self.num_frames} frames")
 
     def _can_turn(self, turns):
         quarter = ([("transpose", "clock")], [("transpose", "cclock")])
-        return turns in ([], [("hflip", None), ("vflip", None)], *quarter)  # it turns, but does not mirror
+        return turns in ([], [("hflip", None), ("vflip", None)], *quarter)  # decord rotates but does not mirror
 
     def _start(self):
         import decord
@@ -204,12 +204,12 @@ class Decord(_Beside):
         if not wanted:
             return None
         height, width = picture.shape[:2]
-        rows = picture.asnumpy().reshape(height, -1)  # decord2 takes the padding of narrow rows for a channel
+        rows = picture.asnumpy().reshape(height, -1)  # decord2 takes the padding of narrow rows for channels
         return rows[:, : 3 * width].reshape(height, width, 3)
 
 
 class OpenCV(_Beside):
-    """OpenCV with FFmpeg."""
+    """OpenCV's FFmpeg backend."""
 
     name, kinds = "opencv", OPENCV
     TURNS = {
@@ -229,7 +229,7 @@ class OpenCV(_Beside):
 
     def open(self):
         super().open()
-        if not isinstance(self._source, str):  # OpenCV reads files only
+        if not isinstance(self._source, str):  # OpenCV reads only files
             self._file = tempfile.NamedTemporaryFile(suffix=".video")  # noqa: SIM115 - lives as long as the reader
             self._file.write(self._source.getbuffer())
             self._file.flush()
@@ -237,7 +237,7 @@ class OpenCV(_Beside):
 
     def _examine(self, frame):
         super()._examine(frame)
-        if frame.interlaced_frame:  # it hands out memory that it did not write to
+        if frame.interlaced_frame:  # OpenCV returns uninitialised memory
             raise self._refused("interlaced videos")
 
     def _can_turn(self, turns):
@@ -249,7 +249,7 @@ class OpenCV(_Beside):
         capture = cv2.VideoCapture(self._source, cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise Unreadable("OpenCV cannot open it")
-        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # it turns, but does not mirror
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # OpenCV would rotate but not mirror
         return capture
 
     def _step(self, player, *, wanted):

@@ -1,4 +1,4 @@
-"""Uniform draws -> whole numbers, alike on NumPy and under jax."""
+"""Uniform draws -> whole numbers, the same on NumPy and under jax."""
 
 
 def below(n, u):

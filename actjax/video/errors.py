@@ -1,4 +1,4 @@
-"""What goes wrong with videos."""
+"""Exceptions for videos that cannot be read."""
 
 import os
 
@@ -15,7 +15,7 @@ class VideoError(Exception):
 
 
 class VideoTimeout(VideoError):
-    """A video that took too long; it may be broken, or the machine was busy."""
+    """A video that took too long: it may be broken, or the machine may have been busy."""
 
 
 class BackendError(VideoError):

@@ -1,8 +1,7 @@
-"""What the packets of a video stream tell of its frames, before any is decoded.
+"""Finds the frames of a video stream from its packets, before anything is decoded.
 
-Where each packet holds one frame and bears the time it is shown at, frame k is the one with the k-th smallest time
-stamp, and decoding may begin at the last key frame before it. Files of other kinds raise `Unordered`: their frames can
-be had only by decoding them in order.
+If each packet holds one frame and its presentation timestamp, frame k is the one with the k-th smallest timestamp, and
+decoding can start at the last key frame before it. Other files raise `Unordered`: they must be decoded in order.
 """
 
 import itertools
@@ -13,8 +12,8 @@ import numpy as np
 
 from actjax.video.streams import MP4, Stream, Unordered
 
-# Codecs of which a packet is a frame, and containers whose time stamps are those of the frames. AVI has no time stamps:
-# it counts packets, which tells when to show a frame if none is decoded before its turn.
+# Codecs with one frame per packet, and containers whose timestamps are those of the frames. AVI has no timestamps: it
+# counts packets, which gives the display order if it is the decoding order.
 FRAMED = ("h264", "hevc", "av1", "vp9", "mpeg4", "mpeg1video", "mpeg2video", "mjpeg", "prores", "dnxhd")
 STAMPED = {
     MP4: (*FRAMED, "h263"), "matroska,webm": FRAMED, "mpegts": FRAMED, "flv": ("h264", "hevc", "flv1"),
@@ -23,17 +22,16 @@ STAMPED = {
 FIELDS = ("h264", "mpeg2video")  # codecs that may put the two fields of a frame into two packets
 KEY, DISCARD = 1, 2  # FFmpeg's AVINDEX_KEYFRAME and AVINDEX_DISCARD_FRAME
 PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE
-NOTHING = 8  # bytes; MPEG-4 packets as small as this may say that there is no frame
-REORDER = 16  # packets after a wanted one that are decoded too, as its time stamp may be that of another frame
-SHORT = 5000  # packets; up to as many are looked at one by one, and of longer files those of the groups that are read
-HEAD = 32  # packets that are decoded where the first frames of a stream may be missing
+NOTHING = 8  # bytes; MPEG-4 packets of at most this size may stand for "no frame"
+REORDER = 16  # packets also decoded after a wanted one, since its timestamp may belong to another frame
+SHORT = 5000  # packets; in shorter files every packet is examined, in longer ones only those of the groups being read
+HEAD = 32  # packets decoded to find out whether the first frames of a stream can be
 
 
 class Run(NamedTuple):
-    """Packets `first` up to `end`, to be decoded in a row; `stamps`, of the frames that may come out of them.
+    """Packets `first` up to `end`, to be decoded in one go. stamps: timestamps of the frames they may give.
 
-    key: the stamp of the first frame that is decoded. reordered: whether frames are shown in another order than they
-    are decoded.
+    key: timestamp of the first decoded frame. reordered: whether display order differs from decoding order.
     """
 
     first: int
@@ -50,7 +48,7 @@ class Groups:
       stream: the stream.
       keys: bool [n], whether a packet is a key frame.
       shown: bool [n], whether its frame is shown.
-      stamps: int64 [n], when each frame is shown, in the stream's time base; None: read where they are needed.
+      stamps: int64 [n], presentation timestamps in the stream's time base; None: read when needed.
     """
 
     def __init__(self, stream: Stream, keys: np.ndarray, shown: np.ndarray, stamps: np.ndarray | None = None):
@@ -63,13 +61,13 @@ class Groups:
         self.num_frames = int(np.count_nonzero(shown))
 
     def stamps(self, indices: np.ndarray) -> np.ndarray:
-        """int64 [n]: the time stamps of the frames of sorted indices, in the stream's time base."""
+        """Sorted frame indices -> int64 [n], their timestamps in the stream's time base."""
         groups = self._groups(indices)
         out = [np.sort(self._shown_stamps(g))[indices[groups == g] - self._before[g]] for g in np.unique(groups)]
         return np.concatenate([np.zeros(0, np.int64), *out])
 
     def runs(self, indices: np.ndarray, wanted: np.ndarray) -> list[Run]:
-        """What to decode for the frames of sorted indices, whose `stamps` are `wanted`."""
+        """The packets to decode for sorted frame indices; `wanted` holds their `stamps`."""
         groups = self._groups(indices)
         spans: list[list[int]] = []  # first and last group, end
         for last in np.unique(groups).tolist():
@@ -92,7 +90,7 @@ class Groups:
         return Run(int(self._starts[groups[0]]), end, int(self._all_stamps(groups[0])[0]), stamps, reordered)
 
     def _groups(self, indices: np.ndarray) -> np.ndarray:
-        """int64 [n]: the group of each. Of groups that begin with the same frame, the last one shows it."""
+        """Frame indices -> int64 [n], their groups. Of groups that begin with the same frame, the last one shows it."""
         return np.searchsorted(self._before, indices, side="right") - 1
 
     def _all_stamps(self, group: int) -> np.ndarray:
@@ -108,12 +106,12 @@ class Groups:
         return self._all_stamps(group)[self._shown[self._starts[group] : self._ends[group]]]
 
     def _refers_back(self, group: int) -> bool:
-        """Whether frames of a group are shown before its key frame: these may refer to the group before."""
+        """Whether frames of a group are shown before its key frame: these may refer to the previous group."""
         stamps = self._all_stamps(group)
         return bool(np.any(stamps < stamps[0]))
 
     def _check(self, group: int) -> None:
-        """Unordered: two frames bear the same stamp, or a group is not shown before the next one that is known."""
+        """Raises Unordered if two frames have the same timestamp, or a group overlaps a known neighbour in time."""
         stamps = np.sort(self._shown_stamps(group))
         if np.any(stamps[1:] == stamps[:-1]):
             raise Unordered
@@ -124,24 +122,20 @@ class Groups:
                     raise Unordered
 
     def check(self) -> None:
-        """Unordered: stamps that are known do not tell the order of the frames, or which of them can be decoded."""
+        """Raises Unordered if the known timestamps do not give the order of frames, or which ones can be decoded."""
         known = list(self._stamps)
         for group in known:
             self._check(group)
         hidden = np.flatnonzero(~self._shown)
         edges = (hidden < self._ends[0]) | (hidden >= self._starts[-1])
         if not edges.all() or (len(hidden) and self._stream.format == "hevc"):
-            raise Unordered  # several edits, or what is left out may be referred to
+            raise Unordered  # several edits, or hidden frames may be reference frames
         if len(self._shown) <= SHORT and any(map(self._refers_back, known[1:])):
-            raise Unordered  # what these groups refer to may have been cut off
+            raise Unordered  # the frames these groups refer to may have been cut off
 
 
 def find_groups(stream: Stream) -> Groups:
-    """The groups of a stream, all its packets in hand.
-
-    Raises:
-      Unordered: the file has to be decoded in order.
-    """
+    """The groups of a stream, from its index or from all its packets. Raises Unordered: it must be decoded in order."""
     if not _is_stamped(stream):
         raise Unordered
     entries = stream.stream.index_entries
@@ -149,13 +143,13 @@ def find_groups(stream: Stream) -> Groups:
 
 
 def _is_stamped(stream: Stream) -> bool:
-    """Whether a file of this kind is expected to tell the order of its frames."""
-    packed = stream.format == "mpeg4" and stream.codec.has_b_frames  # two frames in a packet may be, none in the next
+    """Whether this kind of file is expected to give the order of its frames by timestamps."""
+    packed = stream.format == "mpeg4" and stream.codec.has_b_frames  # a packet may hold two frames, the next one none
     return stream.format in STAMPED.get(stream.container, ()) and not packed
 
 
 def _indexed(stream: Stream, entries) -> Groups:
-    flags = np.fromiter((entry.flags for entry in entries), np.int8, len(entries))  # of two bits, one the sign
+    flags = np.fromiter((entry.flags for entry in entries), np.int8, len(entries))  # a signed 2-bit field
     sizes = (entry.size for entry in entries) if stream.format == "mpeg4" else ()
     if entries[-1].pos + entries[-1].size > stream.num_bytes:
         raise Unordered  # the end of the file is missing
@@ -168,7 +162,7 @@ def _scanned(stream: Stream) -> Groups:
     head, rows = [], []
     for packet in stream.packets():
         if packet.is_corrupt:
-            raise Unordered  # what cannot be decoded is not shown
+            raise Unordered  # a packet that cannot be decoded shows no frame
         if len(head) < HEAD:
             head.append(packet)
         rows.append((packet.pts, packet.is_keyframe, not packet.is_discard, packet.size))
@@ -177,10 +171,8 @@ def _scanned(stream: Stream) -> Groups:
 
 
 def _playable(stream: Stream, head: list, keys, shown, stamps, sizes: Iterable[int]) -> Groups:
-    """Groups without the frames at the beginning that cannot be decoded, as what they refer to was cut off.
-
-    head: the first packets.
-    """
+    """Groups without the leading frames that cannot be decoded because their references were cut off; `head`: the first
+    packets."""
     if not len(keys) or (stream.format == "mpeg4" and min(sizes) <= NOTHING):
         raise Unordered
     first = _stamps(head)
@@ -196,7 +188,7 @@ def _has_fields(stream: Stream) -> bool:
 
 
 def _lost(stream: Stream, head: list, stamps: np.ndarray, shown: np.ndarray, *, whole: bool) -> np.ndarray:
-    """bool [n]: which of the first packets have no frame that can be decoded, as nothing before them is there."""
+    """bool [n]: whether a packet of `head` has a frame that cannot be decoded, because its references are missing."""
     import av
 
     stream.codec.flush_buffers()

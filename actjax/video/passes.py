@@ -1,4 +1,4 @@
-"""Passes of a decoder through a stream: over all of it, or over a run of packets."""
+"""Decoding passes: over a whole stream, or over a run of packets."""
 
 import itertools
 from collections.abc import Container, Iterator
@@ -12,9 +12,10 @@ INTRA = 1  # FFmpeg's AV_PICTURE_TYPE_I
 
 
 class Survey(NamedTuple):
-    """What a pass through a file found: frames' time stamps, the numbers of damaged ones, sizes (height, width).
+    """The result of decoding a whole file.
 
-    turns: when each packet is decoded. kept: the decoded frames, or None: they are too many.
+    stamps: presentation timestamp of each frame. turns: decoding timestamp of each packet. damaged: indices of damaged
+    frames. sizes: all (height, width). kept: the decoded frames, or None if they need too much memory.
     """
 
     stamps: list[int | None]
@@ -29,7 +30,7 @@ class Survey(NamedTuple):
 
 
 def survey(stream: Stream, *, keep: int = 0) -> Survey:
-    """Decodes all of a file. keep: bytes of decoded frames to hold on to, if all of them fit in."""
+    """Decodes the whole file. keep: bytes; decoded frames are kept if all of them fit."""
     stamps, turns, damaged, sizes, kept, size = [], [], [], set(), [], 0
     for k, frame in enumerate(in_order(stream, turns=turns)):
         stamps.append(frame.pts)
@@ -45,9 +46,9 @@ def survey(stream: Stream, *, keep: int = 0) -> Survey:
 
 
 def in_order(stream: Stream, *, turns: list | None = None) -> Iterator:
-    """Every frame of a stream, as FFmpeg shows them; `turns` receives when each packet is decoded.
+    """Every frame of a stream, as FFmpeg shows them; each packet's decoding timestamp is appended to `turns`.
 
-    What cannot be decoded before the first frame is passed over, and so are the marks of MPEG-4 that there is no frame.
+    Skips packets before the first frame that cannot be decoded, and the packets by which MPEG-4 says "no frame".
 
     Raises:
       Unreadable: a later packet cannot be decoded.
@@ -64,18 +65,18 @@ def in_order(stream: Stream, *, turns: list | None = None) -> Iterator:
         except av.FFmpegError as error:
             mark = packet is not None and packet.size <= NOTHING and stream.format == "mpeg4"
             if count and not mark:
-                raise Unreadable(f"what comes after {count} frames cannot be decoded: {error.strerror}") from error
+                raise Unreadable(f"decoding fails after {count} frames: {error.strerror}") from error
             continue
         count += len(frames)
         yield from frames
 
 
 def decoded(stream: Stream, run: Run, wanted: Container[int]) -> Iterator:
-    """The frames of a run. One that is neither wanted nor referred to may be missing.
+    """The frames of a run. Frames that are neither wanted nor referenced may be missing.
 
     Raises:
-      Unordered: time stamps do not rise, or are not those of the packets; a packet cannot be decoded or is damaged; the
-        run does not begin with a key frame.
+      Unordered: timestamps do not increase, or differ from those of the packets; a packet is damaged or cannot be
+        decoded; the run does not begin with a key frame.
     """
     import av
 
@@ -92,8 +93,8 @@ def decoded(stream: Stream, run: Run, wanted: Container[int]) -> Iterator:
             if frame.pts not in run.stamps or (last is not None and frame.pts <= last):
                 raise Unordered
             if frame.pts == run.key and frame.pict_type != INTRA:
-                raise Unordered  # the file calls a frame a key frame that refers to others
+                raise Unordered  # the file marks a frame as a key frame that refers to other frames
             if frame.is_corrupt:
-                raise Unordered  # and so may be those that refer to it; or what it refers to lies before the key frame
+                raise Unordered  # frames that refer to it may be damaged too, or its references precede the key frame
             last = frame.pts
             yield frame

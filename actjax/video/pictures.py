@@ -1,4 +1,4 @@
-"""Folders of pictures, RGB or optical flow, as videos."""
+"""Folders of image files, RGB or optical flow, read as videos."""
 
 import os
 
@@ -8,9 +8,9 @@ from actjax.video.readers import Reader, Unreadable, gather
 
 
 class Rawframes(Reader):
-    """Frame k is the file of number start_index + offset + k; flow has two, "x" and "y" in the template."""
+    """Frame k is file number start_index + offset + k; for flow two files, with "x" and "y" in the template."""
 
-    fps = 0.0  # pictures have no rate
+    fps = 0.0  # image files have no frame rate
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Rawframes(Reader):
         return gather(len(indices), ((place, self._frame(int(k))) for place, k in enumerate(indices)))
 
     def times(self, indices: np.ndarray) -> np.ndarray:
-        raise Unreadable("pictures have no time stamps")
+        raise Unreadable("image files have no timestamps")
 
     def check(self) -> str | None:
         sizes = {self._frame(k).shape[:2] for k in range(self.num_frames)}
@@ -54,7 +54,7 @@ class Rawframes(Reader):
             return self._picture(self._path(k), cv2.IMREAD_COLOR_RGB)
         x, y = (self._picture(self._path(k, axis), cv2.IMREAD_GRAYSCALE) for axis in "xy")
         if x.shape != y.shape:
-            raise Unreadable(f"flow of several sizes: {x.shape} and {y.shape}")
+            raise Unreadable(f"flow x and y differ in size: {x.shape} and {y.shape}")
         return np.stack([x, y], axis=-1)
 
     def _picture(self, path: str, kind: int) -> np.ndarray:
@@ -63,7 +63,7 @@ class Rawframes(Reader):
         with self._open(path) as file:
             picture = cv2.imdecode(np.frombuffer(file.read(), np.uint8), kind)
         if picture is None:
-            raise Unreadable(f"{path} is no picture")
+            raise Unreadable(f"{path} is not an image")
         return picture
 
     def _open(self, path: str):
@@ -78,7 +78,7 @@ class Rawframes(Reader):
         return os.path.join(self._folder, self._template.format(*numbers))
 
     def _count(self) -> int:
-        """How many files there are in a row."""
+        """The number of consecutive files from the first one on."""
         k = 0
         while os.path.exists(self._path(k, "x" if self._flow else "")):
             k += 1

@@ -1,4 +1,4 @@
-"""FFmpeg through PyAV: the reader that gives every file's frames as FFmpeg shows them."""
+"""FFmpeg through PyAV: reads every kind of file, with the frames that FFmpeg shows."""
 
 import io
 import itertools
@@ -13,12 +13,12 @@ from actjax.video.passes import Survey, decoded, in_order, survey
 from actjax.video.readers import Reader, Unreadable, gather
 from actjax.video.streams import Stream, Unordered
 
-KEPT = 64 * 2**20  # bytes of decoded frames that are kept of a file which had to be decoded to be counted
+KEPT = 64 * 2**20  # bytes of decoded frames to keep when a file must be decoded to count its frames
 
 
 class Pass(NamedTuple):
-    """An unfinished pass through a file: the number of its next frame, its frames from there on, and which use of the
-    stream it is; once the stream is used otherwise, the pass cannot go on."""
+    """An unfinished pass through a file: the index of its next frame, the remaining frames, and the `num_uses` of the
+    stream when it began. Any other use of the stream ends the pass."""
 
     number: int
     frames: Iterator
@@ -26,16 +26,16 @@ class Pass(NamedTuple):
 
 
 class PyAV(Reader):
-    """Where the packets tell the order of the frames, it decodes from the last key frame on, leaves out frames that are
-    neither wanted nor referred to, and verifies that the time stamps rise. Any other file it decodes in order.
+    """If the packets give the order of frames, decodes from the last key frame on, skips frames that are neither wanted
+    nor referenced, and verifies that timestamps increase. Decodes all other files in order.
     """
 
     def __init__(self, source: str | io.BytesIO, threads: int = 1):
         self._source, self._threads = source, threads
         if not isinstance(threads, int) or not 0 <= threads <= 64:
-            raise ValueError(f"open_video: threads={threads!r}; 0 to 64, 0 is one for each core")
+            raise ValueError(f"open_video: threads={threads!r}; must be 0 to 64, 0 for one per core")
         self._convert = Converter()
-        self._fault = ""  # what was found out about the file when it was read
+        self._fault = ""  # a fault of the file found by an earlier read
         self._groups: Groups | None = None
         self._survey: Survey | None = None
         self._pass: Pass | None = None
@@ -60,7 +60,7 @@ class PyAV(Reader):
             self._decode_in_order()
 
     def _decode_in_order(self, promised: int | None = None) -> None:
-        """From now on; counts the frames. Unreadable: there are others than `promised`."""
+        """Counts the frames and decodes in order from now on. Unreadable: there are not `promised` frames."""
         self.stream.count_packets()
         found = survey(self.stream, keep=KEPT)
         if promised not in (None, found.num_frames):
@@ -73,7 +73,7 @@ class PyAV(Reader):
         return self.decode(indices, lambda frames: gather(len(indices), pictures(frames)))
 
     def decode(self, indices: np.ndarray, use: Callable[[Iterable], object]):
-        """`use` of the decoded frames of sorted indices, (place, PyAV's frame) each; twice, if the first try fails.
+        """Calls `use` with pairs (position in `indices`, PyAV frame) for sorted indices; again if the first try fails.
 
         Raises:
           Unreadable: a frame is damaged, or the file holds fewer frames than it promised.
@@ -81,7 +81,7 @@ class PyAV(Reader):
         return self._either(lambda: use(self._by_stamp(indices)), lambda: use(self._by_number(indices)))
 
     def _either(self, by_stamp: Callable, by_number: Callable):
-        """What the first one gives, or the second one for files that have to be decoded in order."""
+        """Calls `by_stamp`, or `by_number` for files that must be decoded in order."""
         if self._fault:
             raise Unreadable(self._fault)
         if self._groups is not None:
@@ -112,15 +112,15 @@ class PyAV(Reader):
             yield place, frame
 
     def _goes_on(self, indices: np.ndarray) -> bool:
-        """Whether these frames, in a row, come next in the pass through the file."""
+        """Whether these are exactly the next frames of the unfinished pass."""
         number = self._unfinished().number
         return len(indices) > 0 and indices[0] == number and indices[-1] - number == len(indices) - 1
 
     def _walk_to(self, k: int):
-        """Frame k. A pass through the file goes on where the last one ended, if it can."""
+        """Frame k. Continues the unfinished pass if it can."""
         unfinished = self._unfinished()
         number, frames = (0, in_order(self.stream)) if k < unfinished.number else unfinished[:2]
-        self._pass = None  # if it fails, the next one begins anew
+        self._pass = None  # after a failure the next pass starts over
         frame = next(itertools.islice(frames, k - number, None), None)
         if frame is None:
             raise Unreadable(f"it promises {self.num_frames} frames; frame {k} is not there")
@@ -128,7 +128,7 @@ class PyAV(Reader):
         return frame
 
     def _unfinished(self) -> Pass:
-        """The pass that can go on, or one that begins."""
+        """The pass that can continue, or a new one."""
         if self._pass and self._pass.use == self.stream.num_uses:
             return self._pass
         return Pass(0, in_order(self.stream), self.stream.num_uses)
@@ -142,12 +142,12 @@ class PyAV(Reader):
         start, stamps, turns = self.stream.stream.start_time or 0, self._survey.stamps, self._survey.turns
         reordered = self.stream.codec.has_b_frames
         if self.stream.container == "avi" and reordered and None not in turns and len(turns) >= self.num_frames:
-            # AVI knows when to decode a frame, not when to show it; both are the same steps apart.
+            # AVI stores decoding times, not presentation times; the intervals are the same.
             return self._seconds(np.array(turns[: self.num_frames], np.int64) - turns[0] + start)
         if None not in stamps and all(a < b for a, b in itertools.pairwise(stamps)):
             return self._seconds(np.array(stamps, np.int64))
         if not self.fps:
-            raise Unreadable("its time stamps do not rise, and it has no frame rate")
+            raise Unreadable("its timestamps do not increase, and it has no frame rate")
         return self._seconds(start) + np.arange(self.num_frames) / self.fps
 
     def _seconds(self, stamps):

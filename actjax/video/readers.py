@@ -1,4 +1,4 @@
-"""What every reader of videos offers to `open_video`, and what readers share."""
+"""The base class of all video readers behind `open_video`, and helpers they share."""
 
 import contextlib
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from actjax.video.errors import BackendError, VideoError
 
 
 class Reader:
-    """One video. `open` comes first; `read` and `times` take sorted indices without repeats.
+    """One video. Call `open` first; `read` and `times` take sorted indices without repeats.
 
     num_frames: exact. fps: the average rate, 0 if there is none.
     """
@@ -19,12 +19,12 @@ class Reader:
 
     @staticmethod
     def errors() -> tuple[type[Exception], ...]:
-        """What the library raises for broken files."""
+        """The exceptions that the library raises for broken files."""
         return ()
 
     @staticmethod
     def words(error: Exception) -> str:
-        """What an error says of a file, whose name the reader adds."""
+        """The text of an error, without the file's name."""
         return str(error)
 
     def open(self) -> None:
@@ -40,12 +40,12 @@ class Reader:
         raise NotImplementedError
 
     def check(self) -> str | None:
-        """Raises what `read` would raise for any frame; returns a remark on a file that is read all the same."""
+        """Raises whatever `read` would raise for any frame. Returns a remark if the file is odd but readable."""
         raise NotImplementedError
 
     @contextlib.contextmanager
     def blame(self, name: str):
-        """The library's own errors -> VideoError."""
+        """Converts the library's own exceptions to VideoError for the file `name`."""
         try:
             yield
         except Refused as error:
@@ -56,7 +56,7 @@ class Reader:
 
 
 class Unreadable(Exception):
-    """A reader's own finding about a file; becomes a VideoError."""
+    """A fault that a reader finds in a file itself; becomes a VideoError."""
 
 
 class Refused(Exception):
@@ -64,7 +64,7 @@ class Refused(Exception):
 
 
 def gather(num: int, pictures: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
-    """Places and pictures [h, w, c], all of them -> [num, h, w, c], copied as they come, while they are warm."""
+    """Pairs (position, image [h, w, c]) -> uint8 [num, h, w, c]; copies each at once, while it is in the cache."""
     count, out = 0, None
     for place, picture in pictures:
         if out is None:

@@ -1,4 +1,4 @@
-"""Pixels: the one place where decoded frames are cut, resampled and mirrored."""
+"""Decoded frames + views -> pixels. All cropping, resampling and mirroring of pixels happens here."""
 
 import math
 
@@ -19,23 +19,23 @@ def render(
     modality: str = "RGB",
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The pictures that `views` take from every frame -> uint8 [views * n, h, w, c], view by view.
+    """Renders every view of every frame -> uint8 [views * n, h, w, c], view by view.
 
     Args:
       frames: uint8 [n, h, w, c], or [n, h, w] without channels; optical flow [n, h, w, 2]: x, y.
       views: a `View` or a list of views of one size.
       interpolation: one of `INTERPOLATIONS`.
-      fused: one cut and one resample, with the source box rounded to whole pixels, at least one (the reference's
-        `lazy=True` and Fuse). False: every remembered step for itself, as the reference does without `lazy`. The two
-        differ by about one grey level on average.
+      fused: one crop and one resample, with the source box rounded to whole pixels, at least one (`lazy=True` and Fuse
+        of MMAction2 0.6). False: each step of the view in turn, as MMAction2 does without `lazy`. The two differ by
+        about one grey level on average.
       modality: one of `MODALITIES`. In mirrored flow x becomes 255 - x.
-      out: where the pictures go, of their shape and type; None for a new array.
+      out: the array to write to, of the result's shape and type; None for a new one.
 
     Raises:
       ValueError: no views, views of several sizes, an unknown interpolation or modality, flow without two channels, a
-        view that turns flow upside down (the reference has no rule for it).
+        view that flips flow vertically (MMAction2 has no rule for it).
 
-    Source: the API entries Resize, Flip, Fuse. Fixed: fused flow turns x round too.
+    Source: the API entries Resize, Flip, Fuse. Fixed: fused flow inverts x too.
     """
     views = [views] if isinstance(views, View) else list(views)
     _check(frames, views, interpolation, modality)
@@ -63,7 +63,7 @@ def _check(frames, views, interpolation, modality) -> None:
         if frames.ndim != 4 or frames.shape[3] != 2:
             raise ValueError(f"render: flow of shape {frames.shape}; expected [n, h, w, 2]: x, y")
         if any(each.flip_vertical for view in views for each in (view, *view.steps)):
-            raise ValueError('render: a view turns flow upside down; use direction="horizontal"')
+            raise ValueError('render: flow cannot be flipped vertically; use direction="horizontal"')
 
 
 def _rounded(box) -> tuple[int, ...]:
@@ -79,7 +79,7 @@ def _side(low, high) -> tuple[int, int]:
 
 
 def _take(frames: np.ndarray, step: Step, interpolation: str, modality: str, *, out=None) -> np.ndarray:
-    """One step on all frames [n, h, w, ...] -> `out`, or a new array."""
+    """Applies one step to all frames [n, h, w, ...] -> `out`, or a new array."""
     x0, y0, x1, y1 = (int(edge) for edge in step.box)
     height, width = (int(side) for side in step.size)
     frames = frames[:, y0:y1, x0:x1]
@@ -107,7 +107,7 @@ def _resize(frames: np.ndarray, out: np.ndarray, interpolation: str) -> None:
 
 
 def _mirror(pictures: np.ndarray, modality: str) -> None:
-    """Turns pictures [n, h, w, ...] left-right in place: one call of OpenCV over all their rows."""
+    """Flips images [n, h, w, ...] left-right in place, in one OpenCV call over all their rows."""
     import cv2
 
     rows = pictures.reshape(-1, *pictures.shape[2:])

@@ -1,10 +1,10 @@
 """num_frames -> frame indices, as pure functions of uniform draws.
 
-`u` and `jitter` hold draws in [0, 1); `u=None` asks for the deterministic test-time positions. Only array-API
-operations touch the draws, so the same function runs on NumPy in a loader process and under `jax.jit` / `vmap`,
-with equal answers for equal float32 draws (`num_frames` and the options are static; under jax the indices are
-int32 unless 64-bit mode is on). Test-time positions need float64 and depend on static numbers only: they are
-computed in NumPy, also under a trace.
+`u` and `jitter` hold draws in [0, 1); `u=None` gives the deterministic test-time positions. The draws go through
+array-API operations only, so the same function runs on NumPy in a loader process and under `jax.jit` / `vmap`, with
+equal results for equal float32 draws (`num_frames` and the options are static; under jax the indices are int32 unless
+64-bit mode is on). Test-time positions need float64 and depend on static numbers only: they are computed in NumPy,
+even under a trace.
 """
 
 import numpy as np
@@ -27,25 +27,26 @@ def sample_frames(
 ):
     """Frames of `num_clips` clips spread over the video -> int64 [clips, clip_len], 0-based.
 
-    Each clip starts in its own equal part of the video: at a random place of it (`u`), or in its middle (`u=None`).
+    The video is cut into equal parts, one per clip. A clip starts at a random place in its part (`u`) or in the middle
+    (`u=None`).
 
     Args:
       num_frames: length of the video, at least 1.
       clip_len: frames per clip.
       frame_interval: distance between the frames of a clip.
       num_clips: clips per video (the segments of TSN and TSM, with `clip_len=1`).
-      twice_sample: test time only: `num_clips` further clips, at the beginnings of the parts.
-      out_of_bound_opt: what an index beyond the end becomes: `loop` starts again at frame 0, `repeat_last` holds
-        the last frame sampled within the video.
+      twice_sample: test time only: `num_clips` more clips, at the beginnings of the parts.
+      out_of_bound_opt: for indices beyond the end: `loop` starts again at frame 0, `repeat_last` repeats the last
+        frame sampled within the video.
       u: draws [num_clips] for training, None for testing.
-      jitter: draws [clips, clip_len]; moves every frame by up to `frame_interval - 1` (the reference's
-        `temporal_jitter=True`). None: no jitter.
+      jitter: draws [clips, clip_len]; moves every frame by up to `frame_interval - 1` (`temporal_jitter=True` of
+        MMAction2 0.6). None: no jitter.
 
     Raises:
       ValueError: a count below 1, an unknown `out_of_bound_opt`, draws of the wrong shape, `twice_sample` with `u`.
 
-    Source: the API entry SampleFrames. Kept from the reference: the last `num_frames - span + 1 mod num_clips` starts
-    are never drawn. Fixed: `twice_sample` gives twice the clips for short videos too.
+    Source: the API entry SampleFrames. Kept from MMAction2: the last `(num_frames - span + 1) % num_clips` starts are
+    never drawn. Fixed: `twice_sample` gives twice the clips for short videos too.
     """
     check_counts(
         "sample_frames",
@@ -81,9 +82,8 @@ def dense_sample_frames(
 ):
     """Frames of `num_clips` clips within one window of the video -> int64 [clips, clip_len], 0-based.
 
-    The clips start `sample_range // num_clips` frames apart. The window starts at a random place (`u`), or at
-    `num_sample_positions` places spread over the video (`u=None`): then there are that many times `num_clips` clips,
-    window by window.
+    The clips start `sample_range // num_clips` frames apart. In training (`u`) there is one window at a random place;
+    at test time (`u=None`) `num_sample_positions` windows are spread over the video, each with `num_clips` clips.
 
     Args:
       num_frames: length of the video, at least 1.
@@ -96,7 +96,7 @@ def dense_sample_frames(
     Raises:
       ValueError: a count below 1, an unknown `out_of_bound_opt`, draws of the wrong shape.
 
-    Source: the API entry DenseSampleFrames. Kept from the reference: training never draws the last window.
+    Source: the API entry DenseSampleFrames. Kept from MMAction2: training never draws the last window.
     """
     check_counts(
         "dense_sample_frames",
@@ -123,10 +123,10 @@ def dense_sample_frames(
 def untrimmed_sample_frames(num_frames: int, *, clip_len: int = 1, frame_interval: int = 16) -> np.ndarray:
     """A clip of adjacent frames around every `frame_interval`-th frame -> int64 [clips, clip_len], 0-based.
 
-    For extracting features of a whole video. Frames beyond either end become the first or last one.
+    Used to extract features of a whole video. Frames beyond either end become the first or last one.
 
     Raises:
-      ValueError: a count below 1, or a video of at most `frame_interval // 2` frames: it has no centre.
+      ValueError: a count below 1, or a video of at most `frame_interval // 2` frames: too short for one clip.
 
     Source: the API entry UntrimmedSampleFrames.
     """
@@ -155,11 +155,11 @@ def _random_starts(num_frames: int, *, span: int, num_clips: int, u):
 
 
 def _middle_starts(num_frames: int, *, span: int, num_clips: int, twice_sample: bool) -> np.ndarray:
-    """The middles of the parts, then (twice_sample) their beginnings, not yet truncated -> float64 [clips]."""
+    """The middles of the parts, then (twice_sample) their beginnings, not truncated yet -> float64 [clips]."""
     room = num_frames - span + 1
     if num_frames < span:
         return np.zeros(num_clips * (1 + twice_sample))
-    # The order of these operations decides the rounding, and the reference's positions with it.
+    # The order of these operations decides the rounding; this one gives MMAction2's positions.
     part = room / num_clips
     begins = np.arange(num_clips) * part
     middles = np.trunc(begins + part / 2)

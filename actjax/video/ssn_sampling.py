@@ -1,4 +1,4 @@
-"""Proposals -> frame indices (SSN): the segment, a stretch before it and one after it."""
+"""Proposals -> frame indices for SSN: clips of each proposal and of the stretches before and after it."""
 
 import numbers
 
@@ -27,16 +27,16 @@ def sample_proposal_frames(
     """Clips before, inside and after every proposal -> int64 [p, segments, clip_len], 0-based.
 
     The three stretches are cut into `aug_segments[0]`, `body_segments` and `aug_segments[1]` equal parts, in this
-    order; each part gives a clip: at a random place of it (train) or in its middle (val). A stretch too short for its
-    parts gives all its clips at its beginning. Indices beyond the end start again at frame 0.
+    order. Each part gives a clip, at a random place (train) or in the middle (val). A stretch too short for its parts
+    gives all its clips at its beginning. Indices beyond the end start again at frame 0.
 
     Args:
-      num_frames: length of the video, or [p]: one per proposal, where proposals are borrowed from other videos.
-      proposals: whole numbers [p, 2], first frame and the frame after the last; not read (None) in test mode.
+      num_frames: length of the video; or [p], one per proposal, if proposals are borrowed from other videos.
+      proposals: whole numbers [p, 2], first frame and the frame after the last; unused (None) in test mode.
       clip_len, frame_interval: as in `sample_frames`.
       body_segments: parts of the proposal itself.
-      aug_segments: parts of the stretch before and of the stretch after it.
-      aug_ratio: length of these stretches as a fraction of the proposal's, one number or two.
+      aug_segments: parts of the stretches before and after it.
+      aug_ratio: lengths of these stretches as fractions of the proposal's length, one number or two.
       test_interval: distance between clips in test mode.
       mode: "train" (with `u`), "val", or "test": clips over the whole video, [clips, clip_len].
       u: draws [p, segments] in train mode, else None.
@@ -44,11 +44,11 @@ def sample_proposal_frames(
 
     Raises:
       ValueError: a count below 1, an unknown mode, an `aug_ratio` that is neither one number nor two, proposals that
-        are not [p, 2] with p >= 1 and begin < end, draws missing, not wanted or of the wrong shape; in test mode a
+        are not [p, 2] with p >= 1 and begin < end, draws missing, unexpected or of the wrong shape; in test mode a
         video of at most `clip_len * frame_interval` frames.
 
     Source: the API entry SampleProposalFrames (SSN, arXiv:1704.06228, section 3). Fixed: with one `num_frames` per
-    proposal a borrowed proposal is cut by the length of its own video.
+    proposal, a borrowed proposal is limited by the length of its own video.
     """
     if mode not in MODES:
         raise ValueError(f"sample_proposal_frames: mode={mode!r}; choose from {MODES}")
@@ -71,7 +71,7 @@ def sample_proposal_frames(
         starts = np.arange(0, num_frames - span, test_interval)
         if not starts.size:
             raise ValueError(
-                f"sample_proposal_frames: num_frames={num_frames}; test mode needs more than the {span} of a clip"
+                f"sample_proposal_frames: num_frames={num_frames}; test mode needs more than {span}, one clip"
             )
         return clip_frames("sample_proposal_frames", starts, num_frames, **clip)
     proposals = _checked(proposals)
@@ -85,7 +85,7 @@ def sample_proposal_frames(
 
 
 def augmented(proposals, totals, ratios: tuple[float, float], span: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the stretch before each proposal [p, 2] begins, and the last place of a clip of `span` frames behind it."""
+    """Proposals [p, 2] -> first frame of the stretch before each, last start of a `span`-frame clip after each."""
     begin, end = proposals.T
     length = end - begin
     first = np.maximum(0, begin - np.trunc(length * ratios[0]).astype(np.int64))
@@ -93,7 +93,7 @@ def augmented(proposals, totals, ratios: tuple[float, float], span: int) -> tupl
 
 
 def two_ratios(aug_ratio) -> tuple[float, float]:
-    """`aug_ratio` as before and after; ValueError unless one number or two, not negative."""
+    """`aug_ratio` as (before, after). ValueError: not one or two non-negative numbers."""
     ratios = (aug_ratio, aug_ratio) if isinstance(aug_ratio, numbers.Real) else tuple(aug_ratio)
     if len(ratios) != 2 or not all(isinstance(ratio, numbers.Real) and ratio >= 0 for ratio in ratios):
         raise ValueError(f"aug_ratio={aug_ratio!r}; expected one number or two, not negative")
@@ -111,13 +111,13 @@ def _checked(proposals) -> np.ndarray:
     if wrong.any():
         raise ValueError(
             f"sample_proposal_frames: proposal {proposals[wrong][0].tolist()}; expected [first frame, frame "
-            "after the last], the first not negative, the other above it"
+            "after the last] with 0 <= first < last"
         )
     return proposals.astype(np.int64)
 
 
 def _stretches(proposals, totals, ratios, span: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where clips of `span` frames may begin, before, in and after each proposal: first places, counts, int [p, 3]."""
+    """Where clips of `span` frames may start before, in and after each proposal: first starts, lengths, int [p, 3]."""
     begin, end = proposals.T
     length = end - begin
     first, last = augmented(proposals, totals, ratios, span)
@@ -130,7 +130,7 @@ def _offsets(lengths: np.ndarray, parts: tuple[int, int, int], u):
     number = np.concatenate([np.arange(n) for n in parts])
     lengths, parts = np.repeat(lengths, parts, axis=1), np.repeat(parts, parts)
     if u is None:
-        # The order of these operations decides the rounding, and the reference's positions with it.
+        # The order of these operations decides the rounding; this one gives MMAction2 0.6's positions.
         size = lengths / parts
         return np.where(lengths >= parts, np.trunc(number * size + size / 2), 0).astype(np.int64)
     xp = u.__array_namespace__()

@@ -1,4 +1,4 @@
-"""A video file opened by FFmpeg, through PyAV: which of its streams is the video, and the packets of that stream."""
+"""A video file opened with PyAV: its video stream and the packets of that stream."""
 
 import io
 import itertools
@@ -9,12 +9,12 @@ import numpy as np
 from actjax.video.readers import Unreadable
 
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's name for the family
-TEXT = "tty"  # FFmpeg's demuxer that draws text files as pictures
-FAR = 1000  # packets; skipping fewer takes less time than a seek
+TEXT = "tty"  # FFmpeg's demuxer that renders text files as images
+FAR = 1000  # packets; reading past fewer is faster than seeking
 
 
 class Unordered(Exception):
-    """The time stamps do not tell the order of the frames."""
+    """The timestamps do not give the order of the frames."""
 
 
 class Stream:
@@ -22,17 +22,17 @@ class Stream:
 
     Args:
       source: a path, or the bytes of a file.
-      threads: of the codec.
+      threads: number of decoding threads.
 
     Raises:
-      Unreadable: there is no video in the file, or FFmpeg has no decoder for it.
+      Unreadable: the file holds no video, or FFmpeg has no decoder for it.
     """
 
     def __init__(self, source: str | io.BytesIO, threads: int = 1):
         self._source, self._threads = source, threads
-        self.num_uses = 0  # how often `packets` began; an earlier use must not go on
+        self.num_uses = 0  # how often `packets` was started; an earlier iterator must not be continued
         self._indexed = False
-        self._decoding: np.ndarray | None = None  # when each packet is decoded, by the index
+        self._decoding: np.ndarray | None = None  # decoding time of each packet, from the index
         self._open()
 
     def _open(self) -> None:
@@ -40,7 +40,7 @@ class Stream:
 
         if not isinstance(self._source, str):
             self._source.seek(0)
-        lenient = int(av.__version__.partition(".")[0]) < 19  # since then titles that are no UTF-8 are no error
+        lenient = int(av.__version__.partition(".")[0]) < 19  # PyAV 19 accepts titles that are not UTF-8
         try:
             self._container = av.open(self._source, **({"metadata_errors": "ignore"} if lenient else {}))
         except av.FFmpegError as error:
@@ -61,22 +61,22 @@ class Stream:
 
     @property
     def container(self) -> str:
-        """FFmpeg's name of the format, as "avi"."""
+        """FFmpeg's name of the container format, such as "avi"."""
         return self._container.format.name
 
     @property
     def format(self) -> str:
-        """FFmpeg's name of the codec, as "mpeg4", whichever library decodes it."""
+        """FFmpeg's name of the codec, such as "mpeg4", whichever library decodes it."""
         return self.codec.codec.canonical_name
 
     @property
     def num_streams(self) -> int:
-        """How many streams another library may take for the video."""
+        """The number of streams that another library may choose from."""
         return len(_candidates(self._container))
 
     @property
     def num_bytes(self) -> int:
-        """The length of the file."""
+        """The size of the file."""
         return self._container.size
 
     def has_index(self) -> bool:
@@ -84,15 +84,15 @@ class Stream:
         return self.container == MP4 and not _has_fragments(self._source)
 
     def seek_by_index(self) -> None:
-        """From now on packets are found by the decoding times of the index."""
+        """From now on, finds packets by the decoding times in the index."""
         self._indexed = True
 
     def count_packets(self) -> None:
-        """From now on packets are found by counting them."""
+        """From now on, finds packets by counting them."""
         self._indexed, self._decoding = False, None
 
     def _read_index(self) -> None:
-        """Unordered: its decoding times do not rise."""
+        """Raises Unordered if the decoding times do not increase."""
         entries = self.stream.index_entries
         decoding = np.fromiter((entry.timestamp for entry in entries), np.int64, len(entries))
         if np.any(decoding[1:] <= decoding[:-1]):
@@ -103,7 +103,7 @@ class Stream:
         """Packets `first` up to `end` in decoding order; None: up to the last.
 
         Raises:
-          Unordered: a packet has another decoding time than the index says.
+          Unordered: a packet's decoding time differs from the index.
         """
         self.num_uses += 1
         if self._indexed and self._decoding is None:
@@ -131,7 +131,7 @@ class Stream:
         self._open()
 
     def _seek(self, position: int) -> None:
-        """To a key frame at or before the packet of this position; to the beginning, if there is none."""
+        """Seeks to a key frame at or before the packet at `position`, or to the beginning if there is none."""
         import av
 
         try:
@@ -147,7 +147,7 @@ class Stream:
 
 
 def _best(container):
-    """As FFmpeg chooses: the default stream, then the one with most pixels, then the first."""
+    """The stream that FFmpeg chooses: the default one, else the one with most pixels, else the first."""
     from av.stream import Disposition
 
     streams = _candidates(container)
@@ -160,7 +160,7 @@ def _best(container):
 
 
 def _candidates(container) -> list:
-    """Its video streams; an attached picture is none."""
+    """The video streams, without attached pictures."""
     from av.stream import Disposition
 
     return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
@@ -172,11 +172,11 @@ def _pixels(stream) -> int:
 
 
 def _has_fragments(source: str | io.BytesIO) -> bool:
-    """Whether an MP4 or MOV file has movie fragments, whose frames the index does not list before they are read."""
+    """Whether an MP4 or MOV file has movie fragments: the index does not list their frames until they are read."""
     if isinstance(source, str):
         with open(source, "rb") as file:
             return _finds_fragment(file)
-    position = source.tell()  # FFmpeg reads on from there
+    position = source.tell()  # FFmpeg continues from here
     try:
         return _finds_fragment(source)
     finally:
@@ -197,5 +197,5 @@ def _finds_fragment(file) -> bool:
             return False
         size = int.from_bytes(header[8:16], "big") if size == 1 else size
         if size < 8:
-            return True  # no box; let the packets tell
+            return True  # not a box; do not trust the index
         start += size

@@ -1,8 +1,8 @@
 """Geometry without pixels: which box of a frame becomes a picture of which size.
 
 Every function maps a `View` of a frame to a `View` (or a list of them); `(height, width)` stands for the untouched
-frame. Boxes are x0, y0, x1, y1 in pixels, right and bottom exclusive; sizes are height, width. Random ones are pure
-functions of draws `u` in [0, 1) and run alike on NumPy and, with static sizes, under `jax.jit` / `vmap`.
+frame. Boxes are x0, y0, x1, y1 in pixels, right and bottom exclusive; sizes are height, width. Random functions are
+pure functions of draws `u` in [0, 1); they run the same on NumPy and, with static sizes, under `jax.jit` / `vmap`.
 """
 
 import math
@@ -16,7 +16,7 @@ DIRECTIONS = ("horizontal", "vertical")
 
 
 class Step(NamedTuple):
-    """One operation: cut `box` (pixels of the picture before), resize to `size`, then mirror, as in a `View`."""
+    """One operation: crop `box` (in pixels of the previous picture), resize to `size`, then mirror as in a `View`."""
 
     box: tuple
     size: tuple
@@ -27,8 +27,8 @@ class Step(NamedTuple):
 class View(NamedTuple):
     """A picture taken from a frame: the source `box`, the output `size` (height, width), and how it is mirrored.
 
-    `flip` mirrors left-right, `flip_vertical` upside down. `steps` remembers the operations the view was composed of,
-    for rendering them one by one.
+    `flip` mirrors left-right, `flip_vertical` upside down. `steps` lists the operations that composed the view, so that
+    they can be rendered one by one.
     """
 
     box: tuple
@@ -49,14 +49,14 @@ def resize(view, width=None, *, scale, keep_ratio: bool = True) -> View:
     Args:
       view, width: a `View`, or the height and width of the frame.
       scale: a float factor; or two numbers: with `keep_ratio` a long and a short side to fit into (either order, -1
-        for no limit: `(-1, 256)` brings the short side to 256), without it the output height, width.
+        for no limit: `(-1, 256)` makes the short side 256), without it the output height, width.
       keep_ratio: keep the aspect ratio.
 
     Raises:
       TypeError: `scale` is neither a float (with `keep_ratio`) nor a tuple of two numbers. ValueError: a side or
         factor that is not positive.
 
-    Source: the API entry Resize; sides round half up in float64, as there. Sizes must be static with `keep_ratio`.
+    Source: the API entry Resize; like it, rounds sides half up in float64. With `keep_ratio`, sizes must be static.
     """
     view = _view(view, width)
     height, width = view.size
@@ -87,7 +87,7 @@ def center_crop(view, width=None, *, crop_size) -> View:
       crop_size: side of a square, or height, width.
 
     Raises:
-      ValueError: the crop does not fit (the reference returns nonsense there). Source: the API entry CenterCrop.
+      ValueError: the crop does not fit (MMAction2 0.6 returns nonsense). Source: the API entry CenterCrop.
     """
     view = _view(view, width)
     height, width = _fitting("center_crop", view, crop_size)
@@ -99,10 +99,10 @@ def three_crop(view, width=None, *, crop_size) -> list[View]:
 
     Args:
       view, width: a `View`, or the height and width of the frame.
-      crop_size: side of a square, or height, width; one of them is that of the picture.
+      crop_size: side of a square, or height, width; one of them must equal the picture's.
 
     Raises:
-      ValueError: the crop does not fit, or has neither side of the picture. Source: the API entry ThreeCrop.
+      ValueError: the crop does not fit, or no side equals the picture's. Source: the API entry ThreeCrop.
     """
     view = _view(view, width)
     height, width = _fitting("three_crop", view, crop_size)
@@ -113,20 +113,20 @@ def three_crop(view, width=None, *, crop_size) -> list[View]:
         step = (view.size[0] - height) // 2
         return [_crop(view, 0, y, height, width) for y in (0, 2 * step, step)]
     raise ValueError(
-        f"three_crop: crop {height}x{width} of {view.size[0]}x{view.size[1]}; one side must be equal; resize first"
+        f"three_crop: crop {height}x{width} of {view.size[0]}x{view.size[1]}; one side must be the same; resize first"
     )
 
 
 def ten_crop(view, width=None, *, crop_size) -> list[View]:
-    """The four corners and the centre, each as it is and then mirrored left-right.
+    """The four corners and the centre, each followed by its left-right mirror image.
 
     Args:
       view, width: a `View`, or the height and width of the frame.
       crop_size: side of a square, or height, width.
 
     Raises:
-      ValueError: the crop does not fit (the reference returns nonsense there). Source: the API entry TenCrop. The far
-        corners lie at four quarters of the free room, each rounded down: up to 3 pixels short of the border.
+      ValueError: the crop does not fit (MMAction2 returns nonsense). Source: the API entry TenCrop. Offsets are
+        multiples of a quarter of the free room, rounded down: the far corners end up to 3 pixels short of the border.
     """
     view = _view(view, width)
     height, width = _fitting("ten_crop", view, crop_size)
@@ -136,7 +136,7 @@ def ten_crop(view, width=None, *, crop_size) -> list[View]:
 
 
 def random_crop(view, width=None, *, size: int, u) -> View:
-    """A square at a drawn place.
+    """A square at a random place.
 
     Args:
       view, width: a `View`, or the height and width of the frame.
@@ -144,10 +144,10 @@ def random_crop(view, width=None, *, size: int, u) -> View:
       u: draws [2]: column, row.
 
     Raises:
-      TypeError: `size` is no whole number. ValueError: the square does not fit, or draws that are not [2].
+      TypeError: `size` is not a whole number. ValueError: the square does not fit, or draws that are not [2].
 
-    Source: the API entry RandomCrop. Kept from the reference: where there is room, the square never touches the right
-    or the lower border (its left column is one of 0 .. width - size - 1); `multi_group_crop` draws every place.
+    Source: the API entry RandomCrop. Kept from MMAction2: if there is room, the square never touches the right or the
+    lower border (its left column is one of 0 .. width - size - 1); `multi_group_crop` draws every place.
     """
     view = _view(view, width)
     if not isinstance(size, (int, np.integer)):
@@ -159,7 +159,7 @@ def random_crop(view, width=None, *, size: int, u) -> View:
 
 
 def multi_group_crop(view, width=None, *, crop_size, groups: int, u) -> list[View]:
-    """Crops of one size at `groups` drawn places, every place equally likely.
+    """Crops of one size at `groups` random places, every place equally likely.
 
     Args:
       view, width: a `View`, or the height and width of the frame.
@@ -168,8 +168,8 @@ def multi_group_crop(view, width=None, *, crop_size, groups: int, u) -> list[Vie
       u: draws [groups, 2]: column, row.
 
     Raises:
-      TypeError: `groups` or `crop_size` hold no whole numbers. ValueError: `groups` below 1, the crop does not fit, or
-        draws of the wrong shape. Source: the API entry MultiGroupCrop.
+      TypeError: `groups` or `crop_size` is not of whole numbers. ValueError: `groups` below 1, the crop does not fit,
+        or draws of the wrong shape. Source: the API entry MultiGroupCrop.
     """
     view = _view(view, width)
     if not isinstance(groups, (int, np.integer)):
@@ -183,20 +183,20 @@ def multi_group_crop(view, width=None, *, crop_size, groups: int, u) -> list[Vie
 
 
 def random_resized_crop(view, width=None, *, u, area_range=(0.08, 1.0), aspect_ratio_range=(3 / 4, 4 / 3)) -> View:
-    """A crop of drawn area and aspect ratio at a drawn place; a `resize` to the network's input follows it.
+    """A crop of random area and aspect ratio at a random place; `resize` it to the network's input afterwards.
 
     Args:
       view, width: a `View`, or the height and width of the frame.
-      u: draws [22]: ten areas, ten aspect ratios (uniform in their logarithm), column, row. The first of the ten
-        pairs that fits is taken; if none does, the centred square of the short side.
-      area_range: least and greatest area, as fractions of the picture's.
-      aspect_ratio_range: least and greatest width over height.
+      u: draws [22]: ten areas, ten aspect ratios (log-uniform), column, row. The first of the ten pairs that fits is
+        used; if none does, the centred square of the short side.
+      area_range: minimum and maximum area, as fractions of the picture's.
+      aspect_ratio_range: minimum and maximum width / height.
 
     Raises:
       ValueError: ranges that are not `0 < a <= b` (`b <= 1` for areas), draws that are not [22].
 
-    Source: the API entry RandomResizedCrop (GoogLeNet, arXiv:1409.4842, section 6). Draws of float32 may place a side
-    one pixel apart on NumPy and under jax, where the two round differently.
+    Source: the API entry RandomResizedCrop (GoogLeNet, arXiv:1409.4842, section 6). With float32 draws NumPy and jax
+    round differently, and a side may differ by one pixel.
     """
     view = _view(view, width)
     check_draws("random_resized_crop", (22,), u=u)
@@ -210,12 +210,12 @@ def random_resized_crop(view, width=None, *, u, area_range=(0.08, 1.0), aspect_r
 
 
 def fitting_crop(view, width=None, *, areas, aspect_ratios, u) -> View:
-    """The first crop of a list of areas and aspect ratios that fits, or the centred square of the short side.
+    """The first pair of area and aspect ratio that fits, or else the centred square of the short side.
 
     Args:
       view, width: a `View`, or the height and width of the frame.
-      areas: in pixels of the picture, [k].
-      aspect_ratios: width over height, [k].
+      areas: [k], in pixels of the picture.
+      aspect_ratios: [k], width / height.
       u: draws [2]: column, row.
 
     Raises:
@@ -231,12 +231,12 @@ def fitting_crop(view, width=None, *, areas, aspect_ratios, u) -> View:
     crop_width, crop_height = (xp.where(found, sides[first], side) for sides in (widths, heights))
     x = xp.where(found, below(width - crop_width + 1, u[0]), (width - side) // 2)
     y = xp.where(found, below(height - crop_height + 1, u[1]), (height - side) // 2)
-    # [()]: `where` makes arrays without axes; a View holds numbers.
+    # [()]: `where` gives 0-d arrays; a View holds numbers.
     return _crop(view, x[()], y[()], crop_height.astype(int)[()], crop_width.astype(int)[()])
 
 
 def crop(view, width=None, *, box) -> View:
-    """The part `box` of the picture: x0, y0, x1, y1 in whole pixels of it, right and bottom exclusive.
+    """The part `box` of the picture: x0, y0, x1, y1 in whole pixels, right and bottom exclusive.
 
     Raises:
       TypeError: edges that are not whole numbers. ValueError: a box that is empty or leaves the picture.
@@ -261,15 +261,15 @@ def multi_scale_crop(
     random_crop: bool = False,
     num_fixed_crops: int = 5,
 ) -> View:
-    """A crop of a drawn size at a drawn place; a `resize` to the network's input follows it.
+    """A crop of random size at a random place; `resize` it to the network's input afterwards.
 
     Args:
       view, width: a `View`, or the height and width of the frame.
       input_size: the network's input, side of a square or height, width; a crop side within 3 pixels of it snaps to it.
-      u: draws [3]: the pair of scales, the place (its column, for `random_crop`), the row (`random_crop` only).
+      u: draws [3]: the pair of scales, the place (or, with `random_crop`, the column), the row (`random_crop` only).
       scales: fractions of the short side. All pairs whose positions in this list differ by at most
         `max_wh_scale_gap` are candidates, each equally likely.
-      random_crop: any place; else one of `num_fixed_crops` (5 or 13) fixed ones.
+      random_crop: any place; otherwise one of `num_fixed_crops` (5 or 13) fixed places.
 
     Raises:
       ValueError: scales outside (0, 1], an unknown number of fixed crops, draws that are not [3].
@@ -323,7 +323,7 @@ def flip(view, width=None, *, u, flip_ratio: float = 0.5, direction: str = "hori
     Args:
       view, width: a `View`, or the height and width of the frame.
       u: one draw, a scalar.
-      flip_ratio: how often it is mirrored.
+      flip_ratio: the probability of mirroring.
       direction: "horizontal" (left-right) or "vertical" (upside down).
 
     Raises:
@@ -339,10 +339,10 @@ def flip(view, width=None, *, u, flip_ratio: float = 0.5, direction: str = "hori
 
 
 def scale_factor(view: View) -> np.ndarray:
-    """How many pixels of the picture one pixel of the frame became, along x and y -> float32 [2].
+    """Pixels of the picture per pixel of the frame, along x and y -> float32 [2].
 
-    Flow is measured in pixels: multiplied by this (`layout.normalize`) it stays true after a resize.
-    Source: the reference's `scale_factor`, which Resize writes.
+    Flow is measured in pixels: after a resize it must be multiplied by this factor (`mmaction2.normalize`).
+    Source: `scale_factor`, which MMAction2's Resize writes.
     """
     x0, y0, x1, y1 = view.box
     return np.array([view.size[1] / (x1 - x0), view.size[0] / (y1 - y0)], np.float32)
@@ -355,7 +355,7 @@ def _view(view, width) -> View:
 
 
 def _crop(view: View, x, y, height, width) -> View:
-    """Cuts `height` x `width` at `x`, `y` of the picture out of `view`."""
+    """Crops `height` x `width` at `x`, `y` of the picture out of `view`."""
     x0, y0, x1, y1 = view.box
     scale_x, scale_y = (x1 - x0) / view.size[1], (y1 - y0) / view.size[0]
     # In a mirrored picture x counts from the right edge of the box, y from the lower one if it is upside down.

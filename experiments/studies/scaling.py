@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 
 from absl import app, flags
 from ml_collections import config_flags
@@ -62,16 +63,10 @@ def measured(repeats: int = 3) -> float:
     from actjax.training import devices
     from actjax.training.program import make_program
 
-    experiment = build(_CONFIG.value)
+    network = build(_CONFIG.value).network
     batch_size = _CLIPS.value * jax.device_count()
-    program = make_program(
-        experiment.network.task,
-        experiment.network.optimizer,
-        experiment.network.settings._replace(batch_size=batch_size),
-    )
-    rows = {
-        name: np.repeat(np.asarray(x)[None], batch_size, axis=0) for name, x in experiment.network.element_spec.items()
-    }
+    program = make_program(network.task, network.optimizer, network.settings._replace(batch_size=batch_size))
+    rows = {name: np.repeat(np.asarray(x)[None], batch_size, axis=0) for name, x in network.element_spec.items()}
     batch, state, seconds = devices.put(rows, devices.split(program.mesh)), program.start(), []
     for _ in range(repeats + 1):  # the first one compiles
         begun = time.perf_counter()
@@ -80,18 +75,23 @@ def measured(repeats: int = 3) -> float:
     return statistics.median(seconds[1:])
 
 
-def explained():
-    """What a step sends on a node, and its costs."""
+def step_messages() -> Counter:
+    """How many there are of each message in a step on a node, which are shown."""
     import jax
 
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", _NODE.value)
+    import messages
+
     from actjax.tasks import build
-    from actjax.training import explain
 
     experiment = build(_CONFIG.value)
     settings = experiment.network.settings._replace(batch_size=_CLIPS.value * _NODE.value, eval_batch_size=None)
-    return explain(experiment.network.task, experiment.network.optimizer, settings, experiment.network.element_spec)
+    found = messages.of_step(
+        experiment.network.task, experiment.network.optimizer, settings, experiment.network.element_spec
+    )
+    print(*messages.rows(found), sep="\n")
+    return found
 
 
 def main(argv: list[str]) -> None:
@@ -101,17 +101,15 @@ def main(argv: list[str]) -> None:
     if compute is None:  # in a process with the real devices
         again = [sys.executable, *sys.argv, "--measure"]
         compute = float(subprocess.run(again, check=True, capture_output=True, text=True).stdout.split()[-1])
-    costs = explained()
-    if any(message.group != _NODE.value for message in costs.collectives):
+    print(f"a step of {_CLIPS.value} clips on one device: {compute:.4g} s")
+    found = step_messages()
+    if any(message.group != _NODE.value for message in found):
         raise SystemExit("error: run.bn='group:K' or run.fsdp below a node: not all messages go to all devices")
-    print(f"a step of {_CLIPS.value} clips on one device: {compute:.4g} s; {costs.parameters:,} parameters")
-    for name, text in costs.messages():
-        print(f"{name.strip()}: {text}")
     print("\n| devices | step, overlapping | step, one after the other | efficiency | clips/s |")
     print("| --- | --- | --- | --- | --- |")
     for nodes in NODES:
         number = nodes * _NODE.value
-        best, worst = step_seconds(compute, costs.collectives, nodes)
+        best, worst = step_seconds(compute, found, nodes)
         rates = " to ".join(f"{_CLIPS.value * number / seconds:,.0f}" for seconds in (worst, best))
         print(
             f"| {number:,} | {best * 1e3:.1f} ms | {worst * 1e3:.1f} ms "

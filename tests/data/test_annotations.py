@@ -103,7 +103,7 @@ def test_real_activitynet_counts(root):
 
 def test_subsets_of_activitynet_need_a_table(root, tmp_path):
     folder = root / "tests" / "annotations"
-    with pytest.raises(ValueError, match="subset; name a table .* as video_info"):
+    with pytest.raises(ValueError, match="subset; set video_info to a table"):
         load_annotations("activitynet", folder / "anet_anno_action.json.gz", subset="training")
     with pytest.raises(ValueError, match="holds no records"):
         load_annotations(
@@ -198,17 +198,17 @@ def test_saved_offsets_are_read(tmp_path):
         ("a.mp4", {}, "line 2: .*expected 'path or filename, label'"),
         (",1", {}, "line 2: .*no 'path'"),
         ("a.mp4,1;2", {}, "2 labels; one is expected without multi_class"),
-        ("a.mp4,1,7", {}, "line 2: .*expected .'path', 'label'.; names that hold commas"),
+        ("a.mp4,1,7", {}, "line 2: .*expected .'path', 'label'.; put names with commas"),
         ("a.mp4,3", dict(num_classes=3), "label 3 needs model.num_classes > 3"),
-        ("a.mp4,-1", dict(num_classes=3, multi_class=True), "whole numbers of 0 or more"),
+        ("a.mp4,-1", dict(num_classes=3, multi_class=True), "whole numbers, 0 or more"),
         ("a.mp4,1:1", {}, "several labels need num_classes"),
-        ("a.mp4,0:0.5;1:0.6", dict(num_classes=3), "weights are positive numbers that sum to 1"),
-        ("a.mp4,0:-1;1:2", dict(num_classes=3), "weights are"),
-        ("a.mp4,0:0", dict(num_classes=3), "weights are"),
-        ("a.mp4,0:nan", dict(num_classes=3), "weights are"),
-        ("a.mp4,0:0.5;0:0.5", dict(num_classes=3), "one a class"),
+        ("a.mp4,0:0.5;1:0.6", dict(num_classes=3), "weights must be positive numbers that sum to 1"),
+        ("a.mp4,0:-1;1:2", dict(num_classes=3), "weights must be"),
+        ("a.mp4,0:0", dict(num_classes=3), "weights must be"),
+        ("a.mp4,0:nan", dict(num_classes=3), "weights must be"),
+        ("a.mp4,0:0.5;0:0.5", dict(num_classes=3), "one per class"),
         ("a.mp4,0:2", dict(num_classes=3, multi_class=True), "positive numbers each up to 1"),
-        ("a.mp4,1\nb.mp4,1:1", dict(num_classes=3), "where some labels have weights, all need them"),
+        ("a.mp4,1\nb.mp4,1:1", dict(num_classes=3), "if any label has a weight, all need one"),
     ],
 )
 def test_rows_that_do_not_parse(tmp_path, row, options, message):

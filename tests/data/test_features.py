@@ -89,7 +89,7 @@ def test_one_row(folders, tmp_path):
         (np.zeros(4), r"shape \(4,\)"),
         (np.full((2, 3), np.nan), "NaN"),
         (np.array([["a"]]), "expected floats"),
-        (np.array([[{}]]), "no array of numbers"),
+        (np.array([[{}]]), "not an array of numbers"),
     ],
 )
 def test_bad_arrays_name_their_file(tmp_path, array, message):

@@ -72,7 +72,7 @@ def test_hosts_share_the_global_batch(records, quarantine):
     parts = [batches(records, quarantine, shard=Shard(host, 2)) for host in range(2)]
     joined = [{name: np.concatenate([a[name], b[name]]) for name in a} for a, b in zip(*parts, strict=True)]
     assert_equal(joined, batches(records, quarantine))
-    with pytest.raises(ValueError, match="does not divide by 3 hosts"):
+    with pytest.raises(ValueError, match="is not divisible by 3 hosts"):
         batches(records, quarantine, shard=Shard(0, 3))
 
 
@@ -210,7 +210,7 @@ def test_mirrored_videos_swap_their_classes(records, quarantine):
 
 
 def test_nothing_decodable(tmp_path, quarantine):
-    with pytest.raises(RuntimeError, match="not one of the videos can be decoded"):
+    with pytest.raises(RuntimeError, match="none of the videos can be decoded"):
         batches([VideoRecord(str(tmp_path / "missing.mp4"), 0)] * 3, quarantine, batch_size=2)
 
 

@@ -107,7 +107,7 @@ def test_records_and_frames_are_the_resized_videos(folder, videos):
         assert np.abs(got.astype(int) - expected).mean() < 3  # of JPEG; another frame is 5 and more away
         np.testing.assert_array_equal(got[2], got[3])
         for wrong in ([0, source.num_frames], [-1]):
-            with pytest.raises(IndexError, match=f"train#.*of a video that has {source.num_frames}"):
+            with pytest.raises(IndexError, match=f"train#.*of a video with {source.num_frames} frames"):
                 video.frames(wrong)
     assert video.frames([]).shape == (0, *video.size, 3)
 
@@ -245,7 +245,7 @@ def test_a_killed_writer_is_no_broken_video(records, tmp_path):
     def open_and_die(record, *, backend):  # as the system does when memory is short
         os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(RuntimeError, match=rf"ended at {records[0].path} \(SIGKILL\); memory may be short"):
+    with pytest.raises(RuntimeError, match=rf"ended at {records[0].path} \(SIGKILL\), perhaps out of memory"):
         prepare(records[:4], tmp_path, split="train", class_names=NAMES, processes=1, open_video=open_and_die)
 
 
@@ -279,9 +279,9 @@ def test_shards_of_other_inputs_are_not_kept(records, tmp_path):
 
 
 def test_a_finished_split_is_not_replaced(folder, videos):
-    with pytest.raises(ValueError, match="holds split 'val' of other records or options"):
+    with pytest.raises(ValueError, match="holds split 'val', made from other records or options"):
         prepare(videos, folder, split="val", class_names=NAMES)
-    with pytest.raises(ValueError, match="with another class_names; use a new folder"):
+    with pytest.raises(ValueError, match="with different class_names; use a new folder"):
         prepare(videos, folder, split="test", class_names=["a", "b", "c"])
 
 
@@ -381,7 +381,7 @@ def test_features(tmp_path):
         load_prepared(tmp_path / "out", "train")
     with pytest.raises(ValueError, match="holds features, which have no classes"):
         load_class_names(tmp_path / "out")
-    with pytest.raises(RuntimeError, match="not one of 2 files"):
+    with pytest.raises(RuntimeError, match="none of 2 files"):
         prepare_features(wrong[2:], tmp_path / "none", split="train")
     with pytest.raises(ValueError, match=r"several files are named \['v_0'\]"):
         prepare_features([*paths, tmp_path / "v_0.npy"], tmp_path / "none")
@@ -425,7 +425,7 @@ def test_files_that_came_late_are_found(records, tmp_path):
     options = dict(split="train", class_names=NAMES, processes=0)
     (tmp_path / "a").symlink_to(tmp_path / "not_mounted")
     late = [record._replace(path=f"{tmp_path}/a/{os.path.basename(record.path)}") for record in records[:4]]
-    with pytest.raises(RuntimeError, match="not one of 4 files can be read"):
+    with pytest.raises(RuntimeError, match="none of 4 files can be read"):
         prepare(late, tmp_path / "out", **options)
     (tmp_path / "a").unlink()
     (tmp_path / "a").symlink_to(os.path.dirname(records[0].path))
@@ -435,7 +435,7 @@ def test_files_that_came_late_are_found(records, tmp_path):
 def test_nothing_to_prepare(tmp_path):
     with pytest.raises(ValueError, match="no records"):
         prepare([], tmp_path, split="train", class_names=NAMES)
-    with pytest.raises(RuntimeError, match="not one of 2 files can be read"):
+    with pytest.raises(RuntimeError, match="none of 2 files can be read"):
         prepare([File("a.mp4", 0)] * 2, tmp_path, split="train", class_names=NAMES, processes=0)
 
 

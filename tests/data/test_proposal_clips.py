@@ -162,7 +162,7 @@ def test_videos_that_do_not_fit_their_list(data):
     ticks = Ticks(SAMPLING, CENTER)
     with pytest.raises(VideoError, match=f"{record.num_frames} frames; the proposal file says 1000"):
         next(ticks.read(record._replace(num_frames=1000)))
-    with pytest.raises(VideoError, match="num_frames=8; test mode needs more than the 8 of a clip"):
+    with pytest.raises(VideoError, match="num_frames=8; test mode needs more than 8, one clip"):
         next(ticks.read(record._replace(num_frames=8)))
     last = list(ticks.read(record._replace(num_frames=record.num_frames + 2)))  # containers count differently
     assert last[0].num_frames == record.num_frames
@@ -195,10 +195,10 @@ def test_rows_that_are_left_out_are_told(tmp_path, caplog):
     path.write_text("# 0\nv\n10\n1\n2\n3 2 5\n3 7 7\n2\n0 0 0 5 2\n0 0 0 12 19\n")
     (record,) = load_annotations("ssn", path)
     assert record.ground_truth.size == 1 and not record.proposals.size
-    assert "3 segments end before they start, or begin behind their video; they are left out" in caplog.text
+    assert "left out 3 segments that end before they start or begin after their video's end" in caplog.text
     for text, message in (
-        ("# 0\nv\n10\n1\n1\n0 2 5\n0\n", "video 'v': a ground truth of class 0"),
-        ("# 0\nv\n10\n1\n1\n1 2 5\n0\n# 1\nv\n10\n1\n0\n0\n", "video 'v': comes twice"),
+        ("# 0\nv\n10\n1\n1\n0 2 5\n0\n", "video 'v': a ground truth has class 0"),
+        ("# 0\nv\n10\n1\n1\n1 2 5\n0\n# 1\nv\n10\n1\n0\n0\n", "video 'v': is listed twice"),
         ("# 0\nv\n0\n1\n1\n1 2 5\n0\n", "video 'v': has 0 frames"),
         ("# 0\nv\n10\n1\n0\n0\n", "holds no records"),  # not one has ground truth
     ):

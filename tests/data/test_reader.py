@@ -199,5 +199,5 @@ def test_what_processes_warn_of_is_logged_once(media, tmp_path, caplog, monkeypa
     with contextlib.closing(Readers(protocol, 2)) as readers, caplog.at_level(logging.WARNING, "actjax"):
         labels = [readers.submit(record, PLACE, readers.empty(1).clip(0)).result() for record in records]
     assert labels == [0, 1, 2, 3]
-    said = "opencv cannot be trusted with some videos: pyav reads them"
+    said = "opencv cannot read some videos exactly; falling back to pyav"
     assert [record.getMessage() for record in caplog.records] == [said]

@@ -255,12 +255,12 @@ def test_bad_input(tmp_path, hand, tag):
         with pytest.raises(ValueError, match=message):
             load_annotations("ssn", path)
     path.write_text("# 0\nv\n10\n1\n1\n3 2 5\n0\n")
-    with pytest.raises(ValueError, match="'3 2 5'; with frame counts, start and end are fractions"):
+    with pytest.raises(ValueError, match="'3 2 5'; with frame counts, start and end must be fractions"):
         load_annotations("ssn", path, frame_counts={"v": 10})
     with pytest.raises(KeyError, match="video 'v' has no entry among the 1 frame counts"):
         load_annotations("ssn", path, frame_counts={"w": 10})
     pools = ssn.construct_proposal_pools(hand[3:], ssn.Assigner())
-    with pytest.raises(ValueError, match="6 incomplete proposals wanted, no video has any"):
+    with pytest.raises(ValueError, match="6 incomplete proposals needed, but no video has any"):
         ssn.sample_proposals(pools, pools, ssn.Sampler(), u=np.zeros(8))
     with pytest.raises(ValueError, match="no proposal has an IoU above 0.7"):
         ssn.regression_constants(hand[3:], ssn.Assigner())

@@ -145,9 +145,9 @@ def test_broken_records_are_replaced_in_training_and_left_out_in_evaluation(tmp_
     hosts = [list(eval_items(broken(0, 1, 2, 3, 6), 10, **options, shard=Shard(k, 2))) for k in (0, 1)]
     for step, batch in enumerate(batches):
         np.testing.assert_array_equal(np.concatenate([host[step]["mask"] for host in hosts]), batch["mask"])
-    with pytest.raises(RuntimeError, match="not one of the videos can be read"):
+    with pytest.raises(RuntimeError, match="none of the videos can be read"):
         list(eval_items(broken(*range(10)), 10, **options))
-    with pytest.raises(RuntimeError, match="not one of the videos can be read"):
+    with pytest.raises(RuntimeError, match="none of the videos can be read"):
         next(train_items(broken(*range(10)), 10, seed=0, **options, first_step=0, num_steps=1))
 
 
@@ -165,7 +165,7 @@ def test_features_that_do_not_fit_are_named(data, folder, tmp_path):
     with pytest.raises(VideoError, match="time steps; expected 3. Set data.rescale"):
         Rescaled(exact, (3, CHANNELS))(exact.train[0])
     for options, message in (
-        (dict(features=str(tmp_path / "absent")), "data.features=.*absent is no folder"),
+        (dict(features=str(tmp_path / "absent")), "data.features=.*absent is not a folder"),
         (dict(features=str(tmp_path)), "no features of 27 of 27 videos, 'v_train_0000' the first"),
         (dict(features=str(folder / "features"), class_scores="absent.json"), "data.class_scores=absent.json does not"),
     ):

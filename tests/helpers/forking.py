@@ -1,6 +1,6 @@
 """Runs one Python command after the other, each in a fork of an interpreter that has imported what they share.
 
-python tests/forking.py
+python tests/helpers/forking.py
 
 A line of standard input is a JSON object: `arguments`, what follows `python`; `cwd`; `log`, a file for what it prints.
 A line of standard output is its exit status.

@@ -98,7 +98,7 @@ def test_results_become_a_proposal_file(tmp_path):
 
 
 def test_results_that_do_not_fit(tmp_path):
-    with pytest.raises(KeyError, match="no result of video 'v_two'"):
+    with pytest.raises(KeyError, match="no result for video 'v_two'"):
         results_to_proposal_file({"one": []}, annotations(), tmp_path / "x", class_names=["a", "b"])
-    with pytest.raises(KeyError, match="video 'v_one': label 'b' is no class name"):
+    with pytest.raises(KeyError, match="video 'v_one': label 'b' is not a class name"):
         results_to_proposal_file({"one": [], "two": []}, annotations(), tmp_path / "x", class_names=["a"])

@@ -115,7 +115,7 @@ HEADER = "action,start,end,tmin,tmax\n"
         (HEADER + "0.1,0.2,0.3,0,1\n0.1,0.2\n", IndexError, "rows differ in length"),
         (HEADER, IndexError, "0 rows of 0 columns"),
         (HEADER + "0.1,0.2\n", IndexError, "expected 1 or more rows of 3"),
-        (HEADER + "0.1,0.2,0.3,0,1\n0.1,nan,0.3,0,1\n", ValueError, "row 1 holds NaN"),
+        (HEADER + "0.1,0.2,0.3,0,1\n0.1,nan,0.3,0,1\n", ValueError, "row 1 has NaN"),
     ],
 )
 def test_bad_tables_are_named(text, error, message, tmp_path):

@@ -233,8 +233,8 @@ def test_both_forms_of_ground_truth_agree(tmp_path):
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [
-        ("[", ValueError, "gt.json: is no JSON"),
-        ("[]", ValueError, "gt.json: holds a list"),
+        ("[", ValueError, "gt.json: not valid JSON"),
+        ("[]", ValueError, "gt.json: is a list"),
         ('{"v_a": {"annotations": [{"segment": [1, 2]}]}}', KeyError, "gt.json: video .*a.*: KeyError.*label"),
         ('{"v_a": {}}', KeyError, "gt.json: video .*a.*: KeyError.*annotations"),
         ('{"v_a": {"annotations": [1]}}', KeyError, "gt.json: video .*a.*: TypeError"),
@@ -252,7 +252,7 @@ def test_unknown_subset_is_named(tmp_path):
     with pytest.raises(KeyError, match="no video of subset 'val'; there are .*'validation'"):
         load_activitynet(ACTIVITYNET, subset="val")
     (tmp_path / "gt.json").write_text('{"v_a": {"annotations": []}}')
-    with pytest.raises(KeyError, match="does not say the subset"):
+    with pytest.raises(KeyError, match="has no subsets"):
         load_activitynet(tmp_path / "gt.json", subset="validation")
     (tmp_path / "info.csv").write_text("name,split\na,b\n")
     with pytest.raises(KeyError, match="info.csv: expected a CSV with the columns video and subset"):
@@ -329,7 +329,7 @@ def test_several_labels_give_both_means(tmp_path):
     [
         ([[1.0]], ValueError, "1 rows of scores for 2 videos"),
         ({"a": [1.0]}, KeyError, "no scores for 1 of 2 videos, 'b'"),
-        ([[float("nan")], [1.0]], ValueError, "row 0 hold NaN"),
+        ([[float("nan")], [1.0]], ValueError, "row 0 of the scores has NaN"),
         ([1.0, 2.0], ValueError, "expected \\[n, k\\]"),
     ],
 )

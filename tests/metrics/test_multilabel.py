@@ -44,7 +44,7 @@ def test_items_may_differ_in_length_over_samples():
     scores, labels = [np.array([0.9, 0.1]), np.array([0.2, 0.5, 0.4])], [np.array([1, 0]), np.array([1, 0, 1])]
     expected = (1 + (1 / 2 + 2 / 3) / 2) / 2
     assert sample_mean_average_precision(scores, labels) == pytest.approx(expected)
-    with pytest.raises(ValueError, match="items differ"):
+    with pytest.raises(ValueError, match="shapes differ"):
         class_mean_average_precision(scores, labels)
 
 

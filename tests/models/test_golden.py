@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from marks import slow_but
 
 from actjax.losses import binary_cross_entropy, cross_entropy
 from actjax.models import initialize, temporal_pool, temporal_shift
@@ -23,26 +24,30 @@ def model_of(case):
 
 @pytest.mark.parametrize(
     "name",
-    [
+    slow_but(
+        [
+            "tsm_r18_eval",
+            "tsm_r34_eval",
+            "tsm_r50_eval",
+            "tsm_r50_eval_112",
+            "tsm_r50_eval_224",
+            "tsm_r50_caffe_eval",
+            "tsm_r50_block_eval",
+            "tsm_r50_s16_eval",
+            "tsm_r50_16f_backbone8_eval",
+            "tsm_r50_tpool_eval",
+            "tsm_r50_nl_embedded_gaussian_eval",
+            "tsm_r50_nl_gaussian_eval",
+            "tsm_r50_nl_dot_product_eval",
+            "tsm_r101_eval",
+            "tsm_r152_eval",
+            "tsm_mobilenetv2_eval",
+            "tsn_r50_eval",
+            "tsn_r50_flow_eval",
+        ],
         "tsm_r18_eval",
-        "tsm_r34_eval",
-        "tsm_r50_eval",
-        "tsm_r50_eval_112",
-        "tsm_r50_eval_224",
-        "tsm_r50_caffe_eval",
-        "tsm_r50_block_eval",
-        "tsm_r50_s16_eval",
-        "tsm_r50_16f_backbone8_eval",
-        "tsm_r50_tpool_eval",
-        "tsm_r50_nl_embedded_gaussian_eval",
-        "tsm_r50_nl_gaussian_eval",
-        "tsm_r50_nl_dot_product_eval",
-        "tsm_r101_eval",
-        "tsm_r152_eval",
         "tsm_mobilenetv2_eval",
-        "tsn_r50_eval",
-        "tsn_r50_flow_eval",
-    ],
+    ),
 )
 def test_eval_logits_and_stages(name):
     case = g.case(name)
@@ -102,18 +107,22 @@ def optimizer_of(case, model, params):
 
 @pytest.mark.parametrize(
     "name",
-    [
+    slow_but(
+        [
+            "tsm_r18_train",
+            "tsm_r18_train_clip",
+            "tsm_r18_train_frozen2",
+            "tsm_r18_train_norm_eval",
+            "tsm_r18_train_partial_bn",
+            "tsm_r50_train",
+            "tsm_r50_tpool_train",
+            "tsm_r50_nl_embedded_gaussian_train",
+            "tsm_mobilenetv2_train",
+            "tsn_r50_train",
+        ],
         "tsm_r18_train",
-        "tsm_r18_train_clip",
-        "tsm_r18_train_frozen2",
-        "tsm_r18_train_norm_eval",
         "tsm_r18_train_partial_bn",
-        "tsm_r50_train",
-        "tsm_r50_tpool_train",
-        "tsm_r50_nl_embedded_gaussian_train",
-        "tsm_mobilenetv2_train",
-        "tsn_r50_train",
-    ],
+    ),
 )
 def test_gradients_and_optimizer_steps(name):
     case = g.case(name)
@@ -157,6 +166,7 @@ def check_parameters(before, after, expected, share):
         np.testing.assert_allclose(g.probe(key, delta), delta_dot, rtol=0, atol=5e-2 * scale, err_msg=key)
 
 
+@pytest.mark.slow
 def test_trajectory_of_twenty_steps():
     case = g.case("tsm_r18_trajectory")
     variables, inputs = g.variables("tsm_r18"), g.clips(case["inputs"])

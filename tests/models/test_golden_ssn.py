@@ -156,6 +156,7 @@ def training_case(name):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ssn_r50_train", "ssn_r50_pyramid_train"])
 def test_gradients_and_optimizer_steps(name):
     case, batch = g.case(name), training_case(name)
@@ -204,6 +205,7 @@ def test_gradients_and_optimizer_steps(name):
             assert (g.leaf(start["params"], place) == g.leaf(variables["params"], place)).all(), key
 
 
+@pytest.mark.slow
 def test_scores_of_a_whole_video():
     case, arrays, model = g.case("ssn_r50_test"), g.arrays("ssn_r50_test"), MODELS["ssn_r50"]
     images = filled(case["inputs"]["imgs"])
@@ -295,12 +297,12 @@ def test_starts_from_a_recogniser_with_anew_heads(tmp_path):
     export_checkpoint(initialized(tsm), tsm, tmp_path / "tsm.safetensors")
     model = SSN(num_classes=4, depth=10, num_segments=4)
     imported = import_checkpoint(tmp_path / "tsm.safetensors", model)
-    assert "the file has no classifier of proposals: activity_fc starts anew" in str(imported.report)
+    assert "the file has no classifier of proposals: activity_fc is re-initialised" in str(imported.report)
     assert not imported.report.missing and not imported.report.misshaped
     other = SSN(num_classes=7, depth=10, num_segments=4)
     export_checkpoint(imported.variables, model, tmp_path / "ssn.safetensors")
     notes = import_checkpoint(tmp_path / "ssn.safetensors", other).report.notes
-    assert "5 classes in the file, 8 in the model: activity_fc starts anew" in notes
+    assert "5 classes in the file, 8 in the model: activity_fc is re-initialised" in notes
 
 
 def test_clips_of_one_frame_do_not_shift(rng):

@@ -65,6 +65,7 @@ def losses_of_torch(torch, path, depth, lr):
     return losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "lr"), [(18, 1e-3), (50, 1e-5)])
 def test_losses_are_torch_s_at_every_step(depth, lr, tmp_path):
     """At rates that move the losses by a tenth and more; at 1e-4 ResNet-50, on so few frames, amplifies rounding."""

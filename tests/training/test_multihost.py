@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,6 @@ import pytest
 from cli import ROOT, environment, free_port
 from ml_collections import ConfigDict
 
-from actjax.hosts import LOST
 from actjax.tasks import build
 from actjax.training.distributed import PREEMPTED
 
@@ -25,6 +25,7 @@ CONFIG = (
     "--config.run.epochs=2.0",
     "--config.run.log_every=1",
     "--config.run.save_every=4",
+    "--config.run.eval_every=1",  # after steps 6 and 11
     "--config.model.width=8",
     "--config.loader.num_workers=0",
 )
@@ -32,20 +33,26 @@ STEPS = 11
 
 
 class Processes:
-    """Processes of one run, started together; what they print is in files beside the workdir."""
+    """Processes of one run, started together; what they print is in files beside the workdir.
 
-    def __init__(self, folder, workdir: pathlib.Path, *, count: int, devices: int, arguments=CONFIG, only_last=()):
+    only: more arguments, by number of the process. compiled: they take what others compiled before them.
+    """
+
+    def __init__(
+        self, folder, workdir: pathlib.Path, *, count: int, devices: int, arguments=CONFIG, only=None, compiled=True
+    ):
         port = free_port()
         self.workdir = workdir
         flags = environment(folder)["XLA_FLAGS"] + f" --xla_force_host_platform_device_count={devices}"
-        shared = environment(folder) | {"XLA_FLAGS": flags}
+        shared = environment(folder) | {"XLA_FLAGS": flags, "JAX_LOG_COMPILES": "1"}
+        shared |= {} if compiled else {"JAX_ENABLE_COMPILATION_CACHE": "0"}
         self.logs = [workdir.with_name(f"{workdir.name}-{index}.log") for index in range(count)]
         self.processes = []
         for index, log in enumerate(self.logs):
             given = shared | ({"ACTJAX_DISTRIBUTED": f"localhost:{port},{count},{index}"} if count > 1 else {})
             with log.open("w") as file:
-                last = only_last if index == count - 1 else ()
-                command = [sys.executable, "-m", "actjax.main", f"--workdir={workdir}", *arguments, *last]
+                rest = ("--heartbeat=10", *arguments, *(only or {}).get(index, ()))
+                command = [sys.executable, "-m", "actjax.main", f"--workdir={workdir}", *rest]
                 self.processes.append(
                     subprocess.Popen(command, cwd=ROOT, env=given, stdout=file, stderr=subprocess.STDOUT)
                 )
@@ -57,6 +64,13 @@ class Processes:
         for process in self.processes:
             process.kill()
             process.wait()
+
+    def until_said(self, pattern: str, index: int) -> None:
+        """Waits until process `index` prints something that matches."""
+        end = time.monotonic() + 600
+        while not re.search(pattern, self.logs[index].read_text()):
+            assert time.monotonic() < end and all(p.poll() is None for p in self.processes), self.output()
+            time.sleep(0.02)
 
     def until_step(self, step: int) -> None:
         """Waits for that step to be reported."""
@@ -144,26 +158,88 @@ def test_two_processes_are_one(folder, alone, undisturbed):
     same(divided, finish(Processes(folder, divided, count=2, devices=2, arguments=shared)), *alone, rtol=1e-5)
 
 
+def latest(workdir: pathlib.Path) -> int:
+    return max(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdecimal())
+
+
+def goes_on_exactly(folder, workdir: pathlib.Path, undisturbed) -> None:
+    """Started again, the run ends with the same losses, metrics and parameters as without a disturbance."""
+    same(workdir, finish(Processes(folder, workdir, count=2, devices=2)), *undisturbed, rtol=0)
+    for ours, theirs in zip(parameters(workdir), parameters(undisturbed[0]), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 @pytest.mark.slow
-def test_killed_then_stopped_a_run_goes_on_exactly(folder, undisturbed):
-    workdir = folder / "disturbed"
+@pytest.mark.parametrize("victim", [0, 1])
+def test_killed_then_stopped_a_run_goes_on_exactly(folder, undisturbed, victim):
+    workdir = folder / f"disturbed-{victim}"
     with Processes(folder, workdir, count=2, devices=2) as run:
         run.until_saved(4)
-        run.processes[0].kill()  # the one that the other, and JAX itself, leans on
-        assert run.statuses(within=60) == [-signal.SIGKILL, LOST], run.output()
-        assert "error: lost process 0 (its connection was closed); start all processes again" in run.output()
-    first = max(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdecimal())
+        run.processes[victim].kill()
+        statuses = run.statuses(within=60)  # the heartbeat is 10 s
+        assert statuses[victim] == -signal.SIGKILL and statuses[1 - victim] == -signal.SIGABRT, run.output()
+        assert "another task died" in run.logs[1 - victim].read_text()
+    first = latest(workdir)
     with Processes(folder, workdir, count=2, devices=2) as run:
-        run.until_step(first + 1)
-        run.processes[1].send_signal(signal.SIGTERM)
+        run.until_said(f" step {first + 1}/", 0)
+        run.processes[1 - victim].terminate()
         assert run.statuses(within=60) == [PREEMPTED, PREEMPTED], run.output()
         assert f"steps {first + 1} to {STEPS} on 4 devices" in run.output()
     saved = max(losses(workdir))
     assert f"SIGTERM: saved step {saved};" in run.output() and (workdir / "checkpoints" / str(saved)).is_dir()
-    assert saved < STEPS
-    same(workdir, finish(Processes(folder, workdir, count=2, devices=2)), *undisturbed, rtol=0)
-    for ours, theirs in zip(parameters(workdir), parameters(undisturbed[0]), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    goes_on_exactly(folder, workdir, undisturbed)
+
+
+@pytest.mark.slow
+def test_sigterm_in_an_evaluation_of_training_lets_it_finish(folder, undisturbed):
+    workdir = folder / "evaluated"
+    with Processes(folder, workdir, count=2, devices=2, compiled=False) as run:
+        run.until_step(6)  # the evaluation compiles
+        run.processes[1].terminate()
+        run.processes[1].terminate()  # a second one changes nothing
+        assert run.statuses(within=300) == [PREEMPTED, PREEMPTED], run.output()
+    assert 6 in losses(workdir, "val") and 6 <= latest(workdir) == max(losses(workdir)) <= 9
+    goes_on_exactly(folder, workdir, undisturbed)
+
+
+@pytest.mark.slow
+def test_sigterm_in_the_last_evaluation_is_not_lost(folder, undisturbed):
+    """It comes after the last step was asked about: the run is whole, and the next start only evaluates."""
+    workdir = folder / "last"
+    with Processes(folder, workdir, count=2, devices=2) as run:
+        run.until_step(STEPS)
+        run.processes[0].terminate()
+        assert run.statuses(within=300) == [PREEMPTED, PREEMPTED], run.output()
+    assert latest(workdir) == STEPS and not (workdir / "results.json").exists()
+    goes_on_exactly(folder, workdir, undisturbed)
+
+
+COMPILES = r"Compiling \S*(update|step|predict)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", [0, 1])
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_sigterm_while_compiling_ends_a_process(folder, undisturbed, told, mode):
+    """The main thread is in XLA then, where no handler of Python's would run."""
+    workdir = folder / f"compiling-{told}" if mode == "train" else undisturbed[0]
+    arguments = CONFIG if mode == "train" else ("--mode=eval", "--protocol=eval")
+    with Processes(folder, workdir, count=2, devices=2, arguments=arguments, compiled=False) as run:
+        run.until_said(COMPILES, told)
+        run.processes[told].terminate()
+        assert run.processes[told].wait(timeout=20) == -signal.SIGTERM, run.output()
+        assert run.statuses(within=120)[1 - told] == -signal.SIGABRT, run.output()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_sigterm_while_compiling_ends_a_process_that_is_alone(folder, alone, mode):
+    workdir = folder / "compiling" if mode == "train" else alone[0]
+    arguments = CONFIG if mode == "train" else ("--mode=eval", "--protocol=eval")
+    with Processes(folder, workdir, count=1, devices=1, arguments=arguments, compiled=False) as run:
+        run.until_said(COMPILES, 0)
+        run.processes[0].terminate()
+        assert run.processes[0].wait(timeout=20) == -signal.SIGTERM, run.output()
 
 
 @pytest.mark.slow
@@ -187,11 +263,14 @@ def test_evaluation_and_features_of_several_processes(folder, undisturbed):
 
 
 @pytest.mark.slow
-def test_one_that_fails_ends_the_other(folder):
-    """Process 0 waits for it in a collective, or in a barrier of the checkpoints."""
-    workdir, nowhere = folder / "failing", f"{pathlib.Path(__file__)}/data"
-    with Processes(folder, workdir, count=2, devices=1, only_last=(f"--config.data.folder={nowhere}",)) as run:
+@pytest.mark.parametrize("culprit", [0, 1])
+def test_one_that_fails_ends_the_other(folder, culprit):
+    """The other waits for it in a collective, or in a barrier of the checkpoints."""
+    workdir, nowhere = folder / f"failing-{culprit}", f"{pathlib.Path(__file__)}/data"
+    wrong = {culprit: (f"--config.data.folder={nowhere}",)}
+    with Processes(folder, workdir, count=2, devices=1, only=wrong) as run:
         assert run.statuses() == [1, 1], run.output()
-        zero, one = (log.read_text() for log in run.logs)
-    assert zero.splitlines()[-1].startswith("error: process 1 failed: [Errno 17] File exists")
-    assert one.splitlines()[-1].startswith("error: [Errno 17] File exists")
+        logs = [log.read_text() for log in run.logs]
+    told = logs[1 - culprit].splitlines()[-1]
+    assert told.startswith(f"error: process {culprit} failed: [Errno 17] File exists")
+    assert "\nerror: [Errno 17] File exists" in f"\n{logs[culprit]}"

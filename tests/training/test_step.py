@@ -86,7 +86,7 @@ def test_a_device_holds_a_sixth_of_the_sample_config():
     config = runpy.run_path(str(ROOT / "configs" / "tsm_shapes.py"))["get_config"]()
     with config.unlocked():
         config.run.fsdp = -1
-    made = build(config)
+    made = build(config).network
     shapes = make_program(made.task, made.optimizer, made.settings).shapes
     for part in (shapes.variables["params"], shapes.opt_state, shapes):
         held, whole = devices.bytes_of(part)
@@ -152,7 +152,7 @@ def test_same_seed_same_bits_and_dropout_changes_with_the_step():
 
 
 def test_batch_must_divide():
-    with pytest.raises(ValueError, match="batch_size=12 does not divide by 8 devices"):
+    with pytest.raises(ValueError, match="batch_size=12 is not divisible by 8 devices"):
         devices.check_batch_size(12, devices.make_mesh())
 
 

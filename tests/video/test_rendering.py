@@ -203,6 +203,6 @@ def test_bad_input_of_render(view, options, message):
 @pytest.mark.parametrize("fused", [True, False])
 def test_flow_is_never_turned_upside_down(fused):
     flow = np.zeros((1, 4, 4, 2), np.uint8)
-    with pytest.raises(ValueError, match="upside down"):
+    with pytest.raises(ValueError, match="flipped vertically"):
         render(flow, views.flip(4, 4, **ALWAYS, direction="vertical"), modality="Flow", fused=fused)
     assert not render(flow, views.flip(4, 4, u=np.float32(0.9), direction="vertical"), modality="Flow").any()

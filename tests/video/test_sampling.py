@@ -211,7 +211,7 @@ def test_numpy_equals_jit_and_vmap_for_all_samplers():
         (lambda: sample_proposal_frames(9, [[0, 5]], **OPTIONS, u=np.zeros((1, 5))), r"expected \(1, 6\)"),
         (lambda: sample_proposal_frames(9, [[0.0, 5.0]], **OPTIONS, mode="val"), "whole numbers"),
         (lambda: sample_proposal_frames(9, [[0, 5], [5, 3]], **OPTIONS, mode="val"), r"proposal \[5, 3\]"),
-        (lambda: sample_proposal_frames(4, None, **OPTIONS, mode="test"), "test mode needs more than the 4"),
+        (lambda: sample_proposal_frames(4, None, **OPTIONS, mode="test"), "test mode needs more than 4, one clip"),
     ],
 )
 def test_bad_input_of_other_samplers(call, message):

@@ -1,1 +1,1 @@
-"""Record -> clip: which frames of a video, which crops of them, and the pixels of both."""
+"""Record -> clip: chooses frames of a video and crops of the frames, and renders their pixels."""

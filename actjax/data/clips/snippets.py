@@ -1,6 +1,6 @@
-"""Clips all along whole videos, from a process that can be killed.
+"""Snippets: clips at regular intervals that cover a whole video.
 
-Shapes: n snippets, v views, t frames, h w pixels, c channels.
+Shapes: n snippets, v crops, t frames, h w pixels, c channels.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from actjax.video.sampling import untrimmed_sample_frames
 
 
 class Length(NamedTuple):
-    """Of a video: frames, frames per second (0 where pictures do not tell), snippets."""
+    """Length of a video in frames and in snippets; fps is 0 for image files."""
 
     num_frames: int
     fps: float
@@ -25,9 +25,9 @@ class Length(NamedTuple):
 class Snippets(NamedTuple):
     """How a video becomes clips around every `interval`-th frame.
 
-    protocol: views, decoder, modality and stack; its sampling is not used.
+    protocol: the clip spec; its crops, backend, modality and stack are used, its sampling is not.
     num_frames: t, spread over `interval` frames.
-    chunk: clips that are decoded at a time.
+    chunk: number of clips decoded at a time.
     """
 
     protocol: ClipSpec
@@ -36,7 +36,7 @@ class Snippets(NamedTuple):
     chunk: int
 
     def indices(self, num_frames: int) -> np.ndarray:
-        """Frames of every snippet of a video -> int64 [n, t * stack]. ValueError: it is too short for one."""
+        """Frames of every snippet of a video -> int64 [n, t * stack]. ValueError: the video is too short for one."""
         step, stack = max(1, self.interval // self.num_frames), self.protocol.stack
         span = self.num_frames * step
         places = untrimmed_sample_frames(num_frames, clip_len=span, frame_interval=self.interval)
@@ -45,7 +45,7 @@ class Snippets(NamedTuple):
         return np.clip(adjacent, 0, num_frames - 1).reshape(len(places), -1)
 
     def read(self, record) -> Iterator:
-        """The `Length` of a video, then its clips, uint8 [n, v, t, h, w, c], `chunk` at most at a time.
+        """Yields the `Length` of a video, then its clips, uint8 [n, v, t, h, w, c], at most `chunk` at a time.
 
         Raises:
           VideoError: the video cannot be decoded, or is too short.
@@ -59,7 +59,7 @@ class Snippets(NamedTuple):
 
 
 def clips_along(video, indices: np.ndarray, view: Callable, pixels, *, chunk: int) -> Iterator:
-    """The `Length` of a video, then its clips, uint8 [n, v, t, h, w, c], `chunk` at most at a time; see `clips_of`."""
+    """Yields the `Length` of a video, then its clips, uint8 [n, v, t, h, w, c], at most `chunk` at a time."""
     yield Length(video.num_frames, float(getattr(video, "fps", 0) or 0), len(indices))
     for first in range(0, len(indices), chunk):
         yield clips_of(video, indices[first : first + chunk], view, pixels, rng=None)
@@ -70,9 +70,9 @@ def clips_of(video, indices: np.ndarray, view: Callable, pixels, *, rng) -> np.n
 
     Args:
       indices: frames of every clip [n, t * stack].
-      view: (height, width, rng=) -> list of v views.
-      pixels: gives `fused`, `modality` and `stack`, as `spec.ClipSpec`.
-      rng: for the view.
+      view: (height, width, rng=) -> list of v `View`s.
+      pixels: an object with `fused`, `modality` and `stack`, as in `spec.ClipSpec`.
+      rng: passed to `view`.
     """
     unique, place = np.unique(indices, return_inverse=True)  # neighbours share frames, decoders like order
     frames = video.frames(unique)
@@ -84,10 +84,10 @@ def clips_of(video, indices: np.ndarray, view: Callable, pixels, *, rng) -> np.n
 
 
 def embedded(parts: Iterator, embed: Callable, chunk: int) -> tuple[Length, np.ndarray]:
-    """The `Length` of a video and what `embed` makes of its clips [n, ...]; `parts`: what `read` gives.
+    """The `Length` of a video and the rows [n, ...] that `embed` computes from its clips; `parts`: from `read`.
 
     Args:
-      embed: clips uint8 [chunk, v, t, h, w, c] -> rows [chunk, ...]; all calls have one shape, compiled once.
+      embed: clips uint8 [chunk, v, t, h, w, c] -> rows [chunk, ...]; always the same shape, so it compiles once.
 
     Raises:
       VideoError: from `parts`.
@@ -97,6 +97,6 @@ def embedded(parts: Iterator, embed: Callable, chunk: int) -> tuple[Length, np.n
 
 
 def filled(rows: np.ndarray, size: int) -> np.ndarray:
-    """`rows` and zeros, `size` in all."""
+    """`rows`, padded with zeros to `size`."""
     missing = size - len(rows)
     return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)]) if missing else rows

@@ -1,4 +1,4 @@
-"""The one way from a record to a clip: `record -> indices -> frames -> clip`.
+"""Clip specs: `record -> indices -> frames -> clip`.
 
 `sample` picks frames, `view` picks crops; see `data.clips.transforms`. Shapes: v crops, t frames of a clip, h w pixels,
 c channels.
@@ -19,17 +19,17 @@ MODALITIES = ("RGB", "Flow")
 
 
 class ClipSpec(NamedTuple):
-    """How a record becomes clips, and how the scores of its clips become one answer.
+    """How a record becomes clips, and how the clips' scores become one prediction.
 
     sample: (num_frames, rng=) -> frame indices [samplings, n].
     view: (height, width, rng=) -> list of `View`s of one size.
-    backend: who reads video files, one of `video.decoding.BACKENDS`, or several, of which the first that can does.
-    fused: one cut and one resample, or every step for itself.
-    average_clips: what evaluation averages over views.
-    modality: "RGB", or "Flow": frames have an x and a y channel, and mirroring turns x round.
-    stack: adjacent sampled frames that become channels of one: 5 for flow gives 10 channels x0, y0, x1, y1, ...
+    backend: one of `video.decoding.BACKENDS`, or several: the first one that can read a file does.
+    fused: one crop and one resample, or each step in turn.
+    average_clips: averaged over crops in evaluation: "prob", probabilities; "score", logits; "none", nothing.
+    modality: "RGB", or "Flow": frames have an x and a y channel, and mirroring inverts x.
+    stack: adjacent sampled frames stacked as channels: 5 for flow gives 10 channels x0, y0, x1, y1, ...
     flip_labels: pairs of classes that a mirrored video swaps ("to the left", "to the right").
-    test: whether it is used without draws; dense sampling then takes more clips.
+    test: whether there are no draws (test time); dense sampling then takes more clips.
     """
 
     sample: Callable
@@ -44,16 +44,16 @@ class ClipSpec(NamedTuple):
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int, int]:
-        """(v, t, h, w, c) of every clip it makes, whatever the video.
+        """(v, t, h, w, c) of every clip, whatever the video.
 
         Raises:
-          ValueError: the frames of a clip do not divide into stacks.
+          ValueError: `stack` does not divide the number of frames.
         """
         rng = None if self.test else np.random.default_rng(0)
         boxes = self.view(480, 640, rng=rng)
         samplings, n = self.sample(1000, rng=rng).shape
         if n % self.stack:
-            raise ValueError(f"stack={self.stack} does not divide the {n} frames that the sampling takes")
+            raise ValueError(f"stack={self.stack} does not divide the {n} sampled frames")
         channels = 3 if self.modality == "RGB" else 2
         return (len(boxes) * samplings, n // self.stack, *boxes[0].size, self.stack * channels)
 
@@ -62,14 +62,14 @@ class ClipSpec(NamedTuple):
         return read_clip(record, self, rngs=rngs, out=out)
 
     def blank(self, record):
-        """A label in place of one that cannot be had."""
+        """A label of zeros, for a record that cannot be read."""
         return np.zeros_like(record.label)
 
 
 class Clip(NamedTuple):
-    """What became of a record: pixels uint8 [v, t, h, w, c], the label, and how it was taken.
+    """A record's clip: pixels uint8 [v, t, h, w, c], its label, and the frame indices and views it was made with.
 
-    Where it has several labels they have names: a dict of arrays, all of which become part of the batch.
+    Several labels are a dict of arrays by name, all of which go into the batch.
     """
 
     video: np.ndarray | None
@@ -81,9 +81,9 @@ class Clip(NamedTuple):
 def read_clip(
     record, protocol: ClipSpec, *, rngs: Callable[[str], np.random.Generator | None], out: np.ndarray | None = None
 ) -> Clip:
-    """The clip of a record of `data.datasets.records`; `rngs(stage)` gives the generator of a stage, or None.
+    """The clip of a record of `data.datasets.records`; `rngs(name)` gives the generator of a transform, or None.
 
-    `out`: where the pixels go, uint8 of `protocol.clip_shape`, or None for a new array.
+    `out`: the array to write pixels to, uint8 of `protocol.clip_shape`; None for a new one.
 
     Raises:
       VideoError: the video cannot be decoded.
@@ -101,7 +101,7 @@ def read_clip(
 
 
 def stacked(clips: np.ndarray, stack: int) -> np.ndarray:
-    """Every `stack` frames in a row become one with all their channels: [v, t, h, w, c] -> [v, t/s, h, w, s * c]."""
+    """Stacks every `stack` consecutive frames along the channels: [v, t, h, w, c] -> [v, t / s, h, w, s * c]."""
     if stack == 1:
         return clips
     v, t, h, w, c = clips.shape
@@ -109,7 +109,7 @@ def stacked(clips: np.ndarray, stack: int) -> np.ndarray:
 
 
 def _label(label, boxes: list[views.View], pairs: tuple[tuple[int, int], ...]):
-    """The label of a video seen through `boxes`: mirrored, the classes of every pair change places."""
+    """The label of a video seen through `boxes`; if they are mirrored, the classes of each pair are swapped."""
     if not pairs or not boxes[0].flip:
         return label
     swap = dict(pairs) | {b: a for a, b in pairs}

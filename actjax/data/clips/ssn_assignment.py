@@ -1,6 +1,6 @@
-"""SSN's items: the proposals of untrimmed videos, sorted into positive, incomplete and background ones, and drawn.
+"""SSN's training items: assigns proposals to the types positive, incomplete and background, and samples them.
 
-Segments are whole frames [first, frame after the last]. Classes count from 1, 0 is the background. Shapes: n
+Segments are whole frames [first, frame after the last]. Classes count from 1; 0 is the background. Shapes: n
 instances, p proposals of an item. Source: SSN (arXiv:1704.06228, section 4) and the API entry SSNDataset.
 """
 
@@ -18,7 +18,7 @@ POSITIVE, INCOMPLETE, BACKGROUND = range(3)
 
 
 class Assigner(NamedTuple):
-    """What makes a proposal positive, incomplete or background; the defaults are those for THUMOS14."""
+    """The thresholds that make a proposal positive, incomplete or background; defaults are those for THUMOS14."""
 
     positive_iou_threshold: float = 0.7
     background_iou_threshold: float = 0.01
@@ -28,7 +28,7 @@ class Assigner(NamedTuple):
 
 
 class Sampler(NamedTuple):
-    """How many proposals a training item has, and of which types."""
+    """How many proposals of each type a training item has."""
 
     num_per_video: int = 8
     positive_ratio: float = 1
@@ -38,7 +38,7 @@ class Sampler(NamedTuple):
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """Positive, incomplete and background ones; the incomplete ones are what rounding leaves."""
+        """Numbers of positive, incomplete and background proposals; the incomplete ones absorb rounding."""
         total = self.positive_ratio + self.background_ratio + self.incomplete_ratio
         positive = int(self.num_per_video * (self.positive_ratio / total))
         background = int(self.num_per_video * (self.background_ratio / total))
@@ -54,7 +54,7 @@ class Pools(NamedTuple):
 
 
 class EvalItem(NamedTuple):
-    """The proposals of a video as a network sees them: float32 [p, 2], float32 [p, 2], int32 [p, 4]."""
+    """The proposals of a video as network inputs: float32 [p, 2], float32 [p, 2], int32 [p, 4]."""
 
     relative_proposal_list: np.ndarray
     scale_factor_list: np.ndarray
@@ -62,11 +62,11 @@ class EvalItem(NamedTuple):
 
 
 def get_positives(gts: Instances, proposals: Instances, positive_threshold: float, with_gt: bool = True) -> Instances:
-    """Proposals of a video that overlap a ground truth by more than the threshold, then with `with_gt` all of these.
+    """Proposals whose IoU with a ground truth exceeds the threshold; then, with `with_gt`, all ground truths.
 
-    Their regression targets lead to the ground truth of highest IoU, the first one among equals. Raises ValueError for
-    positive proposals without ground truth. Source: the API entry get_positives; there the targets are written into
-    the instances given.
+    Regression targets point to the ground truth with the highest IoU, the first one if tied. ValueError: positive
+    proposals in a video without ground truth. Source: the API entry get_positives, which writes the targets into its
+    arguments instead.
     """
     chosen = proposals.take(proposals.best_iou > positive_threshold)
     chosen = joined([chosen, gts]) if with_gt else chosen
@@ -82,7 +82,7 @@ def get_negatives(
     background_coverage_threshold: float = 0.01,
     incomplete_overlap_threshold: float = 0.7,
 ) -> tuple[Instances, Instances]:
-    """Incomplete proposals, parts of a ground truth; and background: of the others those that touch next to none.
+    """Incomplete proposals (parts of a ground truth), and background ones (the rest, if they hardly touch any).
 
     Source: the API entry get_negatives.
     """
@@ -94,7 +94,7 @@ def get_negatives(
 
 
 def proposals_by_type(record: SSNRecord, assigner: Assigner, *, with_gt: bool = True) -> Pools:
-    """The proposals of one video; with `with_gt` its ground truth is positive, too."""
+    """The proposals of one video by type; with `with_gt`, ground truths count as positive."""
     positive = get_positives(record.ground_truth, record.proposals, assigner.positive_iou_threshold, with_gt)
     negatives = get_negatives(
         record.proposals,
@@ -107,13 +107,13 @@ def proposals_by_type(record: SSNRecord, assigner: Assigner, *, with_gt: bool = 
 
 
 class Assigned(NamedTuple):
-    """The proposals of a split, by type, assigned once.
+    """The proposals of a split, assigned to types once.
 
-    records: of the split, whose numbers are their places.
-    assigner: decided over the types.
-    pools: the proposals of all records, in their order.
-    ends: int64 [3, n], by type: the row of a pool at which the proposals of each record end.
-    with_gt: whether the ground truth is positive, too; it stands behind the positive proposals of its record.
+    records: the records of the split; `number` is the position in this list.
+    assigner: the thresholds used.
+    pools: the proposals of all records, in record order.
+    ends: int64 [3, n]: for each type, the row of its pool at which the proposals of each record end.
+    with_gt: whether ground truths count as positive; they follow the positive proposals of their record.
     """
 
     records: Sequence[SSNRecord]
@@ -129,8 +129,8 @@ class Assigned(NamedTuple):
         return Pools(*(pool.take(part) for pool, part in zip(self.pools, rows, strict=True)))
 
     def regression_constants(self) -> np.ndarray:
-        """Mean and standard deviation of the regression targets of all positive proposals, ground truth not among them
-        -> float64 [2, 2], rows mean and deviation. Raises ValueError without any."""
+        """Mean and standard deviation (rows) of the regression targets of all positive proposals, without ground truths
+        -> float64 [2, 2]. ValueError: there are none."""
         ends = self.ends[0]
         proposals = np.diff(ends, prepend=0)
         if self.with_gt:
@@ -144,14 +144,14 @@ class Assigned(NamedTuple):
 
 
 def assign(records: Sequence[SSNRecord], assigner: Assigner, *, with_gt: bool = True) -> Assigned:
-    """Sorts the proposals of all records into types; with `with_gt` the ground truth is positive, too."""
+    """Assigns the proposals of all records to types; with `with_gt`, ground truths count as positive."""
     parts = [proposals_by_type(record, assigner, with_gt=with_gt) for record in records]
     ends = np.cumsum([[pool.size for pool in part] for part in parts], axis=0).T
     return Assigned(records, assigner, Pools(*map(joined, zip(*parts, strict=True))), ends, with_gt)
 
 
 def construct_proposal_pools(records: Sequence[SSNRecord], assigner: Assigner, *, with_gt: bool = True) -> Pools:
-    """The proposals of all videos, in their order. Source: the API entry construct_proposal_pools."""
+    """The proposals of all videos by type, in record order. Source: the API entry construct_proposal_pools."""
     return assign(records, assigner, with_gt=with_gt).pools
 
 
@@ -161,22 +161,22 @@ def regression_constants(records: Sequence[SSNRecord], assigner: Assigner) -> np
 
 
 def sample_proposals(own: Pools, pools: Pools, sampler: Sampler, *, u, video_centric: bool = True) -> Pools:
-    """The proposals of a training item, drawn from those of its video.
+    """Draws the proposals of a training item.
 
     Args:
       own: proposals of this video. pools: of all videos.
       sampler: how many of each type.
-      u: draws [p]: positive, incomplete, background ones.
-      video_centric: from `own`, a type that the video lacks from `pools`; else everything from `pools`.
+      u: draws [p], for positive, then incomplete, then background proposals.
+      video_centric: draw from `own`, and from `pools` only types that the video lacks; otherwise all from `pools`.
 
     Returns:
-      The drawn ones. No proposal comes twice unless there are fewer than wanted.
+      The drawn proposals. None is repeated unless there are fewer than needed.
 
     Raises:
       ValueError: a type that no video has.
 
-    Source: the API entry SSNDataset. Borrowed proposals keep `video`, to be cut from their own frames; the reference
-    cuts them from those of the current one, which `sample_proposal_frames` does with its `num_frames`. Fixed: a pool
+    Source: the API entry SSNDataset. Borrowed proposals keep their own `video` and are cut from its frames; MMAction2
+    0.6 cuts them from the current video, as `sample_proposal_frames` does if given its `num_frames`. Fixed: a pool
     that is too small is drawn from with replacement.
     """
     check_draws("sample_proposals", (sampler.num_per_video,), u=u)
@@ -185,7 +185,7 @@ def sample_proposals(own: Pools, pools: Pools, sampler: Sampler, *, u, video_cen
     for kind, mine, all_of_it, draws in zip(Pools._fields, own, pools, parts, strict=True):
         source = mine if video_centric and mine.size else all_of_it
         if len(draws) and not source.size:
-            raise ValueError(f"sample_proposals: {len(draws)} {kind} proposals wanted, no video has any")
+            raise ValueError(f"sample_proposals: {len(draws)} {kind} proposals needed, but no video has any")
         groups.append(source.take(_choice(source.size, draws)))
     return Pools(*groups)
 
@@ -198,7 +198,7 @@ def training_item(
     clip_len: int = 1,
     frame_interval: int = 1,
 ) -> dict[str, np.ndarray]:
-    """What a training step needs of the proposals that `sample_proposals` drew.
+    """The arrays of a training step, from the proposals that `sample_proposals` drew.
 
     Args:
       drawn: the proposals.
@@ -208,8 +208,8 @@ def training_item(
     Returns:
       video int64 [p], out_proposals int64 [p, 2], reg_targets float32 [p, 2], normalised, 0 unless positive;
       proposal_labels int64 [p], background 0; proposal_type int64 [p]: 0 positive, 1 incomplete, 2 background;
-      proposal_scale_factor float32 [p, 2]: how much of the stretches before and after lies in the video (near its
-      ends below 0 and above 1, as in the reference).
+      proposal_scale_factor float32 [p, 2]: share of the stretches before and after that lies in the video (kept from
+      MMAction2: below 0 or above 1 near its ends).
     """
     everything = joined(drawn)
     kind = np.repeat([POSITIVE, INCOMPLETE, BACKGROUND], [group.size for group in drawn])
@@ -230,16 +230,16 @@ def training_item(
 def eval_item(
     record: SSNRecord, *, test_interval: int = 6, aug_ratio=(0.5, 0.5), clip_len: int = 1, frame_interval: int = 1
 ) -> EvalItem:
-    """What a network needs to score the proposals of a video; without any, the whole video is one.
+    """The network inputs to score the proposals of a video; without proposals, the whole video is one.
 
     Args:
       record: the video.
-      test_interval, clip_len, frame_interval: as in `sample_proposal_frames`; they decide how many clips there are.
-      aug_ratio: as there.
+      test_interval, clip_len, frame_interval: as in `sample_proposal_frames`; they determine the number of clips.
+      aug_ratio: as in `sample_proposal_frames`.
 
     Returns:
-      The proposals as fractions of the video; how much of the stretches before and after lies in the video; where
-      these, the proposal and the stretch behind it begin and end, in clips.
+      The proposals as fractions of the video; the share of the stretches before and after that lies in the video; and,
+      in clips, where the stretch before, the proposal and the stretch after begin, and where the last one ends.
     """
     before, after = _positive(aug_ratio)
     given = record.proposals.segment if record.proposals.size else np.array([[0, record.num_frames - 1]])
@@ -260,7 +260,7 @@ def _targets(segments: np.ndarray, truths: np.ndarray) -> np.ndarray:
 
 
 def _choice(n: int, u: np.ndarray) -> np.ndarray:
-    """len(u) of 0..n-1, each subset in each order equally likely; with replacement where there are fewer."""
+    """len(u) of 0..n-1, each ordered subset equally likely; with replacement if there are fewer."""
     if n < len(u):
         return below(n, u)
     order = np.arange(n)

@@ -1,6 +1,6 @@
-"""Records with proposals -> the clips that SSN sees: of drawn proposals in training, all along a video in a test.
+"""Records with proposals -> the clips of SSN: of sampled proposals for training, along the whole video for testing.
 
-Shapes: p proposals of an item, s segments (clips before, inside and behind a proposal), n clips of a video, v views,
+Shapes: p proposals of an item, s segments (clips before, inside and after a proposal), n clips of a video, v crops,
 t frames, h w pixels, c channels.
 """
 
@@ -26,7 +26,7 @@ from actjax.video.ssn_sampling import sample_proposal_frames
 
 
 class ProposalSampling(NamedTuple):
-    """Section `sample`: where clips lie, and what one is.
+    """Config section `sample`: the position and content of clips.
 
     clip_len, frame_interval, body_segments, aug_segments, aug_ratio, test_interval: see
       `video.sampling.sample_proposal_frames`.
@@ -46,28 +46,28 @@ class ProposalSampling(NamedTuple):
 
     @property
     def segments(self) -> tuple[int, int, int]:
-        """Clips before, inside and behind a proposal."""
+        """Numbers of clips before, inside and after a proposal."""
         before, behind = self.aug_segments
         return before, self.body_segments, behind
 
     @property
     def geometry(self) -> dict:
-        """What `data.clips.ssn_assignment` asks for."""
+        """The options that the functions of `data.clips.ssn_assignment` need."""
         return {name: getattr(self, name) for name in ("aug_ratio", "clip_len", "frame_interval")}
 
     def clip_shape(self, view: Callable, rng) -> tuple[int, int, int, int]:
-        """(t, h, w, c) of a clip. Raises ValueError: the frames of a clip do not divide into stacks."""
+        """(t, h, w, c) of a clip. ValueError: `stack` does not divide `clip_len`."""
         if self.clip_len % self.stack:
             raise ValueError(f"sample.stack={self.stack} does not divide sample.clip_len={self.clip_len}")
         size = view(480, 640, rng=rng)[0].size
         return (self.clip_len // self.stack, *size, self.stack * (3 if self.modality == "RGB" else 2))
 
     def train_indices(self, num_frames, proposals, *, u) -> np.ndarray:
-        """Frames of proposals [p, s, clip_len]; without draws `u` the middle of every part."""
+        """Frames of proposals [p, s, clip_len]; clips lie in the middle of their parts if `u` is None."""
         return self._frames(num_frames, proposals, mode="val" if u is None else "train", u=u)
 
     def test_indices(self, num_frames: int) -> np.ndarray:
-        """Frames all along a video [n, clip_len]. Raises ValueError: it is too short for a clip."""
+        """Frames of clips along the whole video [n, clip_len]. ValueError: the video is too short for a clip."""
         return self._frames(num_frames, None, mode="test", test_interval=self.test_interval)
 
     def _frames(self, num_frames, proposals, **options) -> np.ndarray:
@@ -76,11 +76,11 @@ class ProposalSampling(NamedTuple):
 
 
 class ProposalSpec(NamedTuple):
-    """How a record becomes an item: proposals of each type are drawn, and clips of every one.
+    """How a record becomes an item: proposals of each type are sampled, then clips of each proposal.
 
-    sampling: see there. view: (height, width, rng=) -> one crop, the same for all clips of an item.
+    view: (height, width, rng=) -> one crop, the same for all clips of an item.
     sampler, video_centric: see `data.clips.ssn_assignment.sample_proposals`.
-    test: whether clips are taken in the middle of their parts; proposals are then drawn once for all.
+    test: whether clips lie in the middle of their parts; the proposals of an item then never change.
     """
 
     sampling: ProposalSampling
@@ -107,7 +107,7 @@ class ProposalClips(NamedTuple):
     """The items of a split.
 
     spec: how a record becomes an item.
-    assigned: the records and their proposals by type; a video borrows proposals of a type that it lacks.
+    assigned: the records and their proposals by type; a video borrows proposals of types that it lacks.
     reg_norm_consts: see `data.clips.ssn_assignment.training_item`.
     """
 
@@ -121,10 +121,10 @@ class ProposalClips(NamedTuple):
         return self.spec.clip_shape
 
     def read(self, record: SSNRecord, *, rngs: Callable, out: np.ndarray | None = None) -> Clip:
-        """An item: uint8 [p, s, t, h, w, c], and `labels` by the names of the reference.
+        """An item: pixels uint8 [p, s, t, h, w, c], and labels under MMAction2 0.6's names.
 
         Raises:
-          VideoError: one of the videos that its proposals come from cannot be decoded; names that one.
+          VideoError: a video that its proposals come from cannot be decoded; names that video.
         """
         item = self.draw(record, rngs("proposals") or generator(0, "validation", record.number))
         totals = np.array([self.assigned.records[k].num_frames for k in item["video"]])
@@ -162,9 +162,9 @@ class ProposalClips(NamedTuple):
 
 
 class Ticks(NamedTuple):
-    """Clips all along a video, one every `sampling.test_interval` frames, each in every view.
+    """Clips along the whole video, one every `sampling.test_interval` frames, each in all crops.
 
-    sampling, view: as in `ProposalSpec`, `view` the test form. chunk: clips that are decoded at a time.
+    sampling, view: as in `ProposalSpec`, `view` in test-time form. chunk: number of clips decoded at a time.
     """
 
     sampling: ProposalSampling
@@ -177,7 +177,7 @@ class Ticks(NamedTuple):
         return (len(self.view(480, 640, rng=None)), *self.sampling.clip_shape(self.view, None))
 
     def read(self, record: SSNRecord) -> Iterator:
-        """The `Length` of a video, then its clips, uint8 [n, v, t, h, w, c], `chunk` at most at a time.
+        """Yields the `Length` of a video, then its clips, uint8 [n, v, t, h, w, c], at most `chunk` at a time.
 
         Raises:
           VideoError: the video cannot be decoded, or is too short.
@@ -191,5 +191,5 @@ class Ticks(NamedTuple):
         yield from clips_along(video, indices, self.view, self.sampling, chunk=self.chunk)
 
     def item(self, record: SSNRecord) -> EvalItem:
-        """Its proposals, with their places among the clips; see `data.clips.ssn_assignment.eval_item`."""
+        """The proposals of a video with their positions in clips; see `data.clips.ssn_assignment.eval_item`."""
         return eval_item(record, test_interval=self.sampling.test_interval, **self.sampling.geometry)

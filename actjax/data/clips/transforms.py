@@ -1,8 +1,7 @@
-"""The stages a config may name, and the one way from a record to a clip.
+"""The transforms that a config may name: `sample` picks frames, `view` picks crops.
 
-`record -> indices -> frames -> clip`: `sample` picks frames, `view` picks boxes. A stage is a pure function of
-`actjax.video` with its draws taken from `rng`, a generator made for one record, one epoch and this stage; without
-`rng` it is the deterministic test-time form. Shapes: v views, t frames per clip, h w pixels, c channels.
+A transform is a pure function of `actjax.video` with draws from `rng`, a generator for one record, one epoch and this
+transform; without `rng` it has its deterministic test-time form.
 """
 
 import numpy as np
@@ -25,7 +24,7 @@ def sample_frames(
     twice_sample: bool = False,
     out_of_bound_opt: str = "loop",
 ) -> np.ndarray:
-    """`video.sampling.sample_frames`, the clips of one sampling joined -> int64 [1 or 2, num_clips * clip_len]."""
+    """`video.sampling.sample_frames` with the clips of a sampling joined -> int64 [1 or 2, num_clips * clip_len]."""
     indices = sampling.sample_frames(
         num_frames,
         clip_len=clip_len,
@@ -80,7 +79,7 @@ def multi_scale(
     random_crop: bool = False,
     num_fixed_crops: int = 13,
 ) -> list[views.View]:
-    """Training view of TSN and TSM: short side, multi-scale crop, network input, flip -> one view."""
+    """Training crop of TSN and TSM: resize the short side, multi-scale crop, resize to the input, flip -> one view."""
     view = views.resize(height, width, scale=(-1, short_side))
     view = views.multi_scale_crop(
         view,
@@ -105,7 +104,7 @@ def random_resized(
     area_range: tuple[float, float] = (0.08, 1.0),
     aspect_ratio_range: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> list[views.View]:
-    """Training view of I3D, SlowFast and many others: a box of drawn area and aspect ratio, flip -> one view."""
+    """Training crop of I3D, SlowFast and many others: random area and aspect ratio, flip -> one view."""
     view = views.resize(height, width, scale=(-1, short_side))
     ranges = dict(area_range=area_range, aspect_ratio_range=aspect_ratio_range)
     view = views.random_resized_crop(view, **ranges, u=_draws(rng, 22))
@@ -115,7 +114,7 @@ def random_resized(
 def random(
     height: int, width: int, *, rng: np.random.Generator, short_side: int, size: int, flip_ratio: float
 ) -> list[views.View]:
-    """Training view: short side, a square at a drawn place, flip -> one view."""
+    """Training crop: resize the short side, a square at a random place, flip -> one view."""
     view = views.random_crop(views.resize(height, width, scale=(-1, short_side)), size=size, u=_draws(rng, 2))
     return _flipped(view, flip_ratio, rng)
 
@@ -123,7 +122,7 @@ def random(
 def multi_group(
     height: int, width: int, *, rng: np.random.Generator, short_side: int, size: int, groups: int
 ) -> list[views.View]:
-    """Training views: `groups` squares at drawn places, each for itself -> `groups` views."""
+    """Training crops: resize the short side, `groups` squares at independent random places -> `groups` views."""
     view = views.resize(height, width, scale=(-1, short_side))
     return views.multi_group_crop(view, crop_size=size, groups=groups, u=_draws(rng, groups, 2))
 
@@ -139,12 +138,12 @@ def _flipped(view: views.View, flip_ratio: float, rng: np.random.Generator) -> l
 def center(
     height: int, width: int, *, rng: np.random.Generator | None = None, short_side: int, size: int
 ) -> list[views.View]:
-    """Test view: short side, then the middle -> one view."""
+    """Test crop: resize the short side, the middle -> one view."""
     return [views.center_crop(views.resize(height, width, scale=(-1, short_side)), crop_size=size)]
 
 
 def three_crop(height: int, width: int, *, rng: np.random.Generator | None = None, short_side: int) -> list[views.View]:
-    """Test views: short side, then three squares along the long side -> three views."""
+    """Test crops: resize the short side, three squares along the long side -> three views."""
     view = views.resize(height, width, scale=(-1, short_side))
     return views.three_crop(view, crop_size=short_side)
 
@@ -152,7 +151,7 @@ def three_crop(height: int, width: int, *, rng: np.random.Generator | None = Non
 def ten_crop(
     height: int, width: int, *, rng: np.random.Generator | None = None, short_side: int, size: int
 ) -> list[views.View]:
-    """Test views: short side, then the corners and the centre, each also mirrored -> ten views."""
+    """Test crops: resize the short side, the corners and the centre, each also mirrored -> ten views."""
     return views.ten_crop(views.resize(height, width, scale=(-1, short_side)), crop_size=size)
 
 

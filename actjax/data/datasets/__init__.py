@@ -1,4 +1,4 @@
-"""Annotation files -> records: a data set is the records of both splits and what their labels mean."""
+"""Annotation files -> records. A data set is the records of both splits and their class names."""
 
 from actjax.faces import lazy
 

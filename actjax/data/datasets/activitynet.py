@@ -14,14 +14,14 @@ def activitynet(path, prefix, *, subset: str | None = None, video_info=None) -> 
 
     def parse(item) -> ActivityNetRecord | None:
         name, info = item
-        video = f"v_{name}" if f"v_{name}" in known else name  # the official file has ids, the table names
+        video = f"v_{name}" if f"v_{name}" in known else name  # the official file has bare ids, the table names "v_ID"
         info = known.get(video, {}) | info
         if subset and "subset" not in info:
-            raise KeyError("subset; name a table with the columns video and subset as video_info")
+            raise KeyError("subset; set video_info to a table with the columns video and subset")
         if subset and info["subset"] != subset:
             return None
         if "duration_frame" not in info and known:
-            return None  # a video of the official list that nobody has features of
+            return None  # a video of the official list without published features
         fields = {name: info[name] for name in ActivityNetRecord._fields[2:] if name in info}
         check_segments("annotations", [row["segment"] for row in info["annotations"]])
         if not all(row["label"] for row in info["annotations"]):
@@ -34,7 +34,7 @@ def activitynet(path, prefix, *, subset: str | None = None, video_info=None) -> 
 
 
 def _video_info(path: pathlib.Path) -> dict[str, dict]:
-    """A table of ActivityNet's videos: name -> what an annotation file says of it but for the annotations."""
+    """A table of ActivityNet's videos -> {name: the fields of an annotation file, except the annotations}."""
 
     def parse(row: dict) -> tuple[str, dict]:
         numbers = dict(duration_second="seconds", duration_frame="numFrame", feature_frame="featureFrame",

@@ -1,4 +1,4 @@
-"""Annotation files -> typed records. Every record opens its own video; nothing downstream asks what kind it is."""
+"""Annotation files -> typed records."""
 
 import csv
 import inspect
@@ -32,27 +32,27 @@ def load_annotations(kind: str, path: str | os.PathLike, *, data_prefix: str | N
 
     Args:
       kind: one of `KINDS`.
-        "videos": lines `file label`, split at the last white space, so that file names may hold blanks; with
+        "videos": lines `file label`, split at the last white space, so file names may contain spaces; with
         `multi_class` lines `file label label ...`. JSON `[{"filename", "label": [...]}]`, CSV with columns `path`,
         `label` (API entry VideoDataset).
-        "rawframes": lines `folder total_frames label`, with `with_offset` `folder offset total_frames label`, with
-        `multi_class` several labels; JSON with `frame_dir`, `total_frames`, CSV with columns of these names (API
+        "rawframes": lines `folder total_frames label`; `with_offset`: `folder offset total_frames label`;
+        `multi_class`: several labels. JSON with `frame_dir`, `total_frames`, CSV with columns of these names (API
         entry RawframeDataset).
         "activitynet": JSON, video -> durations and annotations (API entry ActivityNetDataset), or the official file,
         {"database": {id: {"subset", "annotations"}}}, which needs `video_info`.
         "ssn": proposal file of SSN (API entry SSNDataset), see `data.datasets.ssn_lists.load_ssn`.
         "prepared", "tfds": `path` is the folder of a prepared set, `split` names the split.
-      path: the annotation file; `.json` and `.csv` are read as such (in gzip with `.gz` behind it), all else as text,
-        where empty lines are skipped.
-      data_prefix: folder or URL that relative paths start from; default the annotation file's own folder (the
-        reference fails). Absolute paths and URLs stay as they are.
+      path: the annotation file; `.json` and `.csv` are read as such, all others as text, skipping empty lines. Files
+        ending in `.gz` are decompressed.
+      data_prefix: folder or URL that relative paths start from; default: the annotation file's folder (MMAction2 0.6
+        fails without it). Absolute paths and URLs stay as they are.
       options: of the kind. "videos" and "rawframes": `multi_class`, labels become many-hot float32 [num_classes];
-        `num_classes`, which labels must be below. "rawframes": also `with_offset`, `filename_tmpl`, `start_index`,
-        `modality`. In CSV, labels `3;7` are several classes, `3:0.7;7:0.3` weighs them: float32 [num_classes] that
-        sums to 1, with `multi_class` every weight up to 1. "activitynet": `subset`, "training", "validation" or
-        "testing", of which records are taken; `video_info`, the authors' table of videos (CSV: video, numFrame,
-        seconds, fps, rfps, subset, featureFrame), which says what the annotations do not; videos of the official file
-        that are not in it are left out.
+        `num_classes`, an upper bound of labels. "rawframes": also `with_offset`, `filename_tmpl`, `start_index`,
+        `modality`. In CSV, labels `3;7` are several classes, and `3:0.7;7:0.3` gives them weights: float32
+        [num_classes] that sums to 1, or with `multi_class` each weight up to 1. "activitynet": `subset`, the records to
+        take: "training", "validation" or "testing"; `video_info`, the authors' table of videos (CSV: video, numFrame,
+        seconds, fps, rfps, subset, featureFrame), for fields that the annotations lack; videos of the official file
+        that are not in the table are left out.
 
     Raises:
       ValueError: an unknown kind or option; a line that does not parse (names file, line and text); no records.
@@ -104,7 +104,7 @@ KINDS = {
 
 
 def save_annotations(records: Sequence, path: str | os.PathLike) -> None:
-    """Writes records as the CSV that `load_annotations` reads, paths absolute."""
+    """Writes records as a CSV file for `load_annotations`, with absolute paths."""
     columns = ["path", "label"]
     columns += [name for name in ("total_frames", "offset") if records and hasattr(records[0], "offset")]
     soft = any(not np.isin(record.label, (0, 1)).all() for record in records if np.ndim(record.label))
@@ -119,7 +119,7 @@ def save_annotations(records: Sequence, path: str | os.PathLike) -> None:
 
 
 def load_class_names(path: str | os.PathLike) -> list[str]:
-    """One class name per line -> list; line i names class i."""
+    """A file with one class name per line -> list; line i names class i."""
     path = to_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"class name file {path} does not exist")

@@ -1,4 +1,4 @@
-"""Features of untrimmed videos and the proposals made from them, from the reference's files."""
+"""Reads features of untrimmed videos and proposals made from them, in the file formats of MMAction2 0.6."""
 
 import io
 import os
@@ -12,7 +12,7 @@ from actjax.data.prepared.reading import PreparedFeature, load_prepared_features
 from actjax.paths import to_path
 from actjax.tables import read_table
 
-# NumPy reads the header by Python's parser, which in 3.11 fails at times when threads meet in it (CPython gh-106905).
+# NumPy parses headers with Python's own parser, which is not always thread-safe in 3.11 (CPython gh-106905).
 _HEADER = threading.Lock()
 
 
@@ -31,9 +31,9 @@ def load_feature(path: str | os.PathLike) -> np.ndarray:
     """A feature file -> float32 [channels, time]. CSV: a header, then a row per time step; NPY: [time, channels].
 
     Raises:
-      FileNotFoundError: no such file. ValueError: another suffix, no table, values that are no numbers, NaN.
+      FileNotFoundError: no such file. ValueError: another suffix, not a table, values that are NaN or not numbers.
 
-    Source: the API entry LoadLocalizationFeature. Fixed: files of one row; new: NPY.
+    Source: the API entry LoadLocalizationFeature. Fixed: files with one row. New: NPY.
     """
     path = to_path(path)
     if path.suffix not in (".csv", ".npy"):
@@ -43,7 +43,7 @@ def load_feature(path: str | os.PathLike) -> np.ndarray:
 
 
 def save_feature(file, feature: np.ndarray, *, fmt: str = "%.7g") -> None:
-    """Writes features [time, channels] as the CSV that `load_feature` reads: a path, or a file open for bytes."""
+    """Writes features [time, channels] as CSV for `load_feature`, to a path or a binary file object."""
     header = ",".join(f"f{k}" for k in range(feature.shape[1]))
     np.savetxt(file, feature, fmt=fmt, delimiter=",", header=header, comments="")
 
@@ -65,7 +65,7 @@ class FeatureFiles(NamedTuple):
 
 
 class PreparedFeatures(NamedTuple):
-    """The features of a prepared set, by video."""
+    """The features of a prepared set, by video name."""
 
     folder: str
     records: dict[str, PreparedFeature]
@@ -82,7 +82,7 @@ class PreparedFeatures(NamedTuple):
 
 
 def open_features(folder: str | os.PathLike, *, split: str = "features") -> FeatureFiles | PreparedFeatures:
-    """The features in a folder, of files or as `--mode=prepare --features` wrote them: `read(video)` gives one's."""
+    """The features in a folder of files, or of a prepared set; `read(video)` gives the features of a video."""
     if split in splits(folder):
         return PreparedFeatures(str(folder), {record.name: record for record in load_prepared_features(folder, split)})
     return FeatureFiles(str(folder))
@@ -100,21 +100,21 @@ def load_proposals(
     """The first `top_k` proposals of a video and their features.
 
     Args:
-      video_name: the name of its files in both folders, without the ending.
-      top_k: how many rows of both are used, at most.
+      video_name: the name of its files in both folders, without the suffix.
+      top_k: maximum number of rows to use from each file.
       pgm_proposals_dir: tables tmin, tmax, tmin_score, tmax_score, score, match_iou, ..., the best proposal first.
-      pgm_features_dir: arrays [proposals, d]; more rows than proposals stay, as in the reference.
+      pgm_features_dir: arrays [proposals, d]. Kept from MMAction2: surplus rows are not dropped.
 
     Raises:
-      FileNotFoundError: no such file. ValueError: top_k below 1; another suffix; no table, values that are no numbers,
-        NaN; fewer features than proposals.
+      FileNotFoundError: no such file. ValueError: top_k below 1; another suffix; not a table; values that are NaN or
+        not numbers; fewer features than proposals.
 
-    Source: the API entry LoadProposals. Fixed: files of one row.
+    Source: the API entry LoadProposals. Fixed: files with one row.
     """
     if top_k < 1:
         raise ValueError(f"load_proposals: top_k={top_k}; must be at least 1")
     if (proposal_ext, feature_ext) != (".csv", ".npy"):
-        raise ValueError(f"load_proposals: {proposal_ext!r}, {feature_ext!r}; only '.csv' and '.npy' are known")
+        raise ValueError(f"load_proposals: {proposal_ext!r}, {feature_ext!r}; only '.csv' and '.npy' are supported")
     table = read_table(to_path(pgm_proposals_dir, video_name + proposal_ext), columns=6)[:top_k]
     path = to_path(pgm_features_dir, video_name + feature_ext)
     features = _read_array(path)[:top_k]
@@ -124,13 +124,13 @@ def load_proposals(
 
 
 def localization_labels(record) -> np.ndarray:
-    """Segments of an `ActivityNetRecord` as fractions of what its features cover, in [0, 1] -> float64 [n, 2].
+    """Segments of an `ActivityNetRecord` as fractions of the duration its features cover, in [0, 1] -> float64 [n, 2].
 
     Raises:
       ValueError: a length that is not positive.
 
-    Source: the API entry GenerateLocalizationLabels. As there, an end before its start stays so; no annotations give
-    [0, 2], there [0].
+    Source: the API entry GenerateLocalizationLabels. Like it, keeps segments that end before they start. Without
+    annotations the result is [0, 2]; MMAction2's is [0].
     """
     lengths = record.duration_frame, record.duration_second, record.feature_frame
     if not min(lengths) > 0:
@@ -148,9 +148,9 @@ def _read_array(path: pathlib.Path) -> np.ndarray:
         with _HEADER:
             rows = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: no array of numbers: {error}") from None
+        raise ValueError(f"{path}: not an array of numbers: {error}") from None
     if rows.ndim != 2 or not rows.size:
         raise ValueError(f"{path}: shape {rows.shape}; expected [rows, columns], at least one of each")
     if rows.dtype.kind not in "fiu" or np.isnan(rows).any():
-        raise ValueError(f"{path}: {rows.dtype} with NaN, or no numbers; expected floats")
+        raise ValueError(f"{path}: {rows.dtype} values that are NaN or not numbers; expected floats")
     return rows.astype(np.float32)

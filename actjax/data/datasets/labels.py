@@ -1,4 +1,4 @@
-"""Labels of annotation files: one class, several, or weights of classes."""
+"""Labels in annotation files: one class, several classes, or class weights."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from actjax.data.datasets.records import Label
 
 
 def labels_of(multi_class: bool, num_classes: int | None) -> Callable:
-    """What turns the labels of a line, or the label field of a row, into a `Label`."""
+    """A function that turns the labels of a line, or the label field of a row, into a `Label`."""
     if multi_class and num_classes is None:
         raise ValueError("load_annotations: multi_class needs num_classes")
 
@@ -20,7 +20,7 @@ def labels_of(multi_class: bool, num_classes: int | None) -> Callable:
         pairs = [label.partition(":") for label in labels]
         soft = any(colon for _, colon, _ in pairs)
         if not all(k.isdecimal() for k, _, _ in pairs):
-            raise ValueError("labels are whole numbers of 0 or more")
+            raise ValueError("labels must be whole numbers, 0 or more")
         classes = [int(k) for k, _, _ in pairs]
         if num_classes is not None and max(classes, default=0) >= num_classes:
             raise ValueError(f"label {max(classes)} needs model.num_classes > {max(classes)}")
@@ -34,20 +34,20 @@ def labels_of(multi_class: bool, num_classes: int | None) -> Callable:
         vector[classes] = [float(weight) for _, _, weight in pairs] if soft else 1.0
         if soft and not (len(set(classes)) == len(classes) and _weighs(vector, multi_class)):
             allowed = "each up to 1" if multi_class else "that sum to 1"
-            raise ValueError(f"weights are positive numbers {allowed}, one a class")
+            raise ValueError(f"weights must be positive numbers {allowed}, one per class")
         return vector
 
     return label_of
 
 
 def _weighs(vector: np.ndarray, multi_class: bool) -> bool:
-    """Whether weights can be the target of a sigmoid for each class, or of one softmax; NaN cannot."""
+    """Whether weights are a valid target, of one sigmoid per class (`multi_class`) or of a softmax; NaN is not."""
     fits = vector.max() <= 1 if multi_class else abs(vector.sum() - 1) < 1e-3
     return bool(fits and vector.min() >= 0 < vector.max())
 
 
 def label_text(label: Label, soft: bool) -> str:
-    """The label as `labels_of` reads it; with `soft` every class has its weight."""
+    """The label in the format that `labels_of` reads; with `soft`, every class has a weight."""
     if np.ndim(label) == 0:
         return str(int(label))
     return ";".join(f"{k}:{label[k]:.6g}" if soft else str(k) for k in np.flatnonzero(label))

@@ -1,4 +1,4 @@
-"""Lists of labelled videos, as files or as folders of pictures -> records."""
+"""Annotation lists of labelled video files or image folders -> records."""
 
 import pathlib
 from collections.abc import Callable
@@ -60,10 +60,10 @@ def rawframes(
 
 
 def _labelled(path: pathlib.Path, parse: Callable, **expected: str) -> list:
-    """`parsed`, and all labels of one kind."""
+    """`parsed`, and checks that all labels are of the same kind."""
     records = parsed(path, parse, **expected)
     for record in records:
         if np.ndim(record.label) != np.ndim(records[0].label):
             raise ValueError(f"{path}: {record.path} has label {record.label}, {records[0].path} {records[0].label}; "
-                             "where some labels have weights, all need them, as 3:1")  # fmt: skip
+                             "if any label has a weight, all need one, such as 3:1")  # fmt: skip
     return records

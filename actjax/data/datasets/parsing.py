@@ -1,4 +1,4 @@
-"""Annotation files item by item: lines of text, rows of CSV, entries of JSON; faults name the place."""
+"""Reads annotation files item by item (text lines, CSV rows, JSON entries); errors name the place."""
 
 import csv
 import gzip
@@ -10,23 +10,23 @@ from collections.abc import Callable, Iterator
 
 
 def parsed(path: pathlib.Path, parse: Callable, *, line: str, columns: str) -> list:
-    """What `parse` makes of every item; `line` and `columns` say what it expects of a text file, of CSV and JSON."""
+    """`parse(item)` of every item. For error messages: the expected `line` of text, or `columns` of CSV and JSON."""
     records = []
     for place, item in items(path):
         try:
             records.append(parse(item))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             text = f"no {error}" if isinstance(error, KeyError) else str(error)
-            detail = f" ({text})" if isinstance(error, KeyError | ValueError) else ""  # others are Python's own words
+            detail = f" ({text})" if isinstance(error, KeyError | ValueError) else ""  # omit Python's own messages
             expected = columns if isinstance(item, dict) else line
             raise ValueError(f"{path}, {place}: {item!r}: expected '{expected}'{detail}") from None
     return records
 
 
 def items(path: pathlib.Path) -> Iterator[tuple[str, object]]:
-    """(place, what stands there) of a text, CSV or JSON file: a line, a row by column, an object."""
+    """(place, item) of a text, CSV or JSON file; an item is a line, a dict by column, or an entry."""
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    text = data.decode("utf-8-sig")  # spreadsheets put a mark before their CSV
+    text = data.decode("utf-8-sig")  # spreadsheets start their CSV files with a byte order mark
     suffix = pathlib.Path(path.name.removesuffix(".gz")).suffix
     if suffix == ".json":
         try:
@@ -44,7 +44,7 @@ def items(path: pathlib.Path) -> Iterator[tuple[str, object]]:
         for row in rows:
             if None in row:
                 raise ValueError(f"{path}, line {rows.line_num}: {list(row.values())}: expected {rows.fieldnames}; "
-                                 'names that hold commas stand in ""')  # fmt: skip
+                                 'put names with commas in ""')  # fmt: skip
             yield f"line {rows.line_num}", row
     else:
         for number, line in enumerate(text.splitlines(), start=1):
@@ -53,12 +53,12 @@ def items(path: pathlib.Path) -> Iterator[tuple[str, object]]:
 
 
 def joined_path(prefix: str, name: str) -> str:
-    """`name` below `prefix`; absolute paths and URLs stay as they are."""
+    """`prefix/name`; absolute paths and URLs stay as they are."""
     return name if "://" in name else os.path.join(prefix, name)
 
 
 def one_of(fields: dict, *names: str) -> str:
-    """The first of these fields that is not empty. KeyError: none."""
+    """The first of these fields that is not empty. KeyError: all are empty or missing."""
     for name in names:
         if fields.get(name):
             return fields[name]

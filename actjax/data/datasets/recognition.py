@@ -1,4 +1,4 @@
-"""The data sets a config may name: where the records of both splits come from."""
+"""The data sets that a config may name for recognition."""
 
 import os
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from actjax.data.samples.shapes import make_shapes
 
 
 class Dataset(NamedTuple):
-    """Records of both splits and what their labels mean."""
+    """Records of both splits and their class names."""
 
     train: Sequence
     val: Sequence
@@ -21,39 +21,39 @@ class Dataset(NamedTuple):
 
 
 def videos(*, train, val, num_classes: int, class_names: str = "", select: dict | None = None, **options) -> Dataset:
-    """A user's own video files.
+    """Your own video files.
 
     Args:
-      train, val: annotation files (text, JSON or CSV; see `load_annotations`), each one or several.
+      train, val: annotation files (text, JSON or CSV; see `load_annotations`), one or several for each split.
       num_classes: labels are below this.
-      class_names: file with one name per line; "" for the numbers themselves.
-      select: what of the training records is used, see `selected`.
+      class_names: file with one name per line; "" to use the class numbers.
+      select: selects training records, see `selected`.
       options: of `load_annotations`: `data_prefix`, `multi_class`.
 
     Raises:
-      FileNotFoundError: a file is missing. ValueError: a line does not parse, a label or the number of names is off.
+      FileNotFoundError: a file is missing. ValueError: a line does not parse, a wrong label or number of names.
     """
     return _from_lists("videos", train, val, num_classes, class_names, select, options)
 
 
 def rawframes(*, train, val, num_classes: int, class_names: str = "", select: dict | None = None, **options) -> Dataset:
-    """Folders of pictures, RGB or optical flow; arguments as for `videos`.
+    """Folders of images, RGB or optical flow; arguments as for `videos`.
 
     Args:
-      options: of `load_annotations`: also `with_offset`, `filename_tmpl`, `start_index`, `modality`.
+      options: of `load_annotations`: those of `videos`, and `with_offset`, `filename_tmpl`, `start_index`, `modality`.
     """
     return _from_lists("rawframes", train, val, num_classes, class_names, select, options)
 
 
 def prepared(*, folder: str, num_classes: int, train: str = "train", val: str = "val", select=None) -> Dataset:
-    """What `--mode=prepare` wrote to `folder`; `train` and `val` name its splits."""
+    """A prepared set that `--mode=prepare` wrote to `folder`; `train` and `val` name its splits."""
     records = [load_prepared(folder, split) for split in (train, val)]
     names = _names(folder, num_classes, prepared_class_names)
     return Dataset(selected(records[0], **(select or {})), records[1], names)
 
 
 def shapes(*, num_classes: int, folder: str = "", num_train: int = 1280, num_val: int = 320, seed: int = 0) -> Dataset:
-    """The sample set; see `make_shapes`, which writes it on first use. `folder`: where, "" for the cache."""
+    """The sample set, which `make_shapes` writes to `folder` ("": the cache) on first use."""
     root = make_shapes(folder or None, num_train=num_train, num_val=num_val, seed=seed)
     lists = {split: os.path.join(root, f"{split}.txt") for split in ("train", "val")}
     return videos(**lists, num_classes=num_classes, class_names=os.path.join(root, "classes.txt"))
@@ -66,16 +66,16 @@ def build_dataset(config, *, num_classes: int) -> Dataset:
     """`{"name": "videos", "train": ..., ...}` -> the data set. Source: the API entry build_dataset.
 
     Raises:
-      ValueError: an unknown name or key, the nearest valid one named; what the data set's function raises.
+      ValueError: an unknown name or key; suggests the nearest valid one. Whatever the data set's function raises.
     """
     return pick(DATASETS, config, "data", given=("num_classes",))(num_classes=num_classes)
 
 
 def load_names(config, *, num_classes: int) -> list[str]:
-    """The class names of a data set, without its records: also where only a trained network is used.
+    """The class names of a data set, without its records where possible, for uses of a trained network.
 
     Raises:
-      ValueError: as many names as the network has classes are not there.
+      ValueError: the number of names differs from the network's number of classes.
     """
     if config["name"] in ("videos", "rawframes"):
         return _names(config.get("class_names", ""), num_classes, load_class_names)
@@ -83,7 +83,7 @@ def load_names(config, *, num_classes: int) -> list[str]:
 
 
 def selected(records: Sequence, *, repeat_times: int = 1, classes=None, fraction: float | None = None, seed: int = 0):
-    """Only `classes`, only a `fraction` of each class, all of it `repeat_times` times."""
+    """The records of `classes`, a `fraction` of each class, the result repeated `repeat_times` times."""
     if classes is not None or fraction is not None:
         records = subset(records, classes=classes, fraction=fraction, seed=seed)
     return records if repeat_times == 1 else repeat(records, repeat_times)

@@ -1,4 +1,4 @@
-"""Records: every record opens its own video; nothing downstream asks of which kind it is."""
+"""Records. Every record opens its own video, so later code need not know its kind."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,16 +17,16 @@ class VideoRecord(NamedTuple):
     label: Label = -1
 
     def open(self, *, backend: str | Sequence[str] = "pyav") -> Video:
-        """Its frames."""
+        """Opens the video."""
         return open_video(self.path, backend=backend)
 
     def decoder(self, backend: str | Sequence[str]) -> str:
-        """Which library `open` reads it with, and its version."""
+        """The library that `open` uses, and its version."""
         return decoder(backend)
 
 
 class RawframesRecord(NamedTuple):
-    """One labelled folder of pictures; frame k is the file of number start_index + offset + k."""
+    """One labelled folder of images; frame k is file number start_index + offset + k."""
 
     path: str
     num_frames: int
@@ -37,19 +37,19 @@ class RawframesRecord(NamedTuple):
     modality: str = "RGB"
 
     def open(self, *, backend: str = "rawframes") -> Video:
-        """Its frames; `backend` is for video files, pictures have one reader."""
+        """Opens the folder; `backend` is ignored, as images have only one reader."""
         names = ("num_frames", "offset", "filename_tmpl", "start_index", "modality")
         return open_video(self.path, backend="rawframes", **{name: getattr(self, name) for name in names})
 
     def decoder(self, backend: str | Sequence[str]) -> str:
-        """Which library reads the pictures, whatever `backend`."""
+        """The library that reads the images and its version, whatever `backend`."""
         return decoder("rawframes")
 
 
 class ActivityNetRecord(NamedTuple):
     """One untrimmed video of ActivityNet; `annotations` are {"segment": [start, end] in seconds, "label": name}."""
 
-    path: str  # data_prefix/video: feature files stand there
+    path: str  # data_prefix/video, the location of the feature file
     video: str
     duration_second: float
     duration_frame: int

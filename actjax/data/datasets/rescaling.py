@@ -1,24 +1,24 @@
-"""Features of any length -> features of one length. Shapes: t time steps, s of them afterwards, c channels."""
+"""Rescales features of any length to one length. Shapes: t time steps before, s after, c channels."""
 
 import numpy as np
 
-EDGE = 1e-4  # how far inside the first and the last step `pooled` stays
+EDGE = 1e-4  # distance that `pooled` keeps from the first and the last step
 
 
 def linear(feature: np.ndarray, temporal_scale: int) -> np.ndarray:
-    """Linear interpolation at the middle of each of s equal parts, `[t, c] -> [s, c]`; beyond the ends the end's value.
+    """Linear interpolation at the middle of each of s equal parts, clamped at the ends: [t, c] -> [s, c].
 
-    What later practice does (`interpolate` of torch with align_corners=False).
+    Later code does the same (torch's `interpolate` with align_corners=False).
     """
     position = (np.arange(temporal_scale) + 0.5) * (len(feature) / temporal_scale) - 0.5
     return _interpolated(feature, position)
 
 
 def pooled(feature: np.ndarray, temporal_scale: int, *, num_sample_bins: int = 3) -> np.ndarray:
-    """The mean of `num_sample_bins` interpolated points from each of s parts, `[t, c] -> [s, c]`.
+    """The mean of `num_sample_bins` interpolated points from each of s parts: [t, c] -> [s, c].
 
-    Source: pool_feature of the reference's tools (0.24.1), with which its ActivityNet features were made; the parts lie
-    between the middle of the first step and that of the last.
+    The parts lie between the middle of the first step and the middle of the last. Source: `pool_feature` in the tools
+    of MMAction2 0.24.1, which made its ActivityNet features.
     """
     part = (len(feature) - 1 - 2 * EDGE) / temporal_scale
     start = EDGE + np.arange(temporal_scale) * part
@@ -28,7 +28,7 @@ def pooled(feature: np.ndarray, temporal_scale: int, *, num_sample_bins: int = 3
 
 
 def unchanged(feature: np.ndarray, temporal_scale: int) -> np.ndarray:
-    """The feature itself. ValueError: it is of another length."""
+    """The feature itself. ValueError: its length is not `temporal_scale`."""
     if len(feature) != temporal_scale:
         raise ValueError(f"{len(feature)} time steps; expected {temporal_scale}. Set data.rescale")
     return feature

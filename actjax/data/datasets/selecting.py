@@ -1,4 +1,4 @@
-"""Which records, how often: pure functions of lists of records, of labels and of draws."""
+"""Selects, repeats, samples and shards records: pure functions of records, labels and draws."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from actjax.video.draws import below
 
 
 class _Chain(Sequence):
-    """Lists of records behind each other, without a copy."""
+    """Concatenated lists of records, without a copy."""
 
     def __init__(self, lists: Sequence[Sequence]):
         self._lists, self._ends = lists, np.cumsum([len(records) for records in lists])
@@ -25,25 +25,25 @@ class _Chain(Sequence):
 
 
 def concatenate(*lists: Sequence) -> Sequence:
-    """The records of all lists, one list after the other. Raises ValueError without a list."""
+    """The records of all lists, one list after another. ValueError: no list is given."""
     if not lists:
         raise ValueError("concatenate: no list of records")
     return _Chain(lists)
 
 
 def repeat(records: Sequence, times: int) -> Sequence:
-    """All records, `times` times. Raises ValueError for times < 1. Source: the API entry RepeatDataset."""
+    """All records, `times` times. ValueError: `times` is below 1. Source: the API entry RepeatDataset."""
     if times < 1:
         raise ValueError(f"repeat: times={times}; must be at least 1")
     return _Chain([records] * times)
 
 
 def subset(records: Sequence, *, classes=None, fraction: float | None = None, seed: int = 0) -> list:
-    """The records of some classes, and of every class a fraction, in their order.
+    """The records of some classes, optionally only a fraction of each, in their original order.
 
     Args:
-      classes: the classes kept, each of which must occur; None for all.
-      fraction: share of every class, in (0, 1], at least one record of each; which ones follows from `seed`.
+      classes: the classes to keep, each of which must occur; None for all.
+      fraction: share of every class to keep, in (0, 1], at least one record of each; `seed` determines which.
 
     Raises:
       ValueError: a fraction out of range, vector labels, a class without a record, nothing left.
@@ -67,7 +67,7 @@ def subset(records: Sequence, *, classes=None, fraction: float | None = None, se
 
 
 def class_probabilities(labels, *, power: float) -> np.ndarray:
-    """How likely `power_sample` draws every class -> float64 [num_classes], proportional to its count ** power.
+    """The probability that `power_sample` draws each class -> float64 [num_classes], proportional to count ** power.
 
     Raises:
       ValueError: labels that are not the classes 0..K-1, each of them at least once.
@@ -82,7 +82,7 @@ def class_probabilities(labels, *, power: float) -> np.ndarray:
 
 
 def power_sample(labels, *, power: float, u):
-    """Records drawn with replacement: first a class, likely as its number of records to `power`, then one of it.
+    """Draws records with replacement: first a class, with `class_probabilities`, then one of its records.
 
     Args:
       labels: int [n], classes 0..K-1, none empty.
@@ -109,12 +109,12 @@ def power_sample(labels, *, power: float, u):
 
 
 def shard(indices: Sequence[int], *, index: int, count: int) -> np.ndarray:
-    """The part of one of `count` processes -> int64 [ceil(n / count)]: every count-th index, filled up from the start.
+    """The share of one of `count` processes -> int64 [ceil(n / count)]: every count-th index, padded from the start.
 
     Raises:
       ValueError: no indices, or a process outside [0, count).
 
-    Source: the API's DistributedSampler. Fixed: filling up goes round as often as it must.
+    Source: the API's DistributedSampler. Fixed: padding wraps around as often as necessary.
     """
     indices = np.asarray(indices)
     if not len(indices) or not 0 <= index < count:

@@ -1,4 +1,4 @@
-"""Data sets of untrimmed videos with proposals, for SSN: where the records of both splits come from."""
+"""Data sets of untrimmed videos with proposals, for SSN."""
 
 import logging
 import os
@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 
 
 class Proposed(NamedTuple):
-    """Records of both splits, and what their classes mean; class k of a proposal file is `class_names[k - 1]`.
+    """Records of both splits and their class names; class k of a proposal file is `class_names[k - 1]`.
 
-    fps: frames per second, to give results in seconds; 0: as the files say, or unknown.
+    fps: frames per second, to report results in seconds; 0: use the fps of the video files, if known.
     """
 
     train: Sequence[SSNRecord]
@@ -37,21 +37,21 @@ def proposals(
     frame_counts: str = "",
     **options,
 ) -> Proposed:
-    """Videos, or folders of their frames, with proposal files.
+    """Video files, or folders of their frames, with proposal files.
 
     Args:
       train, val: proposal files, see `load_localize_proposal_file`.
-      num_classes: of the network; classes in the files go from 1 to it.
-      data_prefix: where the videos are, of both splits or one for each; "" for the folder of each file.
-      class_names: names, or a file with one on each line; "" for their numbers.
+      num_classes: number of classes of the network; classes in the files are 1 .. num_classes.
+      data_prefix: where the videos are, one for both splits or one for each; "" for the folder of the proposal file.
+      class_names: names, or a file with one per line; "" to use the class numbers.
       fps: see `Proposed`.
-      max_missing: share of the videos that may not be there; they are left out.
-      frame_counts: JSON file, for proposal files of fractions; "" for files of frames.
+      max_missing: share of the videos that may be missing; they are left out.
+      frame_counts: JSON file, if the proposal files contain fractions; "" if they contain frames.
       options: of `load_annotations("ssn", ...)`.
 
     Raises:
-      FileNotFoundError: a file is missing; more videos than allowed are. ValueError: a proposal file that does not
-        parse, a class above `num_classes`, another number of names.
+      FileNotFoundError: a file or too many videos are missing. ValueError: a proposal file does not parse, a class is
+        above `num_classes`, the number of names differs from it.
     """
     names = class_names or [str(k + 1) for k in range(num_classes)]
     names = load_class_names(names) if isinstance(names, str) else list(names)
@@ -73,7 +73,7 @@ def proposals(
 def untrimmed_shapes(
     *, num_classes: int, folder: str = "", num_train: int = 160, num_val: int = 40, seed: int = 0
 ) -> Proposed:
-    """The sample set; see `make_untrimmed`, which writes it on first use. `folder`: where, "" for the cache."""
+    """The sample set, which `make_untrimmed` writes to `folder` ("": the cache) on first use."""
     root = make_untrimmed(folder or None, num_train=num_train, num_val=num_val, seed=seed)
     lists = {split: str(root / f"{split}_proposals.txt") for split in ("train", "val")}
     names = str(root / "classes.txt")
@@ -91,12 +91,12 @@ def build_proposed(config, *, num_classes: int) -> Proposed:
 
 
 def _there(path, records: Sequence[SSNRecord], max_missing: float) -> list[SSNRecord]:
-    """The records whose videos exist, numbered anew; URLs are believed."""
+    """Drops records whose video is missing (URLs are not checked) and renumbers the rest."""
     missing = [record for record in records if "://" not in record.path and not os.path.exists(record.path)]
     if len(missing) > max_missing * len(records):
         raise FileNotFoundError(
             f"{path}: {len(missing)} of its {len(records)} videos do not exist, {missing[0].path} the first; "
-            f"data.max_missing={max_missing:g} allows for fewer. See data.data_prefix, data.suffix"
+            f"data.max_missing={max_missing:g} allows fewer. See data.data_prefix, data.suffix"
         )
     if missing:
         log.warning("%s: %d videos do not exist and are left out, %s the first", path, len(missing), missing[0].path)

@@ -1,6 +1,6 @@
 """Proposal files of SSN -> records.
 
-Segments are whole frames [first, frame after the last]. Classes count from 1, 0 is the background. Shapes: n
+Segments are whole frames [first, frame after the last]. Classes count from 1; 0 is the background. Shapes: n
 instances.
 """
 
@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 
 
 class Instances(NamedTuple):
-    """Segments, one a row, by column.
+    """A table of segments, one per row.
 
-    video: int64 [n], which record they come from. num_frames: int64 [n], its length. segment: int64 [n, 2]. label:
-    int64 [n]. best_iou: float64 [n], with the nearest ground truth. overlap_self: float64 [n], share of the segment
-    that a ground truth covers. coverage: float64 [n], share of the video; ends behind the video count, as in the
-    reference. regression_targets: float64 [n, 2], shift of the centre in lengths and log of the ratio of lengths.
+    video: int64 [n], number of their record. num_frames: int64 [n], its length. segment: int64 [n, 2]. label: int64
+    [n]. best_iou: float64 [n], with the nearest ground truth. overlap_self: float64 [n], share of the segment that a
+    ground truth covers. coverage: float64 [n], length as a share of the video's; as in MMAction2 0.6, before ends are
+    cut to the video. regression_targets: float64 [n, 2], shift of the centre in lengths, and log of the length ratio.
     """
 
     video: np.ndarray
@@ -44,14 +44,14 @@ class Instances(NamedTuple):
         return len(self.video)
 
     def take(self, rows) -> "Instances":
-        """Some of them: a mask, or indices."""
+        """The given rows, a mask or indices."""
         return Instances(*(column[rows] for column in self))
 
 
 class SSNRecord(NamedTuple):
-    """One untrimmed video: its pictures or its file, its ground truth and its proposals.
+    """One untrimmed video: its frame folder or video file, its ground truth and its proposals.
 
-    number: among the records of its file. num_frames: by that file.
+    number: position among the records of the proposal file. num_frames: length according to that file.
     """
 
     number: int
@@ -66,14 +66,14 @@ class SSNRecord(NamedTuple):
         return self.frames.path
 
     def decoder(self, backend: str | Sequence[str]) -> str:
-        """Which library `open` reads it with, and its version."""
+        """The library that `open` uses, and its version."""
         return self.frames.decoder(backend)
 
     def open(self, *, backend: str | Sequence[str] = "pyav") -> Video:
-        """Its frames; pictures have one reader, whatever `backend`.
+        """Opens the video; `backend` is ignored for folders of images.
 
         Raises:
-          VideoError: there are fewer frames than there should be, by more than one in a hundred.
+          VideoError: more than 1 % of the expected frames are missing.
         """
         video = self.frames.open(backend=backend)
         if video.num_frames < 0.99 * self.num_frames:
@@ -95,18 +95,18 @@ def load_ssn(
     Args:
       path: a proposal file, see `load_localize_proposal_file`.
       data_prefix: where the videos are.
-      frame_counts: number of frames of every video, or a JSON file of it: the segments of `path` are fractions. None:
-        they are frames.
-      filter_gt: leave out videos without ground truth; training has to.
-      suffix: "": every video is a folder of pictures; ".mp4" or another: a file with this behind its name.
+      frame_counts: video -> number of frames, or a JSON file of it, if the segments in `path` are fractions. None: they
+        are frames.
+      filter_gt: leave out videos without ground truth; needed for training.
+      suffix: "": every video is a folder of images; otherwise the suffix of video files, such as ".mp4".
       pictures: `filename_tmpl`, `start_index`, `modality`, as in `RawframesRecord`.
 
-    Segments that end where they start or begin behind the video are left out, which a warning tells; ends are cut to
-    the video.
+    Segments that do not end after their start, or that begin after the end of the video, are left out with a warning.
+    Ends are cut to the video.
 
     Raises:
-      FileNotFoundError: no such file. ValueError: a row that does not parse, a class below 1 of a ground truth, a video
-        that comes twice or has no frame, fractions without `frame_counts`. KeyError: a video without a count.
+      FileNotFoundError: no such file. ValueError: a row that does not parse, a ground truth with a class below 1, a
+        video listed twice or without frames, fractions without `frame_counts`. KeyError: a video without a count.
     """
     videos = load_localize_proposal_file(path)
     if frame_counts is not None:
@@ -117,10 +117,10 @@ def load_ssn(
     for video, num_frames, truths, proposals in videos:
         try:
             if num_frames < 1 or video in names:
-                raise ValueError("comes twice" if video in names else f"has {num_frames} frames")
+                raise ValueError("is listed twice" if video in names else f"has {num_frames} frames")
             segments = [_instances(len(records), num_frames, *rows) for rows in ((truths, 3), (proposals, 5))]
             if (segments[0].label < 1).any():
-                raise ValueError("a ground truth of class 0; classes count from 1")
+                raise ValueError("a ground truth has class 0; classes count from 1")
         except ValueError as error:
             fractions = any("." in end for row in truths + proposals for end in row[-2:])
             fix = "; fractions need frame_counts" if fractions else ""
@@ -133,13 +133,13 @@ def load_ssn(
             records.append(SSNRecord(len(records), video, num_frames, frames, *segments))
     if dropped:
         log.warning(
-            "%s: %d segments end before they start, or begin behind their video; they are left out", path, dropped
+            "%s: left out %d segments that end before they start or begin after their video's end", path, dropped
         )
     return records
 
 
 def joined(parts: Iterable[Instances]) -> Instances:
-    """All of them, one after the other."""
+    """The rows of all parts, one part after another."""
     return Instances(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 

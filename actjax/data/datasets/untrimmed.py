@@ -1,8 +1,7 @@
-"""Untrimmed videos for localization: annotations and features, or proposals of them, -> batches.
+"""Untrimmed videos for localization: annotations and features.
 
-Everything is small and read again in every epoch, so it is kept in memory: at 400 x 100 float32 a video takes 160 kB,
-all of ActivityNet 2.3 GB. A batch is a pure function of (seed, step), as in `actjax.data.loading.batches`.
-Shapes: b videos of this host, s time steps, c channels.
+Features are read in every epoch but small, so they are kept in memory: 160 kB per video of 400 x 100 float32, 2.3 GB
+for all of ActivityNet. Shapes: t time steps of a feature file, s of the network, c channels.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,11 +20,11 @@ from actjax.video.errors import VideoError
 
 
 class Untrimmed(NamedTuple):
-    """Records of both splits, and where their features are.
+    """Records of both splits, and their features.
 
     rescale: (feature [t, c], s) -> [s, c].
     class_scores: file of video-level class scores, or "".
-    left_out: videos of the annotation files without features.
+    left_out: videos in the annotation files that have no features.
     """
 
     train: Sequence[ActivityNetRecord]
@@ -46,19 +45,19 @@ def activitynet(
     class_scores: str = "",
     max_missing: float = 0.05,
 ) -> Untrimmed:
-    """ActivityNet, or videos of one's own in its formats.
+    """ActivityNet, or your own videos in its formats.
 
     Args:
-      features: folder of `<video>.csv` or `<video>.npy`, or what `--mode=prepare --features` wrote.
-      train, val: annotation files of the two splits; with `video_info` they may be one and the same.
+      features: folder of `<video>.csv` or `<video>.npy`, or the output of `--mode=prepare --features`.
+      train, val: annotation files of the two splits; with `video_info` both may be the same file.
       video_info: table of videos, see `load_annotations`; "" for none.
-      rescale: how features of another length than the network's get it: a name of `RESCALINGS`.
-      class_scores: JSON {"class": names, "results": {video id: scores}}, or a run's `scores.npz` (with its
-        `class_names.json` beside it), to make detections of proposals; "": proposals alone.
-      max_missing: share of the videos that may have no features; they are left out.
+      rescale: how to bring features to the network's length, a name of `RESCALINGS`.
+      class_scores: JSON {"class": names, "results": {video id: scores}}, or a run's `scores.npz` (beside its
+        `class_names.json`), to turn proposals into detections; "": proposals only.
+      max_missing: share of the videos that may lack features; they are left out.
 
     Raises:
-      FileNotFoundError, ValueError: naming file and field; more videos than allowed have no features.
+      FileNotFoundError, ValueError: a bad file or field (named), or too many videos without features.
     """
     if rescale not in RESCALINGS:
         raise ValueError(f"data.rescale={unknown(rescale, RESCALINGS)}")
@@ -66,7 +65,7 @@ def activitynet(
         raise FileNotFoundError(f"data.class_scores={class_scores} does not exist")
     folder = to_path(features)
     if not folder.is_dir():
-        raise FileNotFoundError(f"data.features={features} is no folder")
+        raise FileNotFoundError(f"data.features={features} is not a folder")
     source = open_features(folder)
     there = source.names()
     splits, left_out = [], []
@@ -74,14 +73,14 @@ def activitynet(
         subset = dict(subset=subset, video_info=video_info) if video_info else {}
         records = load_annotations("activitynet", path, data_prefix=str(folder), **subset)
         for record in records:
-            localization_labels(record)  # so that lengths without sense are found now
+            localization_labels(record)  # finds invalid lengths before the run
         splits.append([record for record in records if record.video in there])
         left_out += [record.video for record in records if record.video not in there]
     total = len(left_out) + sum(map(len, splits))
     if len(left_out) > max_missing * total or not all(splits):
         raise ValueError(
             f"data.features={features}: no features of {len(left_out)} of {total} videos, {left_out[0]!r} the first; "
-            f"data.max_missing={max_missing:g} allows for fewer"
+            f"data.max_missing={max_missing:g} allows fewer"
         )
     return Untrimmed(*splits, source, RESCALINGS[rescale], class_scores, tuple(left_out))
 
@@ -89,7 +88,7 @@ def activitynet(
 def sequences(
     *, folder: str = "", num_train: int = 1200, num_val: int = 200, seed: int = 0, rescale: str = "linear"
 ) -> Untrimmed:
-    """The sample set; see `make_sequences`, which writes it on first use. `folder`: where, "" for the cache."""
+    """The sample set, which `make_sequences` writes to `folder` ("": the cache) on first use."""
     root = make_sequences(folder or None, num_train=num_train, num_val=num_val, seed=seed)
     files = {split: str(root / f"anet_anno_{split}.json") for split in ("train", "val")}
     return activitynet(
@@ -106,7 +105,7 @@ def build_untrimmed(config) -> Untrimmed:
 
 
 class Rescaled:
-    """The features of videos at one length, float32 [s, c], read once.
+    """The features of videos, rescaled to float32 [s, c] and cached.
 
     Args:
       shape: (s, c).

@@ -1,4 +1,4 @@
-"""Records -> batches: their order, the processes that read them, the batches they make, the files that are broken."""
+"""Records -> batches: record order, reader processes, batches, and the quarantine of broken files."""
 
 from actjax.faces import lazy
 

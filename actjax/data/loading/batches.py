@@ -1,8 +1,8 @@
 """Records -> batches, decoded in reader processes.
 
-A batch is a pure function of (seed, step), the draws in it of (seed, epoch, record): neither the number of workers
-nor the number of hosts enters, so a run may be resumed with other ones. The loader keeps no state: its position is
-the step. Shapes: b clips of this host, v views, t frames, h w pixels, c channels.
+A batch is a pure function of (seed, step), and its draws of (seed, epoch, record). Neither depends on the number of
+workers or hosts, so a run can be resumed with different numbers. The loader keeps no state: its position is the step.
+Shapes: b clips of this host, v crops, t frames, h w pixels, c channels.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ from actjax.video.errors import VideoError
 
 
 class Loader(NamedTuple):
-    """How batches are made, whatever they hold.
+    """How batches are loaded, whatever their content.
 
-    num_workers: reader processes; 0 decodes in this process, where nothing survives a decoder that hangs or crashes.
+    num_workers: reader processes; 0 decodes in this process, which then hangs or crashes with the decoder.
     timeout: seconds that one record may take before its reader is killed.
     """
 
@@ -47,12 +47,12 @@ def train_batches(
 ) -> Iterator[Batch]:
     """The batches of steps `first_step` .. `num_steps - 1`.
 
-    Each: `video` uint8 [b, v, t, h, w, c], `label` int32 [b] or float32 [b, k], `record` int32 [b], b = batch_size /
-    shard.count. A file that cannot be decoded goes to the quarantine; another record, drawn from (seed, epoch,
-    record), takes its place. `power`: see `Order`.
+    Each holds `video` uint8 [b, v, t, h, w, c], `label` int32 [b] or float32 [b, k], `record` int32 [b], with b =
+    batch_size / shard.count. A file that cannot be decoded goes to the quarantine; another record, drawn from (seed,
+    epoch, record), replaces it. `power`: see `Order`.
 
     Raises:
-      ValueError: batch_size does not divide by the hosts. RuntimeError: too many broken files.
+      ValueError: batch_size is not divisible by the number of hosts. RuntimeError: too many broken files.
     """
     local = local_size(batch_size, loader.shard)
     order = Order(records, seed=seed, power=power)
@@ -61,7 +61,7 @@ def train_batches(
         for place in order.candidates(position):
             if not quarantine.skips(records[place.record].path):
                 yield Candidate(place.record, place)
-        raise RuntimeError("not one of the videos can be decoded")
+        raise RuntimeError("none of the videos can be decoded")
 
     def rows(step: int) -> list[Iterator[Candidate]]:
         first = (first_step + step) * batch_size + loader.shard.index * local
@@ -73,10 +73,10 @@ def train_batches(
 def eval_batches(
     records: Sequence, protocol: ClipSpec, *, batch_size: int, quarantine: Quarantine, loader: Loader = Loader()
 ) -> Iterator[Iterator[Batch]]:
-    """Passes over all records in order, for ever; every pass is an iterator of its batches.
+    """Endless passes over all records in order; each pass is an iterator of its batches.
 
-    As in training, and `mask` bool [b]: False for rows that fill the last batch and for files that cannot be decoded.
-    All hosts get the same number of batches. The reader processes live from pass to pass.
+    Batches are as in training, plus `mask` bool [b]: False for padding of the last batch and for files that cannot be
+    decoded. All hosts get the same number of batches. The reader processes are kept between passes.
     """
     local = local_size(batch_size, loader.shard)
     batches_per_pass = -(-len(records) // batch_size)
@@ -111,9 +111,9 @@ def build_dataloader(
 ) -> Iterator[Batch]:
     """One epoch in batches of `num_gpus * videos_per_gpu`, the last one smaller unless `drop_last`.
 
-    For loops of one's own: training and evaluation use `train_batches` and `eval_batches`, whose batches are all of
-    one size. With `shuffle`, order and draws are those of `epoch` in a training run with `seed`; without, records
-    come in their order, in the test-time form. Broken files are left out.
+    For your own loops: training and evaluation use `train_batches` and `eval_batches`, whose batches all have the same
+    size. With `shuffle`, order and draws are those of `epoch` in a training run with `seed`; without it, records come
+    in list order, in test-time form. Broken files are left out.
 
     Source: the API entry build_dataloader (`workers_per_gpu` is `loader.num_workers`).
     """
@@ -132,7 +132,7 @@ def build_dataloader(
 
 
 class Candidate(NamedTuple):
-    """A record that may fill a row of a batch, seen with the draws of `place`; None: in the test-time form."""
+    """A record that may fill a row of a batch, with the draws of `place`; None: in test-time form."""
 
     record: int
     place: Place | None
@@ -148,8 +148,8 @@ def _batches(
     *,
     size: int,
 ) -> Iterator[Batch]:
-    """Batch k has the rows `rows(k)`, each filled by the first of its candidates that can be decoded; two batches are
-    under way while one is used. A row that none fills has `record` -1, and its pixels are 0."""
+    """Batch k has the rows `rows(k)`, each filled by its first candidate that can be decoded. Two batches are prepared
+    while one is used. A row without a readable candidate has `record` -1 and pixels 0."""
     with contextlib.closing(Readers(clips, loader.num_workers, timeout=loader.timeout, batch_size=size)) as readers:
 
         def make(step: int) -> tuple[Batch, list[VideoError]]:
@@ -166,11 +166,11 @@ def _batches(
                         quarantine.add(error)
                     yield batch
             finally:
-                readers.close()  # what is under way ends now
+                readers.close()  # cancels the requests in progress
 
 
 class _Row:
-    """A row of a batch: asks for the clip of its first candidate at once, and for the next if that is broken."""
+    """A row of a batch: requests the clip of its first candidate at once, and the next one if that is broken."""
 
     def __init__(self, candidates: Iterator[Candidate], records: Sequence, readers: Readers, out: Pixels):
         self._candidates, self._records, self._readers, self._out = candidates, records, readers, out
@@ -178,7 +178,7 @@ class _Row:
         self._ask()
 
     def result(self) -> tuple[int, Any]:
-        """The record that fills the row, and its label; -1 and None if no candidate does."""
+        """The record that fills the row and its label; -1 and None if no candidate can be decoded."""
         while self._candidate:
             try:
                 return self._candidate.record, self._label.result()
@@ -195,7 +195,7 @@ class _Row:
 
 
 def _collate(rows: list[_Row], pixels: Pixels, *, blank) -> tuple[Batch, list[VideoError]]:
-    """The batch of all rows, and what was broken on the way; `blank`: the label of a row that nothing fills."""
+    """The batch of all rows, and the errors of broken files; `blank`: the label of an unfilled row."""
     found = [row.result() for row in rows]
     record = np.array([record for record, _ in found], np.int32)
     pixels.array[record < 0] = 0
@@ -208,7 +208,7 @@ def _collate(rows: list[_Row], pixels: Pixels, *, blank) -> tuple[Batch, list[Vi
 
 
 def read_ahead(make: Callable, num_batches: int, *, threads: int = 2) -> Iterator[Batch]:
-    """`make(0)`, `make(1)`, ..., two of them under way while one is used."""
+    """`make(0)`, `make(1)`, ...; prepares two while one is used."""
     import grain
 
     dataset = grain.MapDataset.source(range(num_batches)).map(make)

@@ -1,4 +1,4 @@
-"""A look at every record of a list: what is missing or broken is found before a run, not in it."""
+"""Checks every record of a list, to find missing and broken files before a run."""
 
 import contextlib
 import functools
@@ -11,7 +11,7 @@ from actjax.video.errors import VideoError
 
 
 class Finding(NamedTuple):
-    """What is wrong with a record, or what there is to say of one that is read all the same; None: nothing."""
+    """The fault of a record that cannot be read, or a remark on one that can; None: nothing to report."""
 
     fault: str | None = None
     remark: str | None = None
@@ -20,7 +20,7 @@ class Finding(NamedTuple):
 def scan(
     records: Sequence, *, backend: str | Sequence[str] = "pyav", num_workers: int = 2, timeout: float = 30.0
 ) -> Iterator[Finding]:
-    """Decodes every frame of every record, in processes that can be killed -> findings, in their order."""
+    """Decodes every frame of every record in processes that can be killed -> findings, in the order of the records."""
     num_workers = max(num_workers, 1)
     pool = GuardedPool(functools.partial(_look, backend=backend), num_workers, timeout=timeout)
 
@@ -30,7 +30,7 @@ def scan(
         except VideoError as error:
             return Finding(fault=error.reason)
 
-    with contextlib.closing(pool), ThreadPoolExecutor(2 * num_workers) as threads:  # one waits, one is read
+    with contextlib.closing(pool), ThreadPoolExecutor(2 * num_workers) as threads:  # one is read, one waits
         yield from threads.map(finding, records)
 
 

@@ -1,4 +1,4 @@
-"""Items that are small and read in this process, as features are -> batches.
+"""Small items read in this process, such as features -> batches.
 
 A batch is a pure function of (seed, step), as in `data.loading.batches`. Shapes: b videos of this host.
 """
@@ -25,10 +25,10 @@ def train_items(
     quarantine: Quarantine,
     shard: Shard = Shard(),
 ) -> Iterator[Batch]:
-    """The batches of steps `first_step` .. `num_steps - 1`: what `item(k)` gives of every record, and `record` [b].
+    """The batches of steps `first_step` .. `num_steps - 1`: the arrays of `item(k)`, stacked, and `record` [b].
 
     A record that cannot be read (VideoError) goes to the quarantine; another one, drawn from (seed, epoch, record),
-    takes its place. Raises RuntimeError: too many of them.
+    replaces it. Raises RuntimeError if there are too many of them.
     """
     local = local_size(batch_size, shard)
     order = Order(range(num_records), seed=seed)
@@ -39,7 +39,7 @@ def train_items(
                 return item(place.record) | {"record": np.int32(place.record)}
             except VideoError as error:
                 quarantine.add(error)
-        raise RuntimeError("not one of the videos can be read")
+        raise RuntimeError("none of the videos can be read")
 
     def batch(step: int) -> Batch:
         first = (first_step + step) * batch_size + shard.index * local
@@ -51,8 +51,8 @@ def train_items(
 def eval_items(
     item: Callable, num_records: int, *, batch_size: int, quarantine: Quarantine, shard: Shard = Shard()
 ) -> Iterator[Batch]:
-    """One pass over all records in order: what `item(k)` gives, `record` [b], and `mask` bool [b], False for what
-    fills the last batch and for what cannot be read. All hosts get the same number of batches."""
+    """One pass over all records in order: the arrays of `item(k)`, `record` [b], and `mask` bool [b], False for padding
+    of the last batch and for records that cannot be read. All hosts get the same number of batches."""
     local = local_size(batch_size, shard)
     blank: dict = {}
 
@@ -79,7 +79,7 @@ def _any_of(item: Callable, num_records: int) -> dict:
     for k in range(num_records):
         with contextlib.suppress(VideoError):
             return item(k)
-    raise RuntimeError("not one of the videos can be read")
+    raise RuntimeError("none of the videos can be read")
 
 
 def _stacked(items: list[dict]) -> Batch:

@@ -1,4 +1,4 @@
-"""Which records a host reads, and in which order."""
+"""Which records a host reads, in which order."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -21,18 +21,18 @@ class Shard(NamedTuple):
 
 @functools.lru_cache(maxsize=4)
 def epoch_order(seed: int, epoch: int, num_records: int) -> np.ndarray:
-    """The order in which an epoch sees the records, each of them once -> int64 [num_records]."""
+    """The order of the records in an epoch, each once -> int64 [num_records]."""
     return generator(seed, "order", epoch).permutation(num_records)
 
 
 class Order:
-    """Which record comes when in a training run.
+    """The order of records in a training run.
 
     Args:
-      records: what is drawn from.
+      records: the training records.
       seed: of the run.
-      power: None: every epoch is a permutation of the records. A number: with replacement, a class with probability
-        proportional to its number of records to this power, then a record of it; 0 balances the classes.
+      power: None: every epoch is a permutation of the records. A number: draws with replacement, first a class, with
+        probability proportional to its number of records to this power, then one of its records; 0 balances classes.
     """
 
     def __init__(self, records: Sequence, *, seed: int, power: float | None = None):
@@ -41,12 +41,12 @@ class Order:
         self._epoch = functools.lru_cache(maxsize=4)(self._of_epoch)
 
     def place(self, position: int) -> Place:
-        """The position-th clip of the run. Batches follow each other across epochs."""
+        """The position-th clip of the run, counted across epochs."""
         epoch, k = divmod(position, self._num)
         return Place(self._seed, epoch, int(self._epoch(epoch)[k]))
 
     def candidates(self, position: int) -> Iterator[Place]:
-        """Its place, then, should that record be broken, those of all others in an order drawn for it."""
+        """`place(position)`, then, in case that record is broken, all records in an order drawn for it."""
         first = self.place(position)
         yield first
         for other in generator(self._seed, "substitute", first.epoch, first.record).permutation(self._num):
@@ -60,7 +60,7 @@ class Order:
 
 
 def local_size(batch_size: int, shard: Shard) -> int:
-    """What of a batch is this host's. ValueError: it does not divide by the hosts."""
+    """This host's share of a batch. ValueError: the batch size is not divisible by the number of hosts."""
     if batch_size % shard.count:
-        raise ValueError(f"batch_size={batch_size} does not divide by {shard.count} hosts")
+        raise ValueError(f"batch_size={batch_size} is not divisible by {shard.count} hosts")
     return batch_size // shard.count

@@ -1,7 +1,7 @@
-"""A pool of processes that can be killed: readers of clips and of snippets and writers of shards are its users.
+"""A pool of processes that can be killed, used to read clips and snippets and to write shards.
 
-A process serves one request after the other. When it ends, by its deadline or by a crash, the request that it worked
-on fails, and the next request starts another process.
+A process serves one request after another. If it ends, by its deadline or a crash, the current request fails and the
+next request starts a new process.
 """
 
 import collections
@@ -20,7 +20,7 @@ from actjax.video.errors import VideoError
 
 
 class Ended(Exception):
-    """A process ended at work; `status` is its exit status, or minus the signal that ended it."""
+    """A process ended while working; `status` is its exit status, or minus the signal that ended it."""
 
     def __init__(self, status: int):
         super().__init__(f"a process ended with status {status}")
@@ -28,14 +28,14 @@ class Ended(Exception):
 
 
 class GuardedPool:
-    """At most `num` processes, which start with the first requests; threads may ask at once.
+    """At most `num` processes, started by the first requests. Thread-safe.
 
     Args:
-      work: what a process does: `work(request, deadline)` returns the answer, or is a generator that yields the parts
-        of one and returns its end. A VideoError that it raises is an answer, too.
-      timeout: seconds that a process may take for a part; it ends when it takes longer. 0: no deadline. `work` may
-        renew the deadline, or pause it.
-      descriptors: of files that the processes inherit.
+      work: `work(request, deadline)`, called in a process, returns the answer; or it is a generator that yields the
+        answer's parts and returns its end. A VideoError that it raises counts as an answer.
+      timeout: seconds that a process may take per part before it is killed; 0: no deadline. `work` may renew or pause
+        the deadline.
+      descriptors: file descriptors that the processes inherit.
     """
 
     def __init__(self, work: Callable, num: int, *, timeout: float, descriptors: Sequence[int] = ()):
@@ -49,23 +49,23 @@ class GuardedPool:
             self._idle.put(worker)
 
     def stream(self, request) -> Iterator:
-        """The parts of the answer to a request, as they come; the process waits for who takes them.
+        """The parts of the answer to a request, as they arrive; the process waits until they are consumed.
 
         Raises:
-          Ended: the process ended. RuntimeError: it does not start, or the pool was closed. What `work` raises.
+          Ended: the process ended. RuntimeError: it did not start, or the pool was closed. Whatever `work` raises.
         """
         worker = self._idle.get()
         try:
             worker.send(request)
             return (yield from worker.parts())
         finally:
-            worker.stop_unless_idle()  # parts that nobody took would answer the next request
+            worker.stop_unless_idle()  # parts left unread would be taken for the next answer
             self._idle.put(worker)
 
     def submit(self, request, *, path: str) -> Future:
-        """The coming end of the answer. A process has its next request before it has answered the last.
+        """A future of the answer's end. A process gets its next request before it has answered the last one.
 
-        `result()` raises what `stream` does, but for the end of a process a VideoError that names `path`.
+        `result()` raises the errors of `stream`, except that a process that ended gives a VideoError naming `path`.
         """
         job = _Job(request, path, Future())
         with self._lock:
@@ -79,21 +79,21 @@ class GuardedPool:
         return job.future
 
     def pids(self) -> list[int]:
-        """The processes that run now."""
+        """The ids of the running processes."""
         return [worker.process.pid for worker in self._workers if worker.process]
 
     def close(self) -> None:
-        """Ends the processes, also in the middle of a request."""
+        """Kills the processes, even in the middle of a request."""
         with self._lock:
             self._closed = True
         for worker in self._workers:
-            worker.closed = True  # all of them, before the first thread wakes
+            worker.closed = True  # mark all of them before the first thread wakes
         for worker in self._workers:
             self._jobs.put(None)
             worker.kill()
         for thread in self._threads:
             thread.join()
-        for worker in self._drained():  # what others still hold they give back, and wait for its process then
+        for worker in self._drained():  # a worker still in use is returned, and its process waited for, by its user
             worker.stop_unless_idle()
             self._idle.put(worker)
         while not self._jobs.empty():
@@ -101,7 +101,7 @@ class GuardedPool:
                 job.future.set_exception(_closed())
 
     def _drained(self) -> list["_Worker"]:
-        """The workers that nobody holds."""
+        """The workers that are not in use."""
         workers = []
         with contextlib.suppress(queue.Empty):
             while True:
@@ -109,7 +109,7 @@ class GuardedPool:
         return workers
 
     def _serve_jobs(self) -> None:
-        """One thread: gives its process the jobs of the queue, two at a time, and tells what became of them."""
+        """One thread: sends jobs from the queue to its process, two at a time, and sets their futures."""
         worker = self._idle.get()
         under_way: collections.deque[_Job] = collections.deque()
         while not worker.closed:
@@ -136,7 +136,7 @@ class GuardedPool:
             job.future.set_exception(error)
         else:
             job.future.set_result(answer)
-        if ended and under_way and not _sent(worker, under_way[0]):  # the process has taken it along
+        if ended and under_way and not _sent(worker, under_way[0]):  # the second job died with the process
             under_way.clear()
 
 
@@ -153,7 +153,7 @@ class _End(NamedTuple):
 
 
 class _Worker:
-    """A place for one process after the other."""
+    """Holds one process at a time; a new one replaces a process that ended."""
 
     def __init__(self, start: Callable[[], GuardedProcess]):
         self._start, self._asked = start, 0
@@ -161,7 +161,7 @@ class _Worker:
         self.closed = False
 
     def send(self, request) -> None:
-        """Gives the process a request, and starts it first if there is none."""
+        """Sends the process a request; starts one first if there is none."""
         import cloudpickle
 
         if self.closed:
@@ -169,14 +169,14 @@ class _Worker:
         work = cloudpickle.dumps(request)
         if self.process is None:
             self.process = self._start()
-            if self.closed:  # meanwhile, by another thread
+            if self.closed:  # by another thread in the meantime
                 self.process.kill()
-        with contextlib.suppress(OSError):  # the process is gone; who waits for its answer learns how
+        with contextlib.suppress(OSError):  # the process is gone; reading its answer reports how it ended
             self.process.channel.send_bytes(work)
         self._asked += 1
 
     def parts(self) -> Iterator:
-        """The parts of the oldest answer; returns its end. Raises Ended, and what the process raised."""
+        """Yields the parts of the oldest answer and returns its end. Raises Ended, or whatever the process raised."""
         try:
             while not isinstance(answer := self.process.channel.recv(), _End):
                 if isinstance(answer, Exception):
@@ -189,7 +189,7 @@ class _Worker:
         return answer.value
 
     def end(self):
-        """The end of the oldest answer, its parts passed over."""
+        """The end of the oldest answer; discards its parts."""
         parts = self.parts()
         while True:
             try:
@@ -198,12 +198,12 @@ class _Worker:
                 return stop.value
 
     def kill(self) -> None:
-        """Ends the process, whatever it does."""
+        """Kills the process, whatever it is doing."""
         if process := self.process:
             process.kill()
 
     def stop_unless_idle(self) -> None:
-        """Ends a process that has answers to give, or whose pool was closed."""
+        """Kills the process if it still owes answers, or if the pool was closed."""
         if self.process and (self._asked or self.closed):
             self.process.kill()
             self._wait()
@@ -227,7 +227,7 @@ def _closed() -> RuntimeError:
 
 
 def _serve(channel: Connection, work: Callable, timeout: float) -> None:
-    """The process's side."""
+    """The loop of a process."""
     deadline = Deadline(timeout)
     while True:
         request = pickle.loads(channel.recv_bytes())
@@ -239,13 +239,13 @@ def _serve(channel: Connection, work: Callable, timeout: float) -> None:
             answer = error
         except (EOFError, ConnectionError):
             raise
-        except Exception as error:  # a fault in the code; who asked raises it
+        except Exception as error:  # a bug; raised again in the requesting process
             answer = sendable(error)
         channel.send(answer)
 
 
 def _sending(channel: Connection, parts: Iterator, deadline: Deadline):
-    """Sends every part -> what the generator returns. Waiting for who takes a part is no work."""
+    """Sends every part -> the generator's return value. The deadline pauses while the receiver is busy."""
     while True:
         try:
             part = next(parts)

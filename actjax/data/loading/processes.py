@@ -1,4 +1,4 @@
-"""Processes that can be killed: decoders hang or crash on some broken files, and nothing else stops them."""
+"""Processes that can be killed: nothing else stops a decoder that hangs on a broken file, or contains its crash."""
 
 import logging
 import os
@@ -17,17 +17,17 @@ from actjax.video.errors import VideoError, VideoTimeout
 
 
 class GuardedProcess:
-    """A fresh process that runs `serve(channel, *arguments)`, and our end of the channel to it.
+    """A new process that runs `serve(channel, *arguments)`, and the parent's end of the channel to it.
 
-    It ignores SIGINT and SIGTERM, which go to whole groups, and ends when this side is gone: then its end of the
-    channel raises EOFError or ConnectionError. Its warnings are logged here, each text once.
+    The process ignores SIGINT and SIGTERM, which are sent to whole process groups. It ends with its parent: its end of
+    the channel then raises EOFError or ConnectionError. Its warnings are logged in the parent, each text once.
 
     Args:
-      serve, arguments: travel by cloudpickle, so those of notebooks do, too.
-      descriptors: of files that it inherits, under the same numbers.
+      serve, arguments: sent by cloudpickle, so functions defined in notebooks work too.
+      descriptors: file descriptors that it inherits, under the same numbers.
 
     Raises:
-      RuntimeError: the process does not start, or cannot load `serve` and `arguments`.
+      RuntimeError: the process did not start, or cannot load `serve` and `arguments`.
     """
 
     def __init__(self, serve: Callable, *arguments, descriptors: Sequence[int] = ()):
@@ -47,27 +47,27 @@ class GuardedProcess:
             self.channel.send_bytes(work)
             self.channel.recv()
         except (EOFError, OSError):
-            raise RuntimeError(f"a process does not start; it ended with status {self.wait()}") from None
+            raise RuntimeError(f"a worker process did not start: it ended with status {self.wait()}") from None
 
     def kill(self) -> None:
-        """Ends it, whatever it does."""
+        """Kills the process, whatever it is doing."""
         self._process.kill()
 
     def wait(self) -> int:
-        """Its exit status once it has ended; minus the signal that ended it."""
+        """Waits for the process to end -> its exit status, or minus the signal that ended it."""
         status = self._process.wait()
         self.channel.close()
         return status
 
 
 class _Warning(NamedTuple):
-    """What a process has to say beside its answers."""
+    """A warning that a process logs between its answers."""
 
     text: str
 
 
 class _Channel(Connection):
-    """Our end: warnings of the other side are logged, all else is received."""
+    """The parent's end: logs the process's warnings, receives everything else."""
 
     def recv(self):
         while isinstance(answer := super().recv(), _Warning):
@@ -76,7 +76,7 @@ class _Channel(Connection):
 
 
 class _Forward(logging.Handler):
-    """The process's side: sends its log to the other one."""
+    """In the process: sends log records to the parent."""
 
     def __init__(self, channel: Connection):
         super().__init__(logging.WARNING)
@@ -87,7 +87,7 @@ class _Forward(logging.Handler):
 
 
 def run(descriptor: int) -> None:
-    """The process's side: does what it is sent, on one core."""
+    """The main function of the process: receives `serve` and its arguments and runs it, with OpenCV on one core."""
     import cv2
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -100,25 +100,25 @@ def run(descriptor: int) -> None:
         channel.send("ready")
         serve(channel, *arguments)
     except (EOFError, ConnectionError):
-        return  # the other side is gone
+        return  # the parent is gone
 
 
 class Deadline:
-    """`with deadline:` ends the process when what is done there, since the last `renew`, takes more than `seconds`.
+    """`with deadline:` kills the process if its body, since the last `renew`, takes more than `seconds`.
 
-    The kernel does it (SIGALRM), whatever lock a decoder holds. 0: no deadline.
+    The kernel kills it (SIGALRM), whatever lock a decoder holds. 0: no deadline.
     """
 
     def __init__(self, seconds: float):
         self._seconds = seconds
 
     def renew(self) -> None:
-        """The time starts anew."""
+        """Restarts the clock."""
         if self._seconds:
             signal.setitimer(signal.ITIMER_REAL, self._seconds)
 
     def pause(self) -> None:
-        """No time runs, until `renew`."""
+        """Stops the clock until `renew`."""
         if self._seconds:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -130,7 +130,7 @@ class Deadline:
 
 
 def blame(path: str, status: int, timeout: float) -> VideoError:
-    """What is wrong with the file that a process read when it ended with `status`."""
+    """The error for the file that a process was reading when it ended with `status`."""
     if status == -signal.SIGALRM:
         return VideoTimeout(path, f"decoding took more than {timeout:g} s")
     return VideoError(path, f"the decoder crashed its process ({how(status)})")
@@ -142,7 +142,7 @@ def how(status: int) -> str:
 
 
 def sendable(error: Exception) -> Exception:
-    """The error with its traceback as text, which other processes can raise; of its text if it does not travel."""
+    """The error with its traceback as a note, for another process to raise; a RuntimeError if it cannot be pickled."""
     text = f"{type(error).__name__}: {error}\n\nin another process:\n{traceback.format_exc()}"
     try:
         pickle.loads(pickle.dumps(error))

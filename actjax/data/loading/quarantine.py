@@ -1,4 +1,4 @@
-"""The files of a run that could not be decoded: a list that all its processes share."""
+"""The list of files that a run could not decode, shared by all its processes."""
 
 import contextlib
 import fcntl
@@ -14,17 +14,17 @@ log = logging.getLogger(__name__)
 
 
 class Quarantine:
-    """Files that could not be decoded: written to `quarantine.jsonl` once each, counted and bounded.
+    """Writes each file that cannot be decoded to `quarantine.jsonl` once, and limits their number.
 
     Skips files listed in `skip` and files that timed out. Other broken files are retried, so a batch depends on
     (seed, step) only: a file may be broken in part.
 
-    Several processes may share a local file: each adds to it under a lock, after reading what the others have added.
+    Several processes may share a local file: each locks it and reads the others' entries before adding its own.
 
     Args:
-      path: the file; what an earlier run wrote there is read.
-      num_records: of the data set; at most `max_share` of them may be broken.
-      skip: the quarantine of another run, whose files are left out as if they were broken, but not counted; "": none.
+      path: the file; entries of an earlier run are read.
+      num_records: size of the data set; at most a share of `max_share` may be broken.
+      skip: the quarantine file of another run; its files are skipped but not counted. "": none.
     """
 
     def __init__(self, path: str | os.PathLike, *, num_records: int, max_share: float = 0.05, skip: str = ""):
@@ -35,11 +35,11 @@ class Quarantine:
         self._learn()
 
     def skips(self, path: str) -> bool:
-        """Whether a file is left out. One that is listed for another reason than time is tried again."""
+        """Whether to skip a file. Files that this run listed for any reason but a timeout are tried again."""
         return path in self._left_out
 
     def add(self, error: VideoError) -> None:
-        """Raises RuntimeError once more than `max_share` of the records are broken."""
+        """Adds a file. Raises RuntimeError once more than `max_share` of the records are broken."""
         row = {"path": error.path, "reason": error.reason, "timeout": isinstance(error, VideoTimeout)}
         if row["timeout"]:
             self._left_out.add(error.path)
@@ -59,7 +59,7 @@ class Quarantine:
             )
 
     def _learn(self) -> None:
-        """Takes over what stands in the file, if there is one."""
+        """Reads the entries of the file, if it exists."""
         rows = _rows(self.path) if self.path.exists() else []
         self.files |= {row["path"] for row in rows}
         self._left_out |= {row["path"] for row in rows if row["timeout"]}
@@ -67,7 +67,7 @@ class Quarantine:
 
 @contextlib.contextmanager
 def _locked(path: pathlib.Path):
-    """A local file is nobody else's meanwhile; one in an object store has a single writer anyway."""
+    """Locks a local file; a file in an object store has a single writer anyway."""
     if is_url(path):
         yield
         return
@@ -77,7 +77,7 @@ def _locked(path: pathlib.Path):
 
 
 def _rows(file: pathlib.Path) -> list[dict]:
-    """What a quarantine says, a row for each file."""
+    """The entries of a quarantine file."""
     if not file.is_file():
         raise FileNotFoundError(f"quarantine file {file} does not exist")
     rows = []

@@ -1,6 +1,6 @@
-"""Clips from processes that can be killed, as decoders hang or crash on some broken files.
+"""Clips decoded in processes that can be killed, because decoders hang or crash on some broken files.
 
-Requests and labels go through a pool of processes, pixels through memory that both sides see.
+Requests and labels go through a pool of processes, pixels through shared memory.
 """
 
 from concurrent.futures import Future
@@ -15,11 +15,11 @@ from actjax.data.seeding import Place, stage_rngs
 
 
 class Readers:
-    """Makes the clips of one spec in `num` processes, which start with the first requests; threads may call at once.
+    """Makes the clips of one clip spec in `num` processes, started by the first requests. Thread-safe.
 
     Args:
-      clips: how a record becomes a clip.
-      num: of processes; 0: clips are made here, unguarded.
+      clips: the clip spec.
+      num: number of processes; 0: clips are made in this process, unguarded.
       timeout: seconds that one record may take.
       batch_size: clips in one array, see `empty`.
     """
@@ -33,17 +33,17 @@ class Readers:
             self.pool = GuardedPool(work, num, timeout=timeout, descriptors=(self._memory.descriptor,))
 
     def empty(self, num: int) -> Pixels:
-        """Room for `num` clips, `batch_size` at most."""
+        """Uninitialised memory for `num` clips, at most `batch_size`."""
         if self._memory is None:
             return Pixels(np.empty((num, *self._shape[1:]), np.uint8))
         return self._memory.take(num)
 
     def submit(self, record, place: Place | None, out: Pixels, *, whole: bool = False) -> Future:
-        """The coming label of a record seen with the draws of `place`, the pixels go to `out`; `whole`: its `Clip`.
+        """A future of the record's label (with `whole`: of its `Clip`); the pixels are written to `out`.
 
-        Its `result()` raises:
+        The clip is made with the draws of `place`, or in test-time form if that is None. `result()` raises:
           VideoError: the record cannot be decoded, or decoding it took too long or crashed.
-          RuntimeError: the process does not start, or the readers were closed.
+          RuntimeError: the process did not start, or the readers were closed.
         """
         if self.pool:
             return self.pool.submit(_Request(record, place, out.slot, out.index, whole), path=record.path)
@@ -55,12 +55,12 @@ class Readers:
         return future
 
     def read(self, record, place: Place | None = None) -> Clip:
-        """The clip of a record, as soon as it is there; errors as for `submit`."""
+        """Waits for the clip of a record; errors as for `submit`."""
         out = self.empty(1).clip(0)
         return self.submit(record, place, out, whole=True).result()._replace(video=out.array)
 
     def close(self) -> None:
-        """Ends the processes, also in the middle of a request."""
+        """Kills the processes, even in the middle of a request."""
         if self.pool:
             self.pool.close()
             self._memory.close()
@@ -75,7 +75,7 @@ class _Request(NamedTuple):
 
 
 class _Work:
-    """What a process does: the label of a record, its pixels into the shared memory."""
+    """The work of a process: returns the label of a record and writes its pixels to the shared memory."""
 
     def __init__(self, clips: ClipSpec, shape: tuple[int, ...], descriptor: int):
         self._clips, self._shape, self._descriptor, self._memory = clips, shape, descriptor, None
@@ -87,6 +87,6 @@ class _Work:
 
 
 def _read(record, place: Place | None, clips: ClipSpec, out: np.ndarray, whole: bool):
-    """The label alone unless `whole`: the rest of a clip takes time to send, and training does not look at it."""
+    """The label alone unless `whole`: sending the rest of a clip takes time, and training does not need it."""
     clip = clips.read(record, rngs=stage_rngs(place), out=out)
     return clip._replace(video=None) if whole else clip.label

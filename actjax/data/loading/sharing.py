@@ -1,4 +1,4 @@
-"""Pixels in memory that processes share: readers write them, the trainer hands them on, nobody copies them."""
+"""Pixels in shared memory: reader processes write them, the trainer uses them without a copy."""
 
 import math
 import mmap
@@ -13,24 +13,24 @@ import numpy as np
 
 
 class Pixels(NamedTuple):
-    """Room for n clips: uint8 [n, v, t, h, w, c], or for one of them: [v, t, h, w, c]. `slot`, `index`: where other
-    processes find it; -1: nowhere."""
+    """Memory for n clips, uint8 [n, v, t, h, w, c], or for one, [v, t, h, w, c]. `slot`, `index`: its place in the
+    shared memory; -1: not shared."""
 
     array: np.ndarray
     slot: int = -1
     index: int = -1
 
     def clip(self, index: int) -> "Pixels":
-        """The room of one clip."""
+        """The memory of one clip."""
         return Pixels(self.array[index], self.slot, index)
 
 
 class SharedMemory:
-    """Arrays of one shape in a file without a name. What an array held serves another one when nobody has it any more.
+    """Arrays of one shape in an anonymous file. The memory of an array is reused once the array is garbage-collected.
 
     Args:
       shape: of the arrays, uint8.
-      descriptor: the file of another process; None makes one.
+      descriptor: the inherited file of another process; None creates one.
     """
 
     def __init__(self, shape: Sequence[int], descriptor: int | None = None):
@@ -43,7 +43,7 @@ class SharedMemory:
         self._num, self._lock = 0, threading.Lock()
 
     def take(self, num: int) -> Pixels:
-        """The first `num` rows of an array; what they hold is not defined."""
+        """The first `num` rows of a free array, uninitialised."""
         with self._lock:
             if self._free:
                 slot = self._free.pop()
@@ -55,7 +55,7 @@ class SharedMemory:
         return Pixels(array[:num], slot)
 
     def array(self, slot: int) -> np.ndarray:
-        """The array of a slot, in any of the processes."""
+        """The array of a slot; works in every process."""
         first = _first(slot)
         if first not in self._maps:
             place = dict(length=(first + 1) * self._stride, offset=first * self._stride)
@@ -64,18 +64,18 @@ class SharedMemory:
         return np.frombuffer(self._maps[first], np.uint8, self._size, offset).reshape(self.shape)
 
     def close(self) -> None:
-        """Closes the file; the arrays stay."""
+        """Closes the file; existing arrays stay valid."""
         if self._file:
             self._file.close()
 
 
 def _first(slot: int) -> int:
-    """The first slot of the mapping that holds this one: 1, 2, 4, ... slots each, so that mappings stay few."""
+    """The first slot of the mapping that holds this one. Mappings hold 1, 2, 4, ... slots, so there are few."""
     return 2 ** ((slot + 1).bit_length() - 1) - 1
 
 
 def _file():
-    """In memory where the system can, which no limit of /dev/shm touches."""
+    """An anonymous file in memory if the system supports it (not limited by the size of /dev/shm), else on disk."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("actjax-clips"), "r+b")
     return tempfile.TemporaryFile()

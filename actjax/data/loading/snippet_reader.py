@@ -1,4 +1,4 @@
-"""Clips all along videos, from a process that can be killed."""
+"""Clips that cover whole videos, decoded in a process that can be killed."""
 
 import contextlib
 import functools
@@ -11,7 +11,7 @@ from actjax.video.errors import VideoError
 
 
 class Summary(NamedTuple):
-    """Videos done now, done before, and not readable."""
+    """Numbers of videos done now, done before, and unreadable."""
 
     done: int
     before: int
@@ -19,11 +19,9 @@ class Summary(NamedTuple):
 
 
 def each_video(records: Iterable, snippets, use: Callable, *, quarantine, timeout: float) -> int:
-    """`use(record, parts)` of every record, `parts` from `SnippetReader.read` -> how many videos could be read; the
-    others go to the quarantine.
+    """Calls `use(record, parts)` for every record, `parts` from `SnippetReader.read` -> number of readable videos.
 
-    Raises:
-      RuntimeError: more broken videos than the quarantine allows.
+    Unreadable videos go to the quarantine. Raises RuntimeError if there are more than it allows.
     """
     done = 0
     with contextlib.closing(SnippetReader(snippets, timeout=timeout)) as reader:
@@ -38,11 +36,11 @@ def each_video(records: Iterable, snippets, use: Callable, *, quarantine, timeou
 
 
 class SnippetReader:
-    """`snippets.read` in a process of its own, which decodes the next clips while the last ones are used.
+    """Runs `snippets.read` in its own process, which decodes the next clips while the caller uses the last ones.
 
     Args:
-      snippets: `Snippets`, or another object with such a `read`.
-      timeout: seconds that opening a video, or any chunk of it, may take.
+      snippets: `Snippets`, or another object with the same `read`.
+      timeout: seconds that opening a video, or decoding a chunk of it, may take.
     """
 
     def __init__(self, snippets, *, timeout: float = 30.0):
@@ -50,14 +48,14 @@ class SnippetReader:
         self._pool = GuardedPool(functools.partial(_parts, snippets=snippets), 1, timeout=timeout)
 
     def read(self, record) -> Iterator:
-        """As `snippets.read`; a video that hangs or crashes its decoder is a VideoError, too."""
+        """Like `snippets.read`; also raises VideoError if a video hangs or crashes its decoder."""
         try:
             yield from self._pool.stream(record)
         except Ended as end:
             raise blame(record.path, end.status, self._timeout) from None
 
     def close(self) -> None:
-        """Ends the process, whatever it does."""
+        """Kills the process, whatever it is doing."""
         self._pool.close()
 
 

@@ -1,4 +1,4 @@
-"""Prepared sets: clips as pictures, or features, in sharded ArrayRecord files that tensorflow-datasets reads too."""
+"""Prepared sets: frames as JPEGs, or features, in sharded ArrayRecord files that tensorflow-datasets also reads."""
 
 from actjax.faces import lazy
 

@@ -1,16 +1,15 @@
-"""Values -> a serialized `tf.train.Example`, and where in it each of them stands.
+"""Values -> a serialized `tf.train.Example`, and the position of each value in it.
 
-A protocol buffer library says neither where it puts a picture nor in which order, so the few bytes around the values
-are written here.
+A protocol buffer library does not report where it puts the values, so the few bytes around them are written here.
 """
 
 import numpy as np
 
 
 def encode_example(values: dict[str, list[bytes] | np.ndarray]) -> tuple[bytes, dict[str, list[tuple[int, int]]]]:
-    """A serialized `tf.train.Example`, and where in it the payloads of each feature are: (offset, length).
+    """A serialized `tf.train.Example`, and (offset, length) in it of the payloads of each feature.
 
-    Lists of bytes have a payload an item; arrays, whole numbers from 0 on as int64 and others as float32, have one.
+    A list of bytes has one payload per item, an array one in all: int64 for non-negative integers, float32 for floats.
     """
     body, spans, place = [], {}, 0
     for name, value in values.items():
@@ -31,7 +30,7 @@ def encode_example(values: dict[str, list[bytes] | np.ndarray]) -> tuple[bytes, 
 
 
 def _payloads(value) -> tuple[int, list[bytes]]:
-    """The field of `tf.train.Feature` for a value, and its contents."""
+    """The field number in `tf.train.Feature` for a value, and its payloads."""
     if isinstance(value, list):
         return 1, value
     if value.dtype.kind == "f":

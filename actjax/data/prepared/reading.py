@@ -1,13 +1,13 @@
 """Prepared splits -> records that open fast. `actjax.data.prepared.writing` writes them.
 
-A split is a tfds data set of ArrayRecord shards. Reading a whole record means reading every frame of a video, ten
-megabytes for ten seconds, where a clip needs eight pictures. The folder `index` beside the shards therefore says
-where each JPEG stands, and only those asked for are read, by position, without parsing anything.
+A split is a tfds data set of ArrayRecord shards. A whole record holds every frame of a video, ten megabytes for ten
+seconds, but a clip needs only eight of them. The folder `index` beside the shards therefore stores the position of each
+JPEG, so that single frames can be read without parsing the record.
 
     index/SPLIT.json          shards with their sizes and checksums, class names, options, hash of the inputs
     index/SPLIT.names.json    the name of every record
-    index/SPLIT.npz           per record: its shard, where it starts, its first span, label, num_frames, fps, ...
-    index/SPLIT.spans.npy     uint32 [spans, parts, 2]: offset in the record and length, of every picture
+    index/SPLIT.npz           per record: its shard, its start there, its first span, label, num_frames, fps, ...
+    index/SPLIT.spans.npy     uint32 [spans, parts, 2]: offset in the record and length of every JPEG
 """
 
 import functools
@@ -24,8 +24,8 @@ import numpy as np
 from actjax.paths import local, to_path
 from actjax.video.errors import VideoError
 
-# ArrayRecord files are Riegeli files: their stream of bytes is cut by a header at the start of every block. Positions
-# here are those of the stream, without the headers.
+# ArrayRecord files are Riegeli files: a header at the start of every block interrupts the stream of bytes. Positions
+# here are positions in the stream, without the headers.
 BLOCK, HEADER = 1 << 16, 24
 
 
@@ -41,19 +41,19 @@ class PreparedRecord(NamedTuple):
 
     @property
     def path(self) -> str:
-        """What errors call it."""
+        """The record's name in error messages."""
         return f"{self.folder}/{self.split}#{self.index}"
 
     def open(self, *, backend: str = "") -> "PreparedVideo":
-        """Its frames; `backend` is for other kinds of records, here frames are JPEGs.
+        """Opens the video; `backend` is ignored, as frames are JPEGs.
 
         Raises:
-          VideoError: the shard is missing or has another size than it was written with.
+          VideoError: the shard is missing, or its size has changed.
         """
         return PreparedVideo(self)
 
     def decoder(self, backend: str | Sequence[str]) -> str:
-        """Which library reads the JPEGs, whatever `backend`."""
+        """The library that decodes the JPEGs and its version, whatever `backend`."""
         return f"simplejpeg {importlib.metadata.version('simplejpeg')}"
 
 
@@ -67,14 +67,14 @@ class PreparedFeature(NamedTuple):
 
     @property
     def path(self) -> str:
-        """What errors call it."""
+        """The record's name in error messages."""
         return f"{self.folder}/{self.split}#{self.index}"
 
     def read(self) -> np.ndarray:
         """float32 [channels, time].
 
         Raises:
-          VideoError: the shard is missing or has another size than it was written with.
+          VideoError: the shard is missing, or its size has changed.
         """
         index = load_index(self.folder, self.split)
         shard, start, spans = index.place(self)
@@ -83,7 +83,7 @@ class PreparedFeature(NamedTuple):
 
 
 class PreparedVideo:
-    """The `actjax.video.decoding.Video` of a prepared record: RGB [n, h, w, 3], for flow x and y [n, h, w, 2]."""
+    """The `actjax.video.decoding.Video` of a prepared record: RGB [n, h, w, 3], or flow x, y [n, h, w, 2]."""
 
     def __init__(self, record: PreparedRecord):
         index = load_index(record.folder, record.split)
@@ -94,11 +94,11 @@ class PreparedVideo:
         self.size = tuple(int(index.columns[side][record.index]) for side in ("height", "width"))
 
     def times(self, indices: np.ndarray) -> np.ndarray:
-        """VideoError: a prepared set keeps no time stamps."""
-        raise VideoError(self._record.path, "a prepared set keeps no time stamps; read the video file")
+        """Raises VideoError: a prepared set has no timestamps."""
+        raise VideoError(self._record.path, "a prepared set has no timestamps; read the video file instead")
 
     def check(self) -> str | None:
-        """VideoError: the shard is damaged."""
+        """Decodes every frame. VideoError: the shard is damaged."""
         for k in range(self.num_frames):
             self.frames([k])
 
@@ -110,7 +110,7 @@ class PreparedVideo:
         """
         indices = np.asarray(indices).ravel()
         if indices.size and (indices.min() < 0 or indices.max() >= self.num_frames):
-            raise IndexError(f"{self._record.path}: frames {indices} of a video that has {self.num_frames}")
+            raise IndexError(f"{self._record.path}: frames {indices} of a video with {self.num_frames} frames")
         parts = self._spans.shape[1]
         out = np.empty((len(indices), *self.size, 3 if parts == 1 else parts), np.uint8)
         first = {}
@@ -127,7 +127,7 @@ class PreparedVideo:
         return out
 
     def _decode(self, index: int, part: int, kind: str, out: np.ndarray | None = None) -> np.ndarray:
-        """A picture [h, w, c], written straight into `out`; OpenCV, with the same libjpeg-turbo, gives equal pixels."""
+        """One JPEG -> [h, w, c], decoded directly into `out`. OpenCV, also on libjpeg-turbo, gives the same pixels."""
         import simplejpeg
 
         offset, length = self._spans[index, part].tolist()
@@ -144,7 +144,7 @@ def load_prepared(folder: str | os.PathLike, split: str) -> list[PreparedRecord]
     """The records of a prepared split, in the order of the annotation list it was made from.
 
     Raises:
-      FileNotFoundError: no such folder or split (names what is there). ValueError: a split of features.
+      FileNotFoundError: no such folder or split (lists the splits it has). ValueError: a split of features.
     """
     index, names = _open(folder, split, kind="videos", reader="load_prepared")
     labels = index.columns["label"]
@@ -159,7 +159,7 @@ def load_prepared_features(folder: str | os.PathLike, split: str) -> list[Prepar
     """The features of a prepared split, in the order of the files it was made from.
 
     Raises:
-      FileNotFoundError: no such folder or split (names what is there). ValueError: a split of videos.
+      FileNotFoundError: no such folder or split (lists the splits it has). ValueError: a split of videos.
     """
     _, names = _open(folder, split, kind="features", reader="load_prepared_features")
     folder = os.path.abspath(folder)
@@ -167,10 +167,10 @@ def load_prepared_features(folder: str | os.PathLike, split: str) -> list[Prepar
 
 
 def load_metadata(folder: str | os.PathLike, split: str) -> dict:
-    """What is known of a split as a whole: `class_names`, `options`, `source` (hash of the inputs), `shards`, ...
+    """The metadata of a split: `content` (with class names), `options`, `source` (hash of the inputs), `shards`, ...
 
     Raises:
-      FileNotFoundError: no such folder or split (names what is there).
+      FileNotFoundError: no such folder or split (lists the splits it has).
     """
     path = index_path(folder, split, ".json")
     if not path.exists():
@@ -183,7 +183,7 @@ def load_metadata(folder: str | os.PathLike, split: str) -> dict:
 
 
 def load_class_names(folder: str | os.PathLike) -> list[str]:
-    """The class names of a prepared folder, which all its splits share.
+    """The class names of a prepared folder, shared by all its splits.
 
     Raises:
       FileNotFoundError: nothing was prepared there. ValueError: it holds features.
@@ -204,19 +204,19 @@ def splits(folder: str | os.PathLike) -> list[str]:
 
 
 def index_path(folder: str | os.PathLike, split: str, ending: str) -> pathlib.Path:
-    """A file of the index."""
+    """The path of an index file."""
     return local(folder, "the prepared set in") / "index" / f"{split}{ending}"
 
 
 class Index(NamedTuple):
-    """A split's index, as each process keeps it."""
+    """A split's index, loaded once per process."""
 
     shards: list[tuple[str, int]]  # file, bytes
     columns: dict[str, np.ndarray]
     spans: np.ndarray
 
     def place(self, record) -> tuple["Shard", int, np.ndarray]:
-        """A record's shard, where it starts there, and its spans."""
+        """A record's shard, its start there, and its spans."""
         path, size = self.shards[self.columns["shard"][record.index]]
         try:
             shard = open_shard(path, size)
@@ -228,7 +228,7 @@ class Index(NamedTuple):
 
 @functools.lru_cache(maxsize=16)
 def load_index(folder: str, split: str) -> Index:
-    """The index of a split; read once per process."""
+    """The index of a split, cached per process."""
     metadata = load_metadata(folder, split)
     shards = [(os.path.join(folder, shard["file"]), shard["bytes"]) for shard in metadata["shards"]]
     with np.load(index_path(folder, split, ".npz")) as columns:
@@ -237,14 +237,14 @@ def load_index(folder: str, split: str) -> Index:
 
 
 class Shard:
-    """A file of records, read by position; threads may share it."""
+    """A file of records, read by position. Thread-safe."""
 
     def __init__(self, path: str | os.PathLike):
         self.path, self._file = str(path), os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._file)
 
     def read(self, start: int, length: int) -> bytes:
-        """`length` bytes of the stream from `start`."""
+        """Reads `length` bytes of the stream from `start`."""
         (block, place), last = divmod(start, BLOCK - HEADER), (start + length - 1) // (BLOCK - HEADER)
         data = os.pread(self._file, length + (last - block) * HEADER, block * BLOCK + HEADER + place)
         if block == last:
@@ -257,7 +257,7 @@ class Shard:
 
 @functools.lru_cache(maxsize=128)
 def open_shard(path: str, size: int) -> Shard:
-    """A shard of `size` bytes; some stay open. Raises OSError if it is missing or has another size."""
+    """A shard of `size` bytes; the latest 128 stay open. OSError: it is missing or has another size."""
     if (there := os.path.getsize(path)) != size:
         raise OSError(f"{path} has {there} bytes, not the {size} it was written with; prepare the split again")
     return Shard(path)

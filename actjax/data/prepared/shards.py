@@ -1,7 +1,7 @@
-"""Records -> shards of a prepared split, each written, read back and then named, by processes that can be killed.
+"""Records -> shards of a prepared split, written by processes that can be killed.
 
-What carries a shard's name is whole: a run that was killed goes on with the shards that are missing. A record whose
-decoder hangs or crashes costs its process; the shard is written again without it.
+A shard gets its name only after it was written and read back, so a killed run resumes with the missing shards. If a
+record hangs or crashes the decoder, its process ends and the shard is written again without that record.
 """
 
 import contextlib
@@ -27,8 +27,8 @@ from actjax.video.errors import VideoError
 
 
 class Job(NamedTuple):
-    """One shard to write. `items`: (name, record); `state`: the file that says it is done; `source`: of what run;
-    `broken`: why some records cannot be read, by their number in `items`."""
+    """One shard to write. `state`: the file that marks it as done; `source`: hash of the run's inputs; `items`: pairs
+    (name, record); `broken`: position in `items` -> reason, for records that cannot be read."""
 
     path: pathlib.Path
     state: pathlib.Path
@@ -38,7 +38,7 @@ class Job(NamedTuple):
 
     @property
     def done(self) -> bool:
-        """Whether the shard is there, made by the same run. One of broken records alone is worth another try."""
+        """Whether the shard exists, made from the same inputs. A shard with only broken records is tried again."""
         if not self.state.exists() or not self.path.exists():
             return False
         state = json.loads(self.state.read_text())
@@ -47,20 +47,20 @@ class Job(NamedTuple):
 
 
 def path_of(record) -> str:
-    """What errors call a record, which is a path or has one."""
+    """The name of a record in error messages: its `path`, or itself."""
     return str(getattr(record, "path", record))
 
 
 def write_shards(jobs: list[Job], encode: Callable, *, processes: int | None, timeout: float, show: Callable) -> None:
-    """Writes all of them; `show(finished)` is an iterator over what is finished, as `prepare`'s progress gives it.
+    """Writes all shards; `show(finished)` wraps the iterator of finished jobs, as `progress` of `prepare`.
 
     Args:
-      encode: `encode(name, record, renew)` -> the values of its example, and its row of the index; it calls `renew`
+      encode: `encode(name, record, renew)` -> the values of an example, and its row of the index. It calls `renew`
         before every step that may take `timeout` seconds, and raises VideoError for a record that cannot be read.
-      processes: at once; None: one per core; 0: this one writes, nothing is guarded.
+      processes: number of writers; None: one per core; 0: this process writes, unguarded.
 
     Raises:
-      RuntimeError: a process was killed, or a shard does not read back as written; what `encode` raises.
+      RuntimeError: a process was killed, or a shard does not read back as written. Whatever `encode` raises.
     """
     if processes == 0:
         _exhaust(show(_exhaust(_write_shard(job, Deadline(0), encode=encode)) for job in jobs))
@@ -72,7 +72,7 @@ def write_shards(jobs: list[Job], encode: Callable, *, processes: int | None, ti
             _exhaust(show(threads.map(lambda job: _write(pool, job, timeout), jobs)))
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
-            pool.close()  # what is under way ends now
+            pool.close()  # kills writers that are still running
 
 
 def _exhaust(items: Iterable) -> None:
@@ -81,9 +81,9 @@ def _exhaust(items: Iterable) -> None:
 
 
 def _write(pool: GuardedPool, job: Job, timeout: float) -> None:
-    """Writes a shard; again without every record that ended its process."""
+    """Writes a shard; starts over without any record that ends the process."""
     while True:
-        number = None  # of the record that is read
+        number = None  # of the record being read
         try:
             for number in pool.stream(job):  # noqa: B007
                 pass
@@ -97,14 +97,14 @@ def _without(job: Job, number: int | None, status: int, timeout: float) -> Job:
     path = None if number is None else path_of(job.items[number][1])
     if path is None or status == -signal.SIGKILL:
         raise RuntimeError(
-            f"prepare: a writing process ended{f' at {path}' if path else ''} ({how(status)}); memory may be "
-            "short. What is finished stays: run again, with fewer processes"
+            f"prepare: a writer process ended{f' at {path}' if path else ''} ({how(status)}), perhaps out of "
+            "memory. Finished shards are kept: run again with fewer processes"
         )
     return job._replace(broken={**job.broken, number: blame(path, status, timeout).reason})
 
 
 def _write_shard(job: Job, deadline: Deadline, *, encode: Callable) -> Iterator[int | None]:
-    """Writes a shard; yields the number of every record before it is read, and None after it."""
+    """Writes a shard; yields the number of each record before reading it, and None afterwards."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     temporary = job.state.with_suffix(f".{os.getpid()}")
@@ -121,7 +121,7 @@ def _write_shard(job: Job, deadline: Deadline, *, encode: Callable) -> Iterator[
             except VideoError as error:
                 broken.append(dict(path=error.path, reason=error.reason))
             yield None
-            deadline.pause()  # writing has all the time that it needs
+            deadline.pause()  # writing has no deadline
             if example is None:
                 continue
             values, row = example
@@ -145,7 +145,7 @@ def _write_shard(job: Job, deadline: Deadline, *, encode: Callable) -> Iterator[
 
 
 def _read_back(path: pathlib.Path, names: list[str], checks: list[int]) -> list[int]:
-    """Where each record starts in the stream, after reading all of them, both as tfds does and as we do."""
+    """Verifies all records, read both as tfds does and by position -> start of each record in the stream."""
     from array_record.python.array_record_module import ArrayRecordReader
 
     reader, shard = ArrayRecordReader(str(path)), Shard(path)
@@ -161,10 +161,10 @@ def _read_back(path: pathlib.Path, names: list[str], checks: list[int]) -> list[
 
 
 def _record_starts(shard: Shard, count: int) -> list[int]:
-    """Where the first `count` records start in the stream.
+    """The positions in the stream where the first `count` records start.
 
-    A Riegeli file is a list of chunks: a header of 40 bytes (at 8 the length of what follows, at 24 the type "r" of
-    records, at 32 their length when decoded), then the data, which end with the record, as nothing is compressed.
+    A Riegeli file is a list of chunks: a header of 40 bytes (at 8 the length of the data, at 24 the type "r" for
+    records, at 32 their decoded length), then the data, which end with the record, as nothing is compressed.
     """
     starts, place = [], 0
     while len(starts) < count:

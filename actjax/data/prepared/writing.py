@@ -1,8 +1,8 @@
 """Videos and features -> prepared splits, which open fast; `actjax.data.prepared.reading` reads them.
 
-What is written is a tfds data set of ArrayRecord shards, one `tf.train.Example` a video, made without TensorFlow:
-`tfds.builder_from_directory(folder).as_data_source(split)` reads it wherever tfds is, and the index beside it (see
-`actjax.data.prepared.reading`) lets us read single frames. `actjax.data.prepared.shards` writes the shards.
+A split is a tfds data set of ArrayRecord shards with one `tf.train.Example` per video, written without TensorFlow.
+`tfds.builder_from_directory(folder).as_data_source(split)` reads it; the index beside it (see
+`actjax.data.prepared.reading`) gives access to single frames. `actjax.data.prepared.shards` writes the shards.
 """
 
 import collections
@@ -27,12 +27,12 @@ from actjax.video.errors import VideoError
 from actjax.video.rendering import render
 
 PARTS = {"RGB": ("frames",), "Flow": ("flow_x", "flow_y")}
-LARGEST = 2**31 - 2**20  # bytes of pictures; protocol buffers end at 2 GiB
+LARGEST = 2**31 - 2**20  # bytes of JPEGs per video; protocol buffers are limited to 2 GiB
 RUN = 16  # frames decoded at a time: 100 MB of full HD
 
 
 class Summary(NamedTuple):
-    """What a prepared split holds. `num_frames`: of all videos, or the time steps of all features."""
+    """Counts of a prepared split. `num_frames`: frames of all videos, or time steps of all features."""
 
     folder: str
     split: str
@@ -43,12 +43,12 @@ class Summary(NamedTuple):
 
 
 def without_progress(items, total: int, what: str):
-    """The items; nothing is shown."""
+    """The items, without a progress bar."""
     return items
 
 
 def open_record(record, *, backend: str):
-    """`record.open(backend=backend)`: how `prepare` opens videos unless told otherwise."""
+    """`record.open(backend=backend)`: how `prepare` opens videos by default."""
     return record.open(backend=backend)
 
 
@@ -68,33 +68,32 @@ def prepare(
     open_video: Callable = open_record,
     progress: Callable = without_progress,
 ) -> Summary:
-    """Writes every frame of `records` as a JPEG into a split of `folder`, or goes on where a killed run stopped.
+    """Writes every frame of `records` as a JPEG into a split of `folder`, or resumes a killed run.
 
-    The same records and options give the same bytes, however many processes write and however often they were
-    killed. Videos that cannot be decoded, hang their decoder or crash it are left out and listed in
-    `SPLIT_broken.jsonl` (`path`, `reason`). Frames are resized as the reference's Resize does (bilinear); the values
-    of flow pictures are not scaled.
+    The same records and options give the same bytes, however many processes write and however often they were killed.
+    Videos that cannot be decoded, or that hang or crash their decoder, are left out and listed in `SPLIT_broken.jsonl`
+    (`path`, `reason`). Frames are resized like MMAction2 0.6's Resize (bilinear); flow values are not scaled.
 
     Args:
-      records: `path`, `label` (a class, or float32 [num_classes]) and what `open_video` needs.
+      records: with `path`, `label` (a class, or float32 [num_classes]) and whatever `open_video` needs.
       folder: may hold other splits of the same classes and modality.
-      split: its name, of letters, digits and "_".
+      split: its name: letters, digits and "_".
       class_names: name i is that of class i.
-      modality: "RGB", or "Flow" for videos whose frames are [n, h, w, 2]: two grey JPEGs a frame.
-      short_side: larger videos are brought down to it; 0: every video keeps its size.
-      quality: of the JPEGs, 1..100. Against 95, 85 takes 3/5 of the space and decodes in 3/4 of the time, 39 instead
-        of 42 dB from the frames of a 340x256 video.
-      backend: handed to `open_video`.
-      num_shards: files; default one for every 16 records, at most 1024.
-      processes: writers at once; default one per core, 0: none, this process writes and no decoder is guarded.
-      timeout: seconds that opening a video, or any 16 frames, may take.
+      modality: "RGB", or "Flow" for videos whose frames are [n, h, w, 2]: two grey JPEGs per frame.
+      short_side: larger videos are scaled down to it; 0: every video keeps its size.
+      quality: of the JPEGs, 1..100. Compared with 95, 85 takes 3/5 of the space and 3/4 of the decoding time, at a PSNR
+        of 39 instead of 42 dB (340x256 video).
+      backend: passed to `open_video`.
+      num_shards: number of files; default one per 16 records, at most 1024.
+      processes: number of writers; default one per core; 0: this process writes, and decoders are not guarded.
+      timeout: seconds that opening a video, or decoding 16 frames, may take.
       open_video: `open_video(record, backend=...)` -> `actjax.video.decoding.Video`.
-      progress: `progress(items, total, what)` gives the items, one a shard, and shows how many are done.
+      progress: `progress(items, total, what)` yields the items, one per shard, and shows how many are done.
 
     Raises:
-      ValueError: an option, a label or the folder's other splits do not fit; the split is there, made from other
-        records or options; the frames are not of this modality. RuntimeError: not one video can be decoded, a shard
-        does not read back as written, or a process was killed.
+      ValueError: an option, a label or the folder's other splits do not fit; the split exists but was made from other
+        records or options; the frames are not of this modality. RuntimeError: no video can be decoded, a shard does
+        not read back as written, or a process was killed.
     """
     if modality not in PARTS:
         raise ValueError(f"prepare: modality={modality!r}; choose from {sorted(PARTS)}")
@@ -133,21 +132,21 @@ def prepare_features(
     """Writes feature files into a split of `folder` as float32 [time, channels], as `prepare` does with videos.
 
     Args:
-      paths: CSV files (comma separated, the first line is a header) or NPY files, [time, channels] as ActivityNet's;
-        a record is named after its file, without the ending. Files that do not parse, or have another number of
-        channels than the first one that parses, are left out and listed.
-      folder, split, num_shards, processes, timeout, progress: see `prepare`; `timeout` is that of one file.
+      paths: CSV files (comma separated, the first line is a header) or NPY files, [time, channels] like ActivityNet's.
+        A record has the name of its file without the suffix. Files that do not parse, or whose number of channels
+        differs from the first one that does, are left out and listed.
+      folder, split, num_shards, processes, timeout, progress: see `prepare`; `timeout` is per file.
 
     Raises:
-      ValueError: two files of one name. Otherwise as `prepare`.
+      ValueError: two files with the same name. Otherwise as `prepare`.
     """
     paths = [str(path) for path in paths]
     names = [pathlib.Path(path).stem for path in paths]
     if twice := repeated(names):
-        raise ValueError(f"prepare_features: several files are named {twice[:5]}; the names stand for the videos")
+        raise ValueError(f"prepare_features: several files are named {twice[:5]}; names must be unique")
     channels = next((array.shape[1] for array in map(_try_feature, paths) if array is not None), None)
     if channels is None:
-        raise RuntimeError(f"prepare_features: not one of {len(paths)} files can be read as [time, channels]")
+        raise RuntimeError(f"prepare_features: none of {len(paths)} files can be read as [time, channels]")
     return _build(
         paths,
         pathlib.Path(folder),
@@ -165,17 +164,17 @@ def prepare_features(
 
 
 def check_prepared(folder: str | os.PathLike, split: str) -> None:
-    """Reads every byte of a split. ValueError names the first shard that is not what was written."""
+    """Verifies the checksums of a split. ValueError names the first shard that is damaged or missing."""
     for shard in load_metadata(folder, split)["shards"]:
         path = pathlib.Path(folder) / shard["file"]
         if not path.exists() or checksum(path) != shard["sha256"]:
             raise ValueError(
-                f"{path} is damaged or missing; delete {index_path(folder, split, '.json')}, prepare again"
+                f"{path} is damaged or missing; delete {index_path(folder, split, '.json')} and prepare again"
             )
 
 
 class _Videos(NamedTuple):
-    """A record -> the values of its example, and its row of the index."""
+    """Encoder of videos: a record -> the values of its example, and its row of the index."""
 
     modality: str
     short_side: int
@@ -203,7 +202,7 @@ class _Videos(NamedTuple):
                     pictures[part].append(_jpeg(plane, self.quality))
                     total += len(pictures[part][-1])
             if total > LARGEST:
-                raise VideoError(record.path, "its JPEGs take more than 2 GiB; a smaller short_side or quality helps")
+                raise VideoError(record.path, "its JPEGs take more than 2 GiB; use a smaller short_side or quality")
         row = dict(num_frames=video.num_frames, fps=float(video.fps), height=size[0], width=size[1])
         label = np.asarray(record.label)
         scalars = {key: np.array([row[key]]) for key in ("num_frames", "height", "width")}
@@ -212,12 +211,12 @@ class _Videos(NamedTuple):
         return values, row | dict(label=label.tolist())
 
     def spans(self, spans: dict[str, list]) -> list:
-        """Those of its pictures, [frames][parts]."""
+        """The spans of the JPEGs, [frames][parts]."""
         return list(zip(*(spans[part] for part in PARTS[self.modality]), strict=True))
 
 
 class _Features(NamedTuple):
-    """A file -> the values of its example, and its row of the index."""
+    """Encoder of features: a file -> the values of its example, and its row of the index."""
 
     channels: int
 
@@ -228,7 +227,7 @@ class _Features(NamedTuple):
         return dict(name=[name.encode()], feature=feature), dict(num_frames=len(feature))
 
     def spans(self, spans: dict[str, list]) -> list:
-        """That of its values."""
+        """The span of the values."""
         return [spans["feature"]]
 
 
@@ -258,7 +257,7 @@ def _build(
         if other != split and (there := load_metadata(folder, other)["content"]) != content:
             wrong = [key for key in content if there.get(key) != content[key]]
             raise ValueError(
-                f"prepare: {folder} holds split {other!r} with another {', '.join(wrong)}; use a new folder"
+                f"prepare: {folder} holds split {other!r} with different {', '.join(wrong)}; use a new folder"
             )
     paths = [path_of(record) for record in records]
     source = hashlib.sha256(json.dumps([paths, labels, options, content, num_shards]).encode()).hexdigest()
@@ -267,7 +266,7 @@ def _build(
         metadata = load_metadata(folder, split)
         if metadata["source"] != source:
             raise ValueError(
-                f"prepare: {folder} holds split {split!r} of other records or options {metadata['options']}; "
+                f"prepare: {folder} holds split {split!r}, made from other records or options {metadata['options']}; "
                 f"use a new folder, or delete {index_path(folder, split, '.json')} to replace it"
             )
         shutil.rmtree(building, ignore_errors=True)
@@ -288,22 +287,20 @@ def _build(
     write_shards(missing, encode, processes=processes, timeout=timeout, show=show)
     summary = _finish(jobs, folder, split, dict(source=source, options=options, content=content))
     shutil.rmtree(building)
-    load_index.cache_clear()  # should another set have been there before
+    load_index.cache_clear()  # in case the folder held another set before
     open_shard.cache_clear()
     return summary
 
 
 def _finish(jobs: list[Job], folder: pathlib.Path, split: str, metadata: dict) -> Summary:
-    """Joins what the shards say into the index; the metadata file comes last and says that all is there."""
+    """Joins the shards' states into the index. Writes the metadata file last: it marks the split as complete."""
     states = [json.loads(job.state.read_text()) for job in jobs]
     rows = [row for state in states for row in state["rows"]]
     broken = [line for state in states for line in state["broken"]]
     lines = "".join(json.dumps(line) + "\n" for line in broken)
     replace(folder / f"{split}_broken.jsonl", lambda file: file.write(lines.encode()))
     if not rows:
-        raise RuntimeError(
-            f"prepare: not one of {len(broken)} files can be read; see {folder / f'{split}_broken.jsonl'}"
-        )
+        raise RuntimeError(f"prepare: none of {len(broken)} files can be read; see {folder / f'{split}_broken.jsonl'}")
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     if "label" in columns and columns["label"].ndim == 2:
         columns["label"] = columns["label"].astype(np.float32)
@@ -334,7 +331,7 @@ def _finish(jobs: list[Job], folder: pathlib.Path, split: str, metadata: dict) -
 
 
 def _write_tfds_metadata(folder: pathlib.Path, content: dict, metadata: dict[str, dict]) -> None:
-    """dataset_info.json and features.json, by which tfds knows the folder."""
+    """Writes dataset_info.json and features.json, which make the folder a tfds data set."""
     import tensorflow_datasets as tfds
 
     types = tfds.features
@@ -399,7 +396,7 @@ def _try_feature(path: str) -> np.ndarray | None:
 
 
 def _check_labels(records, class_names: list[str]) -> bool:
-    """Whether records have several labels each. ValueError if they do not fit the names or each other."""
+    """Whether records have several labels each. ValueError: labels do not fit the names or each other."""
     if twice := repeated(class_names):
         raise ValueError(f"prepare: class_names holds {twice} more than once")
     several = bool(records) and np.ndim(records[0].label) == 1
@@ -407,7 +404,7 @@ def _check_labels(records, class_names: list[str]) -> bool:
         label, number = np.asarray(record.label), len(class_names)
         if several and label.shape != (number,):
             raise ValueError(
-                f"prepare: label of {record.path} has shape {label.shape}; expected ({number},), one a class"
+                f"prepare: label of {record.path} has shape {label.shape}; expected ({number},), one per class"
             )
         if not several and (label.ndim or label.dtype.kind not in "iu" or not 0 <= label < number):
             raise ValueError(
@@ -417,15 +414,15 @@ def _check_labels(records, class_names: list[str]) -> bool:
 
 
 def repeated(names: list[str]) -> list[str]:
-    """The names that stand there more than once."""
+    """The names that occur more than once."""
     return sorted(name for name, count in collections.Counter(names).items() if count > 1)
 
 
 def _names(paths: list[str]) -> list[str]:
-    """The paths without the folder that all have in common."""
+    """The paths relative to their common folder."""
     folders = {os.path.dirname(path) for path in paths}
     try:
         common = os.path.commonpath(folders)
-    except ValueError:  # some absolute, some not, or no paths
+    except ValueError:  # absolute and relative paths, or no paths
         return paths
     return [os.path.relpath(path, common) if common else path for path in paths]

@@ -1,1 +1,1 @@
-"""The sample sets: videos with moving shapes, features, untrimmed videos; made on first use, the same everywhere."""
+"""Sample sets, generated on first use and the same everywhere: moving shapes, features, untrimmed videos."""

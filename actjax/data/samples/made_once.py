@@ -1,4 +1,4 @@
-"""Where sample sets live: made on first use, there as a whole or not at all."""
+"""Writes a sample set on first use, complete or not at all."""
 
 import hashlib
 import os
@@ -9,15 +9,15 @@ from collections.abc import Callable
 
 
 def made_once(folder: str | os.PathLike | None, name: str, *, marker: str, code: str, write: Callable) -> pathlib.Path:
-    """The folder of a sample set; `write(folder)` makes it if it is not there.
+    """The folder of a sample set; calls `write(folder)` if it does not exist.
 
     Args:
-      folder: where; None: a folder in `$ACTJAX_CACHE` or `~/.cache/actjax`, of this name and a digest of `code`.
-      name: of the set with the numbers it depends on.
-      marker: a file that the complete set holds.
-      code: the file that makes the set: change it, and an old set is not taken for the new one.
+      folder: target folder; None: NAME-DIGEST in `$ACTJAX_CACHE` or `~/.cache/actjax`, with the digest of `code`.
+      name: of the set, including the numbers it depends on.
+      marker: a file that the complete set contains.
+      code: the source file that generates the set; a change of it starts a new set.
 
-    The set is written beside its place and moved there at the end.
+    The set is written to a temporary folder beside its own and moved at the end.
     """
     if folder is None:
         cache = os.environ.get("ACTJAX_CACHE", "~/.cache/actjax")
@@ -33,7 +33,7 @@ def made_once(folder: str | os.PathLike | None, name: str, *, marker: str, code:
         write(building)
         os.replace(building, folder)
     except OSError:
-        if not (folder / marker).exists():  # else another process was faster: its set is the same
+        if not (folder / marker).exists():  # otherwise another process was faster, and its set is the same
             raise
     finally:
         shutil.rmtree(building, ignore_errors=True)

@@ -1,13 +1,13 @@
-"""The sample set of localization: features of untrimmed videos with actions in them, in ActivityNet's file formats.
+"""The sample set for localization: features of untrimmed videos that contain actions, in ActivityNet's file formats.
 
-How long videos are, how many actions they hold, how much of a video these cover and where they lie follows the 9,649
-training videos of ActivityNet 1.3. A feature is a noisy vector that drifts slowly. During an action the direction of
-its class is added, swelling at the start and fading at the end, with lapses in between; around actions, and sometimes
-far from any, a weaker direction common to all classes is: context that looks like action.
+The length of videos, the number of actions and the share of a video that they cover follow the 9,649 training videos of
+ActivityNet 1.3. A feature is a noisy vector that drifts slowly. During an action the direction of its class is added:
+it fades in at the start, lapses once and fades out at the end. Around actions, and sometimes far from any, a weaker
+direction common to all classes is added: context that looks like action.
 
-On disk: `anet_anno_train.json`, `anet_anno_val.json` (the reference's annotation files), `features/<video>.csv` (a
-header, then a row for every 16 frames), `class_scores.json` (video-level scores in the form of the published ones:
-{"class": names, "results": {video id: scores}}).
+On disk: `anet_anno_train.json`, `anet_anno_val.json` (MMAction2 0.6's annotation files), `features/<video>.csv` (a
+header, then a row for every 16 frames), `class_scores.json` (video-level scores in the published format: {"class":
+names, "results": {video id: scores}}).
 """
 
 import json
@@ -23,13 +23,13 @@ CLASSES = (
     "Ballet", "Beer pong", "Canoeing", "Discus throw", "Hopscotch", "Knitting", "Long jump", "Polishing shoes",
     "Rafting", "Sharpening knives", "Skateboarding", "Volleyball",
 )  # fmt: skip
-CHANNELS, INTERVAL = 48, 16  # of a feature; frames that it stands for
+CHANNELS, INTERVAL = 48, 16  # channels of a feature; frames per feature
 
 # Quantiles of ActivityNet's training videos at equal steps from 0 to 1.
 SECONDS = (1.6, 21.6, 35.0, 49.3, 61.7, 72.9, 85.7, 99.7, 114.5, 127.8, 142.7, 157.8, 172.7, 187.6, 204.0, 220.4, 240.0)
 FPS = (23.96, 24.97, 24.99, 29.88, 29.93, 29.95, 29.96, 29.97)
-NUM_ACTIONS = (0.754, 0.131, 0.048, 0.027, 0.016, 0.010, 0.005, 0.004, 0.005)  # share of videos with 1, 2, ... of them
-COVERED = {  # what share of the video actions cover, by the number of actions
+NUM_ACTIONS = (0.754, 0.131, 0.048, 0.027, 0.016, 0.010, 0.005, 0.004, 0.005)  # share of videos with 1, 2, ... actions
+COVERED = {  # share of the video that actions cover, by the number of actions
     1: (0.03, 0.133, 0.259, 0.362, 0.46, 0.54, 0.603, 0.66, 0.708, 0.755, 0.792, 0.827, 0.858, 0.884, 0.906, 0.93,
         0.952, 0.976, 0.996, 1.0, 1.0),
     2: (0.05, 0.162, 0.268, 0.376, 0.474, 0.572, 0.658, 0.724, 0.8, 0.872, 1.0),
@@ -41,12 +41,12 @@ COVERED = {  # what share of the video actions cover, by the number of actions
 def make_sequences(
     folder: str | os.PathLike | None = None, *, num_train: int = 1200, num_val: int = 200, seed: int = 0
 ) -> pathlib.Path:
-    """The folder that holds the sample set; writes it first if it is not there.
+    """The folder of the sample set; writes it first if it does not exist.
 
     Args:
-      folder: where; see `samples.made_once`.
+      folder: target folder, see `samples.made_once`.
       num_train, num_val: videos per split.
-      seed: another seed, another set.
+      seed: each seed gives a different set.
 
     Raises:
       ValueError: a split without a video.
@@ -59,7 +59,7 @@ def make_sequences(
 
 
 def draw_annotation(rng: np.random.Generator) -> dict:
-    """One video of an annotation file."""
+    """One random video, as an entry of an annotation file."""
     seconds, fps = _quantile(SECONDS, rng), _quantile(FPS, rng)
     frames = max(int(seconds * fps), 2 * INTERVAL)
     number = int(rng.choice(len(NUM_ACTIONS), p=NUM_ACTIONS)) + 1
@@ -82,7 +82,7 @@ def draw_feature(annotation: dict, directions: np.ndarray, *, rng: np.random.Gen
     """The features of an annotated video -> float64 [t, c].
 
     Args:
-      directions: [classes + 1, c], of the classes and, last, of what is common to them.
+      directions: [classes + 1, c], one per class, then the one common to all classes.
     """
     steps = annotation["duration_frame"] // INTERVAL
     time = (np.arange(steps) + 0.5) * INTERVAL / annotation["duration_frame"] * annotation["duration_second"]
@@ -100,7 +100,7 @@ def draw_feature(annotation: dict, directions: np.ndarray, *, rng: np.random.Gen
 
 
 def _presence(time: np.ndarray, start: float, end: float, rng: np.random.Generator) -> np.ndarray:
-    """How much of an action is seen at each moment, [t]: it swells, lapses, fades."""
+    """How visible an action is at each time, [t]: it fades in, lapses once and fades out."""
     ramp = max(0.02 * (end - start), 0.3)
     rise, fall = ((edge * (time - moment) / ramp).clip(-30, 30) for edge, moment in ((1, start), (-1, end)))
     lapse = 1 - 0.7 * np.exp(-(((time - rng.uniform(start, end)) / (0.05 * (end - start) + 0.1)) ** 2))
@@ -129,7 +129,7 @@ def _write_set(folder: pathlib.Path, splits: dict[str, int], seed: int) -> None:
 
 
 def _class_scores(feature: np.ndarray, directions: np.ndarray, *, rng: np.random.Generator) -> list[float]:
-    """What a classifier of whole videos might say: right in most of them."""
+    """Scores like those of a video classifier that is right for most videos."""
     logits = feature.mean(0) @ directions[:-1].T + rng.normal(0, 1.0, len(CLASSES))
     weights = np.exp(logits - logits.max())
     return (weights / weights.sum()).tolist()

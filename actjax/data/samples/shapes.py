@@ -1,10 +1,10 @@
-"""The sample set: short video files whose classes differ by motion alone.
+"""The sample set: short video files whose classes differ only by motion.
 
-Eight classes in four time-reversed pairs. Every clip is written twice, forwards and backwards, and the two files
-carry the two labels of a pair. The frames of a clip, before the codec, therefore say nothing about which of the two
-it is: a model blind to the order of frames has nothing to tell them by, and 50 % is its bound, whatever it learns
-about shapes, colours and textures. (Test positions of eight frames are symmetric in time but for lengths of 16 and
-32, where they are one frame off; the codec's loss depends a little on the direction.)
+There are eight classes in four time-reversed pairs. Every clip is written twice, forwards and backwards, and the two
+files get the two labels of a pair. Before the codec, both files hold the same frames: a model blind to frame order
+cannot tell them apart, and its accuracy is bounded by 50 %, whatever it learns about shapes, colours and textures.
+(Test positions of eight frames are symmetric in time except for lengths 16 and 32, where they are one frame off; the
+codec's loss depends slightly on the direction.)
 
 On disk the set looks exactly like a user's own data: `videos/*.mp4`, `train.txt` and `val.txt` with lines
 `file label`, and `classes.txt` with one class name per line.
@@ -34,15 +34,13 @@ def make_shapes(
     seed: int = 0,
     processes: int | None = None,
 ) -> pathlib.Path:
-    """The folder that holds the sample set; writes it first if it is not there.
+    """The folder of the sample set; writes it first if it does not exist, complete or not at all.
 
     Args:
-      folder: where; default `$ACTJAX_CACHE` or `~/.cache/actjax`, in a sub-folder named after the numbers below.
+      folder: target folder, see `samples.made_once`.
       num_train, num_val: clips per split, a multiple of 8 (equal classes, complete pairs).
-      seed: another seed, another set. Both splits follow from it and share no clip.
-      processes: writers at once; default one per core.
-
-    The set appears complete or not at all: it is written beside its place and moved there at the end.
+      seed: each seed gives a different set; its two splits share no clip.
+      processes: number of writers; default one per core.
     """
     for name, number in (("num_train", num_train), ("num_val", num_val)):
         if number < 8 or number % 8:
@@ -54,14 +52,14 @@ def make_shapes(
 
 
 def draw_clip(motion: int, *, rng: np.random.Generator) -> np.ndarray:
-    """One clip of `CLASSES[2 * motion]` -> uint8 [t, 48, 64, 3] in RGB; backwards it is `CLASSES[2 * motion + 1]`."""
+    """A clip of `CLASSES[2 * motion]`, uint8 [t, 48, 64, 3] in RGB; reversed, a clip of `CLASSES[2 * motion + 1]`."""
     length = int(rng.integers(16, 41))
     background, sprite = draw_background(rng=rng), draw_sprite(rng=rng)
     return paint(background, sprite, draw_path(motion, length, rng=rng), rng=rng)
 
 
 def paint(background: np.ndarray, sprite: np.ndarray, path: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
-    """Frames uint8 [t, 48, 64, 3] of a sprite on its path [t, 4], with noise; none where its diameter is 0."""
+    """Frames uint8 [t, 48, 64, 3] of a sprite on its path [t, 4], with noise; a diameter of 0 hides the sprite."""
     import cv2
 
     frames = np.empty((len(path), HEIGHT, WIDTH, 3), np.uint8)
@@ -78,7 +76,7 @@ def paint(background: np.ndarray, sprite: np.ndarray, path: np.ndarray, *, rng: 
 def draw_path(motion: int, length: int, *, rng: np.random.Generator) -> np.ndarray:
     """Centre x, y (pixels), angle (degrees, clockwise) and diameter (pixels) per frame -> float64 [t, 4].
 
-    Every quantity is symmetric about the middle of the clip in law, so reversal in time maps a class onto its twin.
+    The distribution of every quantity is symmetric about the middle of the clip, so reversal maps a class to its twin.
     """
     when = np.linspace(-0.5, 0.5, length)
     moved = rng.uniform(0.55, 1.0) * when
@@ -90,7 +88,7 @@ def draw_path(motion: int, length: int, *, rng: np.random.Generator) -> np.ndarr
         x = x + 44 * moved
     elif motion == 1:
         y = y + 34 * moved
-    elif motion == 2:  # about a point beside it, as the hand of a clock
+    elif motion == 2:  # about a point beside it, like the hand of a clock
         angle = angle + 300 * moved
         x, y = WIDTH / 2 + 10 * np.cos(np.radians(angle)), HEIGHT / 2 + 10 * np.sin(np.radians(angle))
     else:
@@ -118,7 +116,7 @@ def draw_sprite(*, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_background(*, rng: np.random.Generator) -> np.ndarray:
-    """Clutter that stands still -> float32 [48, 64, 3]."""
+    """A static cluttered background -> float32 [48, 64, 3]."""
     import cv2
 
     coarse = rng.uniform(60, 195, (4, 5, 3)).astype(np.float32)

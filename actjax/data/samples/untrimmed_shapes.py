@@ -1,9 +1,9 @@
-"""The sample set of SSN: untrimmed video files with several motions in each, and proposals found in their pixels.
+"""The sample set for SSN: untrimmed video files with several motions each, and proposals computed from their pixels.
 
-Motions are those of `shapes`. Between them a video shows its background alone, or something that does not count: a
-shape that trembles, swings or pulses in place. Before and after a motion its shape may rest for a while. Proposals come
-from the videos themselves: actionness is the change from frame to frame, and its runs above many thresholds are grouped
-(`localization.actionness_grouping`). So they find what moves, not what it does or where exactly it begins.
+Motions are those of `shapes`. Between motions a video shows only its background, or a distractor: a shape that
+trembles, swings or pulses in place. Before and after a motion its shape may rest for a while. Proposals come from the
+videos: actionness is the change between frames, and runs above many thresholds are grouped
+(`localization.actionness_grouping`). Proposals therefore find movement, but neither its class nor its exact start.
 
 On disk: `videos/*.mp4`, `train_proposals.txt`, `val_proposals.txt` (SSN's proposal files, proposals best first) and
 `classes.txt`.
@@ -20,7 +20,7 @@ from actjax.data.samples.made_once import made_once
 from actjax.data.samples.shapes import CLASSES, FPS, draw_background, draw_path, draw_sprite, paint, write_video
 from actjax.localization import actionness_grouping, proposal_rows, save_localize_proposal_file
 
-NUM_PROPOSALS = 120  # of a video, at most
+NUM_PROPOSALS = 120  # per video, at most
 
 
 def make_untrimmed(
@@ -31,13 +31,13 @@ def make_untrimmed(
     seed: int = 0,
     processes: int | None = None,
 ) -> pathlib.Path:
-    """The folder that holds the sample set; writes it first if it is not there.
+    """The folder of the sample set; writes it first if it does not exist.
 
     Args:
-      folder: where; see `samples.made_once`.
+      folder: target folder, see `samples.made_once`.
       num_train, num_val: videos per split.
-      seed: another seed, another set.
-      processes: writers at once; default one per core.
+      seed: each seed gives a different set.
+      processes: number of writers; default one per core.
 
     Raises:
       ValueError: a split without a video.
@@ -51,7 +51,7 @@ def make_untrimmed(
 
 
 def draw_video(rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
-    """Frames uint8 [t, 48, 64, 3], and what happens in them: (class from 1, first frame, frame after the last)."""
+    """Frames uint8 [t, 48, 64, 3], and their motions: (class from 1, first frame, frame after the last)."""
     background, truths, parts = draw_background(rng=rng), [], []
     at = lambda: sum(map(len, parts))
     parts.append(_background_part(background, rng))
@@ -68,7 +68,7 @@ def draw_video(rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, in
 
 
 def _background_part(background: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Frames in which no motion that counts happens."""
+    """Frames without a motion of any class: background, perhaps with a distractor."""
     quiet = lambda: paint(background, draw_sprite(rng=rng), np.zeros((int(rng.integers(8, 30)), 4)), rng=rng)
     if rng.random() < 0.5:
         return quiet()
@@ -85,12 +85,12 @@ def _background_part(background: np.ndarray, rng: np.random.Generator) -> np.nda
 
 
 def motion_actionness(frames: np.ndarray) -> np.ndarray:
-    """How much changes around each frame, from 0 to 1: [t] of uint8 [t, h, w, 3]."""
+    """The amount of change around each frame, uint8 [t, h, w, 3] -> [t], in [0, 1]."""
     import cv2
 
     smooth = np.stack([cv2.GaussianBlur(frame, (5, 5), 1.5) for frame in frames]).astype(np.float32)
     change = np.abs(np.diff(smooth, axis=0)).max(axis=-1)
-    change = np.sort(change.reshape(len(change), -1), axis=1)[:, -150:].mean(axis=1)  # where most changes
+    change = np.sort(change.reshape(len(change), -1), axis=1)[:, -150:].mean(axis=1)  # the 150 pixels that change most
     change = np.convolve(np.pad(change, (4, 5), mode="edge"), np.ones(9) / 9, mode="valid")
     low, high = np.quantile(change, (0.05, 0.8))
     return np.clip((change - low) / (high - low + 1e-6), 0, 1)

@@ -84,8 +84,8 @@ def test_arrays_can_be_written_to(tmp_path):
     [
         ({"w": np.ones(2, np.complex64)}, {}, "'w' is complex64; choose from"),
         ({"w": np.array(["a"])}, {}, "'w' is <U1"),
-        ({3: np.ones(2)}, {}, "the name 3 is no str"),
-        ({}, {"a": (1, 2)}, "meta holds a tuple"),
+        ({3: np.ones(2)}, {}, "the name 3 is not a str"),
+        ({}, {"a": (1, 2)}, "meta has a tuple"),
         ({}, {"a": {(1,): 2}}, "meta has a tuple as key"),
         ({}, {"a": 1 << 3000}, "more than 255 bytes"),
     ],
@@ -113,7 +113,7 @@ def test_a_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
 def test_meta_that_holds_itself_is_refused(tmp_path):
     endless = []
     endless.append(endless)
-    with pytest.raises(ValueError, match="deep, or holds itself"):
+    with pytest.raises(ValueError, match="deep, or contains itself"):
         save_torch(tmp_path / "a.pth", {}, meta={"a": endless})
 
 
@@ -208,7 +208,7 @@ def test_torch_loads_bfloat16(torch, tmp_path):
 
 
 def test_a_whole_model_of_torch_is_refused(torch, through):
-    with pytest.raises(ValueError, match=r"a\.pth: it holds `torch\.nn\.modules\.linear\.Linear`.*only its state_dict"):
+    with pytest.raises(ValueError, match=r"a\.pth: it contains `torch\.nn\.modules\.linear\.Linear`.*its state_dict"):
         through(torch.nn.Linear(2, 2))
 
 
@@ -217,7 +217,7 @@ def test_types_of_torch_that_are_no_arrays_are_refused(torch, through):
         (torch.float32, "torch.float32"),
         (torch.ones(2, dtype=torch.complex64), "ComplexFloatStorage"),
     ):
-        with pytest.raises(ValueError, match=rf"it holds `.*{name}"):
+        with pytest.raises(ValueError, match=rf"it contains `.*{name}"):
             through({"a": value})
 
 
@@ -354,10 +354,10 @@ def test_nothing_is_run(tmp_path, name, protocol, wrap):
     marker, path = tmp_path / "marker", tmp_path / "a.pth"
     attack, modules = pickle.dumps(make(str(marker)), protocol), set(sys.modules)
     path.write_bytes(wrap(attack))
-    with pytest.raises(ValueError, match=f"a.pth: it holds `[a-z_.]*{match}`, which is neither a tensor nor a plain"):
+    with pytest.raises(ValueError, match=f"a.pth: it contains `[a-z_.]*{match}`, which is neither a tensor nor"):
         load_torch(path)
     path.write_bytes(attack)  # bare
-    with pytest.raises(ValueError, match="a.pth: no file of torch.save"):
+    with pytest.raises(ValueError, match="a.pth: not a file of torch.save"):
         load_torch(path)
     assert not marker.exists() and set(sys.modules) == modules
 
@@ -378,36 +378,36 @@ V2 = tensor()[:-2].replace(b"_rebuild_tensor", b"_rebuild_tensor_v2") + b"\x89" 
 PICKLES = {
     # Opcodes and names.
     "instance": (b"(iposix\nsystem\n.", "its pickle uses INST"),
-    "object": (b"(cposix\nsystem\no.", "it holds `posix.system`"),
+    "object": (b"(cposix\nsystem\no.", "it contains `posix.system`"),
     "new object": (b"ccollections\nOrderedDict\n)\x81.", "its pickle uses NEWOBJ"),
     "extension": (b"\x82\x01.", "its pickle uses EXT1"),
     "persistent text": (b"Pstorage\n.", "its pickle uses PERSID"),
     "buffer": (b"\x97.", "its pickle uses NEXT_BUFFER"),
     "set": (b"\x8f.", "its pickle uses EMPTY_SET"),
-    "named in pieces": (text("os") + text("path.join") + b"\x93.", "it holds `os.path.join`"),
-    "named by a number": (b"K\x01K\x02\x93.", "a name that is no text"),
-    "name across lines": (text("a\nb") + text("c") + b"\x93.", r"it holds `a\\nb\.c`"),
-    "untyped storage": (b"ctorch\nUntypedStorage\n.", "it holds `torch.UntypedStorage`"),
-    "bare name": (b"]ctorch\nFloatStorage\na.", "it holds `torch.FloatStorage`, which is neither"),
+    "named in pieces": (text("os") + text("path.join") + b"\x93.", "it contains `os.path.join`"),
+    "named by a number": (b"K\x01K\x02\x93.", "a name that is not text"),
+    "name across lines": (text("a\nb") + text("c") + b"\x93.", r"it contains `a\\nb\.c`"),
+    "untyped storage": (b"ctorch\nUntypedStorage\n.", "it contains `torch.UntypedStorage`"),
+    "bare name": (b"]ctorch\nFloatStorage\na.", "it contains `torch.FloatStorage`, which is neither"),
     "bare storage": (storage() + b".", "`a storage without a tensor`"),
     # Calls and attributes.
-    "call of a text": (text("os.system") + b")R.", "calls what cannot be called"),
-    "call of a type": (b"ctorch\nFloatStorage\n)R.", "calls what cannot be called"),
-    "call without a tuple": (b"ccollections\nOrderedDict\nK\x01R.", "calls what cannot be called"),
+    "call of a text": (text("os.system") + b")R.", "calls something that cannot be called"),
+    "call of a type": (b"ctorch\nFloatStorage\n)R.", "calls something that cannot be called"),
+    "call without a tuple": (b"ccollections\nOrderedDict\nK\x01R.", "calls something that cannot be called"),
     "too few arguments": (b"ctorch._utils\n_rebuild_tensor\n)R.", "with the wrong arguments"),
     "too many arguments": (V2 + b"NNtR.", "with the wrong arguments"),
     "tensor without storage": (tensor(store=b"N") + b".", "with the wrong arguments"),
     "parameter of a text": (b"ctorch._utils\n_rebuild_parameter\n(" + text("a") + b"NNtR.", "wrong arguments"),
     "negative bit": (V2 + b"}" + text("neg") + b"\x88stR.", "negative bit set"),
-    "encoded otherwise": (b"c_codecs\nencode\n" + text("a") + text("rot13") + b"\x86R.", "not written as latin1"),
+    "encoded otherwise": (b"c_codecs\nencode\n" + text("a") + text("rot13") + b"\x86R.", "not encoded as latin1"),
     "encoded beyond": (b"c_codecs\nencode\n" + text("€") + text("latin1") + b"\x86R.", "can't encode"),
     "no pairs": (b"ccollections\nOrderedDict\n(](K\x01etR.", "not made of pairs"),
-    "attributes of a tensor": (tensor() + b"}b.", "attributes to what is no ordered dict"),
-    "attributes of a dict": (b"}}b.", "attributes to what is no ordered dict"),
-    "attributes of nothing": (b"}b.", "attributes to what is no ordered dict"),
+    "attributes of a tensor": (tensor() + b"}b.", "attributes of something other than an ordered dict"),
+    "attributes of a dict": (b"}}b.", "attributes of something other than an ordered dict"),
+    "attributes of nothing": (b"}b.", "attributes of something other than an ordered dict"),
     # Numbers of NumPy.
-    "type as a value": (F8 + b".", "it holds `f8`, which is neither"),
-    "array of objects": (F8.replace(b"f8", b"O8") + b".", "it holds `a NumPy value of type O8`"),
+    "type as a value": (F8 + b".", "it contains `f8`, which is neither"),
+    "array of objects": (F8.replace(b"f8", b"O8") + b".", "it contains `a NumPy value of type O8`"),
     "big-endian number": (NUMBER.replace(b"<", b">") + b".", "not little-endian"),
     "state of a type": (F8.replace(STATE, b"N") + b".", "not little-endian"),
     "cut number": (
@@ -415,7 +415,7 @@ PICKLES = {
         "7 bytes",
     ),
     "number of a text": (b"cnumpy.core.multiarray\nscalar\n" + text("f8") + text("a") + b"\x86R.", "wrong arguments"),
-    "array": (b"cnumpy.core.multiarray\n_reconstruct\n.", "it holds `numpy.core.multiarray._reconstruct`"),
+    "array": (b"cnumpy.core.multiarray\n_reconstruct\n.", "it contains `numpy.core.multiarray._reconstruct`"),
     # Tensors and storages.
     "beyond the end": (tensor((2, 3), (4, 1)) + b".", "size .2, 3., stride .4, 1. and offset 0 in a storage of 6"),
     "offset beyond the end": (tensor((1,), (1,), 6) + b".", "offset 6 in a storage of 6 elements"),
@@ -429,35 +429,35 @@ PICKLES = {
     "size of texts": (b"ctorch._utils\n_rebuild_tensor\n(" + storage() + b"K\x00(U\x01at(K\x01ttR.", "malformed or"),
     "expanded by stride 0": (tensor((10**9,), (0,)) + b".", "offset 0 in a storage of 6 elements"),
     "many dimensions": (tensor((1,) * 65, (1,) * 65) + b".", "malformed or negative"),
-    "other size than its record": (tensor(store=storage(count=7)) + b".", "24 bytes in the record .* '0', not 28"),
-    "terabytes": (tensor(store=storage(count=2**40)) + b".", "24 bytes in the record"),
-    "negative storage": (tensor(store=storage(count=-6)) + b".", "no known type or size"),
-    "no record": (tensor(store=storage(key="1")) + b".", "no record for the storage '1'"),
-    "record elsewhere": (tensor(store=storage(key="../data.pkl")) + b".", "no record for the storage"),
+    "other size than its record": (tensor(store=storage(count=7)) + b".", "record of storage '0' has 24 bytes, not 28"),
+    "terabytes": (tensor(store=storage(count=2**40)) + b".", "has 24 bytes, not"),
+    "negative storage": (tensor(store=storage(count=-6)) + b".", "unknown type or size"),
+    "no record": (tensor(store=storage(key="1")) + b".", "no record for storage '1'"),
+    "record elsewhere": (tensor(store=storage(key="../data.pkl")) + b".", "no record for storage"),
     "storage of two types": (tensor() + tensor(store=storage("IntStorage")) + b"\x86.", "two types or sizes"),
-    "storage of no type": (storage("Size") + b".", "no known type or size"),
+    "storage of no type": (storage("Size") + b".", "unknown type or size"),
     "storage that is a view": (tensor(store=storage(more=b"K\x01")) + b".", "a storage that views another"),
-    "other reference": (storage(word="module") + b".", "refers to something that is no storage"),
-    "reference by text": (text("storage") + b"Q.", "refers to something that is no storage"),
+    "other reference": (storage(word="module") + b".", "refers to something that is not a storage"),
+    "reference by text": (text("storage") + b"Q.", "refers to something that is not a storage"),
     # Stack, memory and containers.
-    "nothing": (b".", "takes more than it made"),
-    "taken from before a mark": (b"K\x01K\x02(\x86.", "takes more than it made"),
+    "nothing": (b".", "pops more than it pushed"),
+    "taken from before a mark": (b"K\x01K\x02(\x86.", "pops more than it pushed"),
     "no mark": (b"]K\x01e.", "lacks a mark"),
     "appended to a dict": (b"}K\x01a.", "lacks a list"),
     "set in a list": (b"]K\x01K\x02s.", "lacks a dict"),
-    "key without a value": (b"}(K\x01u.", "a key of a dict lacks its value"),
+    "key without a value": (b"}(K\x01u.", "a key of a dict has no value"),
     "tuple as key": (b"})K\x01s.", "a dict with a tuple as key"),
     "tensor as key": (b"}" + tensor() + b"K\x01s.", "a dict with a ndarray as key"),
-    "unknown memory": (b"h\x05.", "recalls what it did not store"),
+    "unknown memory": (b"h\x05.", "reads a memo entry that it did not write"),
     "no end": (b"]K\x01a", "before seeing STOP"),
     "cut in an argument": (b"X\xff\x00\x00\x00abc", "damaged or cut short"),
     "no opcode": (b"\xff.", "unknown"),
     "no UTF-8": (b"X\x01\x00\x00\x00\xff.", "codec can't decode"),
     "no number": (b"I" + b"x" * 5000 + b"\n.", "invalid literal"),
     "long number": (b"I" + b"9" * 5000 + b"\n.", "damaged or cut short"),
-    "holds itself": (b"]q\x00h\x00a.", "deep, or holds itself"),
+    "holds itself": (b"]q\x00h\x00a.", "deep, or contains itself"),
     "deep": (b")" + b"\x85" * 100_000 + b".", "nests more than 100 deep"),
-    "deep and dropped": (HOOKS + b")" + b"\x85" * 100_000 + b"b0.", "takes more than it made"),
+    "deep and dropped": (HOOKS + b")" + b"\x85" * 100_000 + b"b0.", "pops more than it pushed"),
 }
 
 
@@ -484,7 +484,7 @@ UNFOLDING = {
 def test_small_files_do_not_grow(tmp_path, monkeypatch, name):
     monkeypatch.setattr(unpickling, "MOST_VALUES", 1000)
     (tmp_path / "a.pth").write_bytes(zipped(UNFOLDING[name]))
-    with pytest.raises(ValueError, match="unfolds to more than 1000 values"):
+    with pytest.raises(ValueError, match="expands to more than 1000 values"):
         load_torch(tmp_path / "a.pth")
 
 
@@ -502,7 +502,7 @@ FILES = {
     "page": (b"<!DOCTYPE html><html><title>404</title>", "begins with b'<!DOCTYPE html>.*a saved web page; .*download"),
     "text": (b"version https://git-lfs.github.com/spec/v1\n", "begins with b'version https.*text"),
     "zeros": (bytes(1000), r"begins with b'\\x00.*'; copy or"),
-    "plain pickle": (pickle.dumps({"a": 1}), "no file of torch.save: it begins with"),
+    "plain pickle": (pickle.dumps({"a": 1}), "not a file of torch.save: it begins with"),
     "tar": (TAR, "a tar archive, .*load it with torch"),
     "other zip": (zipped(b"").replace(b"data.pkl", b"data.npy"), "a zip archive with no data.pkl"),
     "two pickles": (zipped(b"N.", more__data_pkl=b"N."), "a zip archive with 2 data.pkl"),
@@ -513,30 +513,30 @@ FILES = {
     "bomb": (zipped(b"N.", {"0": bytes(10**6)}, compression=zipfile.ZIP_DEFLATED), "a compressed zip archive"),
     "overlapping": (BIG.replace(struct.pack("<II", 24, 24), struct.pack("<II", 4000, 4000)), "overlap"),
     "at one place": (moved(GOOD_ZIP), "damaged or cut short"),
-    "same name twice": (BIG.replace(b"archive/data/1", b"archive/data/0"), "have one name"),
+    "same name twice": (BIG.replace(b"archive/data/1", b"archive/data/0"), "have the same name"),
     "flipped bit": (GOOD_ZIP.replace(SIX, SIX[:-1] + b"\x00"), "CRC-32 for file 'archive/data/0'"),
     "cut zip": (GOOD_ZIP[:-30], "damaged or cut short .*; copy or download"),
     "head of a zip": (GOOD_ZIP[:10], "damaged or cut short"),
     "encrypted": (GOOD_ZIP.replace(b"PK\x01\x02\x14\x03\x14\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01"), "damaged"),
-    "other magic": (stream(magic=MAGIC + 1), "no file of torch.save"),
-    "other protocol": (stream(protocol=1002), "unknown protocol of the stream"),
+    "other magic": (stream(magic=MAGIC + 1), "not a file of torch.save"),
+    "other protocol": (stream(protocol=1002), "the stream has an unknown protocol"),
     "big-endian stream": (stream(little=False), "big-endian machine"),
-    "no byte order": (stream(little=None), "does not say its byte order"),
+    "no byte order": (stream(little=None), "does not state its byte order"),
     "stream of views": (
         stream(b"\x80\x02" + tensor(store=storage(more=b"(" + text("1") + b"K\x00K\x06t")) + b"."),
         "a storage that views another",
     ),
-    "unlisted storage": (stream(keys=()), "list of storages is not that of the tensors"),
-    "listed twice": (stream(keys=("0", "0")), "list of storages is not that of the tensors"),
-    "unused storage": (stream(keys=("0", "1")), "list of storages is not that of the tensors"),
-    "keys of no text": (stream(keys=(0,)), "list of storages is not that of the tensors"),
-    "other count": (stream(storages=struct.pack("<q", 7) + SIX + bytes(4)), "7 elements for a storage of 6"),
-    "negative count": (stream(storages=struct.pack("<q", -6) + SIX), "-6 elements for a storage of 6"),
-    "cut storage": (GOOD_STREAM[:-5], "the file ends in a storage, 5 bytes early"),
+    "unlisted storage": (stream(keys=()), "list of storages does not match the tensors"),
+    "listed twice": (stream(keys=("0", "0")), "list of storages does not match the tensors"),
+    "unused storage": (stream(keys=("0", "1")), "list of storages does not match the tensors"),
+    "keys of no text": (stream(keys=(0,)), "list of storages does not match the tensors"),
+    "other count": (stream(storages=struct.pack("<q", 7) + SIX + bytes(4)), "7 elements in a storage of 6"),
+    "negative count": (stream(storages=struct.pack("<q", -6) + SIX), "-6 elements in a storage of 6"),
+    "cut storage": (GOOD_STREAM[:-5], "the file ends inside a storage, 5 bytes early"),
     "cut count": (GOOD_STREAM[:-28], "damaged or cut short"),
     "cut pickle": (GOOD_STREAM[:90], "damaged or cut short"),
-    "claims terabytes": (stream(tensor(store=storage(count=2**40)) + b"."), "bytes for storages of 4398046511104"),
-    "attack on the head": (b"cposix\nsystem\n(V true\ntR.", "no file of torch.save: it begins with b'cposix"),
+    "claims terabytes": (stream(tensor(store=storage(count=2**40)) + b"."), "bytes, its storages 4398046511104"),
+    "attack on the head": (b"cposix\nsystem\n(V true\ntR.", "not a file of torch.save: it begins with b'cposix"),
 }
 
 

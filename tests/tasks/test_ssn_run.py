@@ -127,7 +127,7 @@ def test_checkpoint_of_others_and_a_broken_video(trained, cache, folder, tmp_pat
     (videos / "val_0001.mp4").write_bytes(b"no video")
     arguments = (*tiny(tmp_path / "set"), f"--workdir={tmp_path / 'run'}")
     printed = run(*arguments, "--mode=import", f"--from={tmp_path / 'ssn.pth'}", cache=cache)
-    assert "in the layout of MMAction2" in printed and "anew" not in printed
+    assert "in the layout of MMAction2" in printed and "initialised" not in printed
     printed = run(*arguments, "--mode=eval", "--config.loader.max_broken=0.2", cache=cache)
     assert "Summary(done=3, before=0, broken=1)" in printed
     assert numbers(tmp_path / "run" / "results_eval.json")["num_empty"] == 1

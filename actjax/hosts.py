@@ -1,6 +1,12 @@
-"""`--distributed=auto|slurm|k8s|tpu|HOST:PORT,N,I` -> where this process stands among all of the run."""
+"""This process among those of a run: its place, from `--distributed=`, and the address of process 0.
 
+Nothing here imports JAX: a wrong start is answered before JAX is loaded. `training/distributed.py` goes on from here.
+"""
+
+import errno
 import re
+import socket
+import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -16,6 +22,10 @@ SLURM = (
     "SLURM_STEP_TASKS_PER_NODE",
 )
 K8S = ("JOB_COMPLETION_INDEX", "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES")
+
+
+class StartError(Exception):
+    """The processes cannot meet at the address of process 0; says why, in one line."""
 
 
 class Place(NamedTuple):
@@ -57,6 +67,41 @@ def timeout(environ: Mapping[str, str]) -> float:
     if not 0 < seconds < float("inf"):
         raise ValueError(f"{TIMEOUT}={text}: expected a positive number of seconds")
     return seconds
+
+
+def check_address(place: Place, *, timeout: float) -> None:
+    """Process 0: its port is free. The others: somebody listens there, within `timeout` seconds.
+
+    JAX would abort after its own timeout without saying why, and two processes 0 on one port would go unnoticed.
+
+    Raises:
+      StartError: the port is in use, or nobody answers.
+    """
+    if place.index == 0:
+        return _check_port_is_free(place.port)
+    why, end = "", time.monotonic() + timeout
+    while (left := end - time.monotonic()) > 0:
+        try:
+            return socket.create_connection((place.host, place.port), timeout=min(left, 10.0)).close()
+        except OSError as error:
+            why = error.strerror or str(error)
+        time.sleep(min(0.5, left))
+    raise StartError(
+        f"cannot reach process 0 at {place.host}, port {place.port}, within {timeout:g} s ({why}): does it run there, "
+        f"and does no firewall close the port? {TIMEOUT} sets the seconds"
+    )
+
+
+def _check_port_is_free(port: int) -> None:
+    both = {"family": socket.AF_INET6, "dualstack_ipv6": True} if socket.has_dualstack_ipv6() else {}
+    try:
+        socket.create_server(("", port), **both).close()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise StartError(f"process 0 cannot listen on port {port}: {error.strerror}") from error
+        raise StartError(
+            f"port {port} is in use on this host: does another process 0 run here? End it, or choose another port"
+        ) from error
 
 
 def _auto(environ: Mapping[str, str]) -> Place:
