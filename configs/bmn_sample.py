@@ -1,4 +1,4 @@
-r"""BMN on the sample set: generated features of untrimmed videos, in ActivityNet's formats, made on first use.
+r"""BMN on the sample set: features of untrimmed videos in ActivityNet's formats, generated on first use.
 
 python -m actjax.main --config=configs/bmn_sample.py --workdir=runs/bmn_sample
 """

@@ -2,8 +2,8 @@ r"""BSN on ActivityNet features: TEM, proposal generation, PEM, evaluation, in o
 
 python -m actjax.main --config=configs/bsn_400x100_activitynet_feature.py --workdir=runs/bsn
 
-Numbers are those of MMAction2's bsn_tem_, bsn_pgm_ and bsn_pem_400x100_1x16_20e_activitynet_feature, which published
-AR@100 74.66 and AUC 66.45 with the features of CUHK. docs/model_zoo.md tells which files go where.
+The settings are those of MMAction2's bsn_tem_, bsn_pgm_ and bsn_pem_400x100_1x16_20e_activitynet_feature, which
+published AR@100 74.66 and AUC 66.45 with the CUHK features. docs/model_zoo.md says where to put the data.
 """
 
 import ml_collections
@@ -27,7 +27,7 @@ def get_config() -> ml_collections.ConfigDict:
                 run=proposal_run(epochs=20, batch_size=16, best="loss"),
                 load_from=start,
                 checkpoint="latest",
-                # Folder of curves made elsewhere, in place of this stage.
+                # Folder of curves from another program, used instead of this stage.
                 results="",
             ),
             pgm=dict(
@@ -39,7 +39,7 @@ def get_config() -> ml_collections.ConfigDict:
                 num_sample_end=8,
                 num_sample_action=16,
                 num_sample_interp=3,
-                # Folders of proposals and their features made elsewhere, in place of this stage.
+                # Folders of proposals and features from another program, used instead of this stage.
                 proposals="",
                 features="",
             ),

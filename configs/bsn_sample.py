@@ -1,4 +1,4 @@
-r"""BSN on the sample set: generated features of untrimmed videos, in ActivityNet's formats, made on first use.
+r"""BSN on the sample set: features of untrimmed videos in ActivityNet's formats, generated on first use.
 
 python -m actjax.main --config=configs/bsn_sample.py --workdir=runs/bsn_sample
 """

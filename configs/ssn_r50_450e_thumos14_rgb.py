@@ -1,9 +1,9 @@
-r"""SSN-R50, THUMOS14, RGB, proposals of TAG. Published: mAP at tIoU 0.3 / 0.4 / 0.5 29.37 / 22.15 / 15.69.
+r"""SSN-R50, THUMOS14, RGB, TAG proposals. Published mAP at tIoU 0.3 / 0.4 / 0.5: 29.37 / 22.15 / 15.69.
 
 python -m actjax.main --config=configs/ssn_r50_450e_thumos14_rgb.py --workdir=runs/ssn_thumos14
 
-`:videos=FOLDER` reads FOLDER/val/*.mp4 and FOLDER/test/*.mp4 in place of extracted frames. Trained on the validation
-videos, scored on the test videos, as everybody does: only these have annotations.
+`:videos=FOLDER` reads FOLDER/val/*.mp4 and FOLDER/test/*.mp4 instead of extracted frames. As is usual for THUMOS14, SSN
+is trained on the validation videos and evaluated on the test videos, because only these splits have annotations.
 """
 
 import ml_collections
@@ -28,14 +28,14 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
             name="proposals",
             train="data/thumos14/thumos14_tag_val_proposal_list.txt",
             val="data/thumos14/thumos14_tag_test_proposal_list.txt",
-            # Of the two splits; "" for the folder of each list.
+            # Folders of the two splits; "" for the folder of each list.
             data_prefix=(f"{root}/val", f"{root}/test"),
             suffix=".mp4" if arg.videos else "",
             filename_tmpl="img_{:05d}.jpg",
-            # JSON file of frame counts, for the normalised lists.
+            # JSON file with frame counts, for normalised lists.
             frame_counts="",
             class_names=CLASSES,
-            # Of almost all videos; detections are given in seconds by it. 0: as video files say.
+            # The frame rate of almost all videos, for detections in seconds. 0: taken from the video files.
             fps=0.0 if arg.videos else 30.0,
             max_missing=0.05,
             filter_gt=True,

@@ -1,8 +1,8 @@
-r"""SSN on the sample set: untrimmed video files with several motions each, made on first use.
+r"""SSN on the sample set: untrimmed video files with several motions each, generated on first use.
 
 python -m actjax.main --config=configs/ssn_sample.py --workdir=runs/ssn_sample
 
-A clip is four frames, among which the temporal shift lets the network see motion.
+A clip has four frames; the temporal shift among them lets the network see motion.
 """
 
 import ml_collections

@@ -1,4 +1,4 @@
-"""TSM MobileNet-V2, 8 frames, Kinetics-400: top-1 68.46, top-5 88.64 from 30 views; trained on sparse frames."""
+"""TSM MobileNet-V2, 8 frames, Kinetics-400: top-1 68.46, top-5 88.64 from 30 crops; trained on sparse frames."""
 
 from actjax.recipes import THREE_CROP, dense, tsm
 

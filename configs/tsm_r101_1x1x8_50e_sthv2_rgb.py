@@ -1,6 +1,6 @@
-"""TSM ResNet-101, 8 frames, Something-Something V2: top-1 63.84, top-5 88.30 from 6 views, 60.88 and 86.56 from one.
+"""TSM ResNet-101, 8 frames, Something-Something V2: top-1 63.84, top-5 88.30 from 6 crops, 60.88 and 86.56 from one.
 
-The file of release 0.6 (59.12, 85.74; lr 0.02) has 339 classes: `--config.model.num_classes=339`.
+The checkpoint of release 0.6 (59.12, 85.74; lr 0.02) has 339 classes: `--config.model.num_classes=339`.
 """
 
 from actjax.recipes import THREE_CROP, segments, tsm

@@ -1,6 +1,6 @@
 """TSM ResNet-50, 16 frames, Kinetics-400: top-1 72.09, top-5 90.37 from ten crops.
 
-Files of mid-2020 (71.69, 90.4) shift within halves of the clip: `--config.model.num_segments=8`.
+Checkpoints of mid-2020 (71.69, 90.4) shift inside each half of the clip: `--config.model.num_segments=8`.
 """
 
 from actjax.recipes import TEN_CROP, segments, tsm

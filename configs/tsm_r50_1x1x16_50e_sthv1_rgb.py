@@ -1,4 +1,4 @@
-"""TSM ResNet-50, 16 frames, Something-Something V1: top-1 49.03, top-5 77.83 from 6 views, 47.77 and 76.82 from one."""
+"""TSM ResNet-50, 16 frames, Something-Something V1: top-1 49.03, top-5 77.83 from 6 crops, 47.77 and 76.82 from one."""
 
 from actjax.recipes import THREE_CROP, segments, tsm
 

@@ -1,6 +1,6 @@
-"""TSM ResNet-50, 16 frames, Something-Something V2: top-1 63.19, top-5 87.93 from 6 views, 61.06 and 86.66 from one.
+"""TSM ResNet-50, 16 frames, Something-Something V2: top-1 63.19, top-5 87.93 from 6 crops, 61.06 and 86.66 from one.
 
-The file of release 0.6 (57.68, 83.65) has 339 classes and shifts within halves of the clip:
+The checkpoint of release 0.6 (57.68, 83.65) has 339 classes and shifts inside each half of the clip:
 `--config.model.num_classes=339 --config.model.num_segments=8`.
 """
 

@@ -1,6 +1,6 @@
-"""TSM ResNet-50, 8 frames, Something-Something V1: top-1 47.70, top-5 76.12 from 6 views, 45.58 and 75.02 from one.
+"""TSM ResNet-50, 8 frames, Something-Something V1: top-1 47.70, top-5 76.12 from 6 crops, 45.58 and 75.02 from one.
 
-One view: `--mode=eval --protocol=eval`.
+For one crop: `--mode=eval --protocol=eval`.
 """
 
 from actjax.recipes import THREE_CROP, segments, tsm

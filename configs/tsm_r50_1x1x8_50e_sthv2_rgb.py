@@ -1,4 +1,4 @@
-"""TSM ResNet-50, 8 frames, Something-Something V2: top-1 61.82, top-5 86.80 from 6 views, 59.11 and 85.39 from one."""
+"""TSM ResNet-50, 8 frames, Something-Something V2: top-1 61.82, top-5 86.80 from 6 crops, 59.11 and 85.39 from one."""
 
 from actjax.recipes import THREE_CROP, segments, tsm
 

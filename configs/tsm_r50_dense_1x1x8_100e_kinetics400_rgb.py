@@ -1,6 +1,6 @@
-"""TSM ResNet-50, 8 frames of a window of 64, Kinetics-400: top-1 74.55, top-5 91.74 from 100 views of a video.
+"""TSM ResNet-50, 8 frames of a window of 64, Kinetics-400: top-1 74.55, top-5 91.74 from 100 crops of a video.
 
-Release 0.6 trained with lr 0.02 and tested 10 views: 72.9, 90.44.
+Release 0.6 trained with lr 0.02 and tested on 10 crops: 72.9, 90.44.
 """
 
 from actjax.recipes import TEN_CROP, dense, tsm

@@ -1,8 +1,8 @@
-r"""TSM on the sample set: eight classes of motion in real video files, made on first use.
+r"""TSM on the sample set: eight classes of motion in real video files, generated on first use.
 
 python -m actjax.main --config=configs/tsm_shapes.py --workdir=runs/tsm_shapes
 
-`configs/tsm_shapes.py:tsn` is the same network without the temporal shift: blind to order, its bound is 50 %.
+`configs/tsm_shapes.py:tsn` is the same network without the temporal shift: blind to order, it cannot exceed 50 %.
 """
 
 import ml_collections
@@ -31,7 +31,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
             ),
             train=dict(
                 sample=sample,
-                # No flip: mirrored, right is left.
+                # No flip: mirroring would turn right into left.
                 view=dict(name="multi_scale", short_side=45, size=40, scales=(1.0, 0.875), flip_ratio=0.0),
                 backend="pyav",
             ),

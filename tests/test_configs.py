@@ -174,7 +174,7 @@ def test_unread_key_is_an_error(root, section, key, message):
         ("eval.average_clips", "mean", "eval.average_clips='mean' is unknown; choose from"),
         ("train.backend", "decrod", "train.backend='decrod' is unknown; did you mean 'decord'"),
         ("run.bn", "sync", "run.bn"),
-        ("run.best", "fun", "whether more is better"),
+        ("run.best", "fun", "whether higher is better"),
         ("run.best", "mean_class_acc", "did you mean 'mean_class_accuracy'"),
         ("run.epochs", 0, "must be positive"),
         ("optim.name", "adm", "optim.name='adm' is unknown"),

@@ -300,7 +300,7 @@ def test_features_are_prepared_without_a_config(cache, tmp_path):
     shutil.rmtree(tmp_path / "csv")
     (tmp_path / "csv").mkdir()
     output = run("--mode=prepare", f"--features={tmp_path}/csv", f"--out={tmp_path}/b", cache=cache, status=1)
-    assert output.startswith(f"error: --features={tmp_path}/csv holds no .csv")
+    assert output.startswith(f"error: --features={tmp_path}/csv contains no .csv")
 
 
 def test_check_browse_and_prepare(cache, tmp_path):

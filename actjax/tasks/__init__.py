@@ -1,4 +1,4 @@
-"""Tasks: a folder each, from the sections of a config to what `--mode` does. `TASKS` is where a task is registered."""
+"""One folder per task, from config sections to the modes of the command line. `TASKS` registers them."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,11 +13,11 @@ __getattr__, __dir__ = lazy(__name__, _NAMES)
 
 
 class Registered(NamedTuple):
-    """A task that a config may name.
+    """A task that a config can name.
 
-    build: the sections of a config, as keyword arguments -> a run.
-    modes: what `--mode` may be -> what it does with the run and the `running.Call`.
-    local: whether its workdir has to be on a disk: thousands of files between the stages, folders moved aside.
+    build: config sections, as keyword arguments -> a run.
+    modes: name of a `--mode` -> function (run, `running.Call`).
+    local: whether the workdir must be on a local disk, because stages write thousands of files and rename folders.
     """
 
     build: Callable
@@ -34,7 +34,7 @@ TASKS = {
 
 
 def registered(config) -> Registered:
-    """The task that a config names. ValueError: none of that name."""
+    """The task that a config names. Raises ValueError for an unknown name."""
     name = config.get("task")
     if name not in TASKS:
         raise ValueError(f"config.task={unknown(name, TASKS)}")
@@ -42,10 +42,10 @@ def registered(config) -> Registered:
 
 
 def build(config):
-    """Checks every key of a config against the function that reads it -> the run; no data are opened.
+    """Builds the run of a config, checking every key against the function that reads it. Opens no data.
 
     Raises:
-      ValueError: a key that nobody reads, an unknown name, a missing key; names the nearest valid one.
+      ValueError: an unknown key or name, or a missing key; the message suggests the nearest valid one.
     """
     sections = plain(config)
     make = registered(sections).build

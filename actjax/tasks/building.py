@@ -1,4 +1,4 @@
-"""Config sections -> a network and how it is trained; the same for all tasks."""
+"""Config sections -> a network, its optimizer and its settings. Shared by all tasks."""
 
 import functools
 import logging
@@ -17,15 +17,15 @@ from actjax.training.task import Task
 
 log = logging.getLogger("actjax")
 
-CHECKPOINTS = ("latest", "best")  # those that a config may name
+CHECKPOINTS = ("latest", "best")  # names that a config accepts
 
 
 class Network(NamedTuple):
     """A network, its task, and how it is trained.
 
-    element_spec: one record's part of a training batch, as arrays of no memory.
-    groups: which parameter takes which multiple of the learning rate and of the decay.
-    load_from: (model=) -> `Imported`, the checkpoint that training starts from; None: training starts from nothing.
+    element_spec: one example of a training batch, as arrays that take no memory.
+    groups: multipliers of learning rate and weight decay for every parameter.
+    load_from: (model=) -> `Imported`, the checkpoint that training starts from; None: training from scratch.
     """
 
     model: Any
@@ -37,33 +37,33 @@ class Network(NamedTuple):
     load_from: Callable | None = None
 
     def initial(self, folder: pathlib.Path) -> Callable[[], dict] | None:
-        """The variables that a run in `folder` starts from; None where it has begun, or starts from nothing."""
+        """The imported variables that a run in `folder` starts from; None if it trains from scratch or resumes."""
         if self.load_from is None or any((folder / "checkpoints").glob("[0-9]*")):
             return None
         try:
             imported = self.load_from(model=self.model)
         except FileNotFoundError:
             raise FileNotFoundError(
-                f"load_from.path={self.load_from.keywords['path']} does not exist; docs/model_zoo.md tells which file "
-                "it is. An empty path starts from nothing, as --config=FILE:scratch of TSN and TSM"
+                f"load_from.path={self.load_from.keywords['path']} does not exist; docs/model_zoo.md names the file. "
+                "To train from scratch, set an empty path, or use --config=FILE:scratch with TSN and TSM"
             ) from None
         log.info("%s", imported.report)
         return lambda: imported.variables
 
     def train(self, data: training.Data, folder: pathlib.Path, *, initial: Callable[[], dict] | None) -> dict:
-        """`training.train` in `folder` -> the final metrics."""
+        """Calls `training.train` in `folder` -> the final metrics."""
         log.info("parameter groups\n%s", self.groups)
         return training.train(self.task, data, self.optimizer, self.settings, folder, initial=initial)
 
     def restore(self, folder: pathlib.Path, which: str) -> tuple[dict, int]:
-        """The variables of a checkpoint in `folder`, "best", "latest" or a step, and its step."""
+        """The variables of a checkpoint in `folder` ("best", "latest" or a step), and its step."""
         return training.restore_variables(self.task, self.optimizer, self.settings, folder, which)
 
     def import_file(self, path: str, folder: pathlib.Path) -> Report:
-        """Makes `folder` hold the weights of another program's checkpoint, as if they had been trained there.
+        """Saves another program's checkpoint as step 0 in `folder`, as if it had been trained there.
 
         Raises:
-          FileExistsError: there are checkpoints already. Others as `interop.import_checkpoint`.
+          FileExistsError: `folder` has checkpoints already. Other errors: see `interop.import_checkpoint`.
         """
         imported = import_checkpoint(path, self.model)
         start = lambda: imported.variables
@@ -74,14 +74,14 @@ class Network(NamedTuple):
 def make_network(
     model, task: Task, settings: training.Settings, *, optim, element_spec: dict, load_from, where: str = "", frozen=()
 ) -> Network:
-    """A network of sections `optim` and `load_from`.
+    """Builds the `Network` of a model from the sections `optim` and `load_from`.
 
     Args:
-      where: the section that these sections stand in, with a dot; "": the config itself.
-      frozen: rules of parameters that are not trained.
+      where: prefix of these sections in error messages, such as "tem."; "" at the top level.
+      frozen: rules for parameters that are not trained.
 
     Raises:
-      ValueError: a section holds a key that nobody reads; the model refuses its attributes.
+      ValueError: an unknown key in a section, or an invalid attribute of the model.
     """
     make = bind(optimizer_of, optim, f"{where}optim", given=("settings", "frozen"))
     optimizer, rules = make(settings=settings, frozen=frozen)
@@ -98,7 +98,7 @@ def make_network(
 
 
 def video_settings(model, run) -> training.Settings:
-    """Section `run` of a network that looks at videos."""
+    """Section `run` of a network that takes video clips."""
     settings = bind(training.Settings, run, "run", given=("scale_loss",))().check()
     return settings._replace(scale_loss=model.dtype == "float16")
 
@@ -124,7 +124,7 @@ def optimizer_of(
     warmup_ratio: float = 0.1,
     **options,
 ) -> tuple[training.Optimizer, tuple]:
-    """Optimizer and parameter rules; `lr` is meant for `lr_batch_size` clips and scales with the batch."""
+    """The optimizer and its parameter rules. `lr` applies to `lr_batch_size` clips and scales with the batch size."""
     rules = (*frozen, *pick(RULES, rules, "optim.rules")())
     factor = pick(SCHEDULES, schedule, "optim.schedule", given=("epoch", "epochs"))
     given = ("params", "schedule", "rules")

@@ -1,4 +1,4 @@
-"""A command line as values, and the modes that are the same for every task with one network."""
+"""The command line as a value, and the modes shared by all tasks with a single network."""
 
 import json
 import logging
@@ -21,9 +21,12 @@ log = logging.getLogger("actjax")
 class Call(NamedTuple):
     """The user's command line.
 
-    mode: name of the mode. config: of the run. workdir: its folder. started: `time.perf_counter()` at the start.
+    mode: name of the mode.
+    config: config of the run.
+    workdir: folder of the run.
+    started: `time.perf_counter()` when the program started.
     video, out, source, stage, num, protocol: the flags of these names; `source` is `--from`.
-    checkpoint: "best", "latest" or a step; None: the flag was not given.
+    checkpoint: "best", "latest" or a step; None if the flag was not given.
     """
 
     mode: str
@@ -40,12 +43,12 @@ class Call(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Since the start of the program."""
+        """Seconds since the program started."""
         return time.perf_counter() - self.started
 
 
 def import_(run, call: Call) -> None:
-    """Makes a run of another program's checkpoint, to be evaluated, used, or trained on."""
+    """Turns another program's checkpoint into a run that can be evaluated, used or trained further."""
     with clear_errors():
         names = run.class_names()
         report = run.network.import_file(call.source, call.workdir)
@@ -54,7 +57,7 @@ def import_(run, call: Call) -> None:
 
 
 def export(run, call: Call) -> None:
-    """Writes a checkpoint under MMAction2's names, for torch (.pth) or as .safetensors."""
+    """Writes a checkpoint under MMAction2's parameter names, as .pth for torch or as .safetensors."""
     with clear_errors():
         variables, step = run.network.restore(call.workdir, call.checkpoint or "best")
         meta = {"step": step, "CLASSES": json.loads((call.workdir / "class_names.json").read_text())}
@@ -63,12 +66,12 @@ def export(run, call: Call) -> None:
 
 
 def explain(run, call: Call) -> None:
-    """Shows the costs of a training step on the devices there are, or on `--devices`; needs no data."""
+    """Prints the costs of a training step on the available devices, or on `--devices` simulated ones; needs no data."""
     explain_step("training step", run.network)
 
 
 def explain_step(title: str, network: Network) -> None:
-    """A table of the costs of a training step of `network`, and its parameter groups."""
+    """Prints the costs of a training step of `network`, and its parameter groups."""
     with clear_errors():
         costs = training.explain(network.task, network.optimizer, network.settings, network.element_spec)
     table = Table(title, "")

@@ -1,4 +1,4 @@
-"""A folder for every stage, which knows what config its contents belong to and how far they are."""
+"""A stage's output folder; `stage.json` records its config and completed steps."""
 
 import json
 import logging
@@ -12,21 +12,21 @@ from actjax.paths import replace
 
 log = logging.getLogger("actjax")
 
-# What changes no output of a stage. (Class scores make detections of the proposals, after all of them.)
+# Keys that do not change the outputs of a stage. (Class scores are applied after the last stage.)
 INDIFFERENT = ("log_every", "save_every", "keep", "class_scores", "class_names", "fps", "max_missing")
 
 
 class StageFolder:
-    """`WORKDIR/STAGE`, with `stage.json`: the config that its contents belong to, and which steps are done.
+    """The folder `WORKDIR/STAGE`. Its `stage.json` holds the config that made the contents, and the completed steps.
 
     Args:
-      sections: what of the config decides over the contents.
-      mend: whether contents of another config may be moved aside, to `STAGE.old`; otherwise they are an error.
-      readers: of the sections. Configs are compared with their defaults filled in: a key that a newer version takes
-        changes nothing as long as it has its default.
+      sections: the config sections that determine the contents.
+      mend: True: outputs of another config are moved to `STAGE.old`. False: they are an error.
+      readers: functions that read the sections. Configs are compared with their defaults filled in, so a key added by
+        a newer version changes nothing while it has its default.
 
     Raises:
-      ValueError: the folder holds what another config made, and must stay.
+      ValueError: the outputs were made with another config, and `mend` is False.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class StageFolder:
         self.done: list[str] = []
         try:
             known = json.loads(self._file.read_text())
-        except FileNotFoundError:  # a new folder, or process 0 has just moved an old one aside
+        except FileNotFoundError:  # a new folder, or process 0 has just renamed the old one
             return
         config = _compared(known["config"], readers)
         if config == self._config:
@@ -46,14 +46,14 @@ class StageFolder:
         name, was, now = next(_differences(config, self._config))
         difference = f"{self.path} was made with {name}={was}, now it is {now}"
         if not mend:
-            raise ValueError(f"{difference}; add {stage} to --config.stages, or name another --workdir")
+            raise ValueError(f"{difference}; add {stage} to --config.stages, or use another --workdir")
         if jax.process_index() == 0:
             old = next(p for k in range(10**6) if not (p := self.path.with_name(f"{stage}.old{k or ''}")).exists())
             self.path.rename(old)
-            log.warning("%s; it is made anew, what was there is in %s", difference, old)
+            log.warning("%s; running the stage again, its old outputs are in %s", difference, old)
 
     def mark(self, step: str) -> None:
-        """Says that a step is done."""
+        """Marks a step as done."""
         self.done.append(step)
         self.save()
 
@@ -67,15 +67,15 @@ class StageFolder:
 
 
 def _compared(sections: Mapping, readers: Mapping[str, Reader]) -> dict:
-    """What two configs are compared by: with all defaults, without what is indifferent, as it is read from JSON."""
+    """The form in which configs are compared: defaults filled in, `INDIFFERENT` keys removed, types as in JSON."""
     sections = plain(sections) | {name: filled(sections.get(name), reader) for name, reader in readers.items()}
     return json.loads(json.dumps(_decisive(sections)))
 
 
 def _decisive(section):
-    """A section without what is indifferent, at any depth.
+    """A section without its `INDIFFERENT` keys, at any depth.
 
-    Of several backends the first counts: the others read the same frames where it cannot, see `config.of_a_run`.
+    Only the first of several backends counts: the fallbacks read the same frames, see `config.of_a_run`.
     """
     if not isinstance(section, dict):
         return section
@@ -84,7 +84,7 @@ def _decisive(section):
 
 
 def _differences(was, now, name: str = "config") -> Iterator[tuple[str, object, object]]:
-    """(dotted name, value before, value now) of everything that differs."""
+    """Yields (dotted name, old value, new value) of every difference."""
     if isinstance(was, dict) and isinstance(now, dict):
         for key in was.keys() | now.keys():
             yield from _differences(was.get(key), now.get(key), f"{name}.{key}")

@@ -1,4 +1,4 @@
-"""Everything that touches devices: one loop for all tasks."""
+"""Everything that runs on devices: one training loop for all tasks."""
 
 from actjax.training.devices import local
 from actjax.training.distributed import joined, wait_for_all

@@ -1,4 +1,4 @@
-"""Checkpoints: the latest few and the best one, written in the background, complete or absent."""
+"""Checkpoints: the latest few and the best one, written in the background and never half-written."""
 
 import logging
 import pathlib
@@ -16,22 +16,25 @@ _DOWN = ("loss", "error")
 
 
 def higher_is_better(metric: str) -> bool:
-    """The rule that follows from a metric's name: accuracies, AR, AUC and mAP up, losses and errors down.
+    """Whether higher is better, judged by the metric's name: True for accuracy, AR, AUC and mAP; False for losses and
+    errors.
 
     Raises:
-      ValueError: the name says neither. Source: the API entry EvalHook (`save_best`, `rule`).
+      ValueError: the name matches neither group.
+
+    Source: MMAction2 0.6, EvalHook (`save_best`, `rule`).
     """
     name = metric.lower()
     for parts, answer in ((_DOWN, False), (_UP, True)):
         if any(part in name for part in parts):
             return answer
     raise ValueError(
-        f"best={metric!r}: whether more is better does not follow from the name; it holds none of {_UP + _DOWN}"
+        f"best={metric!r}: the name does not show whether higher is better; it contains none of {_UP + _DOWN}"
     )
 
 
 def open_checkpoints(folder: pathlib.Path, *, keep: int, best: str, read_only: bool = False) -> ocp.CheckpointManager:
-    """The checkpoints in `folder`: the `keep` latest and the best by the metric `best` stay."""
+    """Opens the checkpoints in `folder`. Keeps the `keep` latest ones and the best one by the metric `best`."""
     policies = [
         LatestN(keep),
         BestN(
@@ -51,27 +54,27 @@ def open_checkpoints(folder: pathlib.Path, *, keep: int, best: str, read_only: b
     return ocp.CheckpointManager(paths.absolute(folder), options=options)
 
 
-# orbax warns of every checkpoint between two evaluations, and of every manager that only reads.
+# Orbax warns about every checkpoint between two evaluations and about every read-only manager.
 _EXPECTED = ("tracked_metric", "read_only=True", "directory is read only")
 logging.getLogger("absl").addFilter(lambda record: not any(words in record.getMessage() for words in _EXPECTED))
 
 
 def save(manager: ocp.CheckpointManager, step: int, state: State, *, metrics: dict[str, float] | None = None) -> None:
-    """Starts writing the state after `step`; returns once it may change again."""
+    """Starts writing the state after `step`; returns as soon as the state may be changed."""
     with jax.transfer_guard("allow"):
         manager.save(step, args=ocp.args.StandardSave(state._asdict()), metrics=metrics, force=True)
 
 
 def restore(manager: ocp.CheckpointManager, abstract: State, *, step: int) -> State:
-    """The state after `step`, laid out as the shapes and shardings of `abstract` say."""
+    """The state after `step`, with the shapes and shardings of `abstract`."""
     return State(**manager.restore(step, args=ocp.args.StandardRestore(abstract._asdict())))
 
 
 def find(manager: ocp.CheckpointManager, which: str) -> int:
-    """The step that `which` means: "latest", "best" (the latest, if none was evaluated) or a number.
+    """The step of checkpoint `which`: "latest", "best" (the latest if none was evaluated) or a number.
 
     Raises:
-      FileNotFoundError: there is no such checkpoint; says which there are.
+      FileNotFoundError: there is no such checkpoint; the message lists the existing ones.
     """
     steps = list(manager.all_steps())
     best = lambda: manager.latest_step() if manager.best_step() is None else manager.best_step()

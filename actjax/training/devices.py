@@ -1,4 +1,4 @@
-"""One mesh over all devices, and the ways an array lies on it."""
+"""The device mesh, and the shardings of arrays on it."""
 
 import math
 from collections.abc import Sequence
@@ -10,24 +10,24 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 # The axes of the mesh, from far to near. Batches are split over all of them.
 DATA = "data"  # groups of devices
-GROUP = "group"  # devices that share their statistics of batch norm
+GROUP = "group"  # devices that share batch norm statistics
 FSDP = "fsdp"  # devices that share one copy of the state
-SMALLEST = 1024  # numbers of an array that is worth sharing
+SMALLEST = 1024  # smaller arrays are not sharded
 
 
 def make_mesh(
     num_devices: int | None = None, *, fsdp: int = 1, group: int = 1, devices: Sequence | None = None
 ) -> Mesh:
-    """A mesh of axes `data`, `group` and `fsdp`.
+    """A mesh with axes `data`, `group` and `fsdp`.
 
     Args:
-      num_devices: the first so many devices of all hosts; by default all of them.
-      fsdp: neighbours among which parameters, optimizer state and moving averages are divided; -1: all devices.
-      group: neighbours over which batch norm runs, where `bn` says "group".
-      devices: those to choose from; by default the devices of all hosts.
+      num_devices: use only the first `num_devices` devices; None: all of them.
+      fsdp: number of neighbouring devices that shard parameters, optimizer state and moving averages; -1: all devices.
+      group: number of neighbouring devices that share batch norm statistics, for `bn="group:K"`.
+      devices: the devices to choose from; None: the devices of all hosts.
 
     Raises:
-      ValueError: the numbers do not divide each other.
+      ValueError: `fsdp`, `group` and the number of devices do not divide each other in this order.
     """
     devices = list(jax.devices() if devices is None else devices)[:num_devices]
     fsdp = len(devices) if fsdp == -1 else fsdp
@@ -44,19 +44,19 @@ def make_mesh(
 
 
 def split(mesh: Mesh) -> NamedSharding:
-    """Each device holds its part of the first axis."""
+    """The sharding that splits the first axis over all devices."""
     return NamedSharding(mesh, PartitionSpec(mesh.axis_names))
 
 
 def replicate(mesh: Mesh) -> NamedSharding:
-    """Each device holds everything."""
+    """The sharding that replicates an array on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def share(tree, mesh: Mesh):
-    """Of arrays or shapes: where each of them lies if the devices along `fsdp` divide them among each other.
+    """Shardings over the `fsdp` axis for a tree of arrays or shapes.
 
-    An array is cut along its longest axis that divides; short ones and those that do not divide are on every device.
+    An array is split along its longest divisible axis. Small arrays and arrays without such an axis are replicated.
     """
     parts = mesh.shape[FSDP]
 
@@ -71,25 +71,25 @@ def share(tree, mesh: Mesh):
 
 
 def shardings_of(tree):
-    """Of arrays, or of shapes that have them."""
+    """The shardings of a tree of arrays, or of shapes with shardings."""
     return jax.tree.map(lambda x: x.sharding, tree)
 
 
 def put(tree, sharding: NamedSharding):
-    """This host's rows -> arrays over all hosts' rows. Data crosses to a device here, or in `place`."""
+    """This host's rows -> global arrays with the rows of all hosts. Only this and `place` move data to devices."""
     with jax.transfer_guard("allow"):
         return jax.tree.map(lambda rows: jax.make_array_from_process_local_data(sharding, rows), tree)
 
 
 def place(tree, shardings):
-    """Whole arrays, the same on every host -> arrays that lie as `shardings`, a tree like them, says."""
+    """Whole arrays, the same on every host -> arrays with `shardings`, a tree of the same structure."""
     with jax.transfer_guard("allow"):
         part_of = lambda x: lambda index: x[index]
         return jax.tree.map(lambda x, s: jax.make_array_from_callback(x.shape, s, part_of(x)), tree, shardings)
 
 
 def gather(tree):
-    """Replicated or split arrays -> NumPy on every host."""
+    """Replicated or split arrays -> whole NumPy arrays on every host."""
     with jax.transfer_guard("allow"):
         if jax.process_count() == 1:
             return jax.tree.map(np.asarray, tree)
@@ -97,25 +97,25 @@ def gather(tree):
 
 
 def bytes_of(tree) -> tuple[int, int]:
-    """Of arrays or of shapes with shardings: bytes on the device that holds most, and in all without copies."""
+    """Bytes per device of sharded arrays or shapes, and bytes in total without replicas."""
     local = lambda x: math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
     leaves = jax.tree.leaves(tree)
     return sum(map(local, leaves)), sum(math.prod(x.shape) * x.dtype.itemsize for x in leaves)
 
 
 def memory() -> dict[str, float]:
-    """`peak_memory_gb` of the local device that needed most; nothing where the backend does not count it, as on CPU."""
+    """`peak_memory_gb`: the highest peak over the local devices; {} if the backend does not count, as on CPU."""
     counted = [stats["peak_bytes_in_use"] for device in jax.local_devices() if (stats := device.memory_stats())]
     return {"peak_memory_gb": max(counted) / 1e9} if counted else {}
 
 
 def local(tree):
-    """Replicated arrays -> the same on this host's first device alone, for what each host computes for itself."""
+    """Replicated arrays -> copies on this host's first device, for work that each host does on its own."""
     return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
 def check_batch_size(batch_size: int, mesh: Mesh, *, accumulate: int = 1) -> None:
-    """ValueError unless every device gets the same number of clips in each of `accumulate` parts."""
+    """Raises ValueError unless every device gets the same number of clips in each of `accumulate` parts."""
     if batch_size % (mesh.size * accumulate):
         parts = f" in {accumulate} parts" if accumulate > 1 else ""
         raise ValueError(f"batch_size={batch_size} is not divisible by {mesh.size} devices{parts}")

@@ -1,4 +1,4 @@
-"""A pass over a validation set -> metrics. Every record counts once, on any number of devices and hosts."""
+"""One pass over a validation set -> metrics. Every record counts once, on any number of devices and hosts."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
@@ -7,14 +7,14 @@ import numpy as np
 
 from actjax.training import devices
 
-INPUTS = ("video", "feature")  # what of a batch is no target: too large to be gathered
+INPUTS = ("video", "feature")  # not gathered with the targets, because they are large
 
 
 def evaluate(predict: Callable, score: Callable, variables, batches: Iterable[dict], *, put: Callable | None = None):
-    """`score` of what `collect` gives -> its floats and arrays, and `num_videos`.
+    """Applies `score` to the output of `collect` -> its dict, plus `num_videos`.
 
     Args:
-      score: (outputs, targets), both NumPy dicts without padding -> dict.
+      score: (outputs, targets) -> dict; both are dicts of NumPy arrays without padding.
     """
     outputs, targets = collect(predict, variables, batches, put=put)
     return score(outputs, targets) | {"num_videos": len(next(iter(targets.values())))}
@@ -23,27 +23,27 @@ def evaluate(predict: Callable, score: Callable, variables, batches: Iterable[di
 def collect(
     predict: Callable, variables, batches: Iterable[dict], *, put: Callable | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The predictions and the targets of all rows whose `mask` is True, on every host; arguments as of `stream`.
+    """Predictions and targets of all rows whose `mask` is True, on every host. Arguments as in `stream`.
 
     Raises:
-      RuntimeError: not one row could be read.
+      RuntimeError: no row could be read.
     """
     outputs, targets = zip(*stream(predict, variables, batches, put=put), strict=True)
     outputs, targets = _join(outputs), _join(targets)
     if not len(next(iter(targets.values()))):
-        raise RuntimeError("evaluation: not one video of the validation set could be read")
+        raise RuntimeError("evaluation: no video of the validation set could be read")
     return outputs, targets
 
 
 def stream(
     predict: Callable, variables, batches: Iterable[dict], *, put: Callable | None = None
 ) -> Iterator[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
-    """The predictions and the targets of the rows whose `mask` is True, batch by batch, on every host.
+    """Yields predictions and targets of the rows whose `mask` is True, batch by batch, on every host.
 
     Args:
       predict: jitted, (variables, device batch) -> dict of arrays [b, ...].
-      batches: host batches; all keys but `INPUTS` and `mask` are targets.
-      put: host batch -> device batch; default: split over all devices.
+      batches: host batches; all keys except `INPUTS` and `mask` are targets.
+      put: host batch -> device batch; None: split over all devices.
     """
     put = put or functools.partial(devices.put, sharding=devices.split(devices.make_mesh()))
     for batch in batches:

@@ -1,4 +1,4 @@
-"""Host batches -> device batches, one ahead of the step that runs."""
+"""Host batches -> device batches, transferred one step ahead."""
 
 import queue
 import threading
@@ -9,9 +9,9 @@ import jax
 
 
 class Feeder:
-    """Iterates over `put(batch)`, transferring the next batch in a thread while the devices compute.
+    """Yields `put(batch)`; a thread transfers the next batch while the devices compute.
 
-    `waited` sums the seconds in which the devices had nothing to do because data was late.
+    `waited`: total seconds in which the devices were idle because data was late.
     """
 
     def __init__(self, batches: Iterator, put: Callable):
@@ -23,9 +23,9 @@ class Feeder:
         self._thread.start()
 
     def next(self, running=None):
-        """The next batch; `running` is what the step in progress will return."""
+        """The next batch; `running` is the pending output of the step in progress."""
         if self._queue.empty():
-            jax.block_until_ready(running)  # as long as a step runs, nobody waits for data
+            jax.block_until_ready(running)  # time does not count as waiting while a step runs
             start = time.perf_counter()
             batch, error = self._queue.get()
             self.waited += time.perf_counter() - start
@@ -36,7 +36,7 @@ class Feeder:
         return batch
 
     def close(self) -> None:
-        """Ends the thread and its source; a source that hangs is left to die with the process."""
+        """Ends the thread and closes the batches; a thread that hangs is left to end with the process."""
         self._stop.set()
         self._thread.join(timeout=30)
         if not self._thread.is_alive():
@@ -48,7 +48,7 @@ class Feeder:
                 if not self._offer(batch=self._put(batch)):
                     return
             raise RuntimeError("the loader ran out of batches before the last step")
-        except BaseException as error:  # whatever it is, the training loop raises it
+        except BaseException as error:  # raised again in the training loop
             self._offer(error=error)
 
     def _offer(self, *, batch=None, error: BaseException | None = None) -> bool:

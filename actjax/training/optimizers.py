@@ -1,4 +1,7 @@
-"""Optimizers as torch runs them, with a policy per parameter that is data: an ordered table of rules."""
+"""Optimizers with torch's update rules, and an ordered table of rules for per-parameter multipliers.
+
+Source: MMAction2 0.6, except where a function names another.
+"""
 
 import math
 import re
@@ -12,11 +15,11 @@ Schedule = Callable[[Any], Any]  # step -> learning rate
 
 
 class Optimizer(NamedTuple):
-    """What the loop needs to know of an optimizer.
+    """An optimizer, as the training loop uses it.
 
     schedule: steps per epoch -> Schedule.
     transform: (params, schedule) -> optax transformation.
-    freeze: params -> the same, those without a gradient that do not train.
+    freeze: params -> params, with gradients stopped for frozen ones.
     """
 
     schedule: Callable[[float], Schedule]
@@ -25,7 +28,7 @@ class Optimizer(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """Parameters whose whole path matches `pattern` take `lr_mult` times the learning rate, `decay_mult` the decay."""
+    """Multipliers of learning rate and weight decay for parameters whose whole path matches `pattern`."""
 
     group: str
     pattern: str
@@ -37,16 +40,16 @@ UNIFORM_RULES = (Rule("all", r".*", 1, 1),)
 
 
 def frozen_rules(patterns: Sequence[str]) -> tuple[Rule, ...]:
-    """The rule that comes before all others: what matches one of `patterns` stays as it is."""
+    """The rule that freezes parameters matching one of `patterns`; put it before all other rules."""
     return (Rule("frozen", "|".join(patterns), 0, 0),) if patterns else ()
 
 
 def layerwise_rules(*, factor: float, stages: int = 4, decay_norms: bool = False) -> tuple[Rule, ...]:
-    """Learning rates that fall from the classifier down to the stem, by `factor` from stage to stage.
+    """Layer-wise learning rate decay: from the classifier to the stem, each stage's rate is `factor` times the next's.
 
     Args:
-      stages: of the backbone; 4 for ResNet, 7 for MobileNet-V2.
-      decay_norms: whether scales and biases decay, too.
+      stages: stages of the backbone; 4 for ResNet, 7 for MobileNet-V2.
+      decay_norms: whether weight decay also applies to scales and biases.
 
     Source: Howard & Ruder, arXiv:1801.06146 (discriminative fine-tuning).
     """
@@ -60,10 +63,10 @@ def layerwise_rules(*, factor: float, stages: int = 4, decay_norms: bool = False
 
 
 def tsm_rules(*, fc_lr5: bool = True) -> tuple[Rule, ...]:
-    """The policy of the TSM authors and of the API entry TSMOptimizerConstructor.
+    """The parameter policy of the TSM authors and of TSMOptimizerConstructor.
 
-    The table is what their code does. The API's text claims 10x decay for the last layer; who wants that literally
-    writes `("lr5_weight", r"fc_cls/kernel", 5, 10)` in place of the line below.
+    The table follows their code. MMAction2's documentation states 10x decay for the last layer; to get that, replace
+    the rule below by `("lr5_weight", r"fc_cls/kernel", 5, 10)`.
     """
     last_layer = (Rule("lr5_weight", r"fc_cls/kernel", 5, 1), Rule("lr10_bias", r"fc_cls/bias", 10, 0))
     return (
@@ -77,11 +80,11 @@ def tsm_rules(*, fc_lr5: bool = True) -> tuple[Rule, ...]:
 
 
 class ParamGroups(NamedTuple):
-    """Which rule each parameter fell under; `str()` is the table."""
+    """The rule that applies to each parameter; `str()` prints the table."""
 
     rules: tuple[Rule, ...]
     members: dict[str, tuple[str, ...]]  # group -> paths
-    sizes: dict[str, int]  # group -> numbers
+    sizes: dict[str, int]  # group -> number of parameters
     lr_mult: Any  # trees like the parameters
     decay_mult: Any
 
@@ -95,15 +98,15 @@ class ParamGroups(NamedTuple):
 
 
 def param_groups(params, rules: Sequence[Rule] | None = None) -> ParamGroups:
-    """Sorts parameters by the first rule whose pattern matches their whole path, as `backbone/stem/conv/kernel`.
+    """Assigns to each parameter the first rule whose pattern matches its whole path, e.g. `backbone/stem/conv/kernel`.
 
     Args:
       params: a tree of arrays or shapes.
-      rules: (group, pattern, lr multiplier, decay multiplier), in order; default `tsm_rules()`. A parameter whose lr
-        multiplier is 0 is frozen, see `freeze`.
+      rules: (group, pattern, lr multiplier, decay multiplier), in order; None: `tsm_rules()`. An lr multiplier of 0
+        freezes a parameter, see `freeze`.
 
     Raises:
-      ValueError: a parameter that no rule matches, or two rules of one name.
+      ValueError: a parameter matches no rule, or two rules have the same group name.
     """
     rules = tuple(Rule(*rule) for rule in (tsm_rules() if rules is None else rules))
     members = {rule.group: [] for rule in rules}
@@ -127,8 +130,8 @@ def param_groups(params, rules: Sequence[Rule] | None = None) -> ParamGroups:
 
 
 def freeze(params, groups: ParamGroups):
-    """The parameters, without a gradient for those whose lr multiplier is 0: nothing is computed for them, and they
-    count neither in the norm of the gradient nor in its clipping."""
+    """Stops the gradient of parameters whose lr multiplier is 0. Their gradients are not computed and do not count in
+    the gradient norm or its clipping."""
     return jax.tree.map(lambda p, mult: p if mult else jax.lax.stop_gradient(p), params, groups.lr_mult)
 
 
@@ -142,15 +145,15 @@ def sgd(
     clip_norm: float | None = None,
     rules: Sequence[Rule] = UNIFORM_RULES,
 ) -> optax.GradientTransformation:
-    """Stochastic gradient descent as torch does it: the decay joins the gradient before the momentum.
+    """SGD as in torch: weight decay is added to the gradient before momentum.
 
     Args:
-      params: a tree of arrays or shapes; the rules are applied to its paths.
+      params: a tree of arrays or shapes; the rules apply to its paths.
       schedule: step -> learning rate.
-      clip_norm: largest global norm of the gradient, applied first; None: no clipping.
+      clip_norm: maximum global norm of the gradient, applied first; None: no clipping.
       rules: multipliers of learning rate and decay, see `param_groups`.
 
-    Source: the API entry CopyOfSGD.
+    Source: CopyOfSGD.
     """
     moved = optax.trace(momentum, nesterov=nesterov)
     return _descent(params, schedule, moved, weight_decay=weight_decay, clip_norm=clip_norm, rules=rules)
@@ -166,7 +169,7 @@ def adam(
     clip_norm: float | None = None,
     rules: Sequence[Rule] = UNIFORM_RULES,
 ) -> optax.GradientTransformation:
-    """Adam as torch does it: the decay joins the gradient (it is not AdamW), `eps` stands outside the root.
+    """Adam as in torch: weight decay is added to the gradient (unlike AdamW), and `eps` is outside the square root.
 
     Other arguments as in `sgd`. Source: arXiv:1412.6980.
     """
@@ -175,7 +178,7 @@ def adam(
 
 
 def _descent(params, schedule: Schedule, moved, *, weight_decay, clip_norm, rules) -> optax.GradientTransformation:
-    """Clipping, decay, what `moved` makes of the gradients, learning rate; rate and decay by the rules."""
+    """Chains clipping, weight decay, the transformation `moved` and the learning rate; applies the rules."""
     groups = param_groups(params, rules)
 
     def decay(gradients, params):
@@ -199,13 +202,13 @@ def tsm_optimizer(
     clip_norm: float | None = 20.0,
     fc_lr5: bool = True,
 ) -> optax.GradientTransformation:
-    """`sgd` under `tsm_rules`, with the published values. Source: the API entry TSMOptimizerConstructor."""
+    """`sgd` with `tsm_rules` and the published values. Source: TSMOptimizerConstructor."""
     rules = tsm_rules(fc_lr5=fc_lr5)
     return sgd(params, schedule, momentum=momentum, weight_decay=weight_decay, clip_norm=clip_norm, rules=rules)
 
 
 def table_rules(*, rows: Sequence[Sequence]) -> tuple[Rule, ...]:
-    """A user's own rules: rows of group, pattern, lr multiplier, decay multiplier."""
+    """Custom rules: rows of (group, pattern, lr multiplier, decay multiplier)."""
     return tuple(Rule(*row) for row in rows)
 
 
@@ -214,17 +217,17 @@ RULES = {"tsm": tsm_rules, "uniform": lambda: UNIFORM_RULES, "layerwise": layerw
 
 
 def step_schedule(epoch, *, epochs: float, milestones: Sequence[int], gamma: float = 0.1):
-    """gamma^(number of milestones reached), counted in whole epochs -> factor of the learning rate."""
+    """Learning rate factor gamma^(number of milestones reached); milestones are epochs."""
     return math.prod(jax.numpy.where(epoch >= milestone, gamma, 1.0) for milestone in milestones)
 
 
 def cosine_schedule(epoch, *, epochs: float, final: float = 0.0):
-    """Half a cosine from 1 to `final` over the run -> factor of the learning rate. Source: arXiv:1608.03983."""
+    """Learning rate factor that follows half a cosine from 1 to `final` over the run. Source: arXiv:1608.03983."""
     return final + (1 - final) * 0.5 * (1 + jax.numpy.cos(jax.numpy.pi * epoch / epochs))
 
 
 def constant_schedule(epoch, *, epochs: float):
-    """1, always."""
+    """Learning rate factor 1."""
     return jax.numpy.ones_like(epoch)
 
 
@@ -234,7 +237,7 @@ SCHEDULES = {"step": step_schedule, "cosine": cosine_schedule, "constant": const
 def by_epoch(
     factor: Callable, *, lr: float, steps_per_epoch: float, warmup_epochs: float = 0.0, warmup_ratio: float = 0.1
 ) -> Schedule:
-    """A factor per epoch -> a learning rate per step, with linear warm-up from `warmup_ratio * lr`."""
+    """Factor as a function of the epoch -> learning rate per step, with linear warm-up from `warmup_ratio * lr`."""
 
     def schedule(step):
         epoch = step / steps_per_epoch

@@ -1,4 +1,4 @@
-"""The numbers of a run -> its compiled functions, and where its arrays lie."""
+"""The settings of a run -> its compiled functions and the shardings of its state."""
 
 import functools
 from collections.abc import Callable
@@ -12,13 +12,15 @@ from actjax.training.optimizers import Optimizer
 
 
 class Settings(NamedTuple):
-    """The numbers of a training run. `eval_every` counts epochs, `log_every` and `save_every` steps.
+    """The settings of a training run. `eval_every` is in epochs, `log_every` and `save_every` are in steps.
 
-    bn: what batch norm runs over: "global", "device" or "group:K"; see `step.update`.
-    fsdp: devices that divide parameters, optimizer state and moving averages among each other; -1: all.
-    eval_batch_size: videos per batch of an evaluation; None: `batch_size`.
-    accumulate: parts in which a batch goes through the network, to save memory.
-    ema: decay of a moving average of parameters and statistics, which is then what is evaluated; None: none.
+    bn: scope of batch norm statistics: "global", "device" or "group:K"; see `step.update`.
+    fsdp: number of devices that shard parameters, optimizer state and moving averages; -1: all.
+    keep: number of latest checkpoints to keep, besides the best one.
+    best: metric that selects the best checkpoint.
+    eval_batch_size: videos per evaluation batch; None: `batch_size`.
+    accumulate: number of parts in which a batch goes through the network, to save memory.
+    ema: decay of a moving average of parameters and statistics, which is then evaluated; None: no average.
     scale_loss: dynamic loss scaling, for networks that compute in float16.
     """
 
@@ -38,7 +40,7 @@ class Settings(NamedTuple):
     scale_loss: bool = False
 
     def check(self) -> "Settings":
-        """Itself. Raises ValueError for a number or name out of range."""
+        """Returns itself. Raises ValueError for a value out of range or an unknown name."""
         for name in ("epochs", "batch_size", "log_every", "eval_every", "save_every", "keep", "accumulate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"run.{name}={getattr(self, name)}; must be positive")
@@ -52,12 +54,12 @@ class Settings(NamedTuple):
 
 
 class Program(NamedTuple):
-    """What runs on the devices, the same whatever their number.
+    """The functions that run on the devices, for any number of them.
 
     create: () -> the state before the first update.
-    shapes: of the state, and where its arrays lie.
-    update: jitted, (state, batch) -> the next state, numbers to report; the old state is given up.
-    predict: jitted, (variables, batch) -> the task's predictions, on every device.
+    shapes: shapes and shardings of the state.
+    update: jitted, (state, batch) -> next state, numbers to report; donates the old state.
+    predict: jitted, (variables, batch) -> the task's predictions, replicated on every device.
     """
 
     mesh: Mesh
@@ -67,18 +69,18 @@ class Program(NamedTuple):
     predict: Callable
 
     def check_batches(self, settings: Settings) -> "Program":
-        """Itself. Raises ValueError if the batches of training or evaluation do not divide by the devices."""
+        """Returns itself. Raises ValueError if the devices do not divide the training or evaluation batch."""
         devices.check_batch_size(settings.batch_size, self.mesh, accumulate=settings.accumulate)
         devices.check_batch_size(settings.eval_batch_size or settings.batch_size, self.mesh)
         return self
 
     def start(self, initial: Callable[[], dict] | None = None) -> step.State:
-        """The state before the first update, with the variables of `initial`, in NumPy, if given."""
+        """The state before the first update; `initial`, if given, returns its variables as NumPy arrays."""
         shardings = devices.shardings_of(self.shapes)
         if initial is None:
             return jax.jit(self.create, out_shardings=shardings)()
         variables = lambda: devices.place(initial(), shardings.variables)
-        rest = lambda: self.create()._replace(variables=(), ema=())  # compiled, what is not asked for is not computed
+        rest = lambda: self.create()._replace(variables=(), ema=())  # unused results are not computed once compiled
         state = jax.jit(rest, out_shardings=shardings._replace(variables=(), ema=()))()
         return state._replace(variables=variables(), ema=variables() if self.shapes.ema else ())
 
@@ -87,7 +89,7 @@ def make_program(task, optimizer: Optimizer, settings: Settings, *, steps_per_ep
     """The program of a run on all devices.
 
     Raises:
-      ValueError: the devices do not divide by `fsdp` or the groups of batch norm.
+      ValueError: the number of devices is not divisible by `fsdp` or by the batch norm group.
     """
     mesh = devices.make_mesh(fsdp=settings.fsdp, group=step.bn_group(settings.bn))
     everywhere = devices.replicate(mesh)

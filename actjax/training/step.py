@@ -1,4 +1,4 @@
-"""One update of the parameters, on any mesh."""
+"""One training step, on any mesh."""
 
 import zlib
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from jax.sharding import Mesh, PartitionSpec
 from actjax.training import devices
 from actjax.training.reducing import allreduce_grads
 
-BUCKET_MB = 25  # of gradients that travel together
+BUCKET_MB = 25  # gradients per message, in MB
 
 
 class State(NamedTuple):
-    """All that training changes, and the key all its randomness comes from."""
+    """Everything that training changes, and the key of all its randomness."""
 
     step: Any  # int32: updates done
     variables: dict  # "params" and the other collections
@@ -32,17 +32,17 @@ class State(NamedTuple):
 
 
 class LossScale(NamedTuple):
-    """Factor of the loss that keeps float16 gradients representable. Source: arXiv:1710.03740, section 3.2.
+    """Dynamic loss scale that keeps float16 gradients representable. Source: arXiv:1710.03740, section 3.2.
 
-    It is halved whenever a gradient overflows, and that update is left out; it doubles after `GROWTH_INTERVAL`
-    updates in a row that did not.
+    It is halved when a gradient overflows, and that update is skipped. It doubles after `GROWTH_INTERVAL` updates in
+    a row without overflow.
     """
 
     scale: Any  # float32
-    good: Any  # int32: updates since it changed
+    good: Any  # int32: updates since the scale changed
 
     def adjust(self, finite) -> "LossScale":
-        """The scale after an update whose gradients were `finite`, or were not."""
+        """The next scale, given whether the gradients were `finite`."""
         grown = self.good + 1 == GROWTH_INTERVAL
         scale = jnp.where(finite, self.scale * jnp.where(grown, 2.0, 1.0), jnp.maximum(self.scale / 2, 1.0))
         return LossScale(scale, jnp.where(finite & ~grown, self.good + 1, 0))
@@ -62,14 +62,14 @@ def create_state(*, seed: int, init: Callable, tx: Callable, scale_loss: bool = 
 
 
 def shapes_of(create: Callable, mesh: Mesh) -> State:
-    """What `create` would return, as shapes that lie where the state of a run on `mesh` lies."""
+    """The shapes of the state that `create` returns, with their shardings on `mesh`."""
     shapes = jax.eval_shape(create)
     place = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
     return jax.tree.map(place, shapes, devices.share(shapes, mesh))
 
 
 def bn_group(bn: str) -> int:
-    """k of "group:k"; 1 for "global" and "device". ValueError: it is none of these."""
+    """k of "group:k"; 1 for "global" and "device". Raises ValueError for anything else."""
     name, _, number = bn.partition(":")
     if name == "group" and number.isdecimal() and int(number) > 0:
         return int(number)
@@ -79,7 +79,7 @@ def bn_group(bn: str) -> int:
 
 
 def named_key(key, name: str):
-    """The stream of random numbers of that name."""
+    """A key derived from `key` by name."""
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
@@ -99,20 +99,21 @@ def update(
     """One step of gradient descent on the mean loss of the batch -> the next state and numbers to report.
 
     Args:
-      loss: a task's loss.
+      loss: the loss of a task.
       tx: parameters -> optimizer.
-      schedule: step -> learning rate, to report it.
-      bn: "global": batch statistics run over the whole batch, on however many devices. "device": every device
-        normalises with its own share's, as multi-GPU training without synchronisation does and the published results
-        were made; the running statistics are the mean of the devices'. "group:k": the same, with the shares of k
-        devices together.
-      freeze: parameters -> the same, without a gradient for those that do not train.
-      accumulate: parts in which the batch goes through the network, one after the other, their gradients averaged.
-      ema: decay of the moving average of the variables, less in the first steps; None: there is none.
+      schedule: step -> learning rate; used for reporting only.
+      bn: "global": batch statistics over the whole batch, on any number of devices. "device": each device normalises
+        with the statistics of its own share, as in multi-GPU training without SyncBN, which gave the published
+        results; the running statistics are the mean over devices. "group:k": like "device", with statistics shared
+        by k devices.
+      freeze: parameters -> parameters, with gradients stopped for frozen ones.
+      accumulate: number of parts in which the batch goes through the network, one after the other; their gradients are
+        averaged.
+      ema: decay of the moving average of the variables, lower in the first steps; None: no average.
     """
     key = jax.random.fold_in(named_key(jax.random.wrap_key_data(state.key), "train"), state.step)
     params, scale = state.variables["params"], state.loss_scale.scale if state.loss_scale else 1.0
-    whole = jax.lax.with_sharding_constraint(state.variables, devices.replicate(mesh))  # all of it on every device
+    whole = jax.lax.with_sharding_constraint(state.variables, devices.replicate(mesh))  # gathered on every device
     others = {name: values for name, values in whole.items() if name != "params"}
 
     gradient = _gradient(loss, freeze, mesh=mesh, bn=bn, accumulate=accumulate)
@@ -137,7 +138,7 @@ def update(
 
 
 def _gradient(loss: Callable, freeze: Callable, *, mesh: Mesh, bn: str, accumulate: int) -> Callable:
-    """(params, others, batch, key, scale) -> (gradients of scale x the mean loss, (others, numbers))."""
+    """(params, others, batch, key, scale) -> (gradients of scale x mean loss, (others, numbers))."""
 
     def mean_loss(params, others, batch, key, scale):
         losses, updated, extra = loss({"params": freeze(params), **others}, batch, key)
@@ -147,10 +148,10 @@ def _gradient(loss: Callable, freeze: Callable, *, mesh: Mesh, bn: str, accumula
     gradient = _in_parts(jax.grad(mean_loss, has_aux=True), accumulate)
     if bn == "global":
         return gradient
-    axes = mesh.axis_names if bn == "device" else (devices.DATA,)  # within what is left, statistics are common
+    axes = mesh.axis_names if bn == "device" else (devices.DATA,)  # devices along the remaining axes share statistics
 
     def apart(params, others, batch, key, scale):
-        """On one device, or one group of them."""
+        """The gradient on one device or one group of devices."""
         key = jax.random.fold_in(key, jax.lax.axis_index(axes))
         arguments = params, others, scale
         params, others, scale = jax.tree.map(lambda x: jax.lax.pcast(x, axes, to="varying"), arguments)
@@ -162,12 +163,12 @@ def _gradient(loss: Callable, freeze: Callable, *, mesh: Mesh, bn: str, accumula
 
 
 def _in_parts(gradient: Callable, parts: int) -> Callable:
-    """`gradient`, with the batch taken in `parts`; what changes with every part is handed on from one to the next."""
+    """`gradient` over the batch in `parts`; the other collections are passed on from part to part."""
     if parts == 1:
         return gradient
 
     def whole(params, others, batch, key, scale):
-        # Rows r, r + parts, r + 2 parts, ... are one part, so that every device keeps its rows.
+        # Rows r, r + parts, r + 2 parts, ... form one part, so every device keeps its rows.
         batches = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0), batch)
 
         def one(carry, part):

@@ -1,17 +1,16 @@
-"""What the training loop knows of a task."""
+"""The interface between a task and the training loop."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
 class Task(NamedTuple):
-    """Four pure functions; the loop, the evaluation and the predictor call nothing else.
+    """Four pure functions; training, evaluation and prediction call nothing else.
 
-    init: key -> variables, a dict with "params" and perhaps other collections such as "batch_stats".
-    loss: variables, batch, key -> (losses [b], new other collections, dict of further numbers [b] to report).
+    init: key -> variables, a dict with "params" and optionally other collections such as "batch_stats".
+    loss: variables, batch, key -> (losses [b], updated other collections, dict of further numbers [b] to report).
     predict: variables, batch -> dict of arrays [b, ...].
-    score: predict's rows and the batches' targets as NumPy dicts, padding removed -> dict of floats and, for what is
-      no single number, arrays.
+    score: outputs of `predict` and targets, as dicts of NumPy arrays without padding -> dict of floats and arrays.
     """
 
     init: Callable[[Any], dict]

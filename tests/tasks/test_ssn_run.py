@@ -246,7 +246,7 @@ def test_settings_that_need_another_kind_of_value_are_refused():
         build(made)
     made = config()
     made.train.view = ml_collections.ConfigDict(dict(name="multi_group", short_side=45, size=40, groups=2))
-    with pytest.raises(ValueError, match="SSN sees its clips through one view"):
+    with pytest.raises(ValueError, match="SSN takes one crop of each clip"):
         build(made)
     made = config()
     del made.test["view"]
@@ -263,7 +263,7 @@ def test_constants_that_divide_by_nothing_are_told_at_the_start():
 
 def test_pools_that_lack_a_type_are_told_at_the_start(folder, tmp_path):
     detector = build(config(folder, **{"assigner.incomplete_overlap_threshold": 1.0}))
-    with pytest.raises(ValueError, match="data.train: not one proposal is incomplete, and every item needs"):
+    with pytest.raises(ValueError, match="data.train: no proposal is incomplete, but every training example needs"):
         detector.train(tmp_path)
 
 

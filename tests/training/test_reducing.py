@@ -76,5 +76,5 @@ def test_without_bookkeeping_of_axes():
 
 
 def test_what_is_summed_already_is_refused():
-    with pytest.raises(ValueError, match="summed over .* already.*pcast"):
+    with pytest.raises(ValueError, match="gradients are summed over .* already.*pcast"):
         compiled(varying=False)

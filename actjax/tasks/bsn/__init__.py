@@ -1,7 +1,7 @@
 """BSN and BMN: features of untrimmed videos -> proposals, stage by stage.
 
-config  sections -> a run; run  the stages; items  what networks read; task  losses; proposals  curves -> proposals;
-report  tables and files; modes  what `--mode` does.
+config: sections -> a run. run: the stages. items: network inputs. task: losses. proposals: curves -> proposals.
+report: tables and files. modes: the modes of the command line.
 """
 
 from actjax.tasks.bsn.config import build, build_bmn

@@ -1,7 +1,7 @@
-"""The config of BSN or BMN -> everything its stages need.
+"""The config of BSN or BMN -> its run.
 
-Sections: `data`; for every network (`tem` and `pem`, or `bmn`) `model`, `optim`, `run`, and where the defaults do not
-do, `loss`, `labels`, `nms`, `load_from`; `pgm`; `loader` and `detect`. `stages` names those that a run goes through.
+Sections: `data`; one per network (`tem` and `pem`, or `bmn`) with `model`, `optim`, `run` and optionally `loss`,
+`labels`, `nms`, `load_from`; `pgm`; `loader` and `detect`. `stages` lists the stages to run.
 """
 
 from collections.abc import Callable
@@ -25,18 +25,18 @@ PROPOSAL_METRICS = ("auc", "AR@1", "AR@5", "AR@10", "AR@100")
 
 
 def build(*, data, tem, pgm, pem, stages: str = "tem,pgm,pem", detect=None, loader=None) -> BsnRun:
-    """BSN: curves of boundaries (TEM), proposals from them (PGM), scores for these (PEM)."""
+    """BSN: TEM predicts boundary curves, PGM turns them into proposals, PEM scores the proposals."""
     between = bind(Pgm, pgm, "pgm")()
     networks = {
         "tem": bind(_tem, tem, "tem")(),
         "pem": bind(_pem, pem, "pem", given=("num_proposals",))(num_proposals=between.top_k_train),
     }
     if bool(between.proposals) != bool(between.features):
-        raise ValueError("pgm.proposals, pgm.features: name both folders, or none")
+        raise ValueError("pgm.proposals and pgm.features: set both folders or neither")
     points = between.num_sample_start + between.num_sample_end + between.num_sample_action
     feat_dim = networks["pem"].network.model.feat_dim
     if feat_dim != points:
-        raise ValueError(f"pem.model.feat_dim={feat_dim}; pgm makes {points} numbers a proposal")
+        raise ValueError(f"pem.model.feat_dim={feat_dim}; pgm makes {points} numbers per proposal")
     sections = dict(data=data, tem=tem, pgm=pgm, pem=pem)
     return _run(("tem", "pgm", "pem"), stages, networks, between, detect, loader, sections)
 
@@ -97,7 +97,7 @@ def _shapes(**shapes: tuple[int, ...]) -> dict:
 
 
 def _proposing(where, task, model, optim, run, nms, loss, load_from, checkpoint, shapes) -> StageNetwork:
-    """A network that predicts proposals."""
+    """A stage whose network predicts proposals."""
     nms = bind(Nms, nms, f"{where}.nms")()
     task = bind(task, loss or {}, f"{where}.loss", given=("model", "nms"))(model, nms=nms._asdict())
     network = _network(where, model, task, optim, run, load_from, shapes, PROPOSAL_METRICS)
@@ -122,7 +122,7 @@ def _network(where, model, task, optim, run, load_from, shapes, best):
 
 
 def _reader(section: Callable, model, loss: Callable, **parts: Reader) -> Reader:
-    """Of the section of a network."""
+    """The reader of a network's section."""
     parameters = ("params", "schedule", "rules", "epoch", "epochs", "settings", "frozen")
     common = dict(
         model=Reader((model,), given=("parent", "name")),

@@ -1,6 +1,6 @@
-"""One video of a data set -> what each network reads of it. Shapes: s time steps, c channels, p proposals, d durations.
+"""A record -> one example for each network. Shapes: s time steps, c channels, p proposals, d durations.
 
-A video that cannot be read raises VideoError, by which the loader leaves it out.
+A video that cannot be read raises VideoError; the loader then skips it.
 """
 
 import itertools
@@ -54,10 +54,9 @@ class BmnItems(NamedTuple):
 
 
 class PemItems(NamedTuple):
-    """`items(record)`: `feature` [p, c], `iou` [p], `given` bool [p], `proposal` [p, 4], p = top_k, filled up with
-    zeros.
+    """`items(record)`: `feature` [p, c], `iou` [p], `given` bool [p], `proposal` [p, 4], zero-padded to p = top_k.
 
-    proposals, features: folders of the files, which are read once.
+    proposals, features: folders with the files of PGM.
     """
 
     proposals: str
@@ -74,7 +73,7 @@ class PemItems(NamedTuple):
         number, channels = len(found.tmin), found.bsp_feature.shape[1]
         if channels != self.feat_dim:
             raise VideoError(
-                record.path, f"proposal features of {channels} numbers; pem.model.feat_dim is {self.feat_dim}"
+                record.path, f"proposal features have {channels} numbers; pem.model.feat_dim is {self.feat_dim}"
             )
         boundaries = np.stack([found.tmin, found.tmax, found.tmin_score, found.tmax_score], axis=1)
         return {
@@ -89,7 +88,7 @@ class PemItems(NamedTuple):
 
 
 class Split:
-    """The records of a split and their items, which are kept if `kept`: `split(k)` is item k."""
+    """The records of a split; `split(k)` is the example of record k, cached in memory if `kept`."""
 
     def __init__(self, records: Sequence[ActivityNetRecord], items: Callable, *, kept: bool = False):
         self.records, self._items, self._kept = records, items, {} if kept else None
@@ -98,7 +97,7 @@ class Split:
         return len(self.records)
 
     def __call__(self, k: int) -> dict:
-        """Raises VideoError: it cannot be read."""
+        """Raises VideoError if the record cannot be read."""
         if self._kept is None:
             return self._items(self.records[k])
         if k not in self._kept:
@@ -106,19 +105,19 @@ class Split:
         return self._kept[k]
 
     def batches(self, batch_size: int, quarantine: Quarantine) -> Iterator:
-        """One pass over the split, this host's batches; see `eval_items`."""
+        """This host's batches of one pass over the split; see `eval_items`."""
         return eval_items(self, len(self), batch_size=batch_size, quarantine=quarantine, shard=this_shard())
 
 
 class ItemData:
-    """The items of a data set, as `training.train` asks for them (see `training.Data`)."""
+    """The `training.Data` of a feature data set."""
 
     def __init__(self, train: Split, val: Split, settings: Settings, quarantine: Quarantine):
         self._train, self._val, self._settings, self._quarantine = train, val, settings, quarantine
         self.num_records = len(train)
 
     def train(self, first_step: int, num_steps: int) -> Iterator:
-        """This host's batches of steps `first_step` .. `num_steps - 1`."""
+        """This host's batches for steps `first_step` .. `num_steps - 1`."""
         return train_items(
             self._train,
             len(self._train),
@@ -131,6 +130,6 @@ class ItemData:
         )
 
     def evaluate(self) -> Iterator:
-        """Passes over the validation split, each an iterator of this host's batches."""
+        """Endless passes over the validation split; each is an iterator over this host's batches."""
         size = self._settings.eval_batch_size or self._settings.batch_size
         return (self._val.batches(size, self._quarantine) for _ in itertools.count())

@@ -15,7 +15,7 @@ log = logging.getLogger("actjax")
 
 
 def train(run: BsnRun, call: Call) -> None:
-    """Goes through the stages, or on where a killed run stopped, and ends with the table of recalls."""
+    """Runs the stages, resuming where a killed run stopped, and prints the table of average recall."""
     dataset = _opened(run, call)
     save_description(call.workdir, call.config, [])
     with clear_errors():
@@ -23,33 +23,33 @@ def train(run: BsnRun, call: Call) -> None:
 
 
 def evaluate(run: BsnRun, call: Call) -> None:
-    """Goes through the stages with the networks as they are, and ends with the table of recalls."""
+    """Runs the stages with the trained networks and prints the table of average recall."""
     dataset = _opened(run, call)
     with clear_errors():
         run.evaluate(call.workdir, dataset=dataset, checkpoint=call.checkpoint)
 
 
 def _opened(run: BsnRun, call: Call) -> Untrimmed:
-    """The data set, after a look at the stages that this run goes on from."""
-    log.info("this run lives in %s", call.workdir)
+    """Checks the outputs of earlier stages, then opens the data set."""
+    log.info("workdir: %s", call.workdir)
     with clear_errors():
         run.check_stages(call.workdir)
         dataset = run.open_dataset()
         call.workdir.mkdir(parents=True, exist_ok=True)
     log.info("%d videos to train on, %d to validate on", len(dataset.train), len(dataset.val))
     if dataset.left_out:
-        log.warning("%d videos have no features, %s the first", len(dataset.left_out), dataset.left_out[0])
+        log.warning("%d videos have no features; the first is %s", len(dataset.left_out), dataset.left_out[0])
     return dataset
 
 
 def explain(run: BsnRun, call: Call) -> None:
-    """`explain_step` of every network."""
+    """Prints the costs of a training step of every network."""
     for name, stage in run.networks.items():
         explain_step(f"training step of {name}", stage.network)
 
 
 def import_(run: BsnRun, call: Call) -> None:
-    """Takes another program's checkpoint for one of the networks, which then counts as trained."""
+    """Imports another program's checkpoint into one network, which then counts as trained."""
     with clear_errors():
         stage = _stage(run, call)
         folder = run.folder(stage, call.workdir, mend=False)
@@ -60,7 +60,7 @@ def import_(run: BsnRun, call: Call) -> None:
 
 
 def export(run: BsnRun, call: Call) -> None:
-    """Writes a checkpoint of one of the networks under MMAction2's names."""
+    """Writes a checkpoint of one network under MMAction2's parameter names."""
     with clear_errors():
         stage = _stage(run, call)
         network = run.networks[stage].network
@@ -70,17 +70,17 @@ def export(run: BsnRun, call: Call) -> None:
 
 
 def prepare_features(folder: pathlib.Path, out: str) -> None:
-    """Writes the .csv and .npy files of a folder to `out`; needs no config."""
+    """Stores the .csv and .npy feature files of a folder as a prepared set in `out`; needs no config."""
     set_up_logging(None)
     paths = sorted(path for path in folder.rglob("*") if path.suffix in (".csv", ".npy"))
     if not paths:
-        raise SystemExit(f"error: --features={folder} holds no .csv and no .npy file")
+        raise SystemExit(f"error: --features={folder} contains no .csv or .npy files")
     with clear_errors(RuntimeError):
         log.info("%s", writing.prepare_features(paths, out, progress=progress))
 
 
 def _stage(run: BsnRun, call: Call) -> str:
-    """The network that `--stage` names; without it the only one."""
+    """The network that `--stage` names; the flag may be omitted if there is only one."""
     networks = sorted(run.networks)
     if call.stage is None and len(networks) == 1:
         return networks[0]

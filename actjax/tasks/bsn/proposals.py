@@ -1,4 +1,4 @@
-"""Curves of boundaries -> proposals, and the outputs of a network -> results. Shapes: p proposals of a video."""
+"""Boundary curves -> proposals; network outputs -> results. Shapes: n videos, p and r proposals of a video."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ PGM_HEADER = "tmin,tmax,tmin_score,tmax_score,score,match_iou,match_ioa"
 
 
 class Nms(NamedTuple):
-    """Section `nms`: soft-NMS of the proposals, see `localization.soft_nms`; `top_k` is what remains of a video."""
+    """Section `nms`: options of `localization.soft_nms`; `top_k` proposals remain per video."""
 
     alpha: float
     low_threshold: float
@@ -23,13 +23,14 @@ class Nms(NamedTuple):
 
 
 class Pgm(NamedTuple):
-    """Section `pgm`: proposal generation between the two networks of BSN.
+    """Section `pgm`: BSN's proposal generation, between its two networks.
 
     peak_threshold: see `localization.candidate_proposals`.
-    top_k_train, top_k: proposals kept of a video of the training split, of the validation split.
+    top_k_train, top_k: proposals kept per training video and per validation video.
     bsp_boundary_ratio, num_sample_start, num_sample_end, num_sample_action, num_sample_interp: see
       `localization.bsp_feature`.
-    proposals, features: folders of `<video>.csv` and `<video>.npy` made elsewhere, to be used instead; "" for none.
+    proposals, features: folders with `<video>.csv` and `<video>.npy` from another program, used instead of generating
+      them; "" for none.
     """
 
     peak_threshold: float = 0.5
@@ -50,24 +51,26 @@ class Pgm(NamedTuple):
 
 
 def generate(record, curves, pgm, top_k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The best proposals of a video, float64 [p, 7] with `PGM_HEADER`, and their features [p, 32].
+    """The `top_k` best proposals of a video: rows float64 [p, 7] (columns `PGM_HEADER`) and features [p, 32].
 
     Args:
-      curves: the file with its curves. pgm: options, `Pgm`.
+      curves: the file with the video's curves.
+      pgm: a `Pgm`.
     """
     table = read_table(curves, columns=5)
     rows = candidate_proposals(table[:, 1], table[:, 2], peak_threshold=pgm.peak_threshold)[:top_k]
     step, end = table[0, 4] - table[0, 3], table[-1, 4]
-    # In float32, as these stand in the file that the reference reads them from.
+    # MMAction2 0.6 reads the segments from a file that stores them as float32.
     points = bsp_feature(table[:, 0], rows[:, :2].astype(np.float32), step=step, end=end, **pgm.sampling)
     return matched(rows, record._asdict()), points
 
 
 def results_of(records: Sequence, top_k: int, proposals, found, which) -> list[dict]:
-    """Proposals [n, r, 3] in fractions -> results as of the reference, in seconds, one for each of `records`.
+    """Proposals [n, r, 3], as fractions of the video -> results in seconds in MMAction2's form, one per record.
 
     Args:
-      found: bool [n, r], False for padding. which: int [n], the records that the rows belong to; others get none.
+      found: bool [n, r], False for padding.
+      which: int [n], the record of each row. Records that do not occur get no proposals.
     """
     lists = {int(k): rows[real] for rows, real, k in zip(proposals, found, which, strict=True)}
     empty = np.zeros((0, 3))
@@ -81,7 +84,7 @@ def results_of(records: Sequence, top_k: int, proposals, found, which) -> list[d
 
 
 def recalls(outputs: dict, targets: dict, *, records: Sequence, top_k: int) -> dict[str, float]:
-    """The `score` of a task that predicts proposals of `records`: see `metrics.evaluate_activitynet`."""
+    """`Task.score` for predicted proposals of `records`: see `metrics.evaluate_activitynet`."""
     which = np.asarray(targets["record"])
     results = results_of(records, top_k, outputs["proposals"], outputs["found"], which)
     return evaluate_activitynet(results, {record.video: {"annotations": record.annotations} for record in records})

@@ -1,4 +1,4 @@
-"""Results -> tables, files and a plot, beside what knowing nothing and knowing everything would give."""
+"""Results -> tables, files and a plot, with two baselines: content-blind windows and the ground truth."""
 
 import json
 import logging
@@ -34,17 +34,17 @@ BUDGETS = (1, 5, 10, 20, 50, 100)
 
 
 class Detect(NamedTuple):
-    """Section `detect`: detections are proposals with the `top_classes` best classes of their video."""
+    """Section `detect`: each proposal becomes a detection of each of its video's `top_classes` best classes."""
 
     top_classes: int = 2
 
 
 def report(results: list[dict], dataset, detect: Detect, workdir: pathlib.Path, *, name: str, started: float) -> dict:
-    """Scores results, and writes `NAME.json`, `NAME_ar_an.png`, with class scores also `NAME_detections.json` -> the
-    metrics; on process 0 alone.
+    """Scores the proposals and returns the metrics. Writes `NAME.json` and `NAME_ar_an.png`, and with class scores
+    `NAME_detections.json`. Only process 0 does this; the others return {}.
 
-    Beside them stand "uniform", windows that do not look at the video, and "ground truth": its own segments, over and
-    over until there are as many.
+    Two baselines are scored too: "uniform", windows that do not look at the video, and "ground truth", the annotated
+    segments repeated until there are as many.
     """
     if jax.process_index():
         return {}
@@ -75,19 +75,19 @@ def report(results: list[dict], dataset, detect: Detect, workdir: pathlib.Path, 
 
 
 def _known(annotations: list[dict], number: int) -> list[dict]:
-    """`number` proposals, the best of them the annotations, then their like."""
+    """`number` proposals: the ground-truth segments, repeated."""
     if not annotations:
         return []
     return [{"segment": annotations[k % len(annotations)]["segment"], "score": 1 / (k + 1)} for k in range(number)]
 
 
 def _detections(results, dataset, top_classes: int, truth: dict, path: pathlib.Path) -> dict[str, float]:
-    """Detections from proposals, written to `path` -> mAP at each tIoU and their mean."""
+    """Writes detections made from proposals to `path` -> mAP at each tIoU threshold and their mean."""
     class_names, scores = load_class_scores(dataset.class_scores)
     ids = proposals2json(results)
     found = detections_from_proposals(ids, scores, class_names, top_classes=top_classes)
     if len(found) < len(ids):
-        log.warning("%s: no class scores of %d videos", dataset.class_scores, len(ids) - len(found))
+        log.warning("%s: no class scores for %d videos", dataset.class_scores, len(ids) - len(found))
     dump_results([{"video_name": video, "proposal_list": rows} for video, rows in found.items()], path, "json")
     entries = {video_id(video): entry for video, entry in truth.items()}
     ground_truth = activitynet_ground_truth("the annotations", "validation", entries)
@@ -98,14 +98,14 @@ def _detections(results, dataset, top_classes: int, truth: dict, path: pathlib.P
 
 
 def _of_classes(predictions: Predictions, labels: list[str]) -> Predictions:
-    """The detections of classes that occur in the ground truth, over which the mean is taken.
+    """The detections whose class occurs in the ground truth; mAP is the mean over these classes.
 
     Raises:
-      ValueError: none do, so the names are others.
+      ValueError: no class occurs, so the names do not match.
     """
     known = np.isin(predictions.label if predictions.label is not None else [], labels)
     if not known.any():
-        raise ValueError(f"data.class_scores: not one of its classes is in the annotations, which have {labels[:3]}...")
+        raise ValueError(f"data.class_scores: none of its classes is in the annotations, which have {labels[:3]}...")
     return Predictions(predictions.name, *(column[known] for column in predictions[1:]))
 
 

@@ -1,7 +1,7 @@
 """BSN and BMN: features of videos -> proposals, stage by stage.
 
-Every stage leaves its outputs in a folder of the workdir, can be interrupted, and is skipped when its outputs are
-complete and of the same config.
+Every stage writes to its own folder of the workdir. It can be interrupted and resumed, and it is skipped if its
+outputs are complete and were made with the same config.
 """
 
 import functools
@@ -39,10 +39,10 @@ TEM_HEADER = "action,start,end,tmin,tmax"
 class StageNetwork(NamedTuple):
     """The network of a stage.
 
-    checkpoint: the one that the next stage uses, "latest" or "best".
+    checkpoint: the checkpoint that the next stage uses, "latest" or "best".
     labels: options of the labels.
-    nms: soft-NMS of its proposals; None: it predicts none.
-    results: folder of its outputs, made elsewhere; "": they are made here.
+    nms: soft-NMS of the proposals; None if the network predicts none.
+    results: folder with outputs from another program, used instead of running the stage; "" for none.
     """
 
     network: Network
@@ -53,25 +53,32 @@ class StageNetwork(NamedTuple):
 
 
 class LoaderConfig(NamedTuple):
-    """Section `loader`: the share of unreadable videos that a run accepts; a quarantine of another run to skip."""
+    """Section `loader`.
+
+    max_broken: fraction of unreadable videos that a run accepts.
+    skip: `quarantine.jsonl` of another run; the files it lists are skipped.
+    """
 
     max_broken: float = 0.05
     skip: str = ""
 
     def quarantine(self, workdir: pathlib.Path, dataset: Untrimmed) -> Quarantine:
-        """The unreadable videos of a run in `workdir`."""
+        """The quarantine of a run in `workdir`."""
         count = len(dataset.train) + len(dataset.val)
         file = workdir / "quarantine.jsonl"
         return Quarantine(file, num_records=count, max_share=self.max_broken, skip=self.skip)
 
 
 class BsnRun(NamedTuple):
-    """The stages of BSN, or of BMN, by the sections of a config.
+    """A run of BSN or BMN, as its config describes it.
 
-    stages: those to go through, in order; chain: all there are.
-    networks: by stage. pgm: between them; None: BMN has none.
-    data: the section, by which `open_dataset` finds the records.
-    sections: of the config, which decide over the outputs of each stage; readers: the functions that read them.
+    stages: the stages to run, in order.
+    chain: all stages of the task.
+    networks: stage -> network.
+    pgm: proposal generation; None for BMN.
+    data: section `data`.
+    sections: the config sections that determine the outputs of the stages.
+    readers: the functions that read these sections.
     """
 
     stages: tuple[str, ...]
@@ -85,17 +92,17 @@ class BsnRun(NamedTuple):
     readers: Mapping[str, Reader]
 
     def open_dataset(self) -> Untrimmed:
-        """Records of both splits and their features; the sample set is made on first use."""
+        """Records of both splits and their features. Generates the sample set on first use."""
         return build_untrimmed(self.data)
 
     def folder(self, stage: str, workdir: pathlib.Path, *, mend: bool) -> StageFolder:
-        """The folder of a stage; its contents belong to the config up to it."""
+        """The folder of a stage. Its contents depend on the sections of this stage and of all earlier ones."""
         before = ("data", *self.chain[: self.chain.index(stage) + 1])
         sections, readers = ({name: table[name] for name in before} for table in (self.sections, self.readers))
         return StageFolder(workdir, stage, sections, mend=mend, readers=readers)
 
     def check_stages(self, workdir: pathlib.Path) -> None:
-        """ValueError unless the outputs of earlier stages that this run needs are there, and of this config."""
+        """Raises ValueError unless the outputs of the earlier stages exist and were made with this config."""
         if self.pgm is None:
             return
         wanted = [
@@ -108,12 +115,12 @@ class BsnRun(NamedTuple):
             folder = self.folder(stage, workdir, mend=False)
             if missing := [step for step in steps if step not in folder.done]:
                 raise ValueError(
-                    f"stage {user} needs what stage {stage} makes, and {folder.path} lacks {missing}; add {stage} to "
-                    "--config.stages"
+                    f"stage {user} needs the outputs of stage {stage}, but {folder.path} lacks {missing}; add {stage} "
+                    "to --config.stages"
                 )
 
     def train(self, workdir: pathlib.Path, *, dataset: Untrimmed | None = None) -> dict:
-        """Goes through the stages that the config names -> the metrics of the proposals; {} without the last stage.
+        """Runs the stages that the config names -> metrics of the proposals; {} without the last stage.
 
         Raises:
           ValueError: see `check_stages`.
@@ -123,16 +130,16 @@ class BsnRun(NamedTuple):
     def evaluate(
         self, workdir: pathlib.Path, *, dataset: Untrimmed | None = None, checkpoint: str | None = None
     ) -> dict:
-        """As `train`, with the networks as they are; the last one always scores the proposals anew.
+        """Like `train`, but trains nothing; the last network always scores the proposals again.
 
         Args:
-          checkpoint: "best", "latest" or a step of the last network; None: the one of its config.
+          checkpoint: "best", "latest" or a step of the last network; None: the checkpoint that the config names.
         """
         return Chain(self, dataset or self.open_dataset(), workdir, train=False, checkpoint=checkpoint).run()
 
 
 class Chain:
-    """One way through the stages of a run; a stage has the method of its name."""
+    """One pass through the stages of a run. Each stage is the method of the same name."""
 
     def __init__(
         self, run: BsnRun, dataset: Untrimmed, workdir: pathlib.Path, *, train: bool, checkpoint: str | None = None
@@ -142,7 +149,7 @@ class Chain:
         self._name = "results" if train else "results_eval"
 
     def run(self) -> dict:
-        """Goes through the stages -> the metrics of the last one, if it is among them."""
+        """Runs the stages -> the metrics of the last stage, or {} if it is not among them."""
         self._run.check_stages(self._workdir)
         started = time.perf_counter()
         self._workdir.mkdir(parents=True, exist_ok=True)
@@ -154,15 +161,15 @@ class Chain:
             training.wait_for_all(f"the folder of {stage}")
             results = getattr(self, stage)(folder)
         if results is None:
-            log.info("no proposals are scored without the last stage, %s", self._run.chain[-1])
+            log.info("proposals are scored by the last stage, %s, which was not run", self._run.chain[-1])
             return {}
         return report(results, self._data, self._run.detect, self._workdir, name=self._name, started=started)
 
     def tem(self, folder: StageFolder) -> None:
-        """Trains TEM, then writes the curves of all videos."""
+        """Trains TEM, then writes the curves of every video."""
         stage, data = self._run.networks["tem"], self._data
         if stage.results:
-            return log.info("tem: curves are read from %s", stage.results)
+            return log.info("tem: reading curves from %s", stage.results)
         model = stage.network.model
         features = Rescaled(data, model.input_shape)
         items = TemItems(features, model.temporal_scale, **stage.labels)
@@ -182,12 +189,12 @@ class Chain:
         folder.mark("infer")
 
     def pgm(self, folder: StageFolder) -> None:
-        """Writes proposals and their features, from the curves of all videos."""
+        """Writes proposals and their features, from the curves of every video."""
         pgm = self._run.pgm
         if pgm.proposals:
-            return log.info("pgm: proposals are made elsewhere, in %s", pgm.proposals)
+            return log.info("pgm: skipped, using the proposals in %s", pgm.proposals)
         wanted = {"train": pgm.top_k_train, "val": pgm.top_k}
-        for split, top_k in sorted(wanted.items(), key=lambda item: -item[1]):  # a video of both needs the larger
+        for split, top_k in sorted(wanted.items(), key=lambda item: -item[1]):  # a video in both needs the larger
             if split in folder.done:
                 log.info("pgm: the proposals of split %s are complete", split)
                 continue
@@ -196,7 +203,7 @@ class Chain:
             folder.mark(split)
 
     def _generate(self, folder: pathlib.Path, split: str, top_k: int) -> None:
-        """This host's share of the proposals of a split."""
+        """Writes this host's share of the proposals of a split."""
         curves = to_path(self._run.networks["tem"].results or self._workdir / "tem" / "tem_results")
         proposals, features = (folder / name for name in ("pgm_proposals", "pgm_features"))
         for path in (proposals, features):
@@ -217,21 +224,21 @@ class Chain:
         pgm, made = self._run.pgm, self._workdir / "pgm"
         proposals = pgm.proposals or str(made / "pgm_proposals")
         features = pgm.features or str(made / "pgm_features")
-        log.info("pem: proposals are read from %s", proposals)
+        log.info("pem: reading proposals from %s", proposals)
         feat_dim = self._run.networks["pem"].network.model.feat_dim
         train = Split(self._data.train, PemItems(proposals, features, pgm.top_k_train, feat_dim), kept=True)
         val = Split(self._data.val, PemItems(proposals, features, pgm.top_k, feat_dim), kept=True)
         return self._scored("pem", folder, train, val)
 
     def bmn(self, folder: StageFolder) -> list[dict]:
-        """Trains BMN, then finds the proposals of the validation videos -> results."""
+        """Trains BMN, then predicts proposals for the validation videos -> results."""
         model = self._run.networks["bmn"].network.model
         features = Rescaled(self._data, model.input_shape)
         train = Split(self._data.train, BmnItems(features, model.temporal_scale))
         return self._scored("bmn", folder, train, Split(self._data.val, FeatureItems(features)))
 
     def _scored(self, stage: str, folder: StageFolder, train: Split, val: Split) -> list[dict]:
-        """Trains the last network, and lets it score the validation videos, unless that is done -> results."""
+        """Trains the last network and predicts on the validation videos, unless done already -> results."""
         self._trained(stage, folder, train, val)
         path = self._workdir / f"{self._name}_proposals.json"
         if self._train and "infer" in folder.done and path.exists():
@@ -249,7 +256,7 @@ class Chain:
         return results
 
     def _trained(self, stage: str, folder: StageFolder, train: Split, val: Split) -> None:
-        """Trains the network of a stage, unless that is done, or not asked for."""
+        """Trains the network of a stage, unless it is trained already or this pass only evaluates."""
         if not self._train:
             return
         if "train" in folder.done:
@@ -264,7 +271,7 @@ class Chain:
         folder.mark("train")
 
     def _inferred(self, stage: str, folder: StageFolder, split: Split) -> Iterator:
-        """What a network says of the videos of a split, batch by batch: (outputs, targets)."""
+        """Yields (outputs, targets) of a network on the videos of a split, batch by batch."""
         network, which = self._run.networks[stage].network, self._run.networks[stage].checkpoint
         if stage == self._run.chain[-1] and self._checkpoint:
             which = self._checkpoint

@@ -1,4 +1,4 @@
-"""Temporal action proposals: BSN's two networks (TEM, PEM) and BMN.
+"""Temporal action proposals: BSN's two networks (TEM, PEM) and BMN. Source: MMAction2 0.6.
 
 Shapes: b videos, s time steps, d durations (= s), p proposals, c features, r proposals after suppression.
 """
@@ -18,16 +18,16 @@ CURVES = ("action", "start", "end")
 
 
 def tem(model: nn.Module, *, match_threshold: float = 0.5, action_weight: float = 2.0) -> Task:
-    """The task of `models.TEM`: probabilities of an action, a start, an end at every time step.
+    """The task of `models.TEM`: probabilities of an action, a start and an end at every time step.
 
     Args:
       match_threshold: label above which a time step is positive.
-      action_weight: of the actions' loss; that of starts and ends is 1.
+      action_weight: weight of the action loss; the weight of the start and end losses is 1.
 
-    A batch has `feature` [b, s, c] and `label` float32 [b, 3, s], see `localization.actionness_labels`. `predict`:
-    `curves` [b, 3, s]. `score`: the losses over the whole set, whatever the batches.
+    A batch has `feature` [b, s, c] and `label` float32 [b, 3, s], see `localization.actionness_labels`. `predict`
+    returns `curves` [b, 3, s]. `score` returns the losses over the whole set, independent of the batch size.
 
-    Source: TEM of the reference.
+    Source: TEM.
     """
     weights = dict(zip(CURVES, (action_weight, 1.0, 1.0), strict=True))
 
@@ -66,15 +66,16 @@ def pem(
     """The task of `models.PEM`: how well each candidate proposal fits an action.
 
     Args:
-      nms: `alpha`, `low_threshold`, `high_threshold`, `top_k` of the soft-NMS.
-      sampled: learn from a balanced draw of proposals, as the paper has it; False: from all, as the published network.
-      high, low, medium_ratio, low_ratio: of that draw, see `losses.proposal_regression`.
+      nms: `alpha`, `low_threshold`, `high_threshold`, `top_k` of soft-NMS.
+      sampled: True: train on a balanced sample of the proposals, as in the paper; False: on all of them, as the
+        published network was.
+      high, low, medium_ratio, low_ratio: options of that sample, see `losses.proposal_regression`.
 
     A batch has `feature` [b, p, c], `iou` [b, p], `given` bool [b, p] (False: padding) and `proposal` [b, p, 4]: start,
-    end, their two scores. `predict`: `proposals` [b, r, 3], start, end and score, and `found` bool [b, r].
-    `score` gives nothing.
+    end and their scores. `predict` returns `proposals` [b, r, 3]: start, end, score; and `found` bool [b, r].
+    `score` returns {}.
 
-    Source: PEM of the reference.
+    Source: PEM.
     """
     draw = dict(high=high, low=low, medium_ratio=medium_ratio, low_ratio=low_ratio)
 
@@ -106,15 +107,15 @@ def bmn(
 
     Args:
       nms: as in `pem`.
-      match_threshold: label above which a time step is a start, or an end.
-      regression_weight, classification_weight: of the losses of the map.
+      match_threshold: label above which a time step is a start or an end.
+      regression_weight, classification_weight: weights of the two losses on the boundary-matching map.
       peak_threshold: see `localization.boundary_matching_proposals`.
       exact_sampling: see `losses.bmn_regression`.
 
     A batch has `feature` [b, s, c], `label` float32 [b, 2, s] (`localization.boundary_labels`) and `ious` float32
-    [b, d, s] (`localization.iou_map`). `predict` as that of `pem`.
+    [b, d, s] (`localization.iou_map`). `predict` and `score` are as in `pem`.
 
-    Source: BMN and BMNLoss of the reference.
+    Source: BMN, BMNLoss.
     """
     inside = inside_video(model.temporal_scale)
 
@@ -144,5 +145,5 @@ def _suppressed(rows, given, nms: dict) -> dict:
 
 
 def _unscored(outputs: dict, targets: dict) -> dict:
-    """No metrics: proposals are scored against annotations, which a run has; see `tasks.bsn.run`."""
+    """No metrics: scoring proposals needs annotations, which the run adds; see `tasks.bsn.run`."""
     return {}

@@ -1,6 +1,6 @@
-"""Action recognition: classes of trimmed videos, by TSN and TSM.
+"""Action recognition: TSN and TSM classify trimmed videos.
 
-config  sections -> a run; run  trains and evaluates; task  loss and metrics; modes  what `--mode` does,
+config: sections -> a run. run: training and evaluation. task: loss and metrics. modes: the modes of the command line,
 with predicting, extracting and browsing.
 """
 

@@ -1,4 +1,4 @@
-"""A contact sheet of what the network sees: one row a record, with its label and the draws behind it."""
+"""A contact sheet of training clips: one row per record, with its label, frame indices and crop."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ def contact_sheet(
     """The first `num` clips of a training run -> RGB uint8 [h, w, 3].
 
     Args:
-      augment: (video [v, t, h, w, c], position) -> what the device may make of it; None: nothing.
+      augment: (video [v, t, h, w, c], position) -> the augmented video; None: no augmentation.
     """
     order, rows = Order(records, seed=seed), []
     with contextlib.closing(Readers(protocol, 1, timeout=timeout)) as readers:
@@ -48,7 +48,7 @@ def contact_sheet(
 
 
 def save_png(path: pathlib.Path, picture: np.ndarray) -> None:
-    """Writes an RGB picture."""
+    """Writes an RGB picture as PNG."""
     import cv2
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def _draws(clip: Clip) -> str:
 
 
 def _row(lines: list[str], video: np.ndarray | None, protocol: ClipSpec) -> np.ndarray:
-    """Lines of text over the frames of every view -> uint8 [h, w, 3]."""
+    """Lines of text above the frames of every crop -> uint8 [h, w, 3]."""
     import cv2
 
     v, t, h, w, _ = protocol.clip_shape
@@ -82,7 +82,7 @@ def _row(lines: list[str], video: np.ndarray | None, protocol: ClipSpec) -> np.n
 
 
 def _visible(frame: np.ndarray) -> np.ndarray:
-    """RGB as it is; of flow the first x and y as red and green."""
+    """RGB unchanged; flow as red (first x channel) and green (first y channel)."""
     if frame.shape[-1] == 3:
         return frame
     return np.concatenate([frame[..., :2], np.full_like(frame[..., :1], 128)], axis=-1)

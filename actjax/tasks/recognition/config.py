@@ -1,7 +1,7 @@
-"""The config of a recogniser -> its run, checked whole.
+"""The config of a recogniser -> its run, with every section checked.
 
-Sections: `data`, `loader`, `model`, `train`, `eval`, `optim`, `run`, and where the defaults do not do, `test`,
-`load_from`, `loss`, `augment`, `prepare` and `extract`.
+Sections: `data`, `loader`, `model`, `train`, `eval`, `optim`, `run`, and optionally `test`, `load_from`, `loss`,
+`augment`, `prepare` and `extract`.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def build(
     prepare=None,
     extract=None,
 ) -> RecognitionRun:
-    """Classes of videos: TSN, TSM."""
+    """The run of a TSN or TSM config."""
     train_clips = bind(_train_clips, train, "train")()
     eval_clips, at_once = bind(_eval_clips, eval, "eval", given=("where",))(where="eval")
     test_clips, test_at_once = (
@@ -48,7 +48,7 @@ def build(
     channels = _channels(train_clips, eval_clips, test_clips)
     network = pick(MODELS, model, "model", given=("parent", "in_channels"))(in_channels=channels)
     if len(network.mean) not in (1, channels) or len(network.std) not in (1, channels):
-        raise ValueError(f"model.mean and model.std need 1 or {channels} numbers, one for each channel of a clip")
+        raise ValueError(f"model.mean and model.std need 1 or {channels} numbers: one for all channels or one for each")
     settings = video_settings(network, run)
     pick(DATASETS, data, "data", given=("num_classes",))
     loader = bind(LoaderConfig, loader, "loader")()
@@ -108,7 +108,7 @@ def _train_clips(*, sample, view, **options) -> ClipSpec:
 def _eval_clips(
     *, where: str, sample, view, average_clips: str, clips_at_once: int = 0, **options
 ) -> tuple[ClipSpec, int]:
-    """The spec, and how many clips of a video go through the network at a time."""
+    """The clip spec, and how many crops of a video go through the network at a time."""
     transforms = _transforms(where, sample, view, EVAL_VIEWS)
     given = ("sample", "view", "average_clips", "flip_labels", "test")
     make = bind(ClipSpec, options, where, given=given)
@@ -116,7 +116,7 @@ def _eval_clips(
 
 
 def _channels(*specs: ClipSpec) -> int:
-    """Of the clips of all specs. ValueError: they differ."""
+    """The number of channels of the clips. Raises ValueError if the specs differ."""
     channels = {clips.clip_shape[-1] for clips in specs}
     if len(channels) > 1:
         raise ValueError(f"the clips of train, eval and test have {sorted(channels)} channels; see modality and stack")
@@ -129,7 +129,7 @@ def _transforms(where: str, sample, view, views) -> tuple[Callable, Callable]:
 
 
 def _checked(where: str, clips: ClipSpec) -> ClipSpec:
-    """Itself, after it made the clip of a made-up video: a crop that does not fit fails here, not in a worker."""
+    """Returns `clips` after making a clip of a dummy video, so a crop that does not fit fails here, not in a worker."""
     check_reading(where, clips)
     if clips.average_clips not in AVERAGE_CLIPS:
         raise ValueError(f"{where}.average_clips={unknown(clips.average_clips, AVERAGE_CLIPS)}")

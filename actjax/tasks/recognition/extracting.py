@@ -1,6 +1,6 @@
-"""Videos -> feature files of localization, by a network that was trained to classify.
+"""Videos -> feature files for localization, by a trained recogniser.
 
-Shapes: n snippets of a video, d numbers of each.
+Shapes: n snippets of a video, d features of a snippet.
 """
 
 import csv
@@ -34,27 +34,28 @@ def extract_features(
     timeout: float = 30.0,
     progress: Callable = lambda items, total, what: items,
 ) -> Summary:
-    """Writes `FOLDER/<video>.csv` or `.npy`, [n, d], for every video, or goes on where a killed run stopped.
+    """Writes features [n, d] of every video to `FOLDER/<video>.csv` or `.npy`, resuming where a killed run stopped.
 
-    `FOLDER/video_info.csv` gets a row for each, in the form that `load_annotations("activitynet", video_info=)` reads;
-    with several hosts each writes a table of its own, for `join_info`.
+    Every video also gets a row in `FOLDER/video_info.csv`, which `load_annotations("activitynet", video_info=)` reads.
+    With several hosts each writes its own table, and `join_info` merges them.
 
     Args:
-      records: videos; a file is named after its video's, without the ending.
-      snippets: how they become clips.
+      records: the videos; feature files are named after the video files, without their suffix.
+      snippets: makes clips of the videos.
       embed: clips uint8 [chunk, v, t, h, w, c] -> float32 [chunk, d].
-      quarantine: where videos go that cannot be read.
-      shard: this host's place: it takes every count-th video.
+      quarantine: records unreadable videos.
+      shard: this host's shard; it takes every count-th video.
 
     Raises:
-      ValueError: two videos of one name. RuntimeError: more broken videos than the quarantine allows.
+      ValueError: two videos have the same name.
+      RuntimeError: more broken videos than the quarantine allows.
     """
     if twice := repeated([_name(record) for record in records]):
-        raise ValueError(f"several videos are named {twice[:5]}; feature files are told apart by the names")
+        raise ValueError(f"several videos are named {twice[:5]}; the names must differ, as they name the feature files")
     folder.mkdir(parents=True, exist_ok=True)
     part = "" if shard.count == 1 else f"-{shard.index:05d}-of-{shard.count:05d}"
     info = folder / f"video_info{part}.csv"
-    known = set().union(*map(_known, folder.glob("video_info*.csv")))  # also of a run with more or fewer hosts
+    known = set().union(*map(_known, folder.glob("video_info*.csv")))  # whatever the number of hosts was
     mine = records[shard.index :: shard.count]
     todo = [r for r in mine if _name(r) not in known or not (folder / (_name(r) + suffix)).exists()]
     write = save_feature if suffix == ".csv" else _save_array
@@ -70,7 +71,7 @@ def extract_features(
 
 
 def join_info(folder: pathlib.Path) -> None:
-    """Makes one `video_info.csv` of the tables of several hosts, which are done."""
+    """Merges the tables of several hosts into `video_info.csv`, once all hosts are done."""
     parts = sorted(folder.glob("video_info-*-of-*.csv"))
     if not parts:
         return
@@ -102,7 +103,7 @@ def _known(info: pathlib.Path) -> set[str]:
 
 
 def _complete(info: pathlib.Path) -> list[dict]:
-    """The rows of a table; a killed run may have left half of one."""
+    """The complete rows of a table; a killed run may have left half a row."""
     if not info.exists():
         return []
     with info.open(newline="") as file:
@@ -110,7 +111,7 @@ def _complete(info: pathlib.Path) -> list[dict]:
 
 
 def _append(info: pathlib.Path, name: str, length: Length, interval: int) -> None:
-    fps = length.fps or ""  # pictures do not tell
+    fps = length.fps or ""  # unknown for folders of pictures
     seconds = length.num_frames / fps if fps else ""
     row = (name, length.num_frames, seconds, fps, fps, "", length.num_snippets * interval)
     new = not info.exists()

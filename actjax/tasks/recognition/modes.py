@@ -31,8 +31,8 @@ log = logging.getLogger("actjax")
 
 
 def train(run: RecognitionRun, call: Call) -> None:
-    """Trains, or goes on where a killed run stopped, and ends with the table of results."""
-    log.info("this run lives in %s", call.workdir)
+    """Trains, resuming where a killed run stopped, and prints the table of results."""
+    log.info("workdir: %s", call.workdir)
     with clear_errors():
         initial = run.network.initial(call.workdir)
         dataset = run.open_dataset()
@@ -44,7 +44,7 @@ def train(run: RecognitionRun, call: Call) -> None:
 
 
 def evaluate(run: RecognitionRun, call: Call) -> None:
-    """Evaluates a checkpoint on the validation set, and keeps every video's scores."""
+    """Evaluates a checkpoint on the validation set and saves the scores of every video."""
     with clear_errors():
         variables, step = run.network.restore(call.workdir, call.checkpoint or "best")
         dataset = run.open_dataset()
@@ -53,8 +53,8 @@ def evaluate(run: RecognitionRun, call: Call) -> None:
 
 
 def _finish(name: str, metrics: dict, dataset, clips: ClipSpec, run: RecognitionRun, call: Call) -> None:
-    """Writes and shows the results."""
-    gc.collect()  # jax gives the last batch's shared memory back only now; at exit it would count as leaked
+    """Writes and prints the results."""
+    gc.collect()  # JAX frees the last batch's shared memory only now; at exit it would be reported as leaked
     about = {
         "decoder": dataset.val[0].decoder(clips.backend),
         "num_broken": len(dataset.val) - metrics["num_videos"],
@@ -66,7 +66,7 @@ def _finish(name: str, metrics: dict, dataset, clips: ClipSpec, run: Recognition
 
 
 def predict(run: RecognitionRun, call: Call) -> None:
-    """The five best classes of one video file, or of every file in a folder, as a table and as JSON lines."""
+    """The top five classes of a video file, or of every file in a folder, as a table and as JSON lines."""
     with clear_errors():
         variables, _ = run.network.restore(call.workdir, call.checkpoint or "best")
     task, clips = run.tested(call.protocol)
@@ -85,7 +85,7 @@ def predict(run: RecognitionRun, call: Call) -> None:
 
 
 def extract(run: RecognitionRun, call: Call) -> None:
-    """Writes features of `--video`, or of the videos of the config, to `--out`, or goes on where it stopped."""
+    """Writes features of `--video`, or of the config's videos, to `--out`, resuming where a killed run stopped."""
     options, out = run.extraction, pathlib.Path(call.out)
     with clear_errors():
         variables, step = run.network.restore(call.workdir, call.checkpoint or "best")
@@ -117,7 +117,7 @@ def extract(run: RecognitionRun, call: Call) -> None:
 
 
 def check(run: RecognitionRun, call: Call) -> None:
-    """Decodes every video of both splits: what cannot be decoded is listed, the rest becomes a clean list."""
+    """Decodes every video of both splits, lists the broken ones, and writes lists of the others."""
     with clear_errors():
         dataset = run.open_dataset()
     call.workdir.mkdir(parents=True, exist_ok=True)
@@ -137,11 +137,11 @@ def check(run: RecognitionRun, call: Call) -> None:
             lists[split] = call.workdir / f"{split}_clean.csv"
             save_annotations(clean, lists[split])
             log.info("%s: %d of %d videos are sound: %s", split, len(clean), len(records), lists[split])
-    log.info("files that cannot be read: %s, for loader.skip of a config", broken)
+    log.info("unreadable files: %s; a config can name it as loader.skip", broken)
 
 
 def prepare(run: RecognitionRun, call: Call) -> None:
-    """Writes both splits to `--out` as sharded ArrayRecord; goes on where a killed run stopped."""
+    """Writes both splits to `--out` as sharded ArrayRecord, resuming where a killed run stopped."""
     with clear_errors(RuntimeError):
         dataset = run.open_dataset()
         for split in ("train", "val"):
@@ -152,7 +152,7 @@ def prepare(run: RecognitionRun, call: Call) -> None:
 
 
 def browse(run: RecognitionRun, call: Call) -> None:
-    """Draws the first clips of training as the network sees them."""
+    """Draws the first training clips as the network sees them."""
 
     def augmented(video, position: int):
         nothing = np.zeros((len(video), len(dataset.class_names)), np.float32)

@@ -1,4 +1,4 @@
-"""Video files -> named classes."""
+"""Video files -> their top classes, by name."""
 
 import contextlib
 import os
@@ -26,11 +26,11 @@ def predict_files(
     topk: int = 5,
     timeout: float = 30.0,
 ) -> Iterator[dict]:
-    """The best classes of one video file, or of every video file in a folder.
+    """The top classes of a video file, or of every video file in a folder.
 
     Args:
       path: the file or folder.
-      protocol: how files become clips: the one of the evaluation.
+      protocol: the clip spec of the evaluation.
       predict: (variables, batch) -> {"scores": [b, k]}.
       topk: classes per video.
       timeout: seconds that decoding one video may take.
@@ -39,7 +39,7 @@ def predict_files(
       {"video", "predictions": [{"class", "label", "score"}]}, best first; {"video", "error"} for a broken file.
 
     Raises:
-      FileNotFoundError: no such file, or no video file in the folder.
+      FileNotFoundError: the file does not exist, or the folder has no video files.
     """
     files = video_files(path)
     with contextlib.closing(Readers(protocol, 1, timeout=timeout)) as readers:
@@ -50,7 +50,7 @@ def predict_files(
                 yield {"video": str(file), "error": error.reason}
                 continue
             scores = np.asarray(predict(variables, {"video": clip.video[None]})["scores"][0])
-            scores = scores.reshape(-1, len(class_names)).mean(0)  # of the views, if they are not averaged
+            scores = scores.reshape(-1, len(class_names)).mean(0)  # over the crops, if `predict` does not average them
             best = np.argsort(-scores, kind="stable")[:topk]
             yield {
                 "video": str(file),
@@ -59,9 +59,9 @@ def predict_files(
 
 
 def video_files(path: str | os.PathLike) -> list[pathlib.Path]:
-    """The file, or those of a folder, by name. FileNotFoundError: there is none."""
+    """The file itself, or the video files of a folder, sorted by name. Raises FileNotFoundError if there is none."""
     path = to_path(path)
     files = sorted(f for f in path.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES) if path.is_dir() else [path]
     if not path.exists() or not files:
-        raise FileNotFoundError(f"{path}: no video file there; suffixes looked for are {VIDEO_SUFFIXES}")
+        raise FileNotFoundError(f"{path}: no video file found; the suffix must be one of {VIDEO_SUFFIXES}")
     return files

@@ -16,25 +16,26 @@ from actjax.tasks.loading import ClipData, LoaderConfig
 from actjax.training.task import Task
 from actjax.workdir import save_scores
 
-# Arguments of `writing.prepare` that the section `prepare` does not hold.
+# Arguments of `writing.prepare` that do not come from the section `prepare`.
 PREPARE_GIVEN = ("records", "folder", "split", "class_names", "progress", "modality", "backend", "processes", "timeout")
 PREPARE_GIVEN += ("open_video",)
 
 
 class Test(NamedTuple):
-    """How videos are scored: the task, and how they become clips."""
+    """How videos are scored: the task, and the spec of their clips."""
 
     task: Task
     clips: ClipSpec
 
 
 class Extraction(NamedTuple):
-    """Section `extract`: the features that `--mode=extract` makes of a video, [n, d].
+    """Section `extract`: the features [n, d] that `--mode=extract` computes of a video.
 
     interval: frames from one feature to the next.
-    num_frames: of a feature's clip, spread over the interval; None: 1 for TSN, those of the test for TSM.
-    what: "scores", before the softmax, as ActivityNet's published features are; "embedding", what the classifier sees.
-    chunk: clips that are decoded, and go through the network, at a time.
+    num_frames: frames of each feature's clip, spread over the interval; None: 1 for TSN, as many as in the test for
+      TSM.
+    what: "scores": logits, as in ActivityNet's published features. "embedding": the input of the classifier.
+    chunk: clips that are decoded and go through the network at a time.
     suffix: ".csv" or ".npy".
     """
 
@@ -45,7 +46,7 @@ class Extraction(NamedTuple):
     suffix: str = ".csv"
 
     def check(self) -> "Extraction":
-        """Itself. Raises ValueError for a number or name out of range."""
+        """Returns itself. Raises ValueError for a value out of range or an unknown name."""
         for name in ("interval", "chunk"):
             if getattr(self, name) < 1:
                 raise ValueError(f"extract.{name}={getattr(self, name)}; must be 1 or more")
@@ -60,13 +61,13 @@ EMBEDDINGS = ("scores", "embedding")
 
 
 class RecognitionRun(NamedTuple):
-    """A recogniser, its clips and its data, by the sections of a config.
+    """A recogniser, its clips and its data, as its config describes them.
 
-    train_clips, eval_clips: how a video becomes clips in training, and in the validation during training.
-    test: task and clips of test and prediction; those of the validation, if the config has no section `test`.
-    data: the section, by which `open_dataset` finds the records.
-    augment: changes training clips on the device; None: nothing does.
-    prepare_options: of `data.prepared.writing.prepare`.
+    train_clips, eval_clips: clip specs of training, and of the validation during training.
+    test: task and clip spec of test and prediction; those of the validation if the config has no section `test`.
+    data: section `data`.
+    augment: augments training clips on the device; None: no augmentation.
+    prepare_options: options of `data.prepared.writing.prepare`.
     """
 
     network: Network
@@ -80,15 +81,15 @@ class RecognitionRun(NamedTuple):
     extraction: Extraction
 
     def open_dataset(self) -> Dataset:
-        """Records of both splits; a sample set is made on first use."""
+        """Records of both splits. Generates a sample set on first use."""
         return build_dataset(self.data, num_classes=self.network.model.num_classes)
 
     def class_names(self) -> list[str]:
-        """The names of the classes, without the records."""
+        """The class names, without loading the records."""
         return load_names(self.data, num_classes=self.network.model.num_classes)
 
     def loop_data(self, dataset: Dataset, workdir: pathlib.Path, *, eval: ClipSpec | None = None) -> ClipData:
-        """The data of the training loop; `eval`: clips of the validation in place of `eval_clips`."""
+        """The data of the training loop. `eval` replaces the validation's clip spec, `eval_clips`."""
         return ClipData(
             dataset,
             self.loader.quarantine(workdir, dataset),
@@ -101,11 +102,11 @@ class RecognitionRun(NamedTuple):
     def train(
         self, workdir: pathlib.Path, *, dataset: Dataset | None = None, initial: Callable[[], dict] | None = None
     ) -> dict:
-        """Trains in `workdir`, or goes on where a killed run stopped -> the final metrics.
+        """Trains in `workdir`, resuming where a killed run stopped -> the final metrics.
 
         Args:
-          dataset: the open data set; None: it is opened here.
-          initial: gives the variables to start from; None: those of `load_from`, if the config has it.
+          dataset: the open data set; None: `open_dataset()`.
+          initial: returns the initial variables; None: those of `load_from`, if the config has it.
         """
         initial = initial or self.network.initial(workdir)
         data = self.loop_data(dataset or self.open_dataset(), workdir)
@@ -114,10 +115,10 @@ class RecognitionRun(NamedTuple):
     def evaluate(
         self, workdir: pathlib.Path, variables: dict, *, dataset: Dataset | None = None, protocol: str = "test"
     ) -> dict:
-        """Scores the validation split, and writes `scores.npz` with the scores of every video -> metrics.
+        """Scores the validation split and writes the scores of every video to `scores.npz` -> metrics.
 
         Args:
-          protocol: "test" or "eval", the section of the config by which videos become clips.
+          protocol: "test" or "eval", the config section that defines the clips.
         """
         dataset = dataset or self.open_dataset()
         task, clips = self.tested(protocol)
@@ -129,13 +130,13 @@ class RecognitionRun(NamedTuple):
         return {"protocol": protocol, **task.score(outputs, targets), "num_videos": len(names)}
 
     def tested(self, protocol: str) -> Test:
-        """Task and clips of the section `protocol`, "test" or "eval"."""
+        """Task and clip spec of the section `protocol`, "test" or "eval"."""
         return self.test if protocol == "test" else Test(self.network.task, self.eval_clips)
 
     def prepare(
         self, records, folder: str, *, split: str, class_names: list[str], progress: Callable
     ) -> writing.Summary:
-        """Writes a split of a prepared set, by the sections `eval`, `loader` and `prepare`."""
+        """Writes a split of a prepared set, with the options of the sections `eval`, `loader` and `prepare`."""
         return writing.prepare(
             records,
             folder,

@@ -1,4 +1,4 @@
-"""Action recognition: classes of a video. Shapes: b videos, v views, t frames, h w pixels, c channels, k classes."""
+"""Action recognition. Shapes: b videos, v crops of each, n = b v clips, t frames, h w pixels, c channels, k classes."""
 
 from collections.abc import Callable
 
@@ -30,17 +30,17 @@ def recognition_task(
     multi_label: bool = False,
     criterion: Callable | None = None,
 ) -> Task:
-    """The task of a recogniser that maps clips `[n, t, h, w, c]` to scores `[n, k]`.
+    """The task of a recogniser that maps clips `[n, t, h, w, c]` to logits `[n, k]`.
 
     Args:
       model: a recogniser of `actjax.models`.
-      average_clips: how the views of a video become one answer: "prob", the mean of their probabilities; "score", the
-        mean of their scores; "none", all their scores [b, v, k], of whose mean the metrics are then taken.
-      clips_at_once: views of each video that go through the network at a time, which bounds memory; 0: all.
+      average_clips: how the crops of a video are combined. "prob": mean of their probabilities. "score": mean of their
+        logits. "none": `predict` returns all logits [b, v, k], and the metrics use their mean.
+      clips_at_once: crops of each video that go through the network at a time, to bound memory; 0: all.
       topk: the ks of the reported top-k accuracies.
       augment: (video [n, t, h, w, c], targets [n, k], key) -> both, for training; see `models.make_augment`.
-      multi_label: many-hot labels [b, k]: binary cross-entropy, sigmoid probabilities, mean average precisions.
-      criterion: (scores [n, k], labels) -> losses [n]; None: that of `actjax.losses` without options.
+      multi_label: labels are many-hot [b, k]; uses binary cross-entropy, sigmoid and mean average precision.
+      criterion: (logits [n, k], labels) -> losses [n]; None: the default cross-entropy of `actjax.losses`.
 
     Labels are int [b], or float [b, k]: distributions over the classes or, with `multi_label`, many-hot.
     """
@@ -91,7 +91,7 @@ def recognition_task(
 
 
 def _by_view(apply: Callable, video, clips_at_once: int):
-    """`apply` of every view, `[b, v, t, h, w, c] -> [b, v, k]`, `clips_at_once` views of each video at a time."""
+    """Applies the network to `clips_at_once` crops of each video at a time: `[b, v, t, h, w, c] -> [b, v, k]`."""
     b, v = video.shape[:2]
     if not 0 < clips_at_once < v:
         return apply(video.reshape(b * v, *video.shape[2:])).reshape(b, v, -1)
@@ -99,5 +99,5 @@ def _by_view(apply: Callable, video, clips_at_once: int):
 
 
 def _counts(predictions: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """The confusion matrix over all k classes, also those that do not occur -> int64 [k, k], rows real."""
+    """The confusion matrix over all k classes, including absent ones -> int64 [k, k]; rows are the true classes."""
     return np.bincount(labels * k + predictions, minlength=k * k).reshape(k, k)

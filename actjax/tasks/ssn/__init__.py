@@ -1,7 +1,7 @@
-"""SSN: the proposals of untrimmed videos -> detections.
+"""SSN: proposals of untrimmed videos -> detections.
 
-config  sections -> a run; run  trains and scores; task  losses; scoring  videos -> scores of their proposals; report
-scores -> detections and mAP; modes  what `--mode` does.
+config: sections -> a run. run: training and scoring. task: losses. scoring: videos -> scores of their proposals.
+report: scores -> detections and mAP. modes: the modes of the command line.
 """
 
 from actjax.tasks.ssn.config import build

@@ -1,7 +1,7 @@
-"""The config of SSN -> its run, checked whole.
+"""The config of SSN -> its run, with every section checked.
 
-Sections: `data`, `loader`, `sample`, `sampler`, `assigner`, `model`, `train`, `test`, `optim`, `run`, and where the
-defaults do not do, `detect`, `loss`, `load_from`. `checkpoint` names the one that scores videos after training.
+Sections: `data`, `loader`, `sample`, `sampler`, `assigner`, `model`, `train`, `test`, `optim`, `run`, and optionally
+`detect`, `loss`, `load_from`. `checkpoint` names the checkpoint that scores videos after training.
 """
 
 import functools
@@ -29,16 +29,16 @@ METRICS = ("loss", "loss_activity", "loss_completeness", "loss_regression", "act
 
 
 class TrainConfig(NamedTuple):
-    """Section `train`, beside `view`: see `data.clips.ssn_assignment`.
+    """Section `train`, without its key `view`: see `data.clips.ssn_assignment`.
 
-    reg_norm_consts: empty: those of the training split.
+    reg_norm_consts: empty: computed from the training split.
     """
 
     video_centric: bool = True
     reg_norm_consts: tuple = ()
 
 
-# The sections that decide over the scores of a video, and the functions that read them.
+# The sections that determine the scores of a video, and the functions that read them.
 READERS = {
     "data": Reader((PROPOSED, {"proposals": load_ssn}), given=("num_classes", "path")),
     "sample": Reader((ProposalSampling,)),
@@ -66,7 +66,7 @@ def build(
     load_from=None,
     checkpoint: str = "latest",
 ) -> SsnRun:
-    """Detection of actions in untrimmed videos by scoring proposals."""
+    """The run of an SSN config: detects actions in untrimmed videos by scoring proposals."""
     scored_by = dict(data=data, sample=sample, model=model, test=test, train=train, assigner=assigner)
     sampling = bind(ProposalSampling, sample, "sample")()
     check_reading("sample", sampling)
@@ -119,7 +119,7 @@ def build(
 
 
 def _view(where: str, section, views: dict, kind) -> tuple[Callable, NamedTuple]:
-    """A section's view, and its other keys."""
+    """A section's view, and its other keys as a `kind`."""
     options = dict(section)
     if "view" not in options:
         raise ValueError(f"{where}.view is missing")
@@ -132,10 +132,10 @@ def _first_view(height: int, width: int, *, rng, view: Callable) -> list:
 
 
 def _check_shapes(spec: ProposalSpec, ticks: Ticks) -> None:
-    """Makes the crops of a made-up video, so a crop that does not fit fails here and not in a worker."""
+    """Makes the crops of a dummy video, so a crop that does not fit fails here, not in a worker."""
     try:
         _ = spec.clip_shape, ticks.clip_shape
     except ValueError as error:
         raise ValueError(f"sample, train.view, test.view: {error}") from error
     if len(spec.view(480, 640, rng=np.random.default_rng(0))) != 1:
-        raise ValueError("train.view: SSN sees its clips through one view; this one has several")
+        raise ValueError("train.view: SSN takes one crop of each clip; this view gives several")

@@ -15,8 +15,8 @@ log = logging.getLogger("actjax")
 
 
 def train(run: SsnRun, call: Call) -> None:
-    """Trains, or goes on where a killed run stopped; then scores all proposals and ends with the table of mAP."""
-    log.info("this run lives in %s", call.workdir)
+    """Trains, resuming where a killed run stopped, then scores all proposals and prints the table of mAP."""
+    log.info("workdir: %s", call.workdir)
     with clear_errors():
         initial = run.network.initial(call.workdir)
         dataset, targets = _opened(run, call)
@@ -29,15 +29,15 @@ def train(run: SsnRun, call: Call) -> None:
 
 
 def evaluate(run: SsnRun, call: Call) -> None:
-    """Scores all proposals of the validation videos and ends with the table of mAP."""
-    log.info("this run lives in %s", call.workdir)
+    """Scores all proposals of the validation videos and prints the table of mAP."""
+    log.info("workdir: %s", call.workdir)
     with clear_errors():
         dataset, targets = _opened(run, call)
     _detect(run, call, dataset, targets, which=call.checkpoint or run.checkpoint, name="results_eval")
 
 
 def _opened(run: SsnRun, call: Call):
-    """The data set and its targets, checked."""
+    """The data set and its targets, after checking the regression constants."""
     dataset = run.open_dataset()
     targets = run.targets(dataset)
     _ = targets.reg_norm_consts
@@ -46,7 +46,7 @@ def _opened(run: SsnRun, call: Call):
 
 
 def _detect(run: SsnRun, call: Call, dataset, targets, *, which: str, name: str) -> None:
-    """Scores of proposals, then detections and their results."""
+    """Scores the proposals, then makes detections and reports their mAP."""
     with clear_errors():
         variables, step = run.network.restore(call.workdir, which)
     folder = StageFolder(call.workdir / "scores", f"step_{step}", run.scored_by, mend=True, readers=READERS)

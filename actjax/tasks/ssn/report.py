@@ -1,7 +1,7 @@
-"""Scores of proposals -> detections, their average precision by class, tables and files.
+"""Proposal scores -> detections, average precision per class, tables and files.
 
-Beside SSN stand what its proposals are worth without it, each a detection of every class, the file's first ones best;
-and what a perfect judge would make of them.
+Two baselines are scored too. "proposals alone": each proposal is a detection of every class, ranked by its place in
+the proposal file. "perfect scores": each proposal has its best-matching class, and its IoU as the score.
 """
 
 import csv
@@ -33,10 +33,10 @@ SHOWN = {"thumos14": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), "activitynet": (0.5, 0
 
 
 class Detect(NamedTuple):
-    """Section `detect`: from scores of proposals to detections and their score.
+    """Section `detect`: how proposal scores become detections, and how these are evaluated.
 
     top_k, nms, use_regression: see `localization.ssn_detections`.
-    protocol: "thumos14": tIoU 0.1, 0.2, ..., 0.9; "activitynet": 0.5, 0.55, ..., 0.95.
+    protocol: the tIoU thresholds. "thumos14": 0.1, 0.2, ..., 0.9; "activitynet": 0.5, 0.55, ..., 0.95.
     """
 
     top_k: int = 2000
@@ -48,18 +48,18 @@ class Detect(NamedTuple):
 def report(
     dataset: Proposed, folder: pathlib.Path, detect: Detect, workdir: pathlib.Path, *, name: str, about: dict
 ) -> dict[str, float]:
-    """Scores the detections of the validation split, and writes `NAME.json`, `NAME_classes.csv` and
-    `NAME_detections.json` -> the metrics; on process 0 alone.
+    """Evaluates the detections of the validation split and returns the metrics. Writes `NAME.json`, `NAME_classes.csv`
+    and `NAME_detections.json`. Only process 0 does this; the others return {}.
 
     Args:
-      folder: what `score_videos` wrote.
-      name: of the files.
-      about: further numbers and facts for `NAME.json`.
+      folder: output of `score_videos`.
+      name: NAME of the files.
+      about: further entries for `NAME.json`.
 
-    The mean is taken over the classes with ground truth, as the official toolkits do; videos that cannot be read count.
+    mAP is the mean over the classes with ground truth, as in the official toolkits. Unreadable videos count.
 
     Raises:
-      ValueError: no ground truth at all.
+      ValueError: no video has ground truth.
     """
     if jax.process_index():
         return {}
@@ -97,7 +97,7 @@ def report(
 
 
 def _instances(number: int, record: SSNRecord, segments, labels, scores=None) -> Instances:
-    """Segments of a video in frames and classes from 1, as the metrics take them: fractions, classes from 0."""
+    """Segments in frames with classes from 1 -> `Instances`: fractions of the video with classes from 0."""
     return Instances(np.full(len(segments), number), np.asarray(labels) - 1, segments / record.num_frames, scores)
 
 
@@ -112,7 +112,7 @@ def _alone(number: int, record: SSNRecord, num_classes: int, nms: float) -> Inst
 
 
 def _perfect(number: int, record: SSNRecord, nms: float) -> Instances:
-    """Proposals with the class of the ground truth that they fit best, and their IoU as the score."""
+    """Proposals with the class of the ground truth they overlap most, and that IoU as the score."""
     segments, truths = record.proposals.segment, record.ground_truth
     if not len(segments) or not truths.size:
         return _instances(number, record, np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(0))
@@ -137,11 +137,11 @@ def _write_classes(path: pathlib.Path, names: Sequence[str], counts, table: np.n
 
 
 def _write_detections(path: pathlib.Path, dataset: Proposed, results: list[dict], found: Instances) -> None:
-    """In the form of ActivityNet's result files; in seconds, or with a warning in frames where nothing tells fps."""
+    """Writes ActivityNet's result format. Segments are in seconds or, with a warning, in frames if fps is unknown."""
     rates = [dataset.fps or float(result["fps"]) for result in results]
     known = all(rate > 0 for rate, result in zip(rates, results, strict=True) if len(result["activity_scores"]))
     if not known:
-        log.warning("%s: segments are in frames; name data.fps to have them in seconds", path)
+        log.warning("%s: segments are in frames; set data.fps to write them in seconds", path)
     lists = [[] for _ in dataset.val]
     for n, label, segment, score in zip(*(column.tolist() for column in found), strict=True):
         factor = dataset.val[n].num_frames / (rates[n] if known else 1)

@@ -1,4 +1,4 @@
-"""An SSN that can be trained and that scores the proposals of videos."""
+"""An SSN run: trains the network and scores the proposals of videos."""
 
 import functools
 import pathlib
@@ -19,9 +19,9 @@ from actjax.tasks.ssn.scoring import Scorer, Scoring, score_videos
 
 
 class Targets:
-    """The targets of a data set's proposals: their types, and the constants that regression is normalised with.
+    """Targets of a data set's proposals: their types, and the normalisation constants of the regression.
 
-    Each is computed once, when it is first asked for.
+    Each is computed once, on first use.
     """
 
     def __init__(self, dataset: Proposed, assigner: Assigner, sampler: Sampler, reg_norm_consts: tuple):
@@ -29,40 +29,41 @@ class Targets:
 
     @functools.cached_property
     def train(self) -> Assigned:
-        """The proposals of the training split."""
+        """The assigned proposals of the training split."""
         return assign(self._dataset.train, self._assigner, with_gt=self._sampler.add_gt_as_proposals)
 
     @functools.cached_property
     def val(self) -> Assigned:
-        """The proposals of the validation split."""
+        """The assigned proposals of the validation split."""
         return assign(self._dataset.val, self._assigner, with_gt=self._sampler.add_gt_as_proposals)
 
     @functools.cached_property
     def reg_norm_consts(self) -> tuple:
-        """Those of the config, or of the training split, ((mean, mean), (deviation, deviation)).
+        """((mean, mean), (deviation, deviation)) from the config or, if it gives none, from the training split.
 
         Raises:
-          ValueError: a deviation is not above 0, as where proposals are the ground truth itself.
+          ValueError: a deviation is not above 0, which happens if the proposals are the ground truth itself.
         """
         constants = self._given or self.train.regression_constants()
         if not np.all(np.asarray(constants[1]) > 0):
             where = "train.reg_norm_consts" if self._given else "data.train: positive proposals"
             raise ValueError(
-                f"{where}: the regression targets have deviations {np.asarray(constants[1]).tolist()}, and are divided "
-                "by them; give train.reg_norm_consts=((mean, mean), (deviation, deviation)) with deviations above 0"
+                f"{where}: the regression targets are divided by their deviations "
+                f"{np.asarray(constants[1]).tolist()}, which must be above 0; set "
+                "train.reg_norm_consts=((mean, mean), (deviation, deviation))"
             )
         return tuple(tuple(map(float, row)) for row in constants)
 
 
 class SsnRun(NamedTuple):
-    """An SSN, its clips and its data, by the sections of a config.
+    """An SSN, its clips and its data, as its config describes them.
 
-    data: the section, by which `open_dataset` finds the records.
-    specs: how a record becomes an item of training, and of the validation during training; by split.
-    reg_norm_consts: of the config; empty: those of the training split.
-    ticks: the clips along a video by which its proposals are scored.
-    checkpoint: the one that scores videos after training.
-    scored_by: the sections that the scores of a video depend on.
+    data: section `data`.
+    specs: clip specs by split, for training and for the validation during training.
+    reg_norm_consts: regression constants of the config; empty: computed from the training split.
+    ticks: the evenly spaced clips of a video that score its proposals.
+    checkpoint: name of the checkpoint that scores videos after training.
+    scored_by: the config sections that determine the scores of a video.
     """
 
     network: Network
@@ -78,11 +79,11 @@ class SsnRun(NamedTuple):
     scored_by: dict
 
     def open_dataset(self) -> Proposed:
-        """Records of both splits; the sample set is made on first use."""
+        """Records of both splits. Generates the sample set on first use."""
         return build_proposed(self.data, num_classes=self.network.model.num_classes)
 
     def class_names(self) -> list[str]:
-        """The names of the classes."""
+        """The class names."""
         return self.open_dataset().class_names
 
     def targets(self, dataset: Proposed) -> Targets:
@@ -93,7 +94,7 @@ class SsnRun(NamedTuple):
         """The data of the training loop.
 
         Raises:
-          ValueError: an item needs proposals of a type that no video has.
+          ValueError: the sampler needs proposals of a type that no video has.
         """
         clips = {}
         for split, spec in self.specs.items():
@@ -117,11 +118,11 @@ class SsnRun(NamedTuple):
         targets: Targets | None = None,
         initial: Callable[[], dict] | None = None,
     ) -> dict:
-        """Trains in `workdir`, or goes on where a killed run stopped -> the final losses.
+        """Trains in `workdir`, resuming where a killed run stopped -> the final losses.
 
         Args:
-          dataset, targets: as `open_dataset` and `targets` give them; None: they are made here.
-          initial: gives the variables to start from; None: those of `load_from`, if the config has it.
+          dataset, targets: None: `open_dataset()` and `targets(dataset)`.
+          initial: returns the initial variables; None: those of `load_from`, if the config has it.
         """
         initial = initial or self.network.initial(workdir)
         dataset = dataset or self.open_dataset()
@@ -131,7 +132,7 @@ class SsnRun(NamedTuple):
     def score(
         self, folder: pathlib.Path, variables: dict, workdir: pathlib.Path, *, dataset: Proposed, targets: Targets
     ) -> Summary:
-        """Writes the scores of the validation videos' proposals to `folder`, or goes on; see `score_videos`."""
+        """Writes the scores of the validation videos' proposals to `folder`; see `score_videos`."""
         divide = dict(divide_parts=self.scoring.divide_parts)
         model, constants = self.network.model, targets.reg_norm_consts
         return score_videos(
@@ -145,10 +146,10 @@ class SsnRun(NamedTuple):
 
 
 def _check_pools(pools: Pools, sampler: Sampler, split: str) -> None:
-    """ValueError: an item needs proposals of a type that no video has."""
+    """Raises ValueError if the sampler needs proposals of a type that no video has."""
     for kind, pool, count in zip(Pools._fields, pools, sampler.counts, strict=True):
         if count and not pool.size:
             raise ValueError(
-                f"data.{split}: not one proposal is {kind}, and every item needs {count}; see the thresholds of "
-                "`assigner` and the ratios of `sampler`"
+                f"data.{split}: no proposal is {kind}, but every training example needs {count}; check the thresholds "
+                "of `assigner` and the ratios of `sampler`"
             )

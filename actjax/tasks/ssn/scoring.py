@@ -1,7 +1,7 @@
-"""Untrimmed videos -> scores of their proposals: every clip goes through the network once.
+"""Untrimmed videos -> scores of their proposals. Every clip goes through the network once.
 
-Shapes: n ticks (clips all along a video), v views, t frames, h w pixels, c channels, d features, p proposals, k
-classes.
+Shapes: n ticks (evenly spaced clips of a video), v crops, t frames, h w pixels, c channels, d features, p proposals,
+k classes.
 """
 
 import functools
@@ -34,15 +34,15 @@ def score_videos(
     timeout: float = 30.0,
     shard: Shard = Shard(),
 ) -> Summary:
-    """Writes `FOLDER/<video>.npz` with the scores of every video's proposals, or goes on where a killed run stopped.
+    """Writes the proposal scores of every video to `FOLDER/<video>.npz`, resuming where a killed run stopped.
 
-    A file holds `RESULT_KEYS` and `fps`, frames per second of the video, 0 if pictures do not tell. A video that cannot
-    be read goes to the quarantine and has no file.
+    A file holds `RESULT_KEYS` and `fps`, the frame rate, or 0 for a folder of pictures. An unreadable video goes to
+    the quarantine and gets no file.
 
     Args:
-      scorer: gives the scores of a video.
+      scorer: computes the scores of a video.
       timeout: seconds that decoding a chunk of a video may take.
-      shard: this host's place: it takes every count-th video.
+      shard: this host's shard; it takes every count-th video.
 
     Raises:
       RuntimeError: more broken videos than the quarantine allows.
@@ -62,12 +62,12 @@ def score_videos(
 
 
 def result_file(folder: pathlib.Path, record: SSNRecord) -> pathlib.Path:
-    """Where the scores of a video are."""
+    """The file with the scores of a video."""
     return folder / f"{record.video}.npz"
 
 
 def load_results(records: Sequence[SSNRecord], folder: pathlib.Path, num_classes: int) -> list[dict]:
-    """What `score_videos` wrote, as `localization.ssn_detections` takes it; nothing of videos without a file."""
+    """The output of `score_videos`, as input of `localization.ssn_detections`. A video without a file gets no rows."""
     k = num_classes
     nothing = dict(zip(RESULT_KEYS, (np.zeros((0, *shape)) for shape in ((2,), (k + 1,), (k,), (k, 2))), strict=True))
     results = []
@@ -82,9 +82,9 @@ def load_results(records: Sequence[SSNRecord], folder: pathlib.Path, num_classes
 
 
 class Scoring(NamedTuple):
-    """Section `test`, beside `view`.
+    """Section `test`, without its key `view`.
 
-    chunk: clips of a video that are decoded, and go through the network, at a time.
+    chunk: clips of a video that are decoded and go through the network at a time.
     divide_parts: see `models.tick_scores`.
     """
 
@@ -93,10 +93,10 @@ class Scoring(NamedTuple):
 
 
 class Scorer:
-    """The scores of a video's proposals, from its clips, on this host's devices.
+    """Scores the proposals of a video from its clips, on this host's devices.
 
     Args:
-      reg_norm_consts: the constants that the network's regression was trained with.
+      reg_norm_consts: normalisation constants of the regression in training.
       divide_parts: see `models.tick_scores`.
     """
 
@@ -110,10 +110,10 @@ class Scorer:
         self._pool = jax.jit(functools.partial(pooled, model, **options))
 
     def __call__(self, record: SSNRecord, parts: Iterator) -> dict[str, np.ndarray]:
-        """`RESULT_KEYS` and `fps`; `parts`: what `Ticks.read` gives of the record.
+        """Returns `RESULT_KEYS` and `fps`; `parts` is the output of `Ticks.read` for the record.
 
         Raises:
-          VideoError: from `parts`.
+          VideoError: raised by `parts`.
         """
         length, features = embedded(parts, self._embed, self._chunk)
         item = self.ticks.item(record)
@@ -133,13 +133,13 @@ class Scorer:
 
 
 def pooled(model, variables, features, ticks, factors, *, num_ticks, reg_norm_consts, divide_parts: bool):
-    """Features of ticks -> scores of proposals; arguments as of `tick_scores` and `proposal_scores`."""
+    """Tick features -> proposal scores; see `tick_scores` and `proposal_scores` for the arguments."""
     scores = tick_scores(model, variables, features, divide_parts=divide_parts)
     return proposal_scores(model, scores, ticks, factors, reg_norm_consts, num_ticks)
 
 
 def _rounded(rows: np.ndarray) -> np.ndarray:
-    """Rows, filled with zeros up to the next power of two, at least 64: so many forms are compiled."""
+    """Zero-pads the rows to a power of two, at least 64, so that few shapes are compiled."""
     return filled(rows, max(64, 1 << (len(rows) - 1).bit_length()))
 
 

@@ -1,4 +1,4 @@
-"""Detection by scoring proposals: SSN. Shapes: b videos, p proposals of each, s segments, k classes."""
+"""SSN: detection by scoring proposals. Shapes: b videos, p proposals of each, s segments, k classes."""
 
 import math
 
@@ -16,18 +16,18 @@ LOSSES = ("activity", "completeness", "regression")
 def ssn_task(
     model: nn.Module, *, num_hard: int, completeness_weight: float = 0.1, regression_weight: float = 0.1
 ) -> Task:
-    """The task of `models.SSN`: what class a proposal is, whether it is whole, and how its ends should move.
+    """The task of `models.SSN`: a proposal's class, its completeness, and the regression of its boundaries.
 
     Args:
-      num_hard: incomplete proposals of a video that count, the hardest; as many as it has positive ones.
-      completeness_weight, regression_weight: of the losses; that of the activity is 1.
+      num_hard: incomplete proposals per video that count, the hardest ones; usually as many as there are positives.
+      completeness_weight, regression_weight: weights of these losses; the activity loss has weight 1.
 
     A batch has `video` uint8 [b, p, s, t, h, w, c], `proposal_scale_factor` [b, p, 2], `proposal_type` and
     `proposal_labels` int32 [b, p], `reg_targets` [b, p, 2]; see `data.clips.ssn_assignment.training_item`.
-    `predict`: the scores of these proposals. `score`: the losses, and the share of positive and background proposals
-    that get their class.
+    `predict` returns the scores of these proposals. `score` returns the losses, and the classification accuracy on
+    positive and background proposals.
 
-    Source: the reference's SSN, whose loss weights stand in `train_cfg.ssn.loss_weight`.
+    Source: MMAction2 0.6, SSN; its loss weights are in `train_cfg.ssn.loss_weight`.
     """
     weights = dict(zip(LOSSES, (1.0, completeness_weight, regression_weight), strict=True))
 
