@@ -4,9 +4,9 @@ A process serves one request after another. If it ends, by its deadline or a cra
 next request starts a new process.
 """
 
+import collections
 import contextlib
 import functools
-import pickle
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +42,7 @@ class GuardedPool:
         self._timeout, self._closed, self._lock = timeout, False, threading.Lock()
         self._workers = [_Worker(start) for _ in range(num)]
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
-        self._jobs: queue.SimpleQueue[tuple | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         for worker in self._workers:
             self._idle.put(worker)
@@ -55,13 +55,18 @@ class GuardedPool:
         """
         worker = self._idle.get()
         try:
-            return (yield from worker.ask(request))
+            worker.send(request)
+            while True:
+                last, value = worker.receive()
+                if last:
+                    return value
+                yield value
         finally:
             worker.stop_if_busy()  # parts that nobody took would answer the next request
             self._idle.put(worker)
 
     def submit(self, request, *, path: str) -> Future:
-        """The future end of the answer.
+        """The future end of the answer. A process gets its next request before it has answered the last.
 
         `result()` raises the errors of `stream`, but a VideoError that names `path` if the process ends.
         """
@@ -73,7 +78,7 @@ class GuardedPool:
             if len(self._threads) < len(self._workers):
                 self._threads.append(threading.Thread(target=self._serve_jobs, daemon=True, name="pool"))
                 self._threads[-1].start()
-            self._jobs.put((future, request, path))
+            self._jobs.put(_Job(request, path, future))
         return future
 
     def pids(self) -> list[int]:
@@ -87,51 +92,81 @@ class GuardedPool:
         for worker in self._workers:
             worker.close()
         for _ in self._threads:
-            self._jobs.put(None)  # behind the jobs that wait, which fail at once
+            self._jobs.put(None)
         for thread in self._threads:
             thread.join()
+        while not self._jobs.empty():
+            if job := self._jobs.get():
+                job.future.set_exception(_closed())
         for _ in self._workers:
             with contextlib.suppress(queue.Empty):  # whoever still holds a worker waits for its process
                 self._idle.get_nowait().stop_if_busy()
 
     def _serve_jobs(self) -> None:
-        while job := self._jobs.get():
-            future, request, path = job
-            try:
-                future.set_result(_end(self.stream(request)))
-            except Ended as end:
-                future.set_exception(_closed() if self._closed else blame(path, end.status, self._timeout))
-            except Exception as error:
-                future.set_exception(error)
+        """One thread and its process: two jobs of the queue are under way."""
+        worker = self._idle.get()
+        under_way: collections.deque[_Job] = collections.deque()
+        while not self._closed:
+            with contextlib.suppress(queue.Empty):
+                while len(under_way) < 2 and (job := self._jobs.get(block=not under_way)):
+                    if _sent(worker, job):
+                        under_way.append(job)
+            if under_way:
+                self._finish(worker, under_way)
+        for job in under_way:
+            job.future.set_exception(_closed())
+        self._idle.put(worker)
+
+    def _finish(self, worker: "_Worker", under_way: collections.deque["_Job"]) -> None:
+        """Waits for the answer to the oldest job."""
+        last, ended = False, False
+        try:
+            while not last:
+                last, answer = worker.receive()
+            under_way.popleft().future.set_result(answer)
+        except Ended as end:
+            job, ended = under_way.popleft(), True
+            error = _closed() if self._closed else blame(job.path, end.status, self._timeout)
+            job.future.set_exception(error)
+        except Exception as error:
+            under_way.popleft().future.set_exception(error)
+        if ended and under_way and not _sent(worker, under_way[0]):  # the process took it along
+            under_way.clear()
 
 
-class _End(NamedTuple):
-    """The last message of an answer."""
-
-    value: Any
+class _Job(NamedTuple):
+    request: Any
+    path: str
+    future: Future
 
 
 class _Worker:
     """A place for one process after the other."""
 
     def __init__(self, start: Callable[[], GuardedProcess]):
-        self._start, self._busy, self._closed = start, False, False
+        self._start, self._asked, self._closed = start, 0, False
         self.process: GuardedProcess | None = None
 
-    def ask(self, request) -> Iterator:
-        """The parts of an answer; returns its end. Raises Ended, and any error of the process."""
-        import cloudpickle
+    def send(self, request) -> None:
+        """Gives the process a request, after starting it if there is none."""
+        if self.process is None and not self._closed:
+            self.process = self._start()
+        if self._closed:  # perhaps meanwhile, by another thread
+            raise _closed()
+        with contextlib.suppress(OSError):  # the process is gone; `receive` says how it ended
+            self.process.channel.send(request)
+        self._asked += 1
 
-        work = cloudpickle.dumps(request)
-        self._begin()
-        with contextlib.suppress(OSError):  # the process is gone; receiving says how it ended
-            self.process.channel.send_bytes(work)
-        while not isinstance(answer := self._receive(), _End | Exception):
-            yield answer
-        self._busy = False
-        if isinstance(answer, Exception):
-            raise answer
-        return answer.value
+    def receive(self) -> tuple[bool, Any]:
+        """Whether the oldest answer ends, and its end or its next part. Raises Ended, and any error of the process."""
+        try:
+            last, value = self.process.channel.recv()
+        except (EOFError, OSError):
+            raise Ended(self._wait()) from None
+        self._asked -= last
+        if isinstance(value, Exception):
+            raise value
+        return last, value
 
     def close(self) -> None:
         """Ends the process, whatever it does, and starts no other."""
@@ -140,36 +175,23 @@ class _Worker:
             process.kill()
 
     def stop_if_busy(self) -> None:
-        """Ends a process that has an answer to give, or whose pool was closed."""
-        if self.process and (self._busy or self._closed):
+        """Ends a process that has answers to give, or whose pool was closed."""
+        if self.process and (self._asked or self._closed):
             self.process.kill()
             self._wait()
 
-    def _begin(self) -> None:
-        if self.process is None and not self._closed:
-            self.process = self._start()
-        if self._closed:  # perhaps meanwhile, by another thread
-            raise _closed()
-        self._busy = True
-
-    def _receive(self):
-        try:
-            return self.process.channel.recv()
-        except (EOFError, OSError):
-            raise Ended(self._wait()) from None
-
     def _wait(self) -> int:
-        status, self.process, self._busy = self.process.wait(), None, False
+        status, self.process, self._asked = self.process.wait(), None, 0
         return status
 
 
-def _end(parts: Iterator):
-    """The end of an answer, its parts passed over."""
-    while True:
-        try:
-            next(parts)
-        except StopIteration as stop:
-            return stop.value
+def _sent(worker: _Worker, job: _Job) -> bool:
+    try:
+        worker.send(job.request)
+    except Exception as error:
+        job.future.set_exception(error)
+        return False
+    return True
 
 
 def _closed() -> RuntimeError:
@@ -177,30 +199,31 @@ def _closed() -> RuntimeError:
 
 
 def _serve(channel: Connection, work: Callable, timeout: float) -> None:
-    """The loop of a process."""
+    """The process's side: sends pairs as `_Worker.receive` gives them."""
     deadline = Deadline(timeout)
     while True:
-        request = pickle.loads(channel.recv_bytes())
+        request = channel.recv()
         try:
             with deadline:
                 answer = work(request, deadline)
-                answer = _End(_sending(channel, answer, deadline) if isinstance(answer, Iterator) else answer)
+                if isinstance(answer, Iterator):
+                    answer = _sending(channel, answer, deadline)
         except VideoError as error:
             answer = error
-        except (EOFError, ConnectionError):
+        except ConnectionError:  # the other side is gone
             raise
-        except Exception as error:  # a bug; raised again in the requesting process
+        except Exception as error:  # a fault in the code; the caller raises it
             answer = sendable(error)
-        channel.send(answer)
+        channel.send((True, answer))
 
 
 def _sending(channel: Connection, parts: Iterator, deadline: Deadline):
-    """Sends every part -> the generator's return value. The deadline pauses while the receiver is busy."""
+    """Sends every part -> the value that the generator returns. The wait for the consumer is not timed."""
     while True:
         try:
             part = next(parts)
         except StopIteration as stop:
             return stop.value
         deadline.pause()
-        channel.send(part)
+        channel.send((False, part))
         deadline.renew()

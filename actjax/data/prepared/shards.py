@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pathlib
+import pickle
 import signal
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -66,7 +67,7 @@ def write_shards(jobs: list[Job], encode: Callable, *, processes: int | None, ti
         _exhaust(show(_exhaust(_write_shard(job, Deadline(0), encode=encode)) for job in jobs))
         return
     processes = min(processes or os.cpu_count(), max(len(jobs), 1))
-    pool = GuardedPool(functools.partial(_write_shard, encode=encode), processes, timeout=timeout)
+    pool = GuardedPool(functools.partial(_write_pickled, encode=encode), processes, timeout=timeout)
     with contextlib.closing(pool), ThreadPoolExecutor(processes) as threads:
         try:
             _exhaust(show(threads.map(lambda job: _write(pool, job, timeout), jobs)))
@@ -82,10 +83,12 @@ def _exhaust(items: Iterable) -> None:
 
 def _write(pool: GuardedPool, job: Job, timeout: float) -> None:
     """Writes a shard; starts over without any record that ends the process."""
+    import cloudpickle
+
     while True:
         number = None  # of the record being read
         try:
-            for number in pool.stream(job):  # noqa: B007
+            for number in pool.stream(cloudpickle.dumps(job)):  # noqa: B007 - records of a notebook's own kinds travel, too
                 pass
             return
         except Ended as end:
@@ -101,6 +104,10 @@ def _without(job: Job, number: int | None, status: int, timeout: float) -> Job:
             "memory. Finished shards are kept: run again with fewer processes"
         )
     return job._replace(broken={**job.broken, number: blame(path, status, timeout).reason})
+
+
+def _write_pickled(job: bytes, deadline: Deadline, *, encode: Callable) -> Iterator[int | None]:
+    return _write_shard(pickle.loads(job), deadline, encode=encode)
 
 
 def _write_shard(job: Job, deadline: Deadline, *, encode: Callable) -> Iterator[int | None]:
