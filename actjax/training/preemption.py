@@ -50,8 +50,8 @@ class StopOnSigterm:
         """Whether to stop after `step`; every process calls this after every step.
 
         The first process that notices SIGTERM, at step n, writes n + 2 to the coordination service's store. Every
-        process reads the store after each step, in 0.2 ms. None has called this for step n + 2 yet: it would first wait
-        for the result of step n + 1, a collective that cannot complete before this process starts it.
+        process reads the store after each step, which takes 0.2 ms. None has called this for step n + 2 yet: it would
+        first wait for the result of step n + 1, a collective that cannot complete before this process starts it.
 
         Args:
           previous: the result of step - 1; with several processes, this waits for it.

@@ -1,7 +1,7 @@
 """A pool of processes that can be killed, used to read clips and snippets and to write shards.
 
-A process serves one request after another. If it ends, by its deadline or a crash, the current request fails and the
-next request starts a new process.
+A process serves one request at a time. If it misses its deadline or crashes, the current request fails and the next
+request starts a new process.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from actjax.video.errors import VideoError
 
 
 class Ended(Exception):
-    """A process ended while working; `status` is its exit status, or minus the signal that ended it."""
+    """A process ended during a request; `status` is its exit status, or minus the signal that killed it."""
 
     def __init__(self, status: int):
         super().__init__(f"a process ended with status {status}")
@@ -27,14 +27,14 @@ class Ended(Exception):
 
 
 class GuardedPool:
-    """At most `num` processes, which start with the first requests; any thread may ask at any time.
+    """At most `num` processes, started by the first requests. Thread-safe.
 
     Args:
-      work: runs in a process: `work(request, deadline)` returns the answer, or is a generator that yields the parts of
-        one and returns its end. A VideoError that it raises is an answer, too.
-      timeout: seconds that a process may take for a part; it ends when it takes longer. 0: no deadline. `work` may
-        renew the deadline, or pause it.
-      descriptors: of files that the processes inherit.
+      work: runs in a process. `work(request, deadline)` returns the answer, or is a generator that yields its parts
+        and returns the final value. A VideoError that it raises is an answer, too.
+      timeout: seconds that a process may take for a part before it is killed; 0: no deadline. `work` may renew or
+        pause the deadline.
+      descriptors: file descriptors that the processes inherit.
     """
 
     def __init__(self, work: Callable, num: int, *, timeout: float, descriptors: Sequence[int] = ()):
@@ -48,22 +48,22 @@ class GuardedPool:
             self._idle.put(worker)
 
     def stream(self, request) -> Iterator:
-        """Yields the parts of the answer as they arrive, and returns its end; the process waits for its consumer.
+        """Yields the parts of the answer as they arrive, and returns the final value; the process waits for the caller.
 
         Raises:
-          Ended: the process ended. RuntimeError: it does not start, or the pool was closed. Any error of `work`.
+          Ended: the process ended. RuntimeError: it did not start, or the pool was closed. Also any error of `work`.
         """
         worker = self._idle.get()
         try:
             return (yield from worker.ask(request))
         finally:
-            worker.stop_if_busy()  # parts that nobody took would answer the next request
+            worker.stop_if_busy()  # unread parts would be taken for the answer to the next request
             self._idle.put(worker)
 
     def submit(self, request, *, path: str) -> Future:
-        """The future end of the answer.
+        """A future of the answer's final value.
 
-        `result()` raises the errors of `stream`, but a VideoError that names `path` if the process ends.
+        `result()` raises the errors of `stream`, except that a process that ends raises a VideoError with `path`.
         """
         future: Future = Future()
         with self._lock:
@@ -77,21 +77,21 @@ class GuardedPool:
         return future
 
     def pids(self) -> list[int]:
-        """The processes that run now."""
+        """The IDs of the running processes."""
         return [worker.process.pid for worker in self._workers if worker.process]
 
     def close(self) -> None:
-        """Ends the processes, also in the middle of a request."""
+        """Kills the processes, even in the middle of a request."""
         with self._lock:
             self._closed = True
         for worker in self._workers:
             worker.close()
         for _ in self._threads:
-            self._jobs.put(None)  # behind the jobs that wait, which fail at once
+            self._jobs.put(None)  # after the waiting jobs, which now fail at once
         for thread in self._threads:
             thread.join()
         for _ in self._workers:
-            with contextlib.suppress(queue.Empty):  # whoever still holds a worker waits for its process
+            with contextlib.suppress(queue.Empty):  # a thread that still holds a worker waits for its process itself
                 self._idle.get_nowait().stop_if_busy()
 
     def _serve_jobs(self) -> None:
@@ -112,19 +112,19 @@ class _End(NamedTuple):
 
 
 class _Worker:
-    """A place for one process after the other."""
+    """Runs one process at a time, and replaces it when it ends."""
 
     def __init__(self, start: Callable[[], GuardedProcess]):
         self._start, self._busy, self._closed = start, False, False
         self.process: GuardedProcess | None = None
 
     def ask(self, request) -> Iterator:
-        """The parts of an answer; returns its end. Raises Ended, and any error of the process."""
+        """Yields the parts of an answer and returns the final value. Raises Ended, or any error of the process."""
         import cloudpickle
 
         work = cloudpickle.dumps(request)
         self._begin()
-        with contextlib.suppress(OSError):  # the process is gone; receiving says how it ended
+        with contextlib.suppress(OSError):  # the process has ended; `_receive` raises its status
             self.process.channel.send_bytes(work)
         while not isinstance(answer := self._receive(), _End | Exception):
             yield answer
@@ -134,13 +134,13 @@ class _Worker:
         return answer.value
 
     def close(self) -> None:
-        """Ends the process, whatever it does, and starts no other."""
+        """Kills the process, whatever it is doing, and starts no new one."""
         self._closed = True
         if process := self.process:
             process.kill()
 
     def stop_if_busy(self) -> None:
-        """Ends a process that has an answer to give, or whose pool was closed."""
+        """Kills a process that is still answering, or whose pool was closed."""
         if self.process and (self._busy or self._closed):
             self.process.kill()
             self._wait()
@@ -148,7 +148,7 @@ class _Worker:
     def _begin(self) -> None:
         if self.process is None and not self._closed:
             self.process = self._start()
-        if self._closed:  # perhaps meanwhile, by another thread
+        if self._closed:  # perhaps just now, by another thread
             raise _closed()
         self._busy = True
 
@@ -164,7 +164,7 @@ class _Worker:
 
 
 def _end(parts: Iterator):
-    """The end of an answer, its parts passed over."""
+    """The final value of an answer; discards the parts."""
     while True:
         try:
             next(parts)
@@ -177,7 +177,7 @@ def _closed() -> RuntimeError:
 
 
 def _serve(channel: Connection, work: Callable, timeout: float) -> None:
-    """The loop of a process."""
+    """The main loop of a process."""
     deadline = Deadline(timeout)
     while True:
         request = pickle.loads(channel.recv_bytes())
