@@ -2,8 +2,9 @@
 
     python experiments/benchmarks/reading.py [FILE ...]
 
-Without files, it generates a 10-second MP4 of 300 frames and an AVI of MPEG-4 with packed B-frames. With --hours=2, it
-also measures the time to open an MP4 file of that length. One thread on both sides; medians of `--repeats`.
+Without files, it reads two from tests/media: a 10-second MP4 of 300 frames, and an AVI of MPEG-4 with packed B-frames.
+With --hours=2, it also measures the time to open an MP4 file of that length. One thread on both sides; medians of
+`--repeats`.
 """
 
 import argparse
