@@ -7,6 +7,8 @@ os.environ["XLA_FLAGS"] = " ".join(
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import contextlib
+import ctypes
 import gc
 import pathlib
 import sys
@@ -58,3 +60,5 @@ def forget_compiled():
     if "jax" in sys.modules:
         sys.modules["jax"].clear_caches()
         gc.collect()
+        with contextlib.suppress(OSError, AttributeError):  # not every C library has it
+            ctypes.CDLL(None).malloc_trim(0)

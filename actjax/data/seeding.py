@@ -21,6 +21,6 @@ def generator(seed: int, name: str, *place: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[seed, zlib.crc32(name.encode())], counter=counter))
 
 
-def stage_rngs(place: Place | None) -> Callable[[str], np.random.Generator | None]:
+def transform_rngs(place: Place | None) -> Callable[[str], np.random.Generator | None]:
     """Transform name -> its own generator at `place`, so new transforms leave other draws unchanged. None: no draws."""
     return lambda stage: None if place is None else generator(place.seed, stage, place.epoch, place.record)

@@ -78,7 +78,7 @@ def train(
         log.info("state: %.1f MB per device, %.1f MB in total", here / 1e6, whole / 1e6)
         passes = stack.enter_context(closing(data.evaluate()))
         if first >= steps:
-            return evaluate(program.predict, task.score, state.served, next(passes), put=put)
+            return evaluate(program.predict, task.score, state.eval_variables, next(passes), put=put)
         report = Report(workdir, first_step=first, steps=steps, batch_size=settings.batch_size)
         stack.callback(report.close)
         feeder = stack.enter_context(closing(Feeder(data.train(first, steps), put)))
@@ -109,7 +109,7 @@ def train(
             metrics = None
             with report.not_training():
                 if eval_due:
-                    metrics = evaluate(program.predict, task.score, state.served, next(passes), put=put)
+                    metrics = evaluate(program.predict, task.score, state.eval_variables, next(passes), put=put)
                     report.evaluation(n, epoch_of(n), scalars(metrics))
                 if save_due:
                     checkpoints.save(manager, n, state, metrics=scalars(metrics) if metrics else None)
@@ -151,4 +151,4 @@ def restore_variables(
         raise FileNotFoundError(f"no checkpoints in {workdir}; train first, or choose another --workdir")
     with checkpoints.open_checkpoints(folder, keep=settings.keep, best=settings.best, read_only=True) as manager:
         chosen = checkpoints.find(manager, which)
-        return checkpoints.restore(manager, shapes, step=chosen).served, chosen
+        return checkpoints.restore(manager, shapes, step=chosen).eval_variables, chosen

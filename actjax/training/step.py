@@ -26,7 +26,7 @@ class State(NamedTuple):
     ema: Any = ()  # the moving average of `variables`, if one is kept
 
     @property
-    def served(self) -> dict:
+    def eval_variables(self) -> dict:
         """The variables to evaluate: the moving average, if one is kept."""
         return self.ema or self.variables
 

@@ -13,7 +13,7 @@ from actjax.data.datasets.records import VideoRecord
 from actjax.data.loading.batches import Loader, build_dataloader, eval_batches, train_batches
 from actjax.data.loading.order import Order, Shard, epoch_order
 from actjax.data.loading.quarantine import Quarantine
-from actjax.data.seeding import Place, stage_rngs
+from actjax.data.seeding import Place, transform_rngs
 from actjax.video.errors import VideoError, VideoTimeout
 
 SAMPLE = functools.partial(transforms.sample_frames, num_clips=4)
@@ -81,7 +81,7 @@ def test_seed_changes_order_and_draws():
     records = [VideoRecord("a.mp4", 0)] * 50
     assert Order(records, seed=0).place(60) == Place(0, 1, epoch_order(0, 1, 50)[10])
     draws = {
-        stage_rngs(Place(seed, epoch, record))(stage).random()
+        transform_rngs(Place(seed, epoch, record))(stage).random()
         for seed in (0, 1)
         for epoch in (0, 1)
         for record in (0, 1)
@@ -253,7 +253,7 @@ def test_protocol_matches_golden_pipeline(golden, media):
     sample = functools.partial(transforms.sample_frames, num_clips=8)
     protocol = spec.ClipSpec(sample, functools.partial(transforms.center, short_side=48, size=44), fused=False)
     record = VideoRecord(str(media / "test.mp4"))
-    clip = spec.read_clip(record, protocol, rngs=stage_rngs(None)).video
+    clip = spec.read_clip(record, protocol, rngs=transform_rngs(None)).video
     assert clip.shape == protocol.clip_shape == (1, 8, 44, 44, 3)
     out = np.asarray(normalize(clip[0])).transpose(0, 3, 1, 2)
     difference = np.abs(out - arrays["tsm_val"])
@@ -263,7 +263,7 @@ def test_protocol_matches_golden_pipeline(golden, media):
 def test_twice_sample_makes_two_views(media):
     sample = functools.partial(transforms.sample_frames, num_clips=4, twice_sample=True)
     protocol = EVAL._replace(sample=sample)
-    clip = spec.read_clip(VideoRecord(str(media / "test.mp4")), protocol, rngs=stage_rngs(None))
+    clip = spec.read_clip(VideoRecord(str(media / "test.mp4")), protocol, rngs=transform_rngs(None))
     assert clip.video.shape == (2, 4, 40, 40, 3)
 
 

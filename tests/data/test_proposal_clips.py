@@ -15,7 +15,7 @@ from actjax.data.loading.batches import Loader, eval_batches, train_batches
 from actjax.data.loading.quarantine import Quarantine
 from actjax.data.loading.snippet_reader import SnippetReader
 from actjax.data.samples.untrimmed_shapes import draw_video, make_untrimmed, motion_actionness
-from actjax.data.seeding import Place, stage_rngs
+from actjax.data.seeding import Place, transform_rngs
 from actjax.localization import load_localize_proposal_file, save_localize_proposal_file
 from actjax.video.decoding import open_video
 from actjax.video.errors import VideoError
@@ -45,7 +45,7 @@ def clips(records, *, test=False, sampler=Sampler(), sampling=SAMPLING, **option
 def test_item_holds_the_frames_of_its_proposals(data):
     protocol = clips(data.train, test=True)
     record = data.train[3]
-    clip = protocol.read(record, rngs=stage_rngs(None))
+    clip = protocol.read(record, rngs=transform_rngs(None))
     assert clip.video.shape == protocol.clip_shape == (8, 5, 4, 40, 40, 3)
     assert clip.label["proposal_type"].tolist() == [0] + [1] * 6 + [2]
     drawn = protocol.draw(record, np.random.default_rng(0))
@@ -55,13 +55,13 @@ def test_item_holds_the_frames_of_its_proposals(data):
     frames = open_video(record.path).frames(clip.indices[2, 3])
     boxes = CENTER(48, 64)
     np.testing.assert_array_equal(clip.video[2, 3], render(frames, boxes)[: len(frames)])
-    again = protocol.read(record, rngs=stage_rngs(None))
+    again = protocol.read(record, rngs=transform_rngs(None))
     np.testing.assert_array_equal(again.video, clip.video)  # evaluation sees the same every time
 
 
 def test_draws_decide_over_training_items(data):
     protocol, record = clips(data.train), data.train[0]
-    items = [protocol.read(record, rngs=stage_rngs(Place(0, epoch, 0))) for epoch in (0, 0, 1)]
+    items = [protocol.read(record, rngs=transform_rngs(Place(0, epoch, 0))) for epoch in (0, 0, 1)]
     np.testing.assert_array_equal(items[0].video, items[1].video)
     assert not np.array_equal(items[0].indices, items[2].indices)
 
@@ -95,7 +95,7 @@ def test_flow_is_stacked(tmp_path, media):
     protocol = clips(records, test=True, sampling=sampling, sampler=Sampler(2, 1, 1, 0))._replace(
         reg_norm_consts=((0, 0), (1, 1))
     )
-    clip = protocol.read(records[0], rngs=stage_rngs(None))
+    clip = protocol.read(records[0], rngs=transform_rngs(None))
     assert clip.video.shape == protocol.clip_shape == (2, 9, 1, 40, 40, 10)
     x = clip.video[0, 4, 0, 20, 20, ::2].astype(int)
     assert np.abs(np.diff(x) - 8).max() <= 2  # neighbours in time

@@ -19,7 +19,7 @@ from actjax.data.clips import spec, transforms
 from actjax.data.datasets.records import VideoRecord
 from actjax.data.loading.readers import Readers
 from actjax.data.loading.sharing import SharedMemory
-from actjax.data.seeding import Place, stage_rngs
+from actjax.data.seeding import Place, transform_rngs
 from actjax.video.errors import VideoError
 
 PROTOCOL = spec.ClipSpec(
@@ -41,7 +41,7 @@ def test_same_clip_as_in_this_process(reader, media):
     record = VideoRecord(str(media / "part_0.mp4"), 5)
     for place in (PLACE, PLACE._replace(epoch=2)):
         clip = reader.read(record, place)
-        here = spec.read_clip(record, PROTOCOL, rngs=stage_rngs(place))
+        here = spec.read_clip(record, PROTOCOL, rngs=transform_rngs(place))
         np.testing.assert_array_equal(clip.video, here.video)
         np.testing.assert_array_equal(clip.indices, here.indices)
         assert clip.label == 5 and clip.views[0].flip == here.views[0].flip
@@ -98,7 +98,9 @@ def test_many_threads_share_some_readers(media):
     from concurrent.futures import ThreadPoolExecutor
 
     record = VideoRecord(str(media / "part_0.mp4"))
-    expected = [spec.read_clip(record, PROTOCOL, rngs=stage_rngs(PLACE._replace(record=k))).video for k in range(12)]
+    expected = [
+        spec.read_clip(record, PROTOCOL, rngs=transform_rngs(PLACE._replace(record=k))).video for k in range(12)
+    ]
     readers = Readers(PROTOCOL, 2)
 
     def read(k):

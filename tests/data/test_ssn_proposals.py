@@ -11,7 +11,7 @@ from data_cases import cases, follows
 
 from actjax.data.clips import ssn_assignment as ssn
 from actjax.data.datasets.annotations import load_annotations
-from actjax.data.seeding import Place, stage_rngs
+from actjax.data.seeding import Place, transform_rngs
 from actjax.localization.proposal_file import denormalize_proposal_file
 from actjax.video.ssn_sampling import sample_proposal_frames
 
@@ -125,7 +125,7 @@ def test_drawn_proposals_follow_their_law(hand, case):
     centric = case["args"].get("video_centric", True)
 
     def draw(epoch):
-        u = stage_rngs(Place(0, epoch, index))("proposals").random(sampler.num_per_video)
+        u = transform_rngs(Place(0, epoch, index))("proposals").random(sampler.num_per_video)
         return ssn.sample_proposals(own, pools, sampler, u=u, video_centric=centric)
 
     if "exception" in case["expect"]:  # there; here the pool is drawn from with replacement

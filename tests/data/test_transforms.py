@@ -7,12 +7,12 @@ from data_cases import boxes_follow, cases, independent, places, slots_follow
 
 from actjax.config import pick
 from actjax.data.clips import transforms
-from actjax.data.seeding import stage_rngs
+from actjax.data.seeding import transform_rngs
 
 
 def taken(stage, name, *args, num=20_000, **options):
     """What the stage function `stage` makes at `num` places."""
-    return [stage(*args, rng=stage_rngs(place)(name), **options) for place in places(num)]
+    return [stage(*args, rng=transform_rngs(place)(name), **options) for place in places(num)]
 
 
 def test_samplers():
@@ -48,7 +48,9 @@ def test_random_crop_and_flip():
 
 def test_neighbours_draw_independently():
     """Records side by side, one epoch and the next, the sampler and the view: no draw tells another one."""
-    draws = np.array([[stage_rngs(place)(stage).random() for stage in ("sample", "view")] for place in places(20_000)])
+    draws = np.array(
+        [[transform_rngs(place)(stage).random() for stage in ("sample", "view")] for place in places(20_000)]
+    )
     sample, view = draws.T
     for ours, theirs in ((sample, view), (sample[1:], sample[:-1]), (sample[250:], sample[:-250])):
         assert independent(ours, theirs)

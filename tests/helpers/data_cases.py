@@ -5,7 +5,7 @@ import json
 import numpy as np
 from conftest import GOLDEN
 
-from actjax.data.seeding import Place, stage_rngs
+from actjax.data.seeding import Place, transform_rngs
 
 FOLDER = GOLDEN / "data"
 
@@ -32,7 +32,7 @@ def places(num):
 
 def record_draws(stage, *shape, num=20_000):
     """What a stage draws for each of `num` places -> float32 [num, *shape]."""
-    return np.stack([stage_rngs(place)(stage).random(shape, dtype=np.float32) for place in places(num)])
+    return np.stack([transform_rngs(place)(stage).random(shape, dtype=np.float32) for place in places(num)])
 
 
 def boxes_follow(boxes, law):

@@ -196,6 +196,7 @@ def test_the_ways_of_sampling_have_one_gradient():
         np.testing.assert_allclose(a, b, atol=1e-6 * np.abs(a).max() + 1e-9)
 
 
+@pytest.mark.slow
 def test_maps_of_the_published_bmn():
     arrays = g.arrays("bmn_full_eval")
     feature = g.clips(g.case("bmn_full_eval")["inputs"])["raw_feature"].transpose(0, 2, 1)

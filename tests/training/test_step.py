@@ -189,7 +189,7 @@ def test_moving_average_follows_the_variables():
         state, _ = update(state, batch_of(number))
         average = jax.tree.map(lambda a, b, d=decay: d * a + (1 - d) * b, average, state.variables)
         assert_near(state.ema, average)
-        assert state.served is state.ema
+        assert state.eval_variables is state.ema
 
 
 def test_float16_trains_and_an_overflow_is_left_out():

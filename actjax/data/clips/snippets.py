@@ -25,19 +25,19 @@ class Length(NamedTuple):
 class Snippets(NamedTuple):
     """How a video becomes clips around every `interval`-th frame.
 
-    protocol: the clip spec; its crops, backend, modality and stack are used, its sampling is not.
+    clips: the clip spec; its crops, backend, modality and stack are used, its sampling is not.
     num_frames: t, spread over `interval` frames.
     chunk: number of clips decoded at a time.
     """
 
-    protocol: ClipSpec
+    clips: ClipSpec
     interval: int
     num_frames: int
     chunk: int
 
     def indices(self, num_frames: int) -> np.ndarray:
         """Frames of every snippet of a video -> int64 [n, t * stack]. ValueError: the video is too short for one."""
-        step, stack = max(1, self.interval // self.num_frames), self.protocol.stack
+        step, stack = max(1, self.interval // self.num_frames), self.clips.stack
         span = self.num_frames * step
         places = untrimmed_sample_frames(num_frames, clip_len=span, frame_interval=self.interval)
         places = places[:, step // 2 :: step]  # the middle of every step
@@ -50,12 +50,12 @@ class Snippets(NamedTuple):
         Raises:
           VideoError: the video cannot be decoded, or is too short.
         """
-        video = record.open(backend=self.protocol.backend)
+        video = record.open(backend=self.clips.backend)
         try:
             indices = self.indices(video.num_frames)
         except ValueError as error:
             raise VideoError(record.path, str(error)) from error
-        yield from clips_along(video, indices, self.protocol.view, self.protocol, chunk=self.chunk)
+        yield from clips_along(video, indices, self.clips.view, self.clips, chunk=self.chunk)
 
 
 def clips_along(video, indices: np.ndarray, view: Callable, pixels, *, chunk: int) -> Iterator:

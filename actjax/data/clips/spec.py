@@ -79,25 +79,25 @@ class Clip(NamedTuple):
 
 
 def read_clip(
-    record, protocol: ClipSpec, *, rngs: Callable[[str], np.random.Generator | None], out: np.ndarray | None = None
+    record, clips: ClipSpec, *, rngs: Callable[[str], np.random.Generator | None], out: np.ndarray | None = None
 ) -> Clip:
     """The clip of a record of `data.datasets.records`; `rngs(name)` gives the generator of a transform, or None.
 
-    `out`: the array to write pixels to, uint8 of `protocol.clip_shape`; None for a new one.
+    `out`: the array to write pixels to, uint8 of `clips.clip_shape`; None for a new one.
 
     Raises:
       VideoError: the video cannot be decoded.
     """
-    video = record.open(backend=protocol.backend)
-    indices = protocol.sample(video.num_frames, rng=rngs("sample"))
+    video = record.open(backend=clips.backend)
+    indices = clips.sample(video.num_frames, rng=rngs("sample"))
     frames = video.frames(indices.ravel())
-    boxes = protocol.view(*frames.shape[1:3], rng=rngs("view"))
-    whole = out if protocol.stack == 1 else None
-    pixels = render(frames, boxes, fused=protocol.fused, modality=protocol.modality, out=whole)
-    pixels = stacked(pixels.reshape(-1, indices.shape[1], *pixels.shape[1:]), protocol.stack)
+    boxes = clips.view(*frames.shape[1:3], rng=rngs("view"))
+    whole = out if clips.stack == 1 else None
+    pixels = render(frames, boxes, fused=clips.fused, modality=clips.modality, out=whole)
+    pixels = stacked(pixels.reshape(-1, indices.shape[1], *pixels.shape[1:]), clips.stack)
     if out is not None and whole is None:
         out[...] = pixels
-    return Clip(pixels if out is None else out, _label(record.label, boxes, protocol.flip_labels), indices, boxes)
+    return Clip(pixels if out is None else out, _label(record.label, boxes, clips.flip_labels), indices, boxes)
 
 
 def stacked(clips: np.ndarray, stack: int) -> np.ndarray:

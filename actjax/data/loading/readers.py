@@ -11,7 +11,7 @@ import numpy as np
 from actjax.data.clips.spec import Clip, ClipSpec
 from actjax.data.loading.pool import GuardedPool
 from actjax.data.loading.sharing import Pixels, SharedMemory
-from actjax.data.seeding import Place, stage_rngs
+from actjax.data.seeding import Place, transform_rngs
 
 
 class Readers:
@@ -88,5 +88,5 @@ class _Work:
 
 def _read(record, place: Place | None, clips: ClipSpec, out: np.ndarray, whole: bool):
     """The label alone unless `whole`: sending the rest of a clip takes time, and training does not need it."""
-    clip = clips.read(record, rngs=stage_rngs(place), out=out)
+    clip = clips.read(record, rngs=transform_rngs(place), out=out)
     return clip._replace(video=None) if whole else clip.label

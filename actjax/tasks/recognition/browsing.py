@@ -17,7 +17,7 @@ MARGIN, LINE = 4, 16  # pixels: around pictures, a line of text
 
 def contact_sheet(
     records: Sequence,
-    protocol: ClipSpec,
+    clips: ClipSpec,
     class_names: Sequence[str],
     *,
     num: int,
@@ -31,18 +31,18 @@ def contact_sheet(
       augment: (video [v, t, h, w, c], position) -> the augmented video; None: no augmentation.
     """
     order, rows = Order(records, seed=seed), []
-    with contextlib.closing(Readers(protocol, 1, timeout=timeout)) as readers:
+    with contextlib.closing(Readers(clips, 1, timeout=timeout)) as readers:
         for position in range(min(num, len(records))):
             place = order.place(position)
             record = records[place.record]
             try:
                 clip = readers.read(record, place)
             except VideoError as error:
-                rows.append(_row([f"#{place.record} {record.path}: {error.reason}"], None, protocol))
+                rows.append(_row([f"#{place.record} {record.path}: {error.reason}"], None, clips))
                 continue
             text = f"#{place.record} {os.path.basename(record.path)}: {_names(clip.label, class_names)}"
             video = clip.video if augment is None else augment(clip.video, position)
-            rows.append(_row([text, _draws(clip)], video, protocol))
+            rows.append(_row([text, _draws(clip)], video, clips))
     width = max(row.shape[1] for row in rows)
     return np.concatenate([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows])
 
@@ -67,11 +67,11 @@ def _draws(clip: Clip) -> str:
     return f"frames {' '.join(map(str, clip.indices.ravel()))}; box {'; '.join(boxes)}{mirrored}"
 
 
-def _row(lines: list[str], video: np.ndarray | None, protocol: ClipSpec) -> np.ndarray:
+def _row(lines: list[str], video: np.ndarray | None, clips: ClipSpec) -> np.ndarray:
     """Lines of text above the frames of every crop -> uint8 [h, w, 3]."""
     import cv2
 
-    v, t, h, w, _ = protocol.clip_shape
+    v, t, h, w, _ = clips.clip_shape
     row = np.zeros((len(lines) * LINE + (0 if video is None else v * (h + MARGIN)), t * (w + MARGIN), 3), np.uint8)
     for k, line in enumerate(lines):
         cv2.putText(row, line, (2, k * LINE + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)

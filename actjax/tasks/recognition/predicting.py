@@ -18,7 +18,7 @@ VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".webm")
 
 def predict_files(
     path: str | os.PathLike,
-    protocol: ClipSpec,
+    clips: ClipSpec,
     predict: Callable,
     variables: dict,
     class_names: Sequence[str],
@@ -30,7 +30,7 @@ def predict_files(
 
     Args:
       path: the file or folder.
-      protocol: the clip spec of the evaluation.
+      clips: the clip spec of the evaluation.
       predict: (variables, batch) -> {"scores": [b, k]}.
       topk: classes per video.
       timeout: seconds that decoding one video may take.
@@ -42,7 +42,7 @@ def predict_files(
       FileNotFoundError: the file does not exist, or the folder has no video files.
     """
     files = video_files(path)
-    with contextlib.closing(Readers(protocol, 1, timeout=timeout)) as readers:
+    with contextlib.closing(Readers(clips, 1, timeout=timeout)) as readers:
         for file in files:
             try:
                 clip = readers.read(VideoRecord(str(file)))

@@ -20,7 +20,7 @@ from actjax.data.datasets.ssn_lists import load_ssn
 from actjax.models import SSN
 from actjax.tasks.building import CHECKPOINTS, make_network, video_settings
 from actjax.tasks.loading import LoaderConfig, check_reading
-from actjax.tasks.ssn.report import IOUS, Detect
+from actjax.tasks.ssn.report import TIOU_THRESHOLDS, Detect
 from actjax.tasks.ssn.run import SsnRun
 from actjax.tasks.ssn.scoring import Scoring
 from actjax.tasks.ssn.task import ssn_task
@@ -90,7 +90,7 @@ def build(
     for key, value, known in (
         ("run.best", settings.best, METRICS),
         ("config.checkpoint", checkpoint, CHECKPOINTS),
-        ("detect.protocol", detect.protocol, IOUS),
+        ("detect.protocol", detect.protocol, TIOU_THRESHOLDS),
     ):
         if value not in known:
             raise ValueError(f"{key}={unknown(value, known)}")

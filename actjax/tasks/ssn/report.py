@@ -28,7 +28,7 @@ from actjax.tasks.ssn.scoring import load_results
 
 log = logging.getLogger("actjax")
 
-IOUS = {"thumos14": THUMOS14_THRESHOLDS, "activitynet": THRESHOLDS}
+TIOU_THRESHOLDS = {"thumos14": THUMOS14_THRESHOLDS, "activitynet": THRESHOLDS}
 SHOWN = {"thumos14": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), "activitynet": (0.5, 0.75, 0.95)}
 
 
@@ -74,7 +74,7 @@ def report(
         "proposals alone": join([_alone(n, record, k, options.nms) for n, record in enumerate(records)]),
         "perfect scores": join([_perfect(n, record, options.nms) for n, record in enumerate(records)]),
     }
-    thresholds = IOUS[options.protocol]
+    thresholds = TIOU_THRESHOLDS[options.protocol]
     tables = {who: _precisions(truth, rows, k, thresholds) for who, rows in rivals.items()}
     numbers = {}
     for who, table in tables.items():
