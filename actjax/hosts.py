@@ -1,6 +1,7 @@
-"""This process among those of a run: its place, from `--distributed=`, and the address of process 0.
+"""The place of this process in a distributed run, from `--distributed=`, and a check of process 0's address.
 
-Nothing here imports JAX: a wrong start is answered before JAX is loaded. `training/distributed.py` goes on from here.
+Importing this module does not import JAX, so a wrong flag fails before JAX is loaded. `training/distributed.py` starts
+`jax.distributed`.
 """
 
 import errno
@@ -25,13 +26,13 @@ K8S = ("JOB_COMPLETION_INDEX", "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES")
 
 
 class StartError(Exception):
-    """The processes cannot meet at the address of process 0; says why, in one line."""
+    """The processes cannot connect at the address of process 0; the message says why, in one line."""
 
 
 class Place(NamedTuple):
-    """One process of `count`, number `index`; process 0 listens at `host`:`port`.
+    """Process `index` of `count`; process 0 listens at `host`:`port`.
 
-    devices: the GPUs of this host that are this process's, by number; None: all.
+    devices: numbers of the GPUs on this host that the process uses; None: all.
     """
 
     host: str
@@ -42,10 +43,10 @@ class Place(NamedTuple):
 
 
 def find_place(spec: str, environ: Mapping[str, str]) -> Place:
-    """What `spec` says, or the environment it names.
+    """The place given by `spec`, or read from the environment that `spec` names.
 
     Raises:
-      ValueError: which field of the spec, or which variable, is missing or wrong.
+      ValueError: a field of the spec or a variable is missing or wrong; the message names it.
     """
     if spec == "auto":
         return _auto(environ)
@@ -58,7 +59,7 @@ def find_place(spec: str, environ: Mapping[str, str]) -> Place:
 
 
 def timeout(environ: Mapping[str, str]) -> float:
-    """Seconds that processes wait for each other at the start. ValueError: the variable is no positive number."""
+    """Seconds that processes wait for each other at the start. Raises ValueError for an invalid number."""
     text = environ.get(TIMEOUT, "300")
     try:
         seconds = float(text)
@@ -70,12 +71,12 @@ def timeout(environ: Mapping[str, str]) -> float:
 
 
 def check_address(place: Place, *, timeout: float) -> None:
-    """Process 0: its port is free. The others: somebody listens there, within `timeout` seconds.
+    """In process 0, checks that its port is free. In other processes, waits up to `timeout` seconds for process 0.
 
-    JAX would abort after its own timeout without saying why, and two processes 0 on one port would go unnoticed.
+    JAX would abort after its own timeout without saying why, and would not notice a second process 0 on the same port.
 
     Raises:
-      StartError: the port is in use, or nobody answers.
+      StartError: the port is in use, or process 0 does not answer.
     """
     if place.index == 0:
         return _check_port_is_free(place.port)
@@ -87,8 +88,8 @@ def check_address(place: Place, *, timeout: float) -> None:
             why = error.strerror or str(error)
         time.sleep(min(0.5, left))
     raise StartError(
-        f"cannot reach process 0 at {place.host}, port {place.port}, within {timeout:g} s ({why}): does it run there, "
-        f"and does no firewall close the port? {TIMEOUT} sets the seconds"
+        f"cannot reach process 0 at {place.host}, port {place.port}, within {timeout:g} s ({why}): is it running "
+        f"there, or does a firewall block the port? {TIMEOUT} sets the time limit in seconds"
     )
 
 
@@ -100,7 +101,7 @@ def _check_port_is_free(port: int) -> None:
         if error.errno != errno.EADDRINUSE:
             raise StartError(f"process 0 cannot listen on port {port}: {error.strerror}") from error
         raise StartError(
-            f"port {port} is in use on this host: does another process 0 run here? End it, or choose another port"
+            f"port {port} is in use on this host: is another process 0 running here? Stop it, or choose another port"
         ) from error
 
 
@@ -114,7 +115,7 @@ def _auto(environ: Mapping[str, str]) -> Place:
             return of(environ)
         except NotATpu as error:
             lacking.append(f"tpu: {error}")
-    raise ValueError(f"--distributed=auto finds no environment of several processes ({'; '.join(lacking)})")
+    raise ValueError(f"--distributed=auto found no multi-process environment ({'; '.join(lacking)})")
 
 
 def _missing(variables: tuple[str, ...], environ: Mapping[str, str]) -> list[str]:
@@ -131,9 +132,9 @@ def _explicit(spec: str) -> Place:
 
 
 def _slurm(environ: Mapping[str, str]) -> Place:
-    """Hosts and numbers as in `jax.distributed`; the GPUs are not: there a task has but one, even if alone on its node.
+    """Hosts and process numbers as in `jax.distributed`, but a task that is alone on its node uses all GPUs, not one.
 
-    Several tasks on a node get a GPU each, unless Slurm gave each its own (`--gpus-per-task`).
+    Several tasks on a node get one GPU each, unless Slurm assigned their GPUs (`--gpus-per-task`).
     """
     nodes = environ["SLURM_STEP_NODELIST"]
     first = re.match(r"(?:[^,\[]|\[[^\]]*\])+", nodes)
@@ -144,9 +145,7 @@ def _slurm(environ: Mapping[str, str]) -> Place:
     port = environ.get("JAX_COORDINATOR_PORT") or str(61440 + numbers["SLURM_JOB_ID"] % 4096)
     tasks, node = _tasks_of_nodes(environ["SLURM_STEP_TASKS_PER_NODE"]), numbers["SLURM_NODEID"]
     if node >= len(tasks):
-        raise ValueError(
-            f"SLURM_NODEID={node} does not fit SLURM_STEP_TASKS_PER_NODE, which tells of {len(tasks)} nodes"
-        )
+        raise ValueError(f"SLURM_NODEID={node} is out of range: SLURM_STEP_TASKS_PER_NODE lists {len(tasks)} nodes")
     alone = tasks[node] == 1
     devices = None if alone or environ.get("SLURM_GPUS_PER_TASK") else (numbers["SLURM_LOCALID"],)
     place = _place(host, _port(port, "JAX_COORDINATOR_PORT"), numbers["SLURM_NTASKS"], numbers["SLURM_PROCID"], "slurm")
@@ -159,7 +158,7 @@ def _tasks_of_nodes(text: str) -> list[int]:
     for part in text.split(","):
         match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
         if not match:
-            raise ValueError(f"SLURM_STEP_TASKS_PER_NODE={text}: expected numbers as 2(x3),1")
+            raise ValueError(f"SLURM_STEP_TASKS_PER_NODE={text}: expected counts such as 2(x3),1")
         counts += [int(match[1])] * int(match[2] or 1)
     return counts
 
@@ -171,16 +170,16 @@ def _k8s(environ: Mapping[str, str]) -> Place:
 
 
 class NotATpu(ValueError):
-    """This is no Cloud TPU."""
+    """This machine is not a Cloud TPU VM."""
 
 
 def _tpu(environ: Mapping[str, str]) -> Place:
-    """As jax finds it, by the variables of GKE or the metadata server of Compute Engine."""
+    """As JAX detects it, from GKE's variables or Compute Engine's metadata server."""
     from jax._src.clusters import cloud_tpu_cluster as tpu  # initialises no backend
 
     cluster = next((c for c in (tpu.GkeTpuCluster, tpu.GceTpuCluster) if c.is_env_present()), None)
     if cluster is None:
-        raise NotATpu("this is no Cloud TPU VM, or libtpu is not installed")
+        raise NotATpu("this is not a Cloud TPU VM, or libtpu is not installed")
     port = environ.get("JAX_COORDINATOR_PORT")
     address = cluster.get_coordinator_address(timeout_secs=timeout(environ), override_coordinator_port=port)
     host, port = _address(address, "address of process 0", default=None)
@@ -196,9 +195,9 @@ HINTS = {
 
 def _place(host: str, port: int, count: int, index: int, where: str) -> Place:
     if count < 1:
-        raise ValueError(f"{where}: {count} processes; there must be one at least")
+        raise ValueError(f"{where}: {count} processes; at least one is needed")
     if index >= count:
-        raise ValueError(f"{where}: process {index} of {count}; they count from 0 to {count - 1}")
+        raise ValueError(f"{where}: process {index} of {count}; processes are numbered from 0 to {count - 1}")
     return Place(host, port, count, index)
 
 
@@ -207,18 +206,18 @@ def _address(text: str, what: str, *, default: int | None) -> tuple[str, int]:
     if not colon and default:
         return text, default
     if not host.strip("[]"):
-        raise ValueError(f"{what}: {text!r} is no address; write HOST:PORT")
+        raise ValueError(f"{what}: {text!r} is not an address; write HOST:PORT")
     return host.strip("[]"), _port(port, what)
 
 
 def _port(text: str, what: str) -> int:
     port = _number(text, what)
     if not 0 < port < 65536:
-        raise ValueError(f"{what}: {port} is no port; they go from 1 to 65535")
+        raise ValueError(f"{what}: {port} is not a port; ports go from 1 to 65535")
     return port
 
 
 def _number(text: str, what: str) -> int:
     if not text.strip().isdecimal():
-        raise ValueError(f"{what}: {text!r} is no whole number")
+        raise ValueError(f"{what}: {text!r} is not a whole number")
     return int(text)

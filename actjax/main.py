@@ -2,8 +2,8 @@
 
 MODE is train, eval, predict, extract, import, export, check, prepare, browse or explain.
 
-Numbers of the config are overridden on the command line: `--config.run.epochs=2`. In modes eval, predict and export
-`--config` may be left out: the run's own, saved in its workdir, is used.
+The command line can override values of the config: `--config.run.epochs=2`. In modes eval, predict and export,
+`--config` may be omitted; the config saved in the run's workdir is then used.
 """
 
 import datetime
@@ -22,37 +22,37 @@ from actjax.config import of_a_run
 from actjax.errors import clear_errors
 from actjax.paths import is_url, local, to_path
 
-# What is heavy is imported where it is used: a wrong flag is answered at once.
+# Heavy modules are imported where they are used, so a wrong flag fails at once.
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an optional :argument.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, or gs:// URL; default runs/CONFIG-TIME.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder or gs:// URL of the run; default runs/CONFIG-TIME.")
 _MODES = ["train", "eval", "predict", "extract", "import", "export", "check", "prepare", "browse", "explain"]
-_OF_A_RUN = ("eval", "predict", "extract", "export")  # modes that use what is in a workdir
-_OF_MANY = ("train", "eval", "extract")  # modes that several processes share
+_OF_A_RUN = ("eval", "predict", "extract", "export")  # modes that use an existing workdir
+_OF_MANY = ("train", "eval", "extract")  # modes that can run in several processes
 _MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
 _VIDEO = flags.DEFINE_string("video", None, "predict, extract: a video file, or a folder of them.")
-_OUT = flags.DEFINE_string("out", None, "Folder of the prepared set, of features; export: a .pth or .safetensors file.")
-_FROM = flags.DEFINE_string("from", None, "import: a checkpoint of MMAction2, the TSM authors or torchvision.")
-_PROTOCOL = flags.DEFINE_enum("protocol", "test", ["test", "eval"], "eval, predict: the config's section to follow.")
-_FEATURES = flags.DEFINE_string("features", None, "prepare: folder of feature files, in place of a config's videos.")
-_STAGE = flags.DEFINE_string("stage", None, "import, export: which network of a chain, tem or pem.")
-_DEVICES = flags.DEFINE_integer("devices", None, "explain: CPU devices, in place of those there are.", lower_bound=1)
-_NUM = flags.DEFINE_integer("num", 16, "browse: clips to show.", lower_bound=1)
+_OUT = flags.DEFINE_string("out", None, "Folder of the prepared set or features; export: a .pth or .safetensors file.")
+_FROM = flags.DEFINE_string("from", None, "import: a checkpoint from MMAction2, the TSM authors or torchvision.")
+_PROTOCOL = flags.DEFINE_enum("protocol", "test", ["test", "eval"], "eval, predict: which config section to use.")
+_FEATURES = flags.DEFINE_string("features", None, "prepare: folder of feature files, instead of a config's videos.")
+_STAGE = flags.DEFINE_string("stage", None, "import, export: which network of BSN, tem or pem.")
+_DEVICES = flags.DEFINE_integer("devices", None, "explain: simulate this many CPU devices.", lower_bound=1)
+_NUM = flags.DEFINE_integer("num", 16, "browse: number of clips to show.", lower_bound=1)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "eval, predict, export: best (default), latest, or a step.")
 _DISTRIBUTED = flags.DEFINE_string(
     "distributed",
     None,
-    "One of several processes: auto, slurm, k8s, tpu or HOST:PORT,N,I (docs/scaling.md); default: $ACTJAX_DISTRIBUTED.",
+    "Run in several processes: auto, slurm, k8s, tpu or HOST:PORT,N,I (docs/scaling.md); default $ACTJAX_DISTRIBUTED.",
 )
 _HEARTBEAT = flags.DEFINE_integer(
-    "heartbeat", 60, "Of several processes: seconds without a sign of life until one counts as lost.", lower_bound=10
+    "heartbeat", 60, "Several processes: seconds without a heartbeat after which one counts as lost.", lower_bound=10
 )
 
 
 def main(argv: list[str]) -> None:
-    """Reads the flags, checks the config, and does what `--mode` says."""
+    """Checks the flags, loads the config and runs `--mode`."""
     started = time.perf_counter()
-    absl_logging.set_verbosity(absl_logging.WARNING)  # the libraries speak through absl, actjax does not
+    absl_logging.set_verbosity(absl_logging.WARNING)  # libraries log through absl, actjax does not
     if len(argv) > 1:
         raise SystemExit(f"error: unknown arguments {argv[1:]}")
     for mode, flag, wanted in (
@@ -85,7 +85,7 @@ def main(argv: list[str]) -> None:
 
 
 def _do(config, workdir: pathlib.Path, started: float) -> None:
-    """What `--mode` says, for the config's task."""
+    """Runs `--mode` of the config's task."""
     from actjax.tasks import build, registered
     from actjax.tasks.running import Call
     from actjax.workdir import set_up_logging, upload_log
@@ -94,7 +94,9 @@ def _do(config, workdir: pathlib.Path, started: float) -> None:
         task = registered(config)
         run = build(config if _CONFIG.value is not None else of_a_run(config))
         if _MODE.value not in task.modes:
-            raise ValueError(f"--mode={_MODE.value} is not for this config's task; choose from {sorted(task.modes)}")
+            raise ValueError(
+                f"--mode={_MODE.value} does not apply to this config's task; use one of {sorted(task.modes)}"
+            )
         if task.local:
             local(workdir, "--workdir of BSN, BMN and SSN:")
     call = Call(
@@ -118,41 +120,41 @@ def _do(config, workdir: pathlib.Path, started: float) -> None:
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-    """The flags as absl parses them; ml_collections raises these for a config file or an override that is wrong."""
+    """Parses the flags. Errors of a config file or an override become one-line messages."""
     try:
         return flags.FLAGS(argv)
     except (KeyError, AttributeError) as error:
         if "ml_collections" not in traceback.extract_tb(error.__traceback__)[-1].filename:
-            raise  # out of the config file itself
+            raise  # raised by the config file itself
         inner = error.args[0]
         what, *near = str(inner.args[0] if isinstance(inner, Exception) else inner).splitlines()
-        what += ": no such key in the config, and only its keys can be overridden." if what.startswith("'") else ""
+        what += ": no such key in the config; only existing keys can be overridden." if what.startswith("'") else ""
         raise SystemExit(" ".join([f"error: --config: {what}", *near])) from error
     except flags.UnrecognizedFlagError as error:
-        missing = "; overrides need --config=FILE, too" if error.flagname.startswith("config.") else ""
+        missing = "; overrides also need --config=FILE" if error.flagname.startswith("config.") else ""
         raise SystemExit(f"error: {_reason(error)}{missing}") from error
     except (flags.Error, ValueError, TypeError, OSError) as error:
         raise SystemExit(f"error: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
-    """What it says; of a config file that did not load, and is quoted with all that was tried, the last line."""
+    """The error's message; for a config file that did not load, only the last line, without the traceback."""
     text = str(error).strip()
     return text.splitlines()[-1].strip() if "Traceback" in text or "Failed loading config" in text else text
 
 
 def _simulate(num_devices: int) -> None:
-    """CPU devices in place of those there are, before jax looks for any."""
+    """Makes JAX use simulated CPU devices; must run before JAX looks for devices."""
     import jax
 
     if _MODE.value != "explain":
-        raise SystemExit("error: --devices is for --mode=explain")
+        raise SystemExit("error: --devices works only with --mode=explain")
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", num_devices)
 
 
 def _place() -> hosts.Place | None:
-    """This process among those of `--distributed`; None: it is alone."""
+    """This process's place in the run, from `--distributed`; None for a single process."""
     spec = _DISTRIBUTED.value or os.environ.get("ACTJAX_DISTRIBUTED")
     if not spec:
         return None
@@ -161,14 +163,14 @@ def _place() -> hosts.Place | None:
     if place.count == 1:
         return None
     if _MODE.value not in _OF_MANY:
-        raise SystemExit(f"error: --mode={_MODE.value} is for one process; leave out --distributed={spec}")
+        raise SystemExit(f"error: --mode={_MODE.value} runs in one process; remove --distributed={spec}")
     if not _WORKDIR.value:
         raise SystemExit(f"error: --distributed={spec} needs --workdir, the same folder for all processes")
     return place
 
 
 def _meet(place: hosts.Place | None) -> float:
-    """Checks the address of process 0 -> seconds that the processes wait for each other; 0 for one that is alone."""
+    """Checks the address of process 0 -> seconds that the processes wait for each other; 0 for a single process."""
     if place is None:
         return 0.0
     with clear_errors(hosts.StartError):
@@ -178,8 +180,8 @@ def _meet(place: hosts.Place | None) -> float:
 
 
 def _workdir() -> pathlib.Path:
-    if is_url(_WORKDIR.value or "") and not _WORKDIR.value.startswith("gs://"):  # all that orbax writes to
-        raise ValueError(f"--workdir={_WORKDIR.value}: a run lives in a local folder or in gs://; copy it afterwards")
+    if is_url(_WORKDIR.value or "") and not _WORKDIR.value.startswith("gs://"):  # orbax writes to no other URLs
+        raise ValueError(f"--workdir={_WORKDIR.value}: use a local folder or a gs:// URL, and copy the run afterwards")
     if _MODE.value in _OF_A_RUN and not (_WORKDIR.value and to_path(_WORKDIR.value).is_dir()):
         raise ValueError(f"--mode={_MODE.value} needs --workdir, the folder of a trained run; got {_WORKDIR.value}")
     if _WORKDIR.value:
@@ -190,11 +192,11 @@ def _workdir() -> pathlib.Path:
 
 
 def _config(workdir: pathlib.Path) -> config_dict.ConfigDict:
-    """The config of `--config`, or the one that the run in `workdir` was trained with."""
+    """The config from `--config`, or the one saved in `workdir`."""
     if _CONFIG.value is not None:
         try:
             return _CONFIG.value.copy_and_resolve_references()
-        except OSError as error:  # of a file that did not load ml_collections tells whoever uses the config
+        except OSError as error:  # ml_collections reports a file that did not load only on first use
             raise SystemExit(f"error: {_reason(error)}") from error
     saved = workdir / "config.json"
     if _MODE.value not in _OF_A_RUN and not saved.exists():

@@ -46,21 +46,21 @@ def test_place(spec, environ, place):
     [
         ("10.0.0.1:1234,4", {}, "expected HOST:PORT,N,I or one of auto, slurm, k8s, tpu"),
         ("slrum", {}, "expected HOST:PORT,N,I or one of auto"),
-        ("10.0.0.1,4,3", {}, "HOST:PORT: '10.0.0.1' is no address"),
-        (":1234,4,3", {}, "HOST:PORT: ':1234' is no address"),
-        ("h:port,4,3", {}, "HOST:PORT: 'port' is no whole number"),
-        ("h:70000,4,3", {}, "HOST:PORT: 70000 is no port"),
-        ("h:1234,four,3", {}, "N: 'four' is no whole number"),
-        ("h:1234,0,0", {}, "0 processes; there must be one"),
-        ("h:1234,4,-1", {}, "I: '-1' is no whole number"),
-        ("h:1234,4,4", {}, "process 4 of 4; they count from 0 to 3"),
+        ("10.0.0.1,4,3", {}, "HOST:PORT: '10.0.0.1' is not an address"),
+        (":1234,4,3", {}, "HOST:PORT: ':1234' is not an address"),
+        ("h:port,4,3", {}, "HOST:PORT: 'port' is not a whole number"),
+        ("h:70000,4,3", {}, "HOST:PORT: 70000 is not a port"),
+        ("h:1234,four,3", {}, "N: 'four' is not a whole number"),
+        ("h:1234,0,0", {}, "0 processes; at least one is needed"),
+        ("h:1234,4,-1", {}, "I: '-1' is not a whole number"),
+        ("h:1234,4,4", {}, "process 4 of 4; processes are numbered from 0 to 3"),
         ("slurm", {k: v for k, v in SLURM.items() if k != "SLURM_PROCID"}, "SLURM_PROCID not set; start the .* srun"),
         ("slurm", SLURM | {"SLURM_STEP_TASKS_PER_NODE": "many"}, "SLURM_STEP_TASKS_PER_NODE=many: expected"),
         ("slurm", SLURM | {"SLURM_STEP_TASKS_PER_NODE": "5"}, "SLURM_NODEID=3 .* 1 nodes"),
         ("k8s", {"JOB_COMPLETION_INDEX": "1"}, "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES not set"),
         ("k8s", K8S | {"JOB_COMPLETION_INDEX": "4"}, "k8s: process 4 of 4"),
-        ("tpu", {}, "this is no Cloud TPU VM"),
-        ("auto", {"SLURM_JOB_ID": "1"}, "slurm lacks SLURM_STEP_NODELIST.*k8s lacks JOB_.*tpu: this is no Cloud TPU"),
+        ("tpu", {}, "this is not a Cloud TPU VM"),
+        ("auto", {"SLURM_JOB_ID": "1"}, "slurm lacks SLURM_STEP_NODELIST.*k8s lacks JOB_.*tpu: this is not a Cloud"),
     ],
 )
 def test_what_is_wrong_is_named(spec, environ, says):
@@ -97,7 +97,7 @@ def test_process_0_finds_its_port_free_or_in_use():
 
 def test_a_process_0_that_is_not_there():
     port = free_port()
-    says = f"localhost, port {port}, within 0.5 s .*refused.*does it run there.*firewall.*ACTJAX_DISTRIBUTED_TIMEOUT"
+    says = f"localhost, port {port}, within 0.5 s .*refused.*is it running there.*firewall.*ACTJAX_DISTRIBUTED_TIMEOUT"
     with pytest.raises(StartError, match=says):
         check_address(Place("localhost", port, 2, 1), timeout=0.5)
     with pytest.raises(StartError, match="cannot reach process 0 at no.such.host.invalid"):

@@ -48,7 +48,7 @@ def test_run_leaves_what_it_promises(trained):
     assert list(workdir.glob("events.out.tfevents.*"))
     for words in (
         "parameter groups",
-        "MB on every device",
+        "MB per device",
         "clips/s",
         "eta",
         "data wait",
@@ -152,7 +152,7 @@ def test_export_and_import_of_a_run(trained, cache, media, tmp_path):
     arguments = ("--mode=import", *SMALL, f"--workdir={again}", f"--from={files[0]}")
     assert "62 tensors in the layout of MMAction2" in run(*arguments, cache=cache)
     output = run(*arguments, cache=cache, status=1)
-    assert "holds checkpoints already" in output and "Traceback" not in output
+    assert "already holds checkpoints" in output and "Traceback" not in output
     run("--mode=export", f"--workdir={again}", f"--out={files[1]}", cache=cache)
     first, second = map(read_tensors, files)
     assert first.keys() == second.keys()
@@ -215,8 +215,8 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
     ("arguments", "message"),
     [
         (["--mode=train"], "--config=FILE is missing"),
-        (["--config.run.epochs=1"], "'config.run.epochs'; overrides need --config=FILE, too"),
-        (["--config=configs/tsm_shapes.py", "--devices=4"], "--devices is for --mode=explain"),
+        (["--config.run.epochs=1"], "'config.run.epochs'; overrides also need --config=FILE"),
+        (["--config=configs/tsm_shapes.py", "--devices=4"], "--devices works only with --mode=explain"),
         (["--mode=eval"], "needs --workdir"),
         (["--mode=eval", "--workdir=nowhere"], "needs --workdir, the folder of a trained run; got nowhere"),
         (["--mode=eval", "--workdir=docs"], "no --config, and no docs/config.json"),
@@ -224,11 +224,11 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
         (["--config=configs/tsm_shapes.py", "--config.train.view.siz=3"], 'Did you mean "size"'),
         (
             ["--config=configs/tsm_shapes.py", "--config.run.emma=0.9"],
-            "'emma': no such key in the config, .*Did you mean .ema.",
+            "'emma': no such key in the config; .*Did you mean .ema.",
         ),
         (
             ["--config=configs/tsm_shapes.py", "--config.optim.nesterov=True"],
-            "'nesterov': no such key in the config, and only its keys",
+            "'nesterov': no such key in the config; only existing keys",
         ),
         (["--config=configs/tsm_shape.py"], r"^error: .*No such file or directory: 'configs/tsm_shape.py'$"),
         (["--config=configs/tsm_shape.py", "--config.run.epochs=1"], "^error: .*No such file or directory"),
@@ -247,7 +247,7 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
         (["--config=configs/tsm_shapes.py", "stray"], "unknown arguments"),
         (["--config=configs/tsm_shapes.py", "--distributed=h:1,2"], "--distributed=h:1,2: expected HOST:PORT,N,I or"),
         (["--mode=train", "--distributed=h:1,2,0"], "needs --workdir, the same folder for all processes"),
-        (["--mode=browse", "--distributed=h:1,2,0"], "--mode=browse is for one process; leave out --distributed="),
+        (["--mode=browse", "--distributed=h:1,2,0"], "--mode=browse runs in one process; remove --distributed="),
         (["--config=configs/tsm_shapes.py", "--heartbeat=5"], "--heartbeat=5: 5 is not integer >= 10"),
     ],
 )

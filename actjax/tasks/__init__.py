@@ -1,4 +1,4 @@
-"""One folder per task, from config sections to the modes of the command line. `TASKS` registers them."""
+"""One folder per task: builds a run from config sections and implements the `--mode`s. `TASKS` lists them."""
 
 from collections.abc import Callable
 from typing import NamedTuple

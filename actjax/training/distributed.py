@@ -1,7 +1,7 @@
-"""A run of several processes on `jax.distributed`: its start, its barrier, and the end of a process that fails.
+"""Runs of several processes on `jax.distributed`: start, barrier, and what happens when one process fails.
 
-JAX's coordination service finds processes that were lost, and ends the others. Added here: a process that fails tells
-the others why, and all end with status 1, so that nothing starts the same failure again.
+JAX's coordination service detects lost processes and ends the others. This module adds: a process that fails sends its
+error to the others, and all exit with status 1, so that a launcher does not restart into the same failure.
 """
 
 import contextlib
@@ -14,31 +14,31 @@ import time
 from collections.abc import Iterator
 
 import jax
-from jax._src import distributed  # its client, which is not public: every version from 0.10 to 0.12 has it here
+from jax._src import distributed  # its client is not public; JAX 0.10 to 0.12 have it here
 from jax.errors import JaxRuntimeError
 
 from actjax.hosts import Place
 
 PREEMPTED = 75  # exit status after SIGTERM in training: EX_TEMPFAIL
-LOST = 134  # 128 + SIGABRT: how JAX ends a process after another one was lost
+LOST = 134  # 128 + SIGABRT: JAX ends the remaining processes with it after one was lost
 
-_COUNT, _FAILED = "actjax/count", "actjax/failed"  # keys in the store of the service
-_POLL = 1.0  # seconds between two looks at what failed
-_LAST = 4 * _POLL  # until process 0 ends, which keeps the store: JAX aborts whoever is left then
-_FOREVER = 7 * 24 * 3600 * 1000  # milliseconds that a process waits in a barrier: evaluations take hours
-# Codes of errors that a lost process causes in the others, as XLA writes them; jax raises some as ValueError.
+_COUNT, _FAILED = "actjax/count", "actjax/failed"  # keys in the service's key-value store
+_POLL = 1.0  # seconds between two checks for failed processes
+_LAST = 4 * _POLL  # seconds that process 0, which holds the store, waits before it exits: JAX then aborts the rest
+_FOREVER = 7 * 24 * 3600 * 1000  # milliseconds that a barrier waits: evaluations take hours
+# XLA's codes for errors that a lost process causes in the others; JAX raises some as ValueError.
 _RUNTIME = re.compile(r"\b(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED|DEADLINE_EXCEEDED|FAILED_PRECONDITION): ")
 
 
 @contextlib.contextmanager
 def joined(place: Place | None, *, heartbeat: int = 60, timeout: float = 300.0) -> Iterator[None]:
-    """Inside, `jax.devices()` are those of all processes; nothing of JAX may have run before.
+    """A context in which `jax.devices()` lists the devices of all processes. JAX must not be initialised before.
 
-    A process that raises inside ends with status 1, and so do all others: JAX's own exit would wait for them.
+    If a process raises inside, it and all other processes exit with status 1; JAX's own shutdown would wait for them.
 
     Args:
-      place: this process; None: it is alone, and nothing happens.
-      heartbeat: seconds without a sign of life after which JAX takes a process for lost, and ends the others.
+      place: this process; None: a single process, and the context does nothing.
+      heartbeat: seconds without a heartbeat after which JAX treats a process as lost and ends the others.
       timeout: seconds that the processes wait for each other at the start.
     """
     if place is None:
@@ -62,9 +62,9 @@ def joined(place: Place | None, *, heartbeat: int = 60, timeout: float = 300.0) 
 
 
 def wait_for_all(what: str) -> None:
-    """Returns when every process has called it with the same `what`, however long that takes.
+    """Returns once every process has called it with the same `what`, however long that takes.
 
-    Not a collective of the devices, which would give up on a process that comes much later.
+    A collective on the devices would time out if one process came much later.
 
     Raises:
       JaxRuntimeError: a process was lost.
@@ -74,28 +74,28 @@ def wait_for_all(what: str) -> None:
 
 
 def client():
-    """That of JAX's coordination service; None: this process is alone."""
+    """The client of JAX's coordination service; None in a single process."""
     return distributed.global_state.client
 
 
 def set_once(key: str, value: str) -> None:
-    """Sets a key in the store of the service, unless it has a value already."""
+    """Sets a key in the service's store unless it already has a value."""
     with contextlib.suppress(JaxRuntimeError):
         client().key_value_set(key, value)
 
 
 def _initialize(place: Place, heartbeat: int, timeout: float) -> None:
     if place.index == 0:
-        waits = f"waiting up to {timeout:g} s for {place.count} processes at port {place.port}"
-        print(waits, file=sys.stderr, flush=True)  # JAX aborts without a word about who is missing
+        waits = f"waiting up to {timeout:g} s for {place.count} processes on port {place.port}"
+        print(waits, file=sys.stderr, flush=True)  # JAX aborts without saying which process is missing
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM everywhere
+    jax.config.update("jax_enable_preemption_service", False)  # it would intercept SIGTERM everywhere
     jax.distributed.initialize(
         f"[{place.host}]:{place.port}" if ":" in place.host else f"{place.host}:{place.port}",
         place.count,
         place.index,
         local_device_ids=place.devices,
-        cluster_detection_method="deactivate",  # else a Slurm task gets the one GPU of its local number
+        cluster_detection_method="deactivate",  # otherwise a Slurm task gets only the GPU with its local ID
         initialization_timeout=math.ceil(timeout),
         heartbeat_timeout_seconds=heartbeat,
         shutdown_timeout_seconds=60,
@@ -103,7 +103,7 @@ def _initialize(place: Place, heartbeat: int, timeout: float) -> None:
 
 
 def _compare_counts(place: Place) -> None:
-    """JAX does not: processes that take their number for another one would wait for each other for ever."""
+    """Checks that all processes expect the same number of processes. JAX does not, and they would wait forever."""
     if place.index == 0:
         return set_once(_COUNT, str(place.count))
     count = client().blocking_key_value_get(_COUNT, 60_000)
@@ -115,7 +115,7 @@ def _compare_counts(place: Place) -> None:
 
 
 def _end_with_others(index: int, left: threading.Event) -> None:
-    """Ends this process once another one has told why it fails, wherever the main thread hangs."""
+    """Ends this process once another one has reported its failure, even if the main thread hangs."""
     while not left.wait(_POLL):
         with contextlib.suppress(JaxRuntimeError):
             for key, reason in client().key_value_dir_get(_FAILED):
@@ -125,7 +125,7 @@ def _end_with_others(index: int, left: threading.Event) -> None:
 
 
 def _fail(error: BaseException, index: int, heartbeat: int, left: threading.Event) -> None:
-    """Shows the error as Python would, tells the other processes, and ends this one with status 1."""
+    """Prints the error as Python would, reports it to the other processes, and exits with status 1."""
     told = isinstance(error, SystemExit)
     if told:
         print(error.code, file=sys.stderr)
@@ -133,20 +133,20 @@ def _fail(error: BaseException, index: int, heartbeat: int, left: threading.Even
         sys.excepthook(type(error), error, error.__traceback__)
     sys.stdout.flush()
     try:
-        if _RUNTIME.search(_words(error)):  # perhaps for the loss of a process: then JAX ends this one meanwhile
+        if _RUNTIME.search(_words(error)):  # perhaps caused by a lost process: JAX then ends this one during the sleep
             print(f"if another process was lost, JAX ends this one within {heartbeat} s", file=sys.stderr, flush=True)
             time.sleep(heartbeat + 15)
         left.set()
         reason = str(error.code).removeprefix("error: ") if told else f"{type(error).__name__}: {error}"
         set_once(f"{_FAILED}/{index}", " ".join(reason.split()))
         sys.stderr.flush()
-        time.sleep(_LAST if index == 0 else 2 * _POLL)  # the others read it
+        time.sleep(_LAST if index == 0 else 2 * _POLL)  # time for the others to read it
     finally:
         os._exit(1)
 
 
 def _words(error: BaseException | None) -> str:
-    """The messages of an error and of those that led to it."""
+    """The messages of an error and of its causes."""
     words = []
     while error is not None:
         words.append(str(error))

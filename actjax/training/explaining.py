@@ -1,4 +1,4 @@
-"""What a training step costs, read from the compiled program: operations and memory."""
+"""The cost of a training step, from the compiled program: FLOPs and memory."""
 
 import math
 from typing import NamedTuple
@@ -12,12 +12,12 @@ from actjax.training.program import Program, Settings, make_program
 
 
 class Explanation(NamedTuple):
-    """What one step of training costs.
+    """The cost of one training step.
 
-    devices, batch_size: of the run. parameters: numbers that are parameters.
+    devices: number of devices. batch_size: of the run. parameters: number of parameter values.
     flops: floating point operations for the whole batch, forward and backward, as XLA counts them.
-    state, state_in_all: bytes of parameters, optimizer state and averages on one device, and in all without copies.
-    memory: bytes of a device that the compiled step needs: its arguments, results and everything between.
+    state: bytes of parameters, optimizer state and averages on one device. state_in_all: in total, without copies.
+    memory: bytes that the compiled step needs on one device, for arguments, results and temporaries.
     """
 
     devices: int
@@ -29,30 +29,30 @@ class Explanation(NamedTuple):
     memory: int
 
     def rows(self) -> list[tuple[str, str]]:
-        """Name and value of each number, to be shown."""
+        """(name, formatted value) of each number, for display."""
         return [
             ("devices", f"{self.devices}"),
             ("batch", f"{self.batch_size}"),
             ("parameters", f"{self.parameters:,}"),
-            ("operations of a step", f"{_si(self.flops)}FLOP, {_si(self.flops / self.batch_size)}FLOP a record"),
-            ("state on a device", f"{_si(self.state)}B of {_si(self.state_in_all)}B"),
-            ("memory of a device", f"{_si(self.memory)}B, of which state {self.state / self.memory:.0%}"),
+            ("FLOPs per step", f"{_si(self.flops)}FLOP, {_si(self.flops / self.batch_size)}FLOP per record"),
+            ("state per device", f"{_si(self.state)}B of {_si(self.state_in_all)}B"),
+            ("memory per device", f"{_si(self.memory)}B, of which the state is {self.state / self.memory:.0%}"),
         ]
 
 
 def explain(task, optimizer: Optimizer, settings: Settings, item: dict) -> Explanation:
-    """Compiles a training step for the devices that there are, without running it.
+    """Compiles a training step for the available devices, without running it.
 
     Args:
-      item: what of one record becomes part of a batch: arrays, or anything with `shape` and `dtype`.
+      item: one record's part of a batch: arrays, or anything with `shape` and `dtype`.
 
     Raises:
-      ValueError: the batch does not divide by the devices.
+      ValueError: the batch size is not divisible by the number of devices.
     """
     program = make_program(task, optimizer, settings).check_batches(settings)
     lowered = lower(program, settings, item)
     needed = lowered.compile().memory_analysis()
-    # XLA counts but once what is inside a loop, or on each device: the whole batch in one piece tells all operations.
+    # XLA counts a loop body once, and with shard_map one device's work: count the whole batch in one piece instead.
     whole = settings._replace(accumulate=1, bn="global", fsdp=1)
     counted = lowered if whole == settings else lower(make_program(task, optimizer, whole), whole, item)
     state, state_in_all = devices.bytes_of(program.shapes)
@@ -71,7 +71,7 @@ def explain(task, optimizer: Optimizer, settings: Settings, item: dict) -> Expla
 
 
 def lower(program: Program, settings: Settings, item: dict) -> jax.stages.Lowered:
-    """The training step of `program`, to be compiled; arguments as of `explain`."""
+    """The lowered training step of `program`; arguments as for `explain`."""
     shape = lambda x: jax.ShapeDtypeStruct(
         (settings.batch_size, *np.shape(x)), x.dtype, sharding=devices.split(program.mesh)
     )
@@ -79,7 +79,7 @@ def lower(program: Program, settings: Settings, item: dict) -> jax.stages.Lowere
 
 
 def _si(value: float) -> str:
-    """Three digits and a prefix, as 1.23 G."""
+    """Three digits and an SI prefix, for example 1.23 G."""
     thousands = 0
     while value >= 1000:
         value, thousands = value / 1000, thousands + 1

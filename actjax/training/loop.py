@@ -1,4 +1,4 @@
-"""Trains one task. Reads top to bottom; it knows of the task its four functions, and of the data two."""
+"""The training loop, to be read top to bottom. It calls four functions of the task and two of the data."""
 
 import functools
 import logging
@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 
 
 class Data(NamedTuple):
-    """What the loop asks of the data.
+    """The data of a training run.
 
     num_records: records in an epoch.
-    train: (first_step, num_steps) -> the host's batches of these steps.
-    evaluate: () -> passes over the validation set, each an iterator of the host's batches.
+    train: (first_step, num_steps) -> this host's batches of steps `first_step` .. `num_steps - 1`.
+    evaluate: () -> passes over the validation set, each an iterator over this host's batches.
     """
 
     num_records: int
@@ -44,24 +44,24 @@ def train(
     *,
     initial: Callable[[], dict] | None = None,
 ) -> dict:
-    """Trains from the latest checkpoint in `workdir`, or from the start, to the last epoch -> the final metrics.
+    """Trains from the latest checkpoint in `workdir`, or from the start, to the last epoch -> final metrics.
 
     Args:
       task: `init`, `loss`, `predict`, `score`; see `actjax.training.task.Task`.
-      initial: gives the variables of the start, in NumPy; None: those of `task.init`.
+      initial: returns the initial variables, in NumPy; None: `task.init` makes them.
 
     Raises:
-      ValueError: the batch does not divide by the devices.
-      FloatingPointError: the loss or another reported number is not finite; nothing of that step is saved.
-      Preempted: SIGTERM came; the step it was at is saved.
+      ValueError: the batch size is not divisible by the number of devices.
+      FloatingPointError: the loss or another reported number is not finite; that step is not saved.
+      Preempted: SIGTERM arrived, and the current step was saved.
     """
-    # Time: epochs are passes over the records, whatever the batch size; a batch may span two.
+    # Time: an epoch is a pass over the records, whatever the batch size; a batch may span two epochs.
     steps_per_epoch = data.num_records / settings.batch_size
     steps = math.ceil(settings.epochs * steps_per_epoch)
     epoch_of = lambda n: n * settings.batch_size / data.num_records
     passed = lambda n, epochs: epoch_of(n) // epochs > epoch_of(n - 1) // epochs
 
-    # Devices: one mesh, what lies where on it, and the two compiled functions.
+    # Devices: one mesh, the placement of arrays on it, and the two compiled functions.
     program = make_program(task, optimizer, settings, steps_per_epoch=steps_per_epoch).check_batches(settings)
     put = functools.partial(devices.put, sharding=devices.split(program.mesh))
 
@@ -75,7 +75,7 @@ def train(
         first = latest or 0
         here, whole = devices.bytes_of(program.shapes)
         log.info("steps %d to %d on %d devices", first + 1, steps, jax.device_count())
-        log.info("state: %.1f MB on every device, %.1f MB in all", here / 1e6, whole / 1e6)
+        log.info("state: %.1f MB per device, %.1f MB in total", here / 1e6, whole / 1e6)
         passes = stack.enter_context(closing(data.evaluate()))
         if first >= steps:
             return evaluate(program.predict, task.score, state.eval_variables, next(passes), put=put)
@@ -91,7 +91,7 @@ def train(
         for n in range(first + 1, steps + 1):
             previous = numbers
             state, numbers = program.update(state, batch)
-            if n == first + 1:  # it has compiled, which takes long: till here SIGTERM ends the process at once
+            if n == first + 1:  # the step has compiled, which takes long; before this, SIGTERM ends the process at once
                 sigterm = stack.enter_context(StopOnSigterm())
             report.advance(n)
             if n < steps:
@@ -123,15 +123,15 @@ def train(
 def save_variables(
     task, optimizer: Optimizer, settings: Settings, workdir: pathlib.Path, initial: Callable[[], dict]
 ) -> None:
-    """Makes the checkpoint of step 0 in `workdir` of the variables that `initial` gives.
+    """Saves the variables from `initial` in `workdir`, as the checkpoint of step 0.
 
     Raises:
-      FileExistsError: there are checkpoints already.
+      FileExistsError: `workdir` already holds checkpoints.
     """
     folder, program = workdir / "checkpoints", make_program(task, optimizer, settings)
     with checkpoints.open_checkpoints(folder, keep=settings.keep, best=settings.best) as manager:
         if manager.latest_step() is not None:
-            raise FileExistsError(f"{folder} holds checkpoints already; name another --workdir")
+            raise FileExistsError(f"{folder} already holds checkpoints; choose another --workdir")
         checkpoints.save(manager, 0, program.start(initial))
 
 
@@ -140,7 +140,7 @@ def restore_variables(
 ) -> tuple[dict, int]:
     """The variables of a checkpoint ("best", "latest" or a step) on this host's devices, and its step.
 
-    Those of the moving average, if the run keeps one.
+    If the run keeps a moving average, these are the averaged variables.
 
     Raises:
       FileNotFoundError: there is no such checkpoint.
@@ -148,7 +148,7 @@ def restore_variables(
     shapes = make_program(task, optimizer, settings._replace(fsdp=1, bn="global")).shapes  # all on every device
     folder = workdir / "checkpoints"
     if not folder.is_dir():
-        raise FileNotFoundError(f"no checkpoints in {workdir}; train first, or name another --workdir")
+        raise FileNotFoundError(f"no checkpoints in {workdir}; train first, or choose another --workdir")
     with checkpoints.open_checkpoints(folder, keep=settings.keep, best=settings.best, read_only=True) as manager:
         chosen = checkpoints.find(manager, which)
         return checkpoints.restore(manager, shapes, step=chosen).eval_variables, chosen

@@ -1,4 +1,4 @@
-"""SIGTERM in training: all processes save the same step, and end with a status that says so."""
+"""SIGTERM in training: all processes save the same step and exit with status 75."""
 
 import logging
 import signal
@@ -10,22 +10,22 @@ from actjax.training.distributed import PREEMPTED, client, set_once, wait_for_al
 
 log = logging.getLogger(__name__)
 
-_STOP = "actjax/stop"  # folder of the key in the store of the coordination service
+_STOP = "actjax/stop"  # directory of the key in the coordination service's store
 
 
 class Preempted(SystemExit):
-    """The run was asked to end by SIGTERM, and has saved `step`; the same command goes on."""
+    """SIGTERM stopped the run after it saved `step`; the same command resumes it."""
 
     def __init__(self, step: int):
         super().__init__(PREEMPTED)
-        log.info("SIGTERM: saved step %d; the same command goes on", step)
+        log.info("SIGTERM: saved step %d; run the same command to resume", step)
 
 
 class StopOnSigterm:
-    """A context for the steps of training: SIGTERM to any process stops all of them, after the same step.
+    """A context for training steps: SIGTERM to any process stops all processes after the same step.
 
-    Outside, SIGTERM ends the process as usual. Python handles signals in its main thread alone: in another thread only
-    the other processes' signals count.
+    Outside of it, SIGTERM ends the process as usual. Python handles signals only in the main thread; used in
+    another thread, the context reacts only to SIGTERM in other processes.
     """
 
     def __init__(self):
@@ -40,21 +40,21 @@ class StopOnSigterm:
     def __exit__(self, kind, *_) -> None:
         if self._listens:
             signal.signal(signal.SIGTERM, self._before)
-            if self._noticed and kind is None:  # it came after the last look
+            if self._noticed and kind is None:  # SIGTERM came after the last check
                 signal.raise_signal(signal.SIGTERM)
 
     def _notice(self, *_) -> None:
         self._noticed = True
 
     def after(self, step: int, previous) -> bool:
-        """Whether to stop after `step`; every process asks after every step.
+        """Whether to stop after `step`; every process calls this after every step.
 
-        The first process that noticed SIGTERM at step n writes n + 2 to the store of the coordination service. All
-        look there, in 0.2 ms. None has asked about n + 2 yet: before that it waits for the result of step n + 1, and a
-        step is a collective, which does not complete before this process begins it.
+        The first process that notices SIGTERM, at step n, writes n + 2 to the coordination service's store. Every
+        process reads the store after each step, which takes 0.2 ms. None has called this for step n + 2 yet: it would
+        first wait for the result of step n + 1, a collective that cannot complete before this process starts it.
 
         Args:
-          previous: what step - 1 returned; waited for if there are several processes.
+          previous: the result of step - 1; with several processes, this waits for it.
         """
         if client() is None:
             return self._noticed
@@ -64,10 +64,10 @@ class StopOnSigterm:
         return any(step >= float(last) for _, last in client().key_value_dir_get(_STOP))
 
     def at_end(self) -> bool:
-        """Whether SIGTERM came to any process before all had called this, after their last step."""
+        """Whether any process received SIGTERM before all had finished their last step and called this."""
         if client() is None:
             return self._noticed
         if self._noticed:
-            set_once(f"{_STOP}/step", "inf")  # who still asks about the last step comes here, too
+            set_once(f"{_STOP}/step", "inf")  # a process still at its last step must come here too
         wait_for_all("the end of training")
         return bool(client().key_value_dir_get(_STOP))

@@ -1,4 +1,4 @@
-"""What a run tells: a progress line, metrics.jsonl, TensorBoard events. Only process 0 speaks."""
+"""Progress bar, metrics.jsonl and TensorBoard events of a run, written by process 0 only."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Report:
-    """Metrics of a run, to files and to the reader."""
+    """Writes the metrics of a run to files and to the terminal."""
 
     def __init__(self, workdir: pathlib.Path, *, first_step: int, steps: int, batch_size: int):
         self._on = jax.process_index() == 0
@@ -29,7 +29,7 @@ class Report:
         self._spool = Spool(workdir)
         self._path = self._spool.file("metrics.jsonl")
         self._forget_after(first_step)
-        import tensorboardX  # takes torch with it where that is installed, which takes seconds
+        import tensorboardX  # imports torch if that is installed, which takes seconds
 
         self._events = tensorboardX.SummaryWriter(str(self._spool.path), purge_step=first_step + 1)
         console = rich.get_console()  # shared with the log lines that scroll above the bar
@@ -47,7 +47,7 @@ class Report:
             self._progress.update(self._bar, completed=step)
 
     def train(self, step: int, epoch: float, numbers: dict[str, float], *, waited: float) -> None:
-        """Numbers of the training step just done; `waited`: seconds since the last report without data."""
+        """Reports the numbers of a training step; `waited`: seconds since the last report spent waiting for data."""
         now = time.perf_counter()
         seconds, steps = now - self._clock, step - self._done
         self._clock, self._done = now, step
@@ -62,20 +62,20 @@ class Report:
                 log.info("step %d/%d  epoch %.2f  %s  eta %s", step, self._steps, epoch, line, _clock(eta))
 
     def evaluation(self, step: int, epoch: float, metrics: dict[str, float]) -> None:
-        """Metrics of the validation set."""
+        """Reports the metrics of the validation set."""
         self._write(step, epoch, "val", metrics)
         if self._on:
             log.info("epoch %.2f  validation  %s", epoch, "  ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
 
     @contextlib.contextmanager
     def not_training(self):
-        """Time spent in here (evaluation, a checkpoint) does not count as training."""
+        """A context whose time (evaluation, checkpoints) does not count as training."""
         start = time.perf_counter()
         yield
         self._clock += time.perf_counter() - start
 
     def upload(self) -> None:
-        """To a workdir in an object store, what has been written so far."""
+        """Copies everything written so far to the object store, if the workdir is there."""
         if self._on:
             self._events.flush()
             self._spool.upload()
@@ -96,7 +96,7 @@ class Report:
             self._events.add_scalar(f"{split}/{name}", value, step)
 
     def _forget_after(self, step: int) -> None:
-        """Drops rows of steps that a resumed run will do again."""
+        """Drops rows of steps that a resumed run will repeat."""
         if self._path.exists():
             rows = [line for line in self._path.read_text().splitlines() if _step_of(line) <= step]
             self._path.write_text("".join(f"{row}\n" for row in rows))
@@ -108,7 +108,7 @@ def scalars(metrics: dict) -> dict[str, float]:
 
 
 def check_finite(step: int, numbers: dict[str, float]) -> None:
-    """FloatingPointError if one of the numbers is not finite."""
+    """Raises FloatingPointError if one of the numbers is not finite."""
     for name, value in numbers.items():
         if not math.isfinite(value):
             raise FloatingPointError(f"{name} is {value} at step {step}; a lower optim.lr or clip_norm may help")

@@ -2,8 +2,8 @@
 
     python experiments/benchmarks/convolution.py --frames=16
 
-Both sides in float32, compiled, on one set of arrays; their results are compared. Milliseconds are medians: of the
-values, and of the values with both gradients, as a training step needs them.
+Both sides are compiled and run in float32 on the same arrays, and their results are compared. Prints median
+milliseconds for the forward pass, and for the forward pass with both gradients, as in a training step.
 """
 
 import argparse

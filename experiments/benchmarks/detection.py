@@ -1,8 +1,8 @@
-"""SSN's test against MMAction2 0.6, a part of `localization.py`: proposals scored, and a whole set evaluated.
+"""SSN testing against MMAction2 0.6, a part of `localization.py`: proposal scoring and evaluation of a whole set.
 
-`pooling` goes from the features of a video's ticks to the scores of its proposals, for a video of THUMOS14's mean
-length: 1,100 ticks of 2,048 numbers, 500 proposals, 20 classes. `evaluation` goes from these scores to mAP for 210
-videos. Results of both sides are compared.
+`pooling` computes the scores of a video's proposals from the features of its ticks, for a video of THUMOS14's mean
+length: 1,100 ticks of 2,048 numbers, 500 proposals, 20 classes. `evaluation` computes mAP from these scores for 210
+videos. The results of both sides are compared.
 """
 
 import functools

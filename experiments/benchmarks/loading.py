@@ -1,19 +1,20 @@
-"""Clips per second of the input pipeline, by number of reader processes; with --peer against MMAction2 0.6.
+"""Clips per second of the input pipeline by number of reader processes; with --peer, against MMAction2 0.6.
 
     python experiments/benchmarks/loading.py                                             # the sample set
     python experiments/benchmarks/loading.py --config=configs/tsm_r50_video_1x1x8_50e_kinetics400_rgb.py \
         --list=k400/val.txt --prefix=k400/videos
 
-Reads the training clips that a config asks for and throws them away; readers are warm when the clock starts.
+Reads the training clips of a config and discards them. The clock starts once the readers are warm.
 
     git clone --depth=1 --branch=v0.6.0 https://github.com/open-mmlab/mmaction2
     pip install torch 'mmcv==1.7.2'
     python experiments/benchmarks/loading.py --peer=mmaction2 --video=tests/media/test.mp4 --avi=tests/media/test.avi
 
-The TSM Kinetics training pipeline on copies of one video, with the same number of processes on both sides: from the
-video files, from an AVI file of HMDB51's kind (MPEG-4 with packed B-frames, of which MMAction2 gets wrong frames), from
-folders of frames, and (actjax) from a prepared set against the reference's frames, `--runs` times each; then the
-milliseconds of every stage. `--memory=10000` instead counts that many clips and prints the memory of all processes.
+With --peer, runs the TSM Kinetics training pipeline on copies of one video, with the same number of processes on both
+sides, `--runs` times each. Sources: video files, AVI files like HMDB51's (MPEG-4 with packed B-frames, from which
+MMAction2 reads wrong frames), folders of frames, and a prepared set (actjax) against folders of frames (MMAction2).
+Then prints the milliseconds of every stage. Without --peer, `--memory=10000` reads that many clips and prints the
+memory of all processes.
 """
 
 import argparse

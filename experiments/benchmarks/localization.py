@@ -1,18 +1,18 @@
-"""Localization against MMAction2 0.6 in torch: epochs of TEM, PEM and BMN, memory, the whole chain of BSN, SSN's test.
+"""Localization against MMAction2 0.6 in torch: epochs of TEM, PEM and BMN, memory, all of BSN, SSN testing.
 
     git clone --depth=1 --branch=v0.6.0 https://github.com/open-mmlab/mmaction2
     python experiments/benchmarks/localization.py --peer=mmaction2
 
-Both sides train the published networks on the same files: features of `--videos` videos, 100 x 400 CSV, actions on
-ActivityNet's statistics, and for PEM 500 proposals of each. An epoch is everything from files to updated parameters.
-The peer reads its files in every epoch, as its pipeline does, in two worker processes; actjax reads them in the first
-one. Hence three numbers: the first epoch (compilation apart), a later one, and the mean over the recipe's epochs, of
-which the ratio is. `step` is the network alone, on a batch in memory: loss (the peer makes its labels there), backward
-pass, Adam.
-Each side of each row runs in a process of its own; memory is the peak of that process.
+Both sides train the published networks on the same files: features of `--videos` videos (100 x 400 CSV), annotations
+with ActivityNet's statistics, and for PEM 500 proposals per video. An epoch includes everything from files to updated
+parameters. MMAction2 reads its files in every epoch, as its pipeline does, in two worker processes; actjax reads them
+only in the first epoch. So there are three numbers: the first epoch without compilation, a later epoch, and the mean
+over the recipe's epochs. The ratio compares the means. `step` is the network alone, on a batch in memory: loss
+(including MMAction2's label generation), backward pass, Adam.
+Each side of each row runs in its own process; memory is the peak of that process.
 
-`chain` is BSN from files of features to AR@AN, TEM and PEM trained for `--epochs`, everything in between by the peer's
-tool in two processes: `python -m actjax.main`, from its start to its end, against the same steps of the peer.
+`chain` is BSN from feature files to AR@AN: `python -m actjax.main`, from start to exit, against the same steps of
+MMAction2. TEM and PEM train for `--epochs`; MMAction2's own tool runs the steps between them, in two processes.
 
 `ssn`: see `detection.py`.
 """

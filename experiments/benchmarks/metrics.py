@@ -1,13 +1,13 @@
-"""Metrics and localization against MMAction2 0.6: seconds of both on the same inputs, their ratio, equal results.
+"""Metrics and localization against MMAction2 0.6: seconds of both on the same inputs, their ratio, result checks.
 
     git clone --depth=1 --branch=v0.6.0 https://github.com/open-mmlab/mmaction2
     python experiments/benchmarks/metrics.py --peer=mmaction2
 
 Inputs are generated at the size of ActivityNet-1.3 validation (4,728 videos, 100 proposals each), THUMOS14 test (213
-videos), Kinetics-400 validation and Multi-Moments in Time validation; `--share=0.02` takes a part of the videos. The
-peer's own files are loaded, not the whole package, so that neither mmcv nor torch is needed. It is mended in memory
-where it has to be: `np.int`, `np.trapz` and arrays of one for a number, which NumPy has dropped, and the shape of its
-one-candidate IoU, without which its mAP counts the first ground truth of each video only.
+videos), Kinetics-400 validation and Multi-Moments in Time validation; `--share=0.02` uses a fraction of the videos.
+Only the needed files of MMAction2 are loaded, so neither mmcv nor torch is required. They are patched in memory:
+`np.int`, `np.trapz` and one-element arrays used as numbers, which NumPy has dropped, and the shape of the one-candidate
+IoU, without which MMAction2's mAP counts only the first ground truth of each video.
 """
 
 import argparse

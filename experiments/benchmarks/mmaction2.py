@@ -1,7 +1,6 @@
-"""Parts of a checkout of MMAction2 v0.6.0, the other side of `metrics.py` and `localization.py`.
+"""Loads parts of a checkout of MMAction2 v0.6.0, for comparison in `metrics.py` and `localization.py`.
 
-Its own files are loaded, not the package, so that mmcv is not needed. They are mended in memory where they have to be:
-see `metrics.py`.
+Only the needed files are loaded, so mmcv is not required. They are patched in memory; see `metrics.py`.
 """
 
 import importlib.util

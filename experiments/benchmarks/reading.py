@@ -1,9 +1,10 @@
-"""Milliseconds to read 8 of a video's frames as TSM draws them, against decoding the file once and converting all.
+"""Milliseconds to read 8 frames of a video, sampled as for TSM, against decoding and converting the whole file once.
 
     python experiments/benchmarks/reading.py [FILE ...]
 
-Without files: a 10-second MP4 of 300 frames, and an AVI of MPEG-4 with packed B-frames. Then, with --hours=2, how long
-it takes to open an MP4 file of that length. One thread on both sides; medians of `--repeats`.
+Without files, it reads two from tests/media: a 10-second MP4 of 300 frames, and an AVI of MPEG-4 with packed B-frames.
+With --hours=2, it also measures the time to open an MP4 file of that length. One thread on both sides; medians of
+`--repeats`.
 """
 
 import argparse

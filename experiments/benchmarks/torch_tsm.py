@@ -1,4 +1,4 @@
-"""TSM ResNet in plain torch: the other side of `train_step.py` and of the trajectory test, layer for layer."""
+"""TSM ResNet in plain torch, layer for layer, for comparison in `train_step.py` and the trajectory test."""
 
 import torch
 from torch import nn

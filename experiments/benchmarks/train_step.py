@@ -1,13 +1,13 @@
-"""TSM-R50 on clips of 8 frames: forward and training step, actjax against torch.
+"""TSM-R50 on clips of 8 frames: forward pass and training step, actjax against torch.
 
     python experiments/benchmarks/train_step.py --batch=2 --dtype=float32
     python experiments/benchmarks/train_step.py --batch=8 --size=64
     python experiments/benchmarks/train_step.py --batch=32 --dtype=bfloat16      # on a GPU
 
-Each side runs in a process of its own, one after the other, so that neither sees the other's memory. torch runs
-channels_last, with autocast for bfloat16, and on a GPU through torch.compile. What is printed: milliseconds (median of
-the repeats), clips per second, peak memory (of the device; on CPU of the process), and the share of the chip's peak:
-the published one for GPUs we know, elsewhere the better of both sides' 2048x2048 matrix products, measured.
+Each side runs in its own process, one after the other, so their memory is measured separately. torch runs
+channels_last, with autocast for bfloat16, and on a GPU with torch.compile. Prints milliseconds (median of the repeats),
+clips per second, peak memory (of the device; on CPU, of the process), and the fraction of peak FLOP/s. The peak is the
+published one for known GPUs, otherwise the faster of both sides' measured 2048x2048 matrix products.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One host with eight GPUs: one process uses all of them. Usage: one_host_8_gpus.sh [--config.KEY=VALUE ...]
-# Status 75 (SIGTERM; a step is saved) and whatever killed the process are answered by the same command: it goes on.
+# After status 75 (SIGTERM; a step was saved) or a kill, run the same command to resume.
 set -euo pipefail
 
 CONFIG=${CONFIG:-configs/tsm_r50_1x1x8_50e_kinetics400_rgb.py} # fill in: the recipe

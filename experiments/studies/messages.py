@@ -1,7 +1,7 @@
-"""What devices send each other in a training step, read from the program that XLA compiled.
+"""Counts the messages between devices in a training step, from the program that XLA compiled.
 
-XLA for CPUs and for GPUs put messages together differently: their number may differ, their bytes do not. (A
-reduce-scatter on a GPU is an all-reduce on a CPU, which sends twice as much.)
+XLA combines messages differently on CPUs and GPUs: their number may differ, but not their total size. (One exception:
+a reduce-scatter on a GPU is an all-reduce on a CPU, which sends twice as much.)
 """
 
 import math

@@ -1,10 +1,11 @@
-r"""Weak scaling of a training step, estimated from one device's measured time and the messages of the compiled program.
+r"""Estimates weak scaling of a training step from its time on one device and the messages of the compiled program.
 
     python experiments/studies/scaling.py --config=configs/tsm_r50_1x1x8_50e_kinetics400_rgb.py:scratch
     python experiments/studies/scaling.py --config=configs/tsm_shapes.py --step_seconds=0.05 --config.run.bn=device
 
-The batch of every device is `--clips`. What is sent comes from a step compiled for one node of `--node` simulated
-devices; its time on one device is measured here, or given by `--step_seconds`. docs/scaling.md has the formula.
+Every device gets `--clips` clips. The script compiles a step for one node of `--node` simulated devices and reads the
+messages from it. It measures the step time on one device unless `--step_seconds` gives it. docs/scaling.md has the
+formula.
 """
 
 import math

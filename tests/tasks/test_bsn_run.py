@@ -228,7 +228,7 @@ def test_bmn_trains_evaluates_and_is_exchanged(tmp_path, cache):
     run("--mode=eval", f"--workdir={other}", cache=cache)
     assert json.loads((other / "results_eval.json").read_text())["auc"] == results["auc"]
     output = run("--mode=browse", *TINY_BMN, f"--workdir={workdir}", cache=cache, status=1)
-    assert re.search(r"error: --mode=browse is not for this config's task", output)
+    assert re.search(r"error: --mode=browse does not apply to this config's task", output)
 
 
 def test_own_annotations_and_broken_files(tmp_path, cache):

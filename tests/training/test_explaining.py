@@ -36,7 +36,7 @@ def test_costs_of_one_product(bn, fsdp, accumulate):
     assert found.state_in_all == pytest.approx(2 * size, rel=0.01)
     assert found.memory > found.state
     names = [name for name, _ in found.rows()]
-    assert len(names) == len(set(names)) and "memory of a device" in names
+    assert len(names) == len(set(names)) and "memory per device" in names
 
 
 def test_batches_must_divide():

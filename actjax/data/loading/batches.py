@@ -1,7 +1,7 @@
 """Records -> batches, decoded in reader processes.
 
-A batch is a pure function of (seed, step), and its draws of (seed, epoch, record). Neither depends on the number of
-workers or hosts, so a run can be resumed with different numbers. The loader keeps no state: its position is the step.
+A batch is a pure function of (seed, step); the random draws of a record depend on (seed, epoch, record). The number of
+workers or hosts changes neither, so a run can resume with other numbers. The loader's only state is the step.
 Shapes: b clips of this host, v crops, t frames, h w pixels, c channels.
 """
 
@@ -132,7 +132,7 @@ def build_dataloader(
 
 
 class Candidate(NamedTuple):
-    """A record that may fill a row of a batch, with the draws of `place`; None: in test-time form."""
+    """A record that may fill a row of a batch, with the random draws of `place`, or None for test-time form."""
 
     record: int
     place: Place | None
@@ -148,8 +148,8 @@ def _batches(
     *,
     size: int,
 ) -> Iterator[Batch]:
-    """Batch k has the rows `rows(k)`, each filled by its first candidate that can be decoded. Two batches are prepared
-    while one is used. A row without a readable candidate has `record` -1 and pixels 0."""
+    """Batch k has the rows `rows(k)`, each filled by its first candidate that can be decoded. Prepares two batches
+    while one is in use. A row without a readable candidate has `record` -1 and pixels 0."""
     with contextlib.closing(Readers(clips, loader.num_workers, timeout=loader.timeout, batch_size=size)) as readers:
 
         def make(step: int) -> tuple[Batch, list[VideoError]]:
@@ -208,7 +208,7 @@ def _collate(rows: list[_Row], pixels: Pixels, *, blank) -> tuple[Batch, list[Vi
 
 
 def read_ahead(make: Callable, num_batches: int, *, threads: int = 2) -> Iterator[Batch]:
-    """`make(0)`, `make(1)`, ...; prepares two while one is used."""
+    """Yields `make(0)`, `make(1)`, ...; prepares two batches while one is in use."""
     import grain
 
     dataset = grain.MapDataset.source(range(num_batches)).map(make)

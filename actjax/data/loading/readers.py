@@ -1,4 +1,4 @@
-"""Clips decoded in processes that can be killed, because decoders hang or crash on some broken files.
+"""Decodes clips in processes that can be killed, because decoders hang or crash on some broken files.
 
 Requests and labels go through a pool of processes, pixels through shared memory.
 """
@@ -21,7 +21,7 @@ class Readers:
       clips: the clip spec.
       num: number of processes; 0: clips are made in this process, unguarded.
       timeout: seconds that one record may take.
-      batch_size: clips in one array, see `empty`.
+      batch_size: clips in one array; see `empty`.
     """
 
     def __init__(self, clips: ClipSpec, num: int, *, timeout: float = 30.0, batch_size: int = 1):
@@ -41,7 +41,7 @@ class Readers:
     def submit(self, record, place: Place | None, out: Pixels, *, whole: bool = False) -> Future:
         """A future of the record's label (with `whole`: of its `Clip`); the pixels are written to `out`.
 
-        The clip is made with the draws of `place`, or in test-time form if that is None. `result()` raises:
+        The clip uses the random draws of `place`, or is in test-time form if `place` is None. `result()` raises:
           VideoError: the record cannot be decoded, or decoding it took too long or crashed.
           RuntimeError: the process did not start, or the readers were closed.
         """

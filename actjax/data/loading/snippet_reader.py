@@ -1,4 +1,4 @@
-"""Clips that cover whole videos, decoded in a process that can be killed."""
+"""Decodes clips that cover whole videos, in a process that can be killed."""
 
 import contextlib
 import functools
@@ -21,7 +21,7 @@ class Summary(NamedTuple):
 def each_video(records: Iterable, snippets, use: Callable, *, quarantine, timeout: float) -> int:
     """Calls `use(record, parts)` for every record, `parts` from `SnippetReader.read` -> number of readable videos.
 
-    Unreadable videos go to the quarantine. Raises RuntimeError if there are more than it allows.
+    Unreadable videos go to the quarantine. Raises RuntimeError if there are more than the quarantine allows.
     """
     done = 0
     with contextlib.closing(SnippetReader(snippets, timeout=timeout)) as reader:
