@@ -2,12 +2,14 @@
 
 From a video file to a number:
 
-    annotation list   data.annotations   -> records (path, label)
+    annotation list   data.datasets      -> records (path, label)
     record            video.sampling     -> frame indices, from uniform draws
     indices           video.decoding     -> uint8 frames
     frames            video.views        -> crop box and output size, from uniform draws
     frames, views     video.rendering    -> uint8 clip
+    record            data.clips         -> all of the above: one record, one clip
     clips             data.loading       -> batches, each a pure function of (seed, step)
+    batch             pixels             -> normalised, augmented, on the device
     batch             models             -> logits, or scores of time steps and proposals
     outputs, targets  losses             -> one loss per example
     outputs           localization       -> segments: proposals, detections

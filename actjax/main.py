@@ -2,7 +2,7 @@
 
 MODE is train, eval, predict, extract, import, export, check, prepare, browse or explain.
 
-The command line can override values of the config: `--config.run.epochs=2`. In modes eval, predict and export,
+The command line can override values of the config: `--config.run.epochs=2`. In modes eval, predict, extract and export,
 `--config` may be omitted; the config saved in the run's workdir is then used.
 """
 
@@ -33,12 +33,12 @@ _MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
 _VIDEO = flags.DEFINE_string("video", None, "predict, extract: a video file, or a folder of them.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the prepared set or features; export: a .pth or .safetensors file.")
 _FROM = flags.DEFINE_string("from", None, "import: a checkpoint from MMAction2, the TSM authors or torchvision.")
-_PROTOCOL = flags.DEFINE_enum("protocol", "test", ["test", "eval"], "eval, predict: which config section to use.")
+_PROTOCOL = flags.DEFINE_enum("protocol", "test", ["test", "eval"], "eval, predict, extract: config section to use.")
 _FEATURES = flags.DEFINE_string("features", None, "prepare: folder of feature files, instead of a config's videos.")
 _STAGE = flags.DEFINE_string("stage", None, "import, export: which network of BSN, tem or pem.")
 _DEVICES = flags.DEFINE_integer("devices", None, "explain: simulate this many CPU devices.", lower_bound=1)
 _NUM = flags.DEFINE_integer("num", 16, "browse: number of clips to show.", lower_bound=1)
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "eval, predict, export: best (default), latest, or a step.")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "eval, predict, extract, export: best, latest or a step.")
 _DISTRIBUTED = flags.DEFINE_string(
     "distributed",
     None,

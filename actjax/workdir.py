@@ -1,5 +1,6 @@
 """A run's log and its output files other than metrics and checkpoints. Only process 0 writes."""
 
+import csv
 import importlib.metadata
 import io
 import json
@@ -128,7 +129,9 @@ def save_results(workdir: pathlib.Path, name: str, metrics: dict, class_names: l
             ["real \\ predicted", *class_names],
             *([row, *cells] for row, cells in zip(class_names, matrix, strict=True)),
         ]
-        (workdir / f"{key}.csv").write_text("".join(",".join(map(str, line)) + "\n" for line in lines))
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        (workdir / f"{key}.csv").write_text(text.getvalue())
     table = Table("metric", "value", title=name)
     for key, value in numbers.items():
         table.add_row(key, f"{value:.4f}" if isinstance(value, float) else str(value))

@@ -1,7 +1,7 @@
-"""Losses of temporal localization, on NumPy arrays and under `jax.jit`.
+"""Losses of BSN, on NumPy arrays and under `jax.jit`; BMN shares `binary_logistic_regression`.
 
 Each returns [b], whose mean is the batch loss. Weights depend on counts over the whole batch.
-Shapes: b videos, d durations, s starts of a boundary-matching map.
+Shapes: b videos, p proposals.
 """
 
 

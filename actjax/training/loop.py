@@ -74,7 +74,7 @@ def train(
         state = program.start(initial) if latest is None else restore()
         first = latest or 0
         here, whole = devices.bytes_of(program.shapes)
-        log.info("steps %d to %d on %d devices", first + 1, steps, jax.device_count())
+        log.info("steps %d to %d, devices: %d", first + 1, steps, jax.device_count())
         log.info("state: %.1f MB per device, %.1f MB in total", here / 1e6, whole / 1e6)
         passes = stack.enter_context(closing(data.evaluate()))
         if first >= steps:

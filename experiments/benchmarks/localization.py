@@ -40,12 +40,11 @@ PROPOSALS = 500
 
 def write_data(folder: pathlib.Path, videos: int) -> None:
     """Annotations, features, and what PGM would make, of videos named as the sample set's."""
-    from actjax.tasks.bsn.stages import PGM_HEADER
-
     from actjax.data.datasets.features import save_feature
     from actjax.data.samples.sequences import draw_annotation
     from actjax.localization import bsp_feature, match
     from actjax.tables import write_table
+    from actjax.tasks.bsn.proposals import PGM_HEADER
 
     for name in ("features", "pgm_proposals", "pgm_features"):
         (folder / name).mkdir()

@@ -1,4 +1,4 @@
-"""Records. Every record opens its own video, so later code need not know its kind."""
+"""Records. A record of a video opens it, so later code need not know its kind."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -72,7 +72,11 @@ def export(run: BsnRun, call: Call) -> None:
 def prepare_features(folder: pathlib.Path, out: str) -> None:
     """Stores the .csv and .npy feature files of a folder as a prepared set in `out`; needs no config."""
     set_up_logging(None)
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".csv", ".npy"))
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix in (".csv", ".npy") and not path.name.startswith("video_info")  # a table that `extract` adds
+    )
     if not paths:
         raise SystemExit(f"error: --features={folder} contains no .csv or .npy files")
     with clear_errors(RuntimeError):

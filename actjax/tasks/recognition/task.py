@@ -38,7 +38,7 @@ def recognition_task(
         logits. "none": `predict` returns all logits [b, v, k], and the metrics use their mean.
       clips_at_once: crops of each video that go through the network at a time, to bound memory; 0: all.
       topk: the ks of the reported top-k accuracies.
-      augment: (video [n, t, h, w, c], targets [n, k], key) -> both, for training; see `models.make_augment`.
+      augment: (video [n, t, h, w, c], targets [n, k], key) -> both, for training; see `pixels.make_augment`.
       multi_label: labels are many-hot [b, k]; uses binary cross-entropy, sigmoid and mean average precision.
       criterion: (logits [n, k], labels) -> losses [n]; None: the default cross-entropy of `actjax.losses`.
 
