@@ -46,6 +46,8 @@ class _Earlier(types.ModuleType):
         self._targets = targets
 
     def __getattr__(self, name: str):
+        if name == "__all__":
+            return dir(self)
         if name.startswith("__"):  # Python's own tools query these on every module
             raise AttributeError(name)
         for target in self._targets:
@@ -53,3 +55,7 @@ class _Earlier(types.ModuleType):
             if hasattr(module, name):
                 return getattr(module, name)
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}; {self.__doc__}")
+
+    def __dir__(self) -> list[str]:
+        modules = [importlib.import_module(f"actjax.{target}") for target in self._targets]
+        return sorted({name for module in modules for name in vars(module) if not name.startswith("_")})

@@ -54,3 +54,9 @@ def test_a_public_name_is_imported(name):
 def test_an_earlier_module_tells_where_its_names_went():
     with pytest.raises(AttributeError, match="actjax.data.stages.*nothing.*actjax.data.clips.spec"):
         importlib.import_module("actjax.data.stages").nothing  # noqa: B018
+
+
+def test_an_earlier_module_lists_its_names():
+    found: dict = {}
+    exec("from actjax.data.stages import *", found)
+    assert {"read_clip", "sample_frames"} <= set(found) & set(dir(importlib.import_module("actjax.data.stages")))

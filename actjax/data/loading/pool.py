@@ -7,11 +7,13 @@ next request starts a new process.
 import collections
 import contextlib
 import functools
+import pickle
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
 from actjax.data.loading.processes import Deadline, GuardedProcess, blame, sendable
@@ -61,6 +63,10 @@ class GuardedPool:
                 if last:
                     return value
                 yield value
+        except Ended:
+            if self._closed:
+                raise _closed() from None
+            raise
         finally:
             worker.stop_if_busy()  # parts that nobody took would answer the next request
             self._idle.put(worker)
@@ -98,9 +104,17 @@ class GuardedPool:
         while not self._jobs.empty():
             if job := self._jobs.get():
                 job.future.set_exception(_closed())
-        for _ in self._workers:
-            with contextlib.suppress(queue.Empty):  # whoever still holds a worker waits for its process
-                self._idle.get_nowait().stop_if_busy()
+        for worker in self._drained():  # whoever still holds a worker waits for its process
+            worker.stop_if_busy()
+            self._idle.put(worker)
+
+    def _drained(self) -> list["_Worker"]:
+        """The workers that nobody holds."""
+        workers = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                workers.append(self._idle.get_nowait())
+        return workers
 
     def _serve_jobs(self) -> None:
         """One thread and its process: two jobs of the queue are under way."""
@@ -109,7 +123,7 @@ class GuardedPool:
         while not self._closed:
             with contextlib.suppress(queue.Empty):
                 while len(under_way) < 2 and (job := self._jobs.get(block=not under_way)):
-                    if _sent(worker, job):
+                    if job.future.set_running_or_notify_cancel() and _sent(worker, job):
                         under_way.append(job)
             if under_way:
                 self._finish(worker, under_way)
@@ -149,12 +163,13 @@ class _Worker:
 
     def send(self, request) -> None:
         """Gives the process a request, after starting it if there is none."""
+        message = ForkingPickler.dumps(request)
         if self.process is None and not self._closed:
             self.process = self._start()
         if self._closed:  # perhaps meanwhile, by another thread
             raise _closed()
         with contextlib.suppress(OSError):  # the process is gone; `receive` says how it ended
-            self.process.channel.send(request)
+            self.process.channel.send_bytes(message)
         self._asked += 1
 
     def receive(self) -> tuple[bool, Any]:
@@ -198,23 +213,40 @@ def _closed() -> RuntimeError:
     return RuntimeError("the readers were closed")
 
 
+class _Gone(Exception):
+    """The other side of the channel is gone."""
+
+
 def _serve(channel: Connection, work: Callable, timeout: float) -> None:
     """The process's side: sends pairs as `_Worker.receive` gives them."""
     deadline = Deadline(timeout)
     while True:
-        request = channel.recv()
+        message = channel.recv_bytes()
         try:
             with deadline:
-                answer = work(request, deadline)
+                answer = work(pickle.loads(message), deadline)
                 if isinstance(answer, Iterator):
                     answer = _sending(channel, answer, deadline)
         except VideoError as error:
             answer = error
-        except ConnectionError:  # the other side is gone
-            raise
+        except _Gone:
+            return
         except Exception as error:  # a fault in the code; the caller raises it
             answer = sendable(error)
-        channel.send((True, answer))
+        try:
+            _send(channel, True, answer)
+        except _Gone:
+            return
+        except Exception as error:  # an answer that cannot be pickled
+            _send(channel, True, sendable(error))
+
+
+def _send(channel: Connection, last: bool, value) -> None:
+    message = ForkingPickler.dumps((last, value))
+    try:
+        channel.send_bytes(message)
+    except ConnectionError as error:  # only here: reading a video over a network may raise it, too
+        raise _Gone from error
 
 
 def _sending(channel: Connection, parts: Iterator, deadline: Deadline):
@@ -225,5 +257,5 @@ def _sending(channel: Connection, parts: Iterator, deadline: Deadline):
         except StopIteration as stop:
             return stop.value
         deadline.pause()
-        channel.send((False, part))
+        _send(channel, False, part)
         deadline.renew()

@@ -1,0 +1,117 @@
+"""The pool itself, with work of every kind; clips and shards are in test_reader and test_prepared."""
+
+import contextlib
+import os
+import pickle
+import signal
+import threading
+
+import pytest
+
+from actjax.data.loading.pool import Ended, GuardedPool
+from actjax.video.errors import VideoError, VideoTimeout
+
+
+def work(request, deadline):
+    kind, value = request
+    if kind == "echo":
+        return value
+    if kind == "count":
+        return count(value)
+    if kind == "raise":
+        raise value
+    if kind == "kill":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if kind == "wait":
+        threading.Event().wait(60)
+    return lambda: None  # cannot be pickled
+
+
+def count(number):
+    yield from range(number)
+    return number
+
+
+class Refuses:
+    """Cannot be pickled, with an error that a lost connection has, too."""
+
+    def __reduce__(self):
+        raise OSError("not to be sent")
+
+
+class Unreadable:
+    """Is pickled, and cannot be read."""
+
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+@pytest.fixture
+def pool():
+    with contextlib.closing(GuardedPool(work, 2, timeout=2.0)) as pool:
+        yield pool
+
+
+def ask(pool, *request):
+    return pool.submit(request, path="a.mp4").result(timeout=30)
+
+
+def test_answers_and_faults(pool):
+    """A fault of the code or of the network is raised as it is; the file is blamed for the end of a process alone."""
+    assert ask(pool, "echo", 7) == 7 and ask(pool, "count", 3) == 3
+    for error in (
+        VideoError("b.mp4", "broken"),
+        ConnectionResetError("reset"),
+        BrokenPipeError("pipe"),
+        EOFError("end"),
+    ):
+        with pytest.raises(type(error)):
+            ask(pool, "raise", error)
+    with pytest.raises(VideoError, match="a.mp4: the decoder crashed its process .SIGSEGV."):
+        ask(pool, "kill", None)
+    with pytest.raises(VideoTimeout):
+        ask(pool, "wait", None)
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        ask(pool, "other", None)
+    with pytest.raises(OSError, match="not to be sent"):
+        ask(pool, "echo", Refuses())
+    with pytest.raises(ValueError, match="invalid literal"):
+        ask(pool, "echo", Unreadable())
+    assert ask(pool, "echo", 8) == 8
+
+
+def test_parts_and_what_is_left_of_them(pool):
+    parts = pool.stream(("count", 5))
+    assert [next(parts), next(parts)] == [0, 1]
+    parts.close()
+    assert list(pool.stream(("count", 3))) == [0, 1, 2]
+    with pytest.raises(Ended) as ended:
+        list(pool.stream(("kill", None)))
+    assert ended.value.status == -signal.SIGSEGV
+    with pytest.raises(ConnectionResetError):
+        list(pool.stream(("raise", ConnectionResetError("reset"))))
+
+
+def test_a_cancelled_request_leaves_its_neighbours_alone():
+    with contextlib.closing(GuardedPool(work, 1, timeout=0)) as pool:
+        futures = [pool.submit(("echo", k), path="a.mp4") for k in range(20)]
+        cancelled = [future.cancel() for future in futures[::3]]
+        kept = [future for future in futures if not future.cancelled()]
+        assert [future.result(timeout=30) for future in kept] == [k for k in range(20) if not futures[k].cancelled()]
+        assert any(cancelled)
+
+
+def test_a_closed_pool_says_so(pool):
+    waiting = pool.submit(("wait", None), path="a.mp4")
+    stream = pool.stream(("count", 10**6))
+    next(stream)
+    pool.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        waiting.result(timeout=30)
+    with pytest.raises(RuntimeError, match="closed"):
+        for _ in stream:
+            pass
+    for late in (lambda: ask(pool, "echo", 1), lambda: list(pool.stream(("echo", 1)))):
+        with pytest.raises(RuntimeError, match="closed"):
+            late()
+    pool.close()
