@@ -33,12 +33,6 @@ class LoaderConfig(NamedTuple):
     skip: str = ""
     power: float | None = None
 
-    def quarantine(self, workdir: pathlib.Path, dataset) -> Quarantine:
-        """The quarantine of a run in `workdir`, for both splits of `dataset`."""
-        count = len(dataset.train) + len(dataset.val)
-        file = quarantine_file(workdir, this_shard())
-        return Quarantine(file, num_records=count, max_share=self.max_broken, skip=self.skip)
-
 
 class ClipData:
     """The `training.Data` of a video data set.
@@ -70,6 +64,13 @@ class ClipData:
 def this_shard() -> Shard:
     """This process's index and the number of processes."""
     return Shard(jax.process_index(), jax.process_count())
+
+
+def open_quarantine(workdir: pathlib.Path, dataset, loader) -> Quarantine:
+    """The unreadable files of a run in `workdir`, of both splits of `dataset`; `loader` has `max_broken` and `skip`."""
+    count = len(dataset.train) + len(dataset.val)
+    file = quarantine_file(workdir, this_shard())
+    return Quarantine(file, num_records=count, max_share=loader.max_broken, skip=loader.skip)
 
 
 def quarantine_file(workdir: pathlib.Path, shard: Shard) -> pathlib.Path:

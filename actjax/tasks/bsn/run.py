@@ -18,7 +18,6 @@ import numpy as np
 from actjax import training
 from actjax.config import Reader
 from actjax.data.datasets.untrimmed import Rescaled, Untrimmed, build_untrimmed
-from actjax.data.loading.quarantine import Quarantine
 from actjax.metrics import dump_results
 from actjax.metrics.results import video_id
 from actjax.paths import replace, to_path
@@ -27,6 +26,7 @@ from actjax.tasks.bsn.items import BmnItems, FeatureItems, ItemData, PemItems, S
 from actjax.tasks.bsn.proposals import PGM_HEADER, Nms, Pgm, generate, recalls, results_of
 from actjax.tasks.bsn.report import Detect, report
 from actjax.tasks.building import Network
+from actjax.tasks.loading import open_quarantine
 from actjax.tasks.stage_folder import StageFolder
 from actjax.video.errors import VideoError
 from actjax.workdir import progress
@@ -61,12 +61,6 @@ class LoaderConfig(NamedTuple):
 
     max_broken: float = 0.05
     skip: str = ""
-
-    def quarantine(self, workdir: pathlib.Path, dataset: Untrimmed) -> Quarantine:
-        """The quarantine of a run in `workdir`."""
-        count = len(dataset.train) + len(dataset.val)
-        file = workdir / "quarantine.jsonl"
-        return Quarantine(file, num_records=count, max_share=self.max_broken, skip=self.skip)
 
 
 class BsnRun(NamedTuple):
@@ -153,7 +147,7 @@ class Chain:
         self._run.check_stages(self._workdir)
         started = time.perf_counter()
         self._workdir.mkdir(parents=True, exist_ok=True)
-        self._quarantine = self._run.loader.quarantine(self._workdir, self._data)
+        self._quarantine = open_quarantine(self._workdir, self._data, self._run.loader)
         results = None
         for stage in self._run.stages:
             folder = self._run.folder(stage, self._workdir, mend=self._train)

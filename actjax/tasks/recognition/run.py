@@ -12,7 +12,7 @@ from actjax.data.clips.spec import ClipSpec
 from actjax.data.datasets.recognition import Dataset, build_dataset, load_names
 from actjax.data.prepared import writing
 from actjax.tasks.building import Network
-from actjax.tasks.loading import ClipData, LoaderConfig
+from actjax.tasks.loading import ClipData, LoaderConfig, open_quarantine
 from actjax.training.task import Task
 from actjax.workdir import save_scores
 
@@ -92,7 +92,7 @@ class RecognitionRun(NamedTuple):
         """The data of the training loop. `eval` replaces the validation's clip spec, `eval_clips`."""
         return ClipData(
             dataset,
-            self.loader.quarantine(workdir, dataset),
+            open_quarantine(workdir, dataset, self.loader),
             loader=self.loader,
             settings=self.network.settings,
             train=self.train_clips,

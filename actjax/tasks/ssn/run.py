@@ -13,7 +13,7 @@ from actjax.data.clips.ssn_clips import ProposalClips, ProposalSpec, Ticks
 from actjax.data.datasets.ssn import Proposed, build_proposed
 from actjax.data.loading.snippet_reader import Summary
 from actjax.tasks.building import Network
-from actjax.tasks.loading import ClipData, LoaderConfig, this_shard
+from actjax.tasks.loading import ClipData, LoaderConfig, open_quarantine, this_shard
 from actjax.tasks.ssn.report import Detect
 from actjax.tasks.ssn.scoring import Scorer, Scoring, score_videos
 
@@ -103,7 +103,7 @@ class SsnRun(NamedTuple):
             clips[split] = ProposalClips(spec, assigned, targets.reg_norm_consts)
         return ClipData(
             dataset,
-            self.loader.quarantine(workdir, dataset),
+            open_quarantine(workdir, dataset, self.loader),
             loader=self.loader,
             settings=self.network.settings,
             train=clips["train"],
@@ -139,7 +139,7 @@ class SsnRun(NamedTuple):
             dataset.val,
             folder,
             Scorer(model, training.local(variables), self.ticks, constants, **divide),
-            quarantine=self.loader.quarantine(workdir, dataset),
+            quarantine=open_quarantine(workdir, dataset, self.loader),
             timeout=self.loader.timeout,
             shard=this_shard(),
         )
