@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import gc
 import pathlib
+import resource
 import sys
 
 import pytest
@@ -53,12 +54,26 @@ def shapes(tmp_path_factory) -> pathlib.Path:
     return make_shapes(tmp_path_factory.mktemp("data") / "shapes", num_train=64, num_val=40, processes=2)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def forget_compiled():
-    """Compiled functions of a file of tests are of no use to the next, and take gigabytes together."""
-    yield
+def forget_compiled() -> None:
+    """Compiled functions of other tests are of no use, and take gigabytes together."""
     if "jax" in sys.modules:
         sys.modules["jax"].clear_caches()
         gc.collect()
         with contextlib.suppress(OSError, AttributeError):  # not every C library has it
             ctypes.CDLL(None).malloc_trim(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_between_files():
+    """A process gives back the memory of every file of tests."""
+    yield
+    forget_compiled()
+
+
+@pytest.fixture(autouse=True)
+def small_between_tests():
+    """And within a file once it takes more than a gigabyte, where Linux tells."""
+    yield
+    statm = pathlib.Path("/proc/self/statm")
+    if statm.exists() and int(statm.read_text().split()[1]) * resource.getpagesize() > 2**30:
+        forget_compiled()
