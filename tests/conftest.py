@@ -55,7 +55,7 @@ def shapes(tmp_path_factory) -> pathlib.Path:
 
 
 def forget_compiled() -> None:
-    """Compiled functions of other tests are of no use, and take gigabytes together."""
+    """Frees compiled functions, which later tests do not use and which together take gigabytes."""
     if "jax" in sys.modules:
         sys.modules["jax"].clear_caches()
         gc.collect()
@@ -65,14 +65,14 @@ def forget_compiled() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def small_between_files():
-    """A process gives back the memory of every file of tests."""
+    """A process frees the memory of each test file."""
     yield
     forget_compiled()
 
 
 @pytest.fixture(autouse=True)
 def small_between_tests():
-    """And within a file once it takes more than a gigabyte, where Linux tells."""
+    """A process frees memory within a file, too, once it exceeds 1 GiB (Linux only)."""
     yield
     statm = pathlib.Path("/proc/self/statm")
     if statm.exists() and int(statm.read_text().split()[1]) * resource.getpagesize() > 2**30:

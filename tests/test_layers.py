@@ -1,4 +1,4 @@
-"""Imports point down the list of DESIGN's layers, inside packages too, without a cycle."""
+"""Imports point down the list of layers, inside packages too, without a cycle."""
 
 import ast
 import functools

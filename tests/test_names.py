@@ -1,4 +1,4 @@
-"""Names that users have in their code go on: those of the design, and of the table for people who come from MMAction2.
+"""Public names that users have in their code still import, and those of the table for people from MMAction2.
 
 `from package import name` works for all of them. `actjax.tasks.ssn` and `actjax.tasks.recognition` were functions and
 are packages now, which hold `task.ssn_task` and `task.recognition_task`.

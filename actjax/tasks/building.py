@@ -52,7 +52,6 @@ class Network(NamedTuple):
 
     def train(self, data: training.Data, folder: pathlib.Path, *, initial: Callable[[], dict] | None) -> dict:
         """Calls `training.train` in `folder` -> the final metrics."""
-        log.info("parameter groups\n%s", self.groups)
         return training.train(self.task, data, self.optimizer, self.settings, folder, initial=initial)
 
     def restore(self, folder: pathlib.Path, which: str) -> tuple[dict, int]:

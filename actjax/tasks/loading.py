@@ -67,7 +67,7 @@ def this_shard() -> Shard:
 
 
 def open_quarantine(workdir: pathlib.Path, dataset, loader) -> Quarantine:
-    """The unreadable files of a run in `workdir`, of both splits of `dataset`; `loader` has `max_broken` and `skip`."""
+    """Opens the quarantine of a run, for both splits of `dataset`; `loader` has `max_broken` and `skip`."""
     count = len(dataset.train) + len(dataset.val)
     file = quarantine_file(workdir, this_shard())
     return Quarantine(file, num_records=count, max_share=loader.max_broken, skip=loader.skip)

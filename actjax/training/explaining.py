@@ -40,21 +40,21 @@ class Explanation(NamedTuple):
         ]
 
 
-def explain(task, optimizer: Optimizer, settings: Settings, item: dict) -> Explanation:
+def explain(task, optimizer: Optimizer, settings: Settings, element_spec: dict) -> Explanation:
     """Compiles a training step for the available devices, without running it.
 
     Args:
-      item: one record's part of a batch: arrays, or anything with `shape` and `dtype`.
+      element_spec: one record's part of a batch: arrays, or anything with `shape` and `dtype`.
 
     Raises:
       ValueError: the batch size is not divisible by the number of devices.
     """
     program = make_program(task, optimizer, settings).check_batches(settings)
-    lowered = lower(program, settings, item)
+    lowered = lower(program, settings, element_spec)
     needed = lowered.compile().memory_analysis()
     # XLA counts a loop body once, and with shard_map one device's work: count the whole batch in one piece instead.
     whole = settings._replace(accumulate=1, bn="global", fsdp=1)
-    counted = lowered if whole == settings else lower(make_program(task, optimizer, whole), whole, item)
+    counted = lowered if whole == settings else lower(make_program(task, optimizer, whole), whole, element_spec)
     state, state_in_all = devices.bytes_of(program.shapes)
     return Explanation(
         devices=program.mesh.size,
@@ -70,12 +70,12 @@ def explain(task, optimizer: Optimizer, settings: Settings, item: dict) -> Expla
     )
 
 
-def lower(program: Program, settings: Settings, item: dict) -> jax.stages.Lowered:
+def lower(program: Program, settings: Settings, element_spec: dict) -> jax.stages.Lowered:
     """The lowered training step of `program`; arguments as for `explain`."""
     shape = lambda x: jax.ShapeDtypeStruct(
         (settings.batch_size, *np.shape(x)), x.dtype, sharding=devices.split(program.mesh)
     )
-    return program.update.lower(program.shapes, jax.tree.map(shape, item))
+    return program.update.lower(program.shapes, jax.tree.map(shape, element_spec))
 
 
 def _si(value: float) -> str:

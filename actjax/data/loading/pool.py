@@ -144,7 +144,7 @@ class GuardedPool:
             job.future.set_exception(error)
         except Exception as error:
             under_way.popleft().future.set_exception(error)
-        if ended and under_way and not _sent(worker, under_way[0]):  # the process took it along
+        if ended and under_way and not _sent(worker, under_way[0]):  # it was lost with the process
             under_way.clear()
 
 
@@ -155,7 +155,7 @@ class _Job(NamedTuple):
 
 
 class _Worker:
-    """A place for one process after the other."""
+    """Holds one process at a time."""
 
     def __init__(self, start: Callable[[], GuardedProcess]):
         self._start, self._asked, self._closed = start, 0, False

@@ -4,7 +4,6 @@ A shard gets its name only after it was written and read back, so a killed run r
 record hangs or crashes the decoder, its process ends and the shard is written again without that record.
 """
 
-import contextlib
 import functools
 import hashlib
 import json
@@ -68,7 +67,7 @@ def write_shards(jobs: list[Job], encode: Callable, *, processes: int | None, ti
         return
     processes = min(processes or os.cpu_count(), max(len(jobs), 1))
     pool = GuardedPool(functools.partial(_write_pickled, encode=encode), processes, timeout=timeout)
-    with contextlib.closing(pool), ThreadPoolExecutor(processes) as threads:
+    with ThreadPoolExecutor(processes) as threads:
         try:
             _exhaust(show(threads.map(lambda job: _write(pool, job, timeout), jobs)))
         finally:
@@ -88,7 +87,7 @@ def _write(pool: GuardedPool, job: Job, timeout: float) -> None:
     while True:
         number = None  # of the record being read
         try:
-            for number in pool.stream(cloudpickle.dumps(job)):  # noqa: B007 - records of a notebook's own kinds travel, too
+            for number in pool.stream(cloudpickle.dumps(job)):  # noqa: B007 - also of a notebook's own classes
                 pass
             return
         except Ended as end:

@@ -259,7 +259,7 @@ class Chain:
         if nms:
             score = functools.partial(recalls, records=val.records, top_k=nms.top_k)
             network = network._replace(task=network.task._replace(score=score))
-        log.info("%s:", stage)
+        log.info("%s: parameter groups\n%s", stage, network.groups)
         data = ItemData(train, val, network.settings, self._quarantine)
         network.train(data, folder.path, initial=network.initial(folder.path))
         folder.mark("train")

@@ -1,5 +1,6 @@
 """A recogniser that can be trained, evaluated and used."""
 
+import logging
 import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from actjax.tasks.building import Network
 from actjax.tasks.loading import ClipData, LoaderConfig, open_quarantine
 from actjax.training.task import Task
 from actjax.workdir import save_scores
+
+log = logging.getLogger("actjax")
 
 # Arguments of `writing.prepare` that do not come from the section `prepare`.
 PREPARE_GIVEN = ("records", "folder", "split", "class_names", "progress", "modality", "backend", "processes", "timeout")
@@ -110,6 +113,7 @@ class RecognitionRun(NamedTuple):
         """
         initial = initial or self.network.initial(workdir)
         data = self.loop_data(dataset or self.open_dataset(), workdir)
+        log.info("parameter groups\n%s", self.network.groups)
         return self.network.train(data, workdir, initial=initial)
 
     def evaluate(

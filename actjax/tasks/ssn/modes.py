@@ -21,10 +21,10 @@ def train(run: SsnRun, call: Call) -> None:
         initial = run.network.initial(call.workdir)
         dataset, targets = _opened(run, call)
         call.workdir.mkdir(parents=True, exist_ok=True)
-        run.loop_data(dataset, targets, call.workdir)
+        data = run.loop_data(dataset, targets, call.workdir)
     decoder = dataset.train[0].decoder(run.ticks.sampling.backend)
     save_description(call.workdir, call.config, dataset.class_names, decoder=decoder)
-    run.train(call.workdir, dataset=dataset, targets=targets, initial=initial)
+    run.train(call.workdir, data=data, initial=initial)
     _detect(run, call, dataset, targets, which=run.checkpoint, name="results")
 
 

@@ -1,6 +1,7 @@
 """An SSN run: trains the network and scores the proposals of videos."""
 
 import functools
+import logging
 import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from actjax.tasks.building import Network
 from actjax.tasks.loading import ClipData, LoaderConfig, open_quarantine, this_shard
 from actjax.tasks.ssn.report import Detect
 from actjax.tasks.ssn.scoring import Scorer, Scoring, score_videos
+
+log = logging.getLogger("actjax")
 
 
 class Targets:
@@ -114,19 +117,20 @@ class SsnRun(NamedTuple):
         self,
         workdir: pathlib.Path,
         *,
-        dataset: Proposed | None = None,
-        targets: Targets | None = None,
+        data: ClipData | None = None,
         initial: Callable[[], dict] | None = None,
     ) -> dict:
         """Trains in `workdir`, resuming where a killed run stopped -> the final losses.
 
         Args:
-          dataset, targets: None: `open_dataset()` and `targets(dataset)`.
+          data: the result of `loop_data`; None: the data set is opened here.
           initial: returns the initial variables; None: those of `load_from`, if the config has it.
         """
         initial = initial or self.network.initial(workdir)
-        dataset = dataset or self.open_dataset()
-        data = self.loop_data(dataset, targets or self.targets(dataset), workdir)
+        if data is None:
+            dataset = self.open_dataset()
+            data = self.loop_data(dataset, self.targets(dataset), workdir)
+        log.info("parameter groups\n%s", self.network.groups)
         return self.network.train(data, workdir, initial=initial)
 
     def score(
