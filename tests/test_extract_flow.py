@@ -3,6 +3,7 @@ import os
 import runpy
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -96,22 +97,27 @@ def test_its_list_is_an_annotation_file(root, videos, tmp_path):
     assert video.num_frames == 5 and video.frames(np.arange(5)).shape == (5, 128, 160, 2)
 
 
-class Crash:
-    """Ends the process that unpickles it."""
+class Unpickled:
+    """Calls a function in the process that unpickles it."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
 
     def __reduce__(self):
-        return os._exit, (3,)
+        return self.call
 
 
-def test_a_crash_or_a_hang_is_one_broken_video(root, videos, tmp_path, monkeypatch):
+CRASH = Unpickled(os._exit, 3), 60, "its process died with exit code 3"
+HANG = Unpickled(time.sleep, 600), 0.5, "took more than --timeout=0.5 s"
+
+
+@pytest.mark.parametrize("video, timeout, reason", [CRASH, HANG], ids=["crash", "hang"])
+def test_a_crash_or_a_hang_is_one_broken_video(root, tmp_path, monkeypatch, video, timeout, reason):
     monkeypatch.syspath_prepend(root / "experiments")
     import extract_flow
 
-    crash = extract_flow.extract_one((Crash(), tmp_path / "a"), extract_flow.Options(), timeout=60)
-    assert crash == (0, "its process died with exit code 3")
-    done = run(root, videos, tmp_path, "--timeout=0.001")
-    assert done.returncode == 0 and "0 videos done, 4 broken" in done.stdout
-    assert (tmp_path / "list.broken.jsonl").read_text().count("took more than --timeout=0.001 s") == 4
+    found = extract_flow.extract_one((video, tmp_path / "a"), extract_flow.Options(), timeout=timeout)
+    assert found == (0, reason)
 
 
 def test_names_must_differ(root, videos, tmp_path):
