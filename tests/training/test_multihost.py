@@ -184,7 +184,7 @@ def test_killed_then_stopped_a_run_goes_on_exactly(folder, undisturbed, victim):
         run.until_said(f" step {first + 1}/", 0)
         run.processes[1 - victim].terminate()
         assert run.statuses(within=60) == [PREEMPTED, PREEMPTED], run.output()
-        assert f"steps {first + 1} to {STEPS} on 4 devices" in run.output()
+        assert f"steps {first + 1} to {STEPS}, devices: 4" in run.output()
     saved = max(losses(workdir))
     assert f"SIGTERM: saved step {saved};" in run.output() and (workdir / "checkpoints" / str(saved)).is_dir()
     goes_on_exactly(folder, workdir, undisturbed)
