@@ -47,7 +47,7 @@ class ClipData:
         self._dataset, self._train, self._eval = dataset, train, eval
         self._seed, self._power = settings.seed, loader.power
         self._batch_size = settings.batch_size
-        self._eval_batch_size = settings.eval_batch_size or settings.batch_size
+        self._eval_size = settings.eval_size
         self._common = dict(loader=Loader(loader.num_workers, loader.timeout, this_shard()), quarantine=quarantine)
         self.num_records = len(dataset.train)
 
@@ -58,7 +58,7 @@ class ClipData:
 
     def evaluate(self) -> Iterator:
         """Passes over the validation split; each is an iterator over this host's batches."""
-        return eval_batches(self._dataset.val, self._eval, batch_size=self._eval_batch_size, **self._common)
+        return eval_batches(self._dataset.val, self._eval, batch_size=self._eval_size, **self._common)
 
 
 def this_shard() -> Shard:

@@ -39,6 +39,11 @@ class Settings(NamedTuple):
     ema: float | None = None
     scale_loss: bool = False
 
+    @property
+    def eval_size(self) -> int:
+        """The number of videos in an evaluation batch."""
+        return self.eval_batch_size or self.batch_size
+
     def check(self) -> "Settings":
         """Returns itself. Raises ValueError for a value out of range or an unknown name."""
         for name in ("epochs", "batch_size", "log_every", "eval_every", "save_every", "keep", "accumulate"):
@@ -71,7 +76,7 @@ class Program(NamedTuple):
     def check_batches(self, settings: Settings) -> "Program":
         """Returns itself. Raises ValueError if the devices do not divide the training or evaluation batch."""
         devices.check_batch_size(settings.batch_size, self.mesh, accumulate=settings.accumulate)
-        devices.check_batch_size(settings.eval_batch_size or settings.batch_size, self.mesh)
+        devices.check_batch_size(settings.eval_size, self.mesh)
         return self
 
     def start(self, initial: Callable[[], dict] | None = None) -> step.State:

@@ -29,14 +29,14 @@ class Ended(Exception):
 
 
 class GuardedPool:
-    """At most `num` processes, which start with the first requests; any thread may ask at any time.
+    """At most `num` processes, started by the first requests. Thread-safe.
 
     Args:
-      work: runs in a process: `work(request, deadline)` returns the answer, or is a generator that yields the parts of
-        one and returns its end. A VideoError that it raises is an answer, too.
-      timeout: seconds that a process may take for a part; it ends when it takes longer. 0: no deadline. `work` may
-        renew the deadline, or pause it.
-      descriptors: of files that the processes inherit.
+      work: (request, deadline) -> the answer; runs in a process. It may also be a generator, which yields the parts
+        of the answer and returns its end. A VideoError that it raises is sent to the caller like an answer.
+      timeout: seconds for each part of an answer, after which the process is killed; 0: no deadline. `work` may renew
+        or pause the deadline.
+      descriptors: file descriptors that the processes inherit.
     """
 
     def __init__(self, work: Callable, num: int, *, timeout: float, descriptors: Sequence[int] = ()):
@@ -50,10 +50,10 @@ class GuardedPool:
             self._idle.put(worker)
 
     def stream(self, request) -> Iterator:
-        """Yields the parts of the answer as they arrive, and returns its end; the process waits for its consumer.
+        """Yields the parts of the answer as they arrive, and returns its end. The process waits until a part is taken.
 
         Raises:
-          Ended: the process ended. RuntimeError: it does not start, or the pool was closed. Any error of `work`.
+          Ended: the process ended. RuntimeError: it did not start, or the pool was closed. Errors of `work`.
         """
         worker = self._idle.get()
         try:
@@ -68,13 +68,13 @@ class GuardedPool:
                 raise _closed() from None
             raise
         finally:
-            worker.stop_if_busy()  # parts that nobody took would answer the next request
+            worker.stop_if_busy()  # otherwise parts that were not taken would answer the next request
             self._idle.put(worker)
 
     def submit(self, request, *, path: str) -> Future:
-        """The future end of the answer. A process gets its next request before it has answered the last.
+        """A future of the answer's end. A process receives its next request before it has answered the current one.
 
-        `result()` raises the errors of `stream`, but a VideoError that names `path` if the process ends.
+        `result()` raises the errors of `stream`, except that `Ended` becomes a VideoError that names `path`.
         """
         future: Future = Future()
         with self._lock:
@@ -88,11 +88,11 @@ class GuardedPool:
         return future
 
     def pids(self) -> list[int]:
-        """The processes that run now."""
+        """The IDs of the running processes."""
         return [worker.process.pid for worker in self._workers if worker.process]
 
     def close(self) -> None:
-        """Ends the processes, also in the middle of a request."""
+        """Kills the processes, even in the middle of a request."""
         with self._lock:
             self._closed = True
         for worker in self._workers:
@@ -104,12 +104,12 @@ class GuardedPool:
         while not self._jobs.empty():
             if job := self._jobs.get():
                 job.future.set_exception(_closed())
-        for worker in self._drained():  # whoever still holds a worker waits for its process
+        for worker in self._drained():  # a thread that still holds a worker waits for its process
             worker.stop_if_busy()
             self._idle.put(worker)
 
     def _drained(self) -> list["_Worker"]:
-        """The workers that nobody holds."""
+        """The workers that no thread holds."""
         workers = []
         with contextlib.suppress(queue.Empty):
             while True:
@@ -117,35 +117,35 @@ class GuardedPool:
         return workers
 
     def _serve_jobs(self) -> None:
-        """One thread and its process: two jobs of the queue are under way."""
+        """A thread's loop: keeps two jobs of the queue in flight at its process."""
         worker = self._idle.get()
-        under_way: collections.deque[_Job] = collections.deque()
+        in_flight: collections.deque[_Job] = collections.deque()
         while not self._closed:
             with contextlib.suppress(queue.Empty):
-                while len(under_way) < 2 and (job := self._jobs.get(block=not under_way)):
+                while len(in_flight) < 2 and (job := self._jobs.get(block=not in_flight)):
                     if job.future.set_running_or_notify_cancel() and _sent(worker, job):
-                        under_way.append(job)
-            if under_way:
-                self._finish(worker, under_way)
-        for job in under_way:
+                        in_flight.append(job)
+            if in_flight:
+                self._finish(worker, in_flight)
+        for job in in_flight:
             job.future.set_exception(_closed())
         self._idle.put(worker)
 
-    def _finish(self, worker: "_Worker", under_way: collections.deque["_Job"]) -> None:
+    def _finish(self, worker: "_Worker", in_flight: collections.deque["_Job"]) -> None:
         """Waits for the answer to the oldest job."""
         last, ended = False, False
         try:
             while not last:
                 last, answer = worker.receive()
-            under_way.popleft().future.set_result(answer)
+            in_flight.popleft().future.set_result(answer)
         except Ended as end:
-            job, ended = under_way.popleft(), True
+            job, ended = in_flight.popleft(), True
             error = _closed() if self._closed else blame(job.path, end.status, self._timeout)
             job.future.set_exception(error)
         except Exception as error:
-            under_way.popleft().future.set_exception(error)
-        if ended and under_way and not _sent(worker, under_way[0]):  # it was lost with the process
-            under_way.clear()
+            in_flight.popleft().future.set_exception(error)
+        if ended and in_flight and not _sent(worker, in_flight[0]):  # it was lost with the process
+            in_flight.clear()
 
 
 class _Job(NamedTuple):
@@ -162,18 +162,18 @@ class _Worker:
         self.process: GuardedProcess | None = None
 
     def send(self, request) -> None:
-        """Gives the process a request, after starting it if there is none."""
+        """Sends the process a request; starts the process if there is none."""
         message = ForkingPickler.dumps(request)
         if self.process is None and not self._closed:
             self.process = self._start()
-        if self._closed:  # perhaps meanwhile, by another thread
+        if self._closed:  # perhaps by another thread, during the start
             raise _closed()
         with contextlib.suppress(OSError):  # the process is gone; `receive` says how it ended
             self.process.channel.send_bytes(message)
         self._asked += 1
 
     def receive(self) -> tuple[bool, Any]:
-        """Whether the oldest answer ends, and its end or its next part. Raises Ended, and any error of the process."""
+        """(False, next part of the oldest answer) or (True, its end). Raises Ended and the process's errors."""
         try:
             last, value = self.process.channel.recv()
         except (EOFError, OSError):
@@ -184,13 +184,13 @@ class _Worker:
         return last, value
 
     def close(self) -> None:
-        """Ends the process, whatever it does, and starts no other."""
+        """Kills the process, whatever it is doing; no other is started."""
         self._closed = True
         if process := self.process:
             process.kill()
 
     def stop_if_busy(self) -> None:
-        """Ends a process that has answers to give, or whose pool was closed."""
+        """Kills a process that still owes answers, or whose pool was closed."""
         if self.process and (self._asked or self._closed):
             self.process.kill()
             self._wait()
@@ -218,7 +218,7 @@ class _Gone(Exception):
 
 
 def _serve(channel: Connection, work: Callable, timeout: float) -> None:
-    """The process's side: sends pairs as `_Worker.receive` gives them."""
+    """The process's side: sends the pairs that `_Worker.receive` returns."""
     deadline = Deadline(timeout)
     while True:
         message = channel.recv_bytes()
@@ -231,7 +231,7 @@ def _serve(channel: Connection, work: Callable, timeout: float) -> None:
             answer = error
         except _Gone:
             return
-        except Exception as error:  # a fault in the code; the caller raises it
+        except Exception as error:  # a bug, which the caller raises again
             answer = sendable(error)
         try:
             _send(channel, True, answer)
@@ -245,12 +245,12 @@ def _send(channel: Connection, last: bool, value) -> None:
     message = ForkingPickler.dumps((last, value))
     try:
         channel.send_bytes(message)
-    except ConnectionError as error:  # only here: reading a video over a network may raise it, too
+    except ConnectionError as error:  # caught here alone, because reading a video over a network may raise it too
         raise _Gone from error
 
 
 def _sending(channel: Connection, parts: Iterator, deadline: Deadline):
-    """Sends every part -> the value that the generator returns. The wait for the consumer is not timed."""
+    """Sends every part -> the value that the generator returns. The deadline pauses while a part waits to be taken."""
     while True:
         try:
             part = next(parts)

@@ -15,9 +15,10 @@ from actjax.interop import import_checkpoint
 from actjax.models import BMN, PEM, TEM
 from actjax.tasks.bsn.proposals import Nms, Pgm
 from actjax.tasks.bsn.report import Detect
-from actjax.tasks.bsn.run import BsnRun, LoaderConfig, StageNetwork
+from actjax.tasks.bsn.run import BsnRun, StageNetwork
 from actjax.tasks.bsn.task import bmn, pem, tem
 from actjax.tasks.building import CHECKPOINTS, make_network, optimizer_of
+from actjax.tasks.loading import LoaderConfig
 from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES
 
 TEM_METRICS = ("loss", "loss_action", "loss_start", "loss_end")
@@ -60,7 +61,7 @@ def _run(chain, stages: str, networks, pgm, detect, loader, sections) -> BsnRun:
         pgm=pgm,
         data=plain(sections["data"]),
         detect=bind(Detect, detect or {}, "detect")(),
-        loader=bind(LoaderConfig, loader or {}, "loader")(),
+        loader=bind(LoaderConfig, loader or {}, "loader", given=("num_workers", "timeout", "power"))(),
         sections=sections,
         readers=READERS,
     )

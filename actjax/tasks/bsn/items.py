@@ -131,5 +131,4 @@ class ItemData:
 
     def evaluate(self) -> Iterator:
         """Endless passes over the validation split; each is an iterator over this host's batches."""
-        size = self._settings.eval_batch_size or self._settings.batch_size
-        return (self._val.batches(size, self._quarantine) for _ in itertools.count())
+        return (self._val.batches(self._settings.eval_size, self._quarantine) for _ in itertools.count())

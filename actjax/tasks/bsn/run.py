@@ -26,7 +26,7 @@ from actjax.tasks.bsn.items import BmnItems, FeatureItems, ItemData, PemItems, S
 from actjax.tasks.bsn.proposals import PGM_HEADER, Nms, Pgm, generate, recalls, results_of
 from actjax.tasks.bsn.report import Detect, report
 from actjax.tasks.building import Network
-from actjax.tasks.loading import open_quarantine
+from actjax.tasks.loading import LoaderConfig, open_quarantine
 from actjax.tasks.stage_folder import StageFolder
 from actjax.video.errors import VideoError
 from actjax.workdir import progress
@@ -50,17 +50,6 @@ class StageNetwork(NamedTuple):
     labels: dict
     nms: Nms | None = None
     results: str = ""
-
-
-class LoaderConfig(NamedTuple):
-    """Section `loader`.
-
-    max_broken: fraction of unreadable videos that a run accepts.
-    skip: `quarantine.jsonl` of another run; the files it lists are skipped.
-    """
-
-    max_broken: float = 0.05
-    skip: str = ""
 
 
 class BsnRun(NamedTuple):
@@ -270,6 +259,6 @@ class Chain:
         if stage == self._run.chain[-1] and self._checkpoint:
             which = self._checkpoint
         variables, _ = network.restore(folder.path, which)
-        size = network.settings.eval_batch_size or network.settings.batch_size
+        size = network.settings.eval_size
         shown = progress(split.batches(size, self._quarantine), -(-len(split) // size), f"{stage} inference")
         return training.stream(jax.jit(network.task.predict), variables, shown)
