@@ -8,6 +8,7 @@ import contextlib
 import math
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -100,6 +101,9 @@ def _initialize(place: Place, heartbeat: int, timeout: float) -> None:
         heartbeat_timeout_seconds=heartbeat,
         shutdown_timeout_seconds=60,
     )
+    if threading.current_thread() is threading.main_thread():
+        # JAX aborts in a thread of its own; faulthandler, enabled by absl, can crash dumping the others' stacks.
+        signal.signal(signal.SIGABRT, signal.SIG_DFL)
 
 
 def _compare_counts(place: Place) -> None:

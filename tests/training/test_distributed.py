@@ -17,13 +17,14 @@ from actjax.training.preemption import StopOnSigterm
 
 # Process INDEX of COUNT does WHAT: "rest", "steps", or "fail-K", "fault-K", where process K raises.
 PROGRAM = """
-import sys, time
+import faulthandler, sys, time
 import jax, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from actjax.hosts import Place
 from actjax.training.distributed import joined
 from actjax.training.preemption import Preempted, StopOnSigterm
 
+faulthandler.enable()  # as absl does
 port, count, index, what = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 place = Place("localhost", port, int(sys.argv[5]), index) if count > 1 else None
 with joined(place, heartbeat=10, timeout=60):
@@ -95,6 +96,7 @@ def test_whoever_is_killed_ends_the_other(tmp_path, victim):
     assert statuses[victim] == -signal.SIGKILL and statuses[1 - victim] == -signal.SIGABRT, texts
     assert LOST == 128 + signal.SIGABRT
     assert "another task died" in texts[1 - victim]
+    assert "Fatal Python error" not in texts[1 - victim]
 
 
 @pytest.mark.parametrize("culprit", [0, 1])
