@@ -5,6 +5,7 @@ So no key goes unread and no argument is missing: an unknown key stops the launc
 
 import difflib
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
@@ -67,11 +68,36 @@ def pick(table: Mapping[str, Callable], section: Mapping, where: str, *, given: 
     """`{"name": "center", "size": 224}` -> `table["center"]` with `size=224`, checked as by `bind`."""
     section = _section(section, where)
     if "name" not in section:
-        raise ValueError(f"{where}.name is missing; choose from {sorted(table)}")
-    name = section.pop("name")
-    if name not in table:
-        raise ValueError(f"{where}.name={unknown(name, table)}")
-    return bind(table[name], section, where, given=given)
+        raise ValueError(f"{where}.name is missing; choose from {sorted(table)}, or write 'package.module:name'")
+    return bind(find(table, section.pop("name"), f"{where}.name"), section, where, given=given)
+
+
+def find(table: Mapping[str, Callable], name: str, where: str) -> Callable:
+    """`table[name]`, or what a dotted name names: "package.module:name" is `name` of the module `package.module`.
+
+    Args:
+      where: the dotted name of the config's key, for errors.
+
+    Raises:
+      ValueError: an unknown name; a dotted name whose module or attribute does not exist or cannot be called; no text.
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"{where}={name!r}: configs hold names; write 'package.module:name' for your own function")
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        if name not in table:
+            raise ValueError(f"{where}={unknown(name, table)}, or write 'package.module:name'")
+        return table[name]
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module and not module.startswith(f"{error.name}."):
+            raise  # an import inside the module failed
+        raise ValueError(f"{where}={name!r}: there is no module {error.name!r} on Python's path") from error
+    if not callable(function := getattr(found, attribute, None)):
+        known = [known for known, value in vars(found).items() if callable(value) and not known.startswith("_")]
+        raise ValueError(f"{where}={name!r}: in {found.__file__}, {unknown(attribute, known)}")
+    return function
 
 
 class Reader(NamedTuple):
