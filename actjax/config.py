@@ -3,13 +3,15 @@
 So no key goes unread and no argument is missing: an unknown key stops the launch and the error suggests the nearest.
 """
 
+import contextlib
+import contextvars
 import difflib
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -88,6 +90,8 @@ def find(table: Mapping[str, Callable], name: str, where: str) -> Callable:
         if name not in table:
             raise ValueError(f"{where}={unknown(name, table)}, or write 'package.module:name'")
         return table[name]
+    if reason := _refusal.get():
+        raise ValueError(f"{where}={name!r}: {reason}")
     try:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -100,8 +104,21 @@ def find(table: Mapping[str, Callable], name: str, where: str) -> Callable:
     return function
 
 
+_refusal: contextvars.ContextVar[str] = contextvars.ContextVar("refusal", default="")
+
+
+@contextlib.contextmanager
+def refusing(reason: str) -> Iterator[None]:
+    """A context in which `find` refuses dotted names, for that reason, before anything is imported."""
+    token = _refusal.set(reason)
+    try:
+        yield
+    finally:
+        _refusal.reset(token)
+
+
 class Reader(NamedTuple):
-    """The functions that read a config section, for `filled`.
+    """The functions that read a config section: what it may hold, and with which types and defaults.
 
     by: functions that take its keys; of a table, the function that the section's `name` selects.
     given: arguments that the config does not set, as in `bind`.
@@ -111,6 +128,36 @@ class Reader(NamedTuple):
     by: tuple[Callable | Mapping[str, Callable], ...]
     given: tuple[str, ...] = ()
     parts: Mapping[str, "Reader"] = {}
+
+    def functions(self, section: Mapping, where: str) -> list[Callable]:
+        """The functions that read `section`; all of a table, if the section selects none. ValueError: unknown name."""
+        chosen = []
+        for by in self.by:
+            if not isinstance(by, Mapping):
+                chosen.append(by)
+            elif section.get("name") is None:
+                chosen.extend(by.values())
+            else:
+                chosen.append(find(by, section["name"], f"{where}.name"))
+        return chosen
+
+    def parameters(self, section: Mapping, where: str = "") -> dict[str, Any]:
+        """The keys that `section` may hold, and their annotations."""
+        named = {"name": str} if any(isinstance(by, Mapping) for by in self.by) else {}
+        found = [_parameters(function, self.given)[0] for function in self.functions(section, where)]
+        known = {name: p.annotation for parameters in found for name, p in parameters.items()}
+        return named | known | dict.fromkeys(self.parts, dict)
+
+    def open(self, section: Mapping, where: str = "") -> bool:
+        """Whether a function takes any key, by `**kwargs`."""
+        if any(isinstance(by, Mapping) for by in self.by) and len(self.by) > 1:
+            return False  # what one function passes on is for the other
+        return any(_parameters(function, self.given)[1] for function in self.functions(section, where))
+
+    def bind(self, section, where: str) -> Callable:
+        """`pick` from the reader's table, or `bind` to its function."""
+        (by,) = self.by
+        return (pick if isinstance(by, Mapping) else bind)(by, section, where, given=self.given)
 
 
 def filled(section, reader: Reader):
@@ -132,9 +179,17 @@ def filled(section, reader: Reader):
 
 def _parameters(function: Callable, given: tuple[str, ...]) -> tuple[dict[str, inspect.Parameter], bool]:
     """Arguments that a config may set, and whether `**kwargs` pass others on to a function that checks them itself."""
-    signature = inspect.signature(function).parameters.values()
+    signature = _signature(function).parameters.values()
     parameters = {p.name: p for p in signature if p.name not in given and p.kind is not p.VAR_KEYWORD}
     return parameters, any(p.kind is p.VAR_KEYWORD for p in signature)
+
+
+def _signature(function: Callable) -> inspect.Signature:
+    """With annotations as types, where they can be evaluated."""
+    try:
+        return inspect.signature(function, eval_str=True)
+    except (NameError, TypeError, SyntaxError):
+        return inspect.signature(function)
 
 
 def _section(section, where: str) -> dict:

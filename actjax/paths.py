@@ -46,6 +46,11 @@ def local(path: str | os.PathLike, what: str) -> pathlib.Path:
     return pathlib.Path(path).expanduser()
 
 
+def cache_folder() -> pathlib.Path:
+    """`$ACTJAX_CACHE`, or `~/.cache/actjax`: sample sets, and digests of code that the user ran."""
+    return pathlib.Path(os.environ.get("ACTJAX_CACHE") or "~/.cache/actjax").expanduser()
+
+
 def absolute(path: pathlib.Path) -> pathlib.Path:
     """Makes a local path absolute; leaves URLs alone, which `epath` would prefix with the current folder."""
     return path if is_url(path) else path.absolute()

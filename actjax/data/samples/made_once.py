@@ -7,6 +7,8 @@ import shutil
 import tempfile
 from collections.abc import Callable
 
+from actjax.paths import cache_folder
+
 
 def made_once(folder: str | os.PathLike | None, name: str, *, marker: str, code: str, write: Callable) -> pathlib.Path:
     """The folder of a sample set; calls `write(folder)` if it does not exist.
@@ -20,9 +22,8 @@ def made_once(folder: str | os.PathLike | None, name: str, *, marker: str, code:
     The set is written to a temporary folder beside its own and moved at the end.
     """
     if folder is None:
-        cache = os.environ.get("ACTJAX_CACHE", "~/.cache/actjax")
         digest = hashlib.sha256(pathlib.Path(code).read_bytes()).hexdigest()[:8]
-        folder = pathlib.Path(cache).expanduser() / f"{name}-{digest}"
+        folder = cache_folder() / f"{name}-{digest}"
     folder = pathlib.Path(folder)
     if (folder / marker).exists():
         return folder

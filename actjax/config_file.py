@@ -1,0 +1,107 @@
+"""Config files: recipes by bare name, Python files with `get_config`, and the configs that runs save."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from actjax.config import plain
+
+_VALUES = (str, int, float, bool, type(None))
+
+
+class Loaded(NamedTuple):
+    """A config, and the file that it comes from; None for one that was made in Python."""
+
+    config: ConfigDict
+    file: pathlib.Path | None
+
+
+def load_config(source: str | os.PathLike | Mapping) -> Loaded:
+    """The config of a recipe, of a file, or one made in Python.
+
+    Args:
+      source: the bare name of a recipe ("tsm_shapes"), the path of a Python file with `get_config`, each with an optional
+        ":argument" that is passed to it; or the config itself.
+
+    Raises:
+      FileNotFoundError: no such recipe or file. ValueError: no `get_config`, a value that is no text, number, truth
+        value, None or sequence of these. Errors of the file itself are raised as they are.
+    """
+    if isinstance(source, (Mapping, ConfigDict)):
+        return Loaded(_checked(ConfigDict(plain(source))), None)
+    name, colon, argument = os.fspath(source).partition(":")
+    file = config_path(name)
+    module = _run(file)
+    if not callable(get_config := getattr(module, "get_config", None)):
+        raise ValueError(f"{file}: a config file defines get_config(), which returns a ConfigDict")
+    config = get_config(argument) if colon else get_config()
+    if not isinstance(config, (Mapping, ConfigDict)):
+        raise ValueError(f"{file}: get_config() returned {type(config).__name__}, not a ConfigDict")
+    if isinstance(config, ConfigDict):
+        config = config.copy_and_resolve_references()
+    return Loaded(_checked(ConfigDict(plain(config))), file)
+
+
+def _run(file: pathlib.Path):
+    """Runs a config file as a module that can import the files beside it."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    with _beside(file.parent.resolve()):
+        spec.loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def _beside(folder: pathlib.Path) -> Iterator[None]:
+    """A context in which the modules in `folder` can be imported; what was imported from there is forgotten after it."""
+    before = set(sys.modules)
+    sys.path.append(str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and pathlib.Path(file).resolve().is_relative_to(folder) and not name.startswith("actjax"):
+                del sys.modules[name]
+
+
+def saved_config(workdir: pathlib.Path) -> ConfigDict:
+    """The config that a run saved in its workdir. FileNotFoundError: there is none. ValueError: it is damaged."""
+    file = workdir / "config.json"
+    if not file.exists():
+        raise FileNotFoundError(f"no --config, and no {file}")
+    try:
+        config = json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(f"{file}: not a config: {error}") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{file}: not a config, but {type(config).__name__}")
+    return ConfigDict(config)
+
+
+def _checked(config: ConfigDict) -> ConfigDict:
+    _check_values(plain(config), "config")
+    return config
+
+
+def _check_values(value, where: str) -> None:
+    """Raises ValueError for a value that a saved config could not hold."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _check_values(inner, f"{where}.{key}")
+    elif isinstance(value, (tuple, list)):
+        for inner in value:
+            _check_values(inner, where)
+    elif callable(value):
+        name = f"{getattr(value, '__module__', 'package.module')}:{getattr(value, '__name__', 'name')}"
+        raise ValueError(f"{where}: configs hold names, not functions; write {name!r}")
+    elif not isinstance(value, _VALUES):
+        raise ValueError(f"{where}: configs hold text, numbers, None and sequences of them, not {type(value).__name__}")
