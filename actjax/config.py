@@ -44,34 +44,40 @@ def parse_arg(arg: str | None, **defaults) -> SimpleNamespace:
     return SimpleNamespace(**values)
 
 
-def bind(function: Callable, section: Mapping, where: str, *, given: tuple[str, ...] = ()) -> Callable:
+def bind(
+    function: Callable, section: Mapping, where: str, *, given: tuple[str, ...] = (), positional: int = 0
+) -> Callable:
     """`function` with its keyword arguments taken from a config section, checked against its signature.
 
     Args:
       section: the arguments; nested sections are passed on as plain dicts.
       where: the section's dotted name, for errors.
       given: arguments that the caller passes later; the config must not set them.
+      positional: how many more it passes by position, whatever their names.
 
     Raises:
       ValueError: a key that the function does not take, or a required argument that is missing.
     """
     section = _section(section, where)
-    parameters, passes_on = _parameters(function, given)
+    parameters, passes_on = _parameters(function, given, positional)
     for key in section:
         if key not in parameters and not passes_on:
             raise ValueError(f"{where}.{unknown(key, parameters)}")
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in section:
-            raise ValueError(f"{where}.{name} is missing; {function.__name__} needs it")
+            raise ValueError(f"{where}.{name} is missing; {getattr(function, '__name__', function)} needs it")
     return functools.partial(function, **section)
 
 
-def pick(table: Mapping[str, Callable], section: Mapping, where: str, *, given: tuple[str, ...] = ()) -> Callable:
-    """`{"name": "center", "size": 224}` -> `table["center"]` with `size=224`, checked as by `bind`."""
+def pick(table: Mapping[str, Callable], section: Mapping, where: str, **passed) -> Callable:
+    """`{"name": "center", "size": 224}` -> `table["center"]` with `size=224`, checked as by `bind`.
+
+    `passed`: `given` and `positional` of `bind`. The name may be "package.module:name", see `find`.
+    """
     section = _section(section, where)
     if "name" not in section:
         raise ValueError(f"{where}.name is missing; choose from {sorted(table)}, or write 'package.module:name'")
-    return bind(find(table, section.pop("name"), f"{where}.name"), section, where, given=given)
+    return bind(find(table, section.pop("name"), f"{where}.name"), section, where, **passed)
 
 
 def find(table: Mapping[str, Callable], name: str, where: str) -> Callable:
@@ -120,44 +126,53 @@ def refusing(reason: str) -> Iterator[None]:
 class Reader(NamedTuple):
     """The functions that read a config section: what it may hold, and with which types and defaults.
 
-    by: functions that take its keys; of a table, the function that the section's `name` selects.
-    given: arguments that the config does not set, as in `bind`.
+    by: functions that take its keys; of a table, the function that the section's `name` selects. The first one is
+      called, and passes on what the others take.
+    given, positional: arguments that the config does not set, as in `bind`.
     parts: readers of nested sections.
     """
 
     by: tuple[Callable | Mapping[str, Callable], ...]
     given: tuple[str, ...] = ()
+    positional: int = 0
     parts: Mapping[str, "Reader"] = {}
 
     def functions(self, section: Mapping, where: str) -> list[Callable]:
         """The functions that read `section`; all of a table, if the section selects none. ValueError: unknown name."""
-        chosen = []
-        for by in self.by:
-            if not isinstance(by, Mapping):
-                chosen.append(by)
-            elif section.get("name") is None:
-                chosen.extend(by.values())
-            else:
-                chosen.append(find(by, section["name"], f"{where}.name"))
-        return chosen
+        name, tables = section.get("name"), [by for by in self.by if isinstance(by, Mapping)]
+        plain_ones = [by for by in self.by if not isinstance(by, Mapping)]
+        if name is None:
+            return [*plain_ones, *(function for table in tables for function in table.values())]
+        named = [table[name] for table in tables if isinstance(name, str) and name in table]
+        return [*plain_ones, *(named or [find(tables[0], name, f"{where}.name")] if tables else ())]
 
-    def parameters(self, section: Mapping, where: str = "") -> dict[str, Any]:
+    def parameters(self, section: Mapping, where: str) -> dict[str, Any]:
         """The keys that `section` may hold, and their annotations."""
         named = {"name": str} if any(isinstance(by, Mapping) for by in self.by) else {}
-        found = [_parameters(function, self.given)[0] for function in self.functions(section, where)]
+        found = [_parameters(function, self.given, self.positional)[0] for function in self.functions(section, where)]
         known = {name: p.annotation for parameters in found for name, p in parameters.items()}
-        return named | known | dict.fromkeys(self.parts, dict)
+        return named | known | {name: dict for name in self.parts if name in known or name in self.given}
 
-    def open(self, section: Mapping, where: str = "") -> bool:
-        """Whether a function takes any key, by `**kwargs`."""
-        if any(isinstance(by, Mapping) for by in self.by) and len(self.by) > 1:
-            return False  # what one function passes on is for the other
-        return any(_parameters(function, self.given)[1] for function in self.functions(section, where))
+    def open(self, section: Mapping, where: str) -> bool:
+        """Whether it may hold any other key, because a function takes `**kwargs` for itself."""
+        functions = self.functions(section, where)
+        return len(functions) == 1 and _parameters(functions[0], self.given, self.positional)[1]
 
     def bind(self, section, where: str) -> Callable:
-        """`pick` from the reader's table, or `bind` to its function."""
-        (by,) = self.by
-        return (pick if isinstance(by, Mapping) else bind)(by, section, where, given=self.given)
+        """The first function with its arguments taken from the section.
+
+        Raises:
+          ValueError: a key that no function takes, or a required argument that is missing.
+        """
+        section = _section(section, where)
+        known = self.parameters(section, where)
+        for key in section:
+            if key not in known and not self.open(section, where):
+                raise ValueError(f"{where}.{unknown(key, known)}")
+        by = self.by[0]
+        return (pick if isinstance(by, Mapping) else bind)(
+            by, section, where, given=self.given, positional=self.positional
+        )
 
 
 def filled(section, reader: Reader):
@@ -170,17 +185,20 @@ def filled(section, reader: Reader):
         return section
     for by in reader.by:
         function = by.get(section.get("name")) if isinstance(by, Mapping) else by
-        parameters = _parameters(function, reader.given)[0] if function else {}
+        parameters = _parameters(function, reader.given, reader.positional)[0] if function else {}
         defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
         if parameters.keys() <= defaults.keys() | section.keys():
             section = defaults | section
     return section | {key: filled(section.get(key), part) for key, part in reader.parts.items()}
 
 
-def _parameters(function: Callable, given: tuple[str, ...]) -> tuple[dict[str, inspect.Parameter], bool]:
+def _parameters(
+    function: Callable, given: tuple[str, ...], positional: int = 0
+) -> tuple[dict[str, inspect.Parameter], bool]:
     """Arguments that a config may set, and whether `**kwargs` pass others on to a function that checks them itself."""
-    signature = _signature(function).parameters.values()
-    parameters = {p.name: p for p in signature if p.name not in given and p.kind is not p.VAR_KEYWORD}
+    signature = list(_signature(function).parameters.values())[positional:]
+    named = [p for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    parameters = {p.name: p for p in named if p.name not in given}
     return parameters, any(p.kind is p.VAR_KEYWORD for p in signature)
 
 

@@ -64,7 +64,9 @@ def override(config: Mapping, changes: Mapping[str, Any], reader: Reader) -> dic
       ValueError: a key that nothing reads, a text that is no value of the parameter's type.
     """
     sections, changes = copy.deepcopy(plain(config)), _flat(changes)
-    names = {key: value for key, value in changes.items() if key.rpartition(".")[2] == "name"}  # they choose the readers
+    names = {
+        key: value for key, value in changes.items() if key.rpartition(".")[2] == "name"
+    }  # they choose the readers
     for key, value in (*names.items(), *((k, v) for k, v in changes.items() if k not in names)):
         *path, last = key.split(".")
         section, part = _section(sections, path, reader, key)

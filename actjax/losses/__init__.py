@@ -2,10 +2,11 @@
 
 from actjax.losses.bmn import bmn_classification, bmn_regression
 from actjax.losses.bsn import binary_logistic_regression, proposal_regression
-from actjax.losses.classification import binary_cross_entropy, cross_entropy
+from actjax.losses.classification import LOSSES, binary_cross_entropy, cross_entropy
 from actjax.losses.ssn import activity_loss, boundary_regression_loss, completeness_loss, ohem_hinge_loss
 
 __all__ = [
+    "LOSSES",
     "activity_loss",
     "binary_cross_entropy",
     "binary_logistic_regression",

@@ -67,3 +67,7 @@ def _checked(class_weights: Sequence[float], k: int):
     if len(class_weights) != k:
         raise ValueError(f"loss.class_weights has {len(class_weights)} numbers; the model has {k} classes")
     return jnp.asarray(class_weights, jnp.float32)
+
+
+# Losses that a config can name.
+LOSSES = {"cross_entropy": cross_entropy, "binary_cross_entropy": binary_cross_entropy}

@@ -5,6 +5,7 @@ from actjax.models.bmn import BMN
 from actjax.models.bsn import PEM, TEM
 from actjax.models.init import initialize
 from actjax.models.mobilenet import MobileNetV2
+from actjax.models.outside import adapt
 from actjax.models.resnet import ResNet
 from actjax.models.ssn import SSN, proposal_scores, tick_features, tick_scores
 from actjax.models.temporal import temporal_pool, temporal_shift
@@ -25,6 +26,7 @@ __all__ = [
     "TSN",
     "MobileNetV2",
     "ResNet",
+    "adapt",
     "embedding",
     "export_checkpoint",
     "import_checkpoint",

@@ -1,9 +1,10 @@
 """One folder per task: builds a run from config sections and implements the `--mode`s. `TASKS` lists them."""
 
+import inspect
 from collections.abc import Callable
 from typing import NamedTuple
 
-from actjax.config import bind, plain, unknown
+from actjax.config import Reader, bind, plain, unknown
 from actjax.faces import lazy
 from actjax.tasks import bsn, recognition, ssn
 
@@ -17,19 +18,27 @@ class Registered(NamedTuple):
 
     build: config sections, as keyword arguments -> a run.
     modes: name of a `--mode` -> function (run, `running.Call`).
+    readers: name of a section -> the functions that read it.
     local: whether the workdir must be on a local disk, because stages write thousands of files and rename folders.
     """
 
     build: Callable
     modes: dict[str, Callable]
+    readers: dict[str, Reader]
     local: bool = True
+
+    @property
+    def reader(self) -> Reader:
+        """The reader of a whole config."""
+        sections = inspect.signature(self.build).parameters
+        return Reader((self.build,), parts={name: part for name, part in self.readers.items() if name in sections})
 
 
 TASKS = {
-    "recognition": Registered(recognition.build, recognition.MODES, local=False),
-    "bsn": Registered(bsn.build, bsn.MODES),
-    "bmn": Registered(bsn.build_bmn, bsn.MODES),
-    "ssn": Registered(ssn.build, ssn.MODES),
+    "recognition": Registered(recognition.build, recognition.MODES, recognition.READERS, local=False),
+    "bsn": Registered(bsn.build, bsn.MODES, bsn.READERS),
+    "bmn": Registered(bsn.build_bmn, bsn.MODES, bsn.READERS),
+    "ssn": Registered(ssn.build, ssn.MODES, ssn.READERS),
 }
 
 
@@ -49,5 +58,6 @@ def build(config):
     """
     sections = plain(config)
     make = registered(sections).build
-    sections.pop("task")
+    for key in ("task", "code"):  # `code` names the copy of the config's own code, see `own_code`
+        sections.pop(key, None)
     return bind(make, sections, "config")()

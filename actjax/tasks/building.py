@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from actjax import training
-from actjax.config import bind, pick
+from actjax.config import Reader, bind, pick
 from actjax.interop import import_checkpoint
 from actjax.interop.importing import Report
 from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES, by_epoch
@@ -18,6 +18,9 @@ from actjax.training.task import Task
 log = logging.getLogger("actjax")
 
 CHECKPOINTS = ("latest", "best")  # names that a config accepts
+RUN = Reader((training.Settings,), given=("scale_loss",))
+LOAD_FROM = Reader((import_checkpoint,), given=("model",))
+_GIVEN = ("params", "schedule", "rules", "epoch", "epochs", "settings", "frozen")
 
 
 class Network(NamedTuple):
@@ -92,13 +95,13 @@ def make_network(
         optimizer=optimizer,
         element_spec=element_spec,
         groups=training.param_groups(_parameter_shapes(task), rules),
-        load_from=bind(import_checkpoint, load_from, "load_from", given=("model",)) if starts else None,
+        load_from=LOAD_FROM.bind(load_from, "load_from") if starts else None,
     )
 
 
 def video_settings(model, run) -> training.Settings:
     """Section `run` of a network that takes video clips."""
-    settings = bind(training.Settings, run, "run", given=("scale_loss",))().check()
+    settings = RUN.bind(run, "run")().check()
     return settings._replace(scale_loss=model.dtype == "float16")
 
 
@@ -137,3 +140,10 @@ def optimizer_of(
     )
     freeze = lambda params: training.freeze(params, training.param_groups(params, rules))
     return training.Optimizer(lambda steps: scheduled(steps_per_epoch=steps), make, freeze), rules
+
+
+OPTIM = Reader(
+    (optimizer_of, OPTIMIZERS),
+    given=_GIVEN,
+    parts={"rules": Reader((RULES,)), "schedule": Reader((SCHEDULES,), given=_GIVEN)},
+)

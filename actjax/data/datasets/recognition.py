@@ -1,5 +1,6 @@
 """The data sets that a config may name for recognition."""
 
+import inspect
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,32 +21,53 @@ class Dataset(NamedTuple):
     class_names: list[str]
 
 
-def videos(*, train, val, num_classes: int, class_names: str = "", select: dict | None = None, **options) -> Dataset:
+def videos(
+    *,
+    train: str | Sequence[str],
+    val: str | Sequence[str],
+    num_classes: int,
+    data_prefix: str = "",
+    class_names: str = "",
+    select: dict | None = None,
+    **options,
+) -> Dataset:
     """Your own video files.
 
     Args:
       train, val: annotation files (text, JSON or CSV; see `load_annotations`), one or several for each split.
       num_classes: labels are below this.
+      data_prefix: folder or URL that relative paths start from; "" for the folder of the annotation file.
       class_names: file with one name per line; "" to use the class numbers.
       select: selects training records, see `selected`.
-      options: of `load_annotations`: `data_prefix`, `multi_class`.
+      options: of `load_annotations`: `multi_class`.
 
     Raises:
       FileNotFoundError: a file is missing. ValueError: a line does not parse, a wrong label or number of names.
     """
-    return _from_lists("videos", train, val, num_classes, class_names, select, options)
+    return _from_lists("videos", train, val, num_classes, data_prefix, class_names, select, options)
 
 
-def rawframes(*, train, val, num_classes: int, class_names: str = "", select: dict | None = None, **options) -> Dataset:
+def rawframes(
+    *,
+    train: str | Sequence[str],
+    val: str | Sequence[str],
+    num_classes: int,
+    data_prefix: str = "",
+    class_names: str = "",
+    select: dict | None = None,
+    **options,
+) -> Dataset:
     """Folders of images, RGB or optical flow; arguments as for `videos`.
 
     Args:
       options: of `load_annotations`: those of `videos`, and `with_offset`, `filename_tmpl`, `start_index`, `modality`.
     """
-    return _from_lists("rawframes", train, val, num_classes, class_names, select, options)
+    return _from_lists("rawframes", train, val, num_classes, data_prefix, class_names, select, options)
 
 
-def prepared(*, folder: str, num_classes: int, train: str = "train", val: str = "val", select=None) -> Dataset:
+def prepared(
+    *, folder: str, num_classes: int, train: str = "train", val: str = "val", select: dict | None = None
+) -> Dataset:
     """A prepared set that `--mode=prepare` wrote to `folder`; `train` and `val` name its splits."""
     records = [load_prepared(folder, split) for split in (train, val)]
     names = _names(folder, num_classes, prepared_class_names)
@@ -65,10 +87,23 @@ DATASETS = {"videos": videos, "rawframes": rawframes, "prepared": prepared, "sha
 def build_dataset(config, *, num_classes: int) -> Dataset:
     """`{"name": "videos", "train": ..., ...}` -> the data set. Source: the API entry build_dataset.
 
+    A data set of one's own, "package.module:name", is called with `num_classes` if it takes it. It returns a `Dataset`
+    whose records have `path` (a name, unique in its split), `label` and `open(backend=)`, as those of
+    `actjax.data.datasets.records`.
+
     Raises:
-      ValueError: an unknown name or key; suggests the nearest valid one. Whatever the data set's function raises.
+      ValueError: an unknown name or key; suggests the nearest valid one; no `Dataset`, or another number of class
+        names. Whatever the data set's function raises.
     """
-    return pick(DATASETS, config, "data", given=("num_classes",))(num_classes=num_classes)
+    make = pick(DATASETS, config, "data", given=("num_classes",))
+    given = {"num_classes": num_classes} if "num_classes" in inspect.signature(make).parameters else {}
+    dataset = make(**given)
+    if not isinstance(dataset, Dataset):
+        raise ValueError(f"data.name={config['name']!r} returned {type(dataset).__name__}; it must be a Dataset")
+    if len(dataset.class_names) != num_classes:
+        found = len(dataset.class_names)
+        raise ValueError(f"data.name={config['name']!r} has {found} class names; model.num_classes is {num_classes}")
+    return dataset
 
 
 def load_names(config, *, num_classes: int) -> list[str]:
@@ -82,19 +117,29 @@ def load_names(config, *, num_classes: int) -> list[str]:
     return build_dataset(config, num_classes=num_classes).class_names
 
 
-def selected(records: Sequence, *, repeat_times: int = 1, classes=None, fraction: float | None = None, seed: int = 0):
+def selected(
+    records: Sequence,
+    *,
+    repeat_times: int = 1,
+    classes: Sequence[int] | None = None,
+    fraction: float | None = None,
+    seed: int = 0,
+):
     """The records of `classes`, a `fraction` of each class, the result repeated `repeat_times` times."""
     if classes is not None or fraction is not None:
         records = subset(records, classes=classes, fraction=fraction, seed=seed)
     return records if repeat_times == 1 else repeat(records, repeat_times)
 
 
-def _from_lists(kind: str, train, val, num_classes: int, class_names: str, select, options: dict) -> Dataset:
-    prefix = options.pop("data_prefix", "") or None
+def _from_lists(
+    kind: str, train, val, num_classes: int, data_prefix: str, class_names: str, select, options: dict
+) -> Dataset:
     splits = []
     for files in (train, val):
         files = [files] if isinstance(files, str) else list(files)
-        load = lambda file: load_annotations(kind, file, data_prefix=prefix, num_classes=num_classes, **options)
+        load = lambda file: load_annotations(
+            kind, file, data_prefix=data_prefix or None, num_classes=num_classes, **options
+        )
         lists = [load(file) for file in files]
         splits.append(lists[0] if len(lists) == 1 else concatenate(*lists))
     names = _names(class_names, num_classes, load_class_names)

@@ -4,7 +4,7 @@ config: sections -> a run. run: the stages. items: network inputs. task: losses.
 report: tables and files. modes: the modes of the command line.
 """
 
-from actjax.tasks.bsn.config import build, build_bmn
+from actjax.tasks.bsn.config import READERS, build, build_bmn
 from actjax.tasks.bsn.modes import MODES
 
-__all__ = ["MODES", "build", "build_bmn"]
+__all__ = ["MODES", "READERS", "build", "build_bmn"]

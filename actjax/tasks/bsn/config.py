@@ -9,17 +9,15 @@ from collections.abc import Callable
 import numpy as np
 
 from actjax import training
-from actjax.config import Reader, bind, pick, plain, unknown
+from actjax.config import Reader, bind, plain, unknown
 from actjax.data.datasets.untrimmed import UNTRIMMED
-from actjax.interop import import_checkpoint
 from actjax.models import BMN, PEM, TEM
 from actjax.tasks.bsn.proposals import Nms, Pgm
 from actjax.tasks.bsn.report import Detect
 from actjax.tasks.bsn.run import BsnRun, StageNetwork
 from actjax.tasks.bsn.task import bmn, pem, tem
-from actjax.tasks.building import CHECKPOINTS, make_network, optimizer_of
+from actjax.tasks.building import CHECKPOINTS, LOAD_FROM, OPTIM, make_network
 from actjax.tasks.loading import LoaderConfig
-from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES
 
 TEM_METRICS = ("loss", "loss_action", "loss_start", "loss_end")
 PROPOSAL_METRICS = ("auc", "AR@1", "AR@5", "AR@10", "AR@100")
@@ -27,10 +25,10 @@ PROPOSAL_METRICS = ("auc", "AR@1", "AR@5", "AR@10", "AR@100")
 
 def build(*, data, tem, pgm, pem, stages: str = "tem,pgm,pem", detect=None, loader=None) -> BsnRun:
     """BSN: TEM predicts boundary curves, PGM turns them into proposals, PEM scores the proposals."""
-    between = bind(Pgm, pgm, "pgm")()
+    between = READERS["pgm"].bind(pgm, "pgm")()
     networks = {
-        "tem": bind(_tem, tem, "tem")(),
-        "pem": bind(_pem, pem, "pem", given=("num_proposals",))(num_proposals=between.top_k_train),
+        "tem": READERS["tem"].bind(tem, "tem")(),
+        "pem": READERS["pem"].bind(pem, "pem")(num_proposals=between.top_k_train),
     }
     if bool(between.proposals) != bool(between.features):
         raise ValueError("pgm.proposals and pgm.features: set both folders or neither")
@@ -44,7 +42,7 @@ def build(*, data, tem, pgm, pem, stages: str = "tem,pgm,pem", detect=None, load
 
 def build_bmn(*, data, bmn, stages: str = "bmn", detect=None, loader=None) -> BsnRun:
     """BMN: one network from features to proposals."""
-    networks = {"bmn": bind(_bmn, bmn, "bmn")()}
+    networks = {"bmn": READERS["bmn"].bind(bmn, "bmn")()}
     return _run(("bmn",), stages, networks, None, detect, loader, dict(data=data, bmn=bmn))
 
 
@@ -53,15 +51,15 @@ def _run(chain, stages: str, networks, pgm, detect, loader, sections) -> BsnRun:
     for stage in chosen:
         if stage not in chain:
             raise ValueError(f"config.stages={unknown(stage, chain)}")
-    pick(UNTRIMMED, sections["data"], "data")
+    READERS["data"].bind(sections["data"], "data")
     return BsnRun(
         stages=tuple(stage for stage in chain if stage in chosen),
         chain=chain,
         networks=networks,
         pgm=pgm,
         data=plain(sections["data"]),
-        detect=bind(Detect, detect or {}, "detect")(),
-        loader=bind(LoaderConfig, loader or {}, "loader", given=("num_workers", "timeout", "power"))(),
+        detect=READERS["detect"].bind(detect or {}, "detect")(),
+        loader=READERS["loader"].bind(loader or {}, "loader")(),
         sections=sections,
         readers=READERS,
     )
@@ -124,23 +122,20 @@ def _network(where, model, task, optim, run, load_from, shapes, best):
 
 def _reader(section: Callable, model, loss: Callable, **parts: Reader) -> Reader:
     """The reader of a network's section."""
-    parameters = ("params", "schedule", "rules", "epoch", "epochs", "settings", "frozen")
     common = dict(
         model=Reader((model,), given=("parent", "name")),
         loss=Reader((loss,), given=("model", "nms")),
         run=Reader((training.Settings,), given=("scale_loss", "bn")),
-        optim=Reader(
-            (optimizer_of, OPTIMIZERS),
-            given=parameters,
-            parts={"rules": Reader((RULES,)), "schedule": Reader((SCHEDULES,), given=parameters)},
-        ),
-        load_from=Reader((import_checkpoint,), given=("model",)),
+        optim=OPTIM,
+        load_from=LOAD_FROM,
     )
     return Reader((section,), given=("num_proposals",), parts=common | parts)
 
 
 READERS = {
     "data": Reader((UNTRIMMED,)),
+    "loader": Reader((LoaderConfig,), given=("num_workers", "timeout", "power")),
+    "detect": Reader((Detect,)),
     "tem": _reader(_tem, TEM, tem, labels=Reader((_tem_labels,))),
     "pgm": Reader((Pgm,)),
     "pem": _reader(_pem, PEM, pem, nms=Reader((Nms,))),

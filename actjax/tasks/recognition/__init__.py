@@ -4,7 +4,7 @@ config: sections -> a run. run: training and evaluation. task: loss and metrics.
 with predicting, extracting and browsing.
 """
 
-from actjax.tasks.recognition.config import build
+from actjax.tasks.recognition.config import READERS, build
 from actjax.tasks.recognition.modes import MODES
 
-__all__ = ["MODES", "build"]
+__all__ = ["MODES", "READERS", "build"]

@@ -9,15 +9,16 @@ from collections.abc import Callable
 import numpy as np
 
 from actjax import training
-from actjax.config import bind, pick, plain, unknown
+from actjax.config import Reader, plain, unknown
 from actjax.data.clips.spec import AVERAGE_CLIPS, ClipSpec
 from actjax.data.clips.transforms import EVAL_VIEWS, SAMPLERS, TRAIN_VIEWS
-from actjax.data.datasets.recognition import DATASETS
+from actjax.data.datasets import lists
+from actjax.data.datasets.recognition import DATASETS, selected
 from actjax.data.prepared import writing
-from actjax.losses import binary_cross_entropy, cross_entropy
-from actjax.models import TSN
+from actjax.losses import LOSSES
+from actjax.models import TSN, adapt
 from actjax.pixels import make_augment
-from actjax.tasks.building import make_network, video_settings
+from actjax.tasks.building import LOAD_FROM, OPTIM, RUN, make_network, video_settings
 from actjax.tasks.loading import LoaderConfig, check_reading
 from actjax.tasks.recognition.run import PREPARE_GIVEN, Extraction, RecognitionRun, Test
 from actjax.tasks.recognition.task import MODELS, recognition_task
@@ -39,26 +40,19 @@ def build(
     prepare=None,
     extract=None,
 ) -> RecognitionRun:
-    """The run of a TSN or TSM config."""
-    train_clips = bind(_train_clips, train, "train")()
-    eval_clips, at_once = bind(_eval_clips, eval, "eval", given=("where",))(where="eval")
-    test_clips, test_at_once = (
-        bind(_eval_clips, test, "test", given=("where",))(where="test") if test else (eval_clips, at_once)
-    )
+    """The run of a config of recognition."""
+    train_clips = READERS["train"].bind(train, "train")()
+    eval_clips, at_once = READERS["eval"].bind(eval, "eval")(where="eval")
+    test_clips, test_at_once = READERS["test"].bind(test, "test")(where="test") if test else (eval_clips, at_once)
     channels = _channels(train_clips, eval_clips, test_clips)
-    network = pick(MODELS, model, "model", given=("parent", "in_channels"))(in_channels=channels)
-    if len(network.mean) not in (1, channels) or len(network.std) not in (1, channels):
-        raise ValueError(f"model.mean and model.std need 1 or {channels} numbers: one for all channels or one for each")
+    make_model = READERS["model"].bind(model, "model")
+    network = adapt(make_model, train_clips.clip_shape[1:], name=plain(model)["name"])
+    READERS["data"].bind(data, "data")
     settings = video_settings(network, run)
-    pick(DATASETS, data, "data", given=("num_classes",))
-    loader = bind(LoaderConfig, loader, "loader")()
-    augment = bind(make_augment, augment, "augment")() if augment else None
-    prepare = plain(prepare or {})
-    bind(writing.prepare, prepare, "prepare", given=PREPARE_GIVEN)
+    augment = READERS["augment"].bind(augment, "augment")() if augment else None
+    READERS["prepare"].bind(prepare or {}, "prepare")
     multi_label = plain(data).get("multi_class", False)
-    criterion = binary_cross_entropy if multi_label else cross_entropy
-    criterion = bind(criterion, loss or {}, "loss", given=("scores", "labels", "targets"))
-    options = dict(augment=augment, multi_label=multi_label, criterion=criterion)
+    options = dict(augment=augment, multi_label=multi_label, criterion=_criterion(loss or {}, multi_label))
     task_of = lambda clips, at_once: recognition_task(
         network, average_clips=clips.average_clips, clips_at_once=at_once, **options
     )
@@ -76,14 +70,20 @@ def build(
             frozen=training.frozen_rules(network.freezing.patterns()),
         ),
         data=plain(data),
-        loader=loader,
+        loader=READERS["loader"].bind(loader, "loader")(),
         train_clips=train_clips,
         eval_clips=eval_clips,
         test=Test(task_of(test_clips, test_at_once), test_clips),
         augment=augment,
-        prepare_options=prepare,
+        prepare_options=plain(prepare or {}),
         extraction=_extraction(extract or {}, network, test_clips),
     )
+
+
+def _criterion(section, multi_label: bool) -> Callable:
+    """The loss that a section names; without a name, the cross-entropy that fits the labels."""
+    default = {"name": "binary_cross_entropy" if multi_label else "cross_entropy"}
+    return READERS["loss"].bind(default | plain(section), "loss")
 
 
 def _check_best(best: str, metrics: dict) -> None:
@@ -93,26 +93,22 @@ def _check_best(best: str, metrics: dict) -> None:
 
 
 def _extraction(section, network, clips: ClipSpec) -> Extraction:
-    extraction = bind(Extraction, section, "extract")().check()
+    extraction = READERS["extract"].bind(section, "extract")().check()
     if extraction.num_frames is None:
         return extraction._replace(num_frames=1 if isinstance(network, TSN) else clips.clip_shape[1])
     return extraction
 
 
 def _train_clips(*, sample, view, **options) -> ClipSpec:
-    transforms = _transforms("train", sample, view, TRAIN_VIEWS)
-    given = ("sample", "view", "average_clips", "test")
-    return _checked("train", bind(ClipSpec, options, "train", given=given)(*transforms))
+    return _checked("train", ClipSpec(*_transforms("train", sample, view), **options))
 
 
 def _eval_clips(
     *, where: str, sample, view, average_clips: str, clips_at_once: int = 0, **options
 ) -> tuple[ClipSpec, int]:
     """The clip spec, and how many crops of a video go through the network at a time."""
-    transforms = _transforms(where, sample, view, EVAL_VIEWS)
-    given = ("sample", "view", "average_clips", "flip_labels", "test")
-    make = bind(ClipSpec, options, where, given=given)
-    return _checked(where, make(*transforms, average_clips=average_clips, test=True)), clips_at_once
+    options |= dict(average_clips=average_clips, test=True)
+    return _checked(where, ClipSpec(*_transforms(where, sample, view), **options)), clips_at_once
 
 
 def _channels(*specs: ClipSpec) -> int:
@@ -123,9 +119,9 @@ def _channels(*specs: ClipSpec) -> int:
     return channels.pop()
 
 
-def _transforms(where: str, sample, view, views) -> tuple[Callable, Callable]:
-    given = ("num_frames", "height", "width", "rng")
-    return pick(SAMPLERS, sample, f"{where}.sample", given=given), pick(views, view, f"{where}.view", given=given)
+def _transforms(where: str, sample, view) -> tuple[Callable, Callable]:
+    parts = READERS[where].parts
+    return parts["sample"].bind(sample, f"{where}.sample"), parts["view"].bind(view, f"{where}.view")
 
 
 def _checked(where: str, clips: ClipSpec) -> ClipSpec:
@@ -138,3 +134,34 @@ def _checked(where: str, clips: ClipSpec) -> ClipSpec:
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     return clips
+
+
+def _clips(make: Callable, views: dict, *given: str) -> Reader:
+    """The reader of a section that describes clips."""
+    parts = {
+        "sample": Reader((SAMPLERS,), given=("rng",), positional=1),
+        "view": Reader((views,), given=("rng",), positional=2),
+    }
+    return Reader((make, ClipSpec), given=("test", *given), parts=parts)
+
+
+_EVAL = _clips(_eval_clips, EVAL_VIEWS, "where", "flip_labels")
+READERS = {
+    "data": Reader(
+        (DATASETS, {"videos": lists.videos, "rawframes": lists.rawframes}),
+        given=("num_classes", "path", "prefix"),
+        parts={"select": Reader((selected,), positional=1)},
+    ),
+    "loader": Reader((LoaderConfig,)),
+    "model": Reader((MODELS,), given=("parent", "in_channels")),
+    "train": _clips(_train_clips, TRAIN_VIEWS, "average_clips"),
+    "eval": _EVAL,
+    "test": _EVAL,
+    "optim": OPTIM,
+    "run": RUN,
+    "load_from": LOAD_FROM,
+    "loss": Reader((LOSSES,), positional=2),
+    "augment": Reader((make_augment,)),
+    "prepare": Reader((writing.prepare,), given=PREPARE_GIVEN),
+    "extract": Reader((Extraction,)),
+}

@@ -4,7 +4,7 @@ config: sections -> a run. run: training and scoring. task: losses. scoring: vid
 report: scores -> detections and mAP. modes: the modes of the command line.
 """
 
-from actjax.tasks.ssn.config import build
+from actjax.tasks.ssn.config import READERS, build
 from actjax.tasks.ssn.modes import MODES
 
-__all__ = ["MODES", "build"]
+__all__ = ["MODES", "READERS", "build"]

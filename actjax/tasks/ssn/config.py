@@ -11,14 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from actjax import training
-from actjax.config import Reader, bind, pick, plain, unknown
+from actjax.config import Reader, pick, plain, unknown
 from actjax.data.clips.ssn_assignment import Assigner, Sampler
 from actjax.data.clips.ssn_clips import ProposalSampling, ProposalSpec, Ticks
 from actjax.data.clips.transforms import EVAL_VIEWS, TRAIN_VIEWS
 from actjax.data.datasets.ssn import PROPOSED
 from actjax.data.datasets.ssn_lists import load_ssn
 from actjax.models import SSN
-from actjax.tasks.building import CHECKPOINTS, make_network, video_settings
+from actjax.tasks.building import CHECKPOINTS, LOAD_FROM, OPTIM, RUN, make_network, video_settings
 from actjax.tasks.loading import LoaderConfig, check_reading
 from actjax.tasks.ssn.report import TIOU_THRESHOLDS, Detect
 from actjax.tasks.ssn.run import SsnRun
@@ -38,14 +38,25 @@ class TrainConfig(NamedTuple):
     reg_norm_consts: tuple = ()
 
 
-# The sections that determine the scores of a video, and the functions that read them.
+def _scored(kind: Callable, views: dict) -> Reader:
+    """The reader of a section that holds a view and the keys of `kind`."""
+    return Reader((kind,), given=("view",), parts={"view": Reader((views,), given=("height", "width", "rng"))})
+
+
 READERS = {
     "data": Reader((PROPOSED, {"proposals": load_ssn}), given=("num_classes", "path")),
+    "loader": Reader((LoaderConfig,), given=("power",)),
     "sample": Reader((ProposalSampling,)),
-    "model": Reader((SSN,), given=("parent", "name", "in_channels", "segments")),
-    "test": Reader((Scoring,), parts={"view": Reader((EVAL_VIEWS,), given=("height", "width", "rng"))}),
-    "train": Reader((TrainConfig,), parts={"view": Reader((TRAIN_VIEWS,), given=("height", "width", "rng"))}),
+    "sampler": Reader((Sampler,)),
     "assigner": Reader((Assigner,)),
+    "model": Reader((SSN,), given=("parent", "name", "in_channels", "segments")),
+    "train": _scored(TrainConfig, TRAIN_VIEWS),
+    "test": _scored(Scoring, EVAL_VIEWS),
+    "optim": OPTIM,
+    "run": RUN,
+    "detect": Reader((Detect,)),
+    "loss": Reader((ssn_task,), given=("model", "num_hard")),
+    "load_from": LOAD_FROM,
 }
 
 
@@ -67,26 +78,26 @@ def build(
     checkpoint: str = "latest",
 ) -> SsnRun:
     """The run of an SSN config: detects actions in untrimmed videos by scoring proposals."""
+    # The sections that determine the scores of a video.
     scored_by = dict(data=data, sample=sample, model=model, test=test, train=train, assigner=assigner)
-    sampling = bind(ProposalSampling, sample, "sample")()
+    sampling = READERS["sample"].bind(sample, "sample")()
     check_reading("sample", sampling)
-    sampler, assigner = bind(Sampler, sampler, "sampler")(), bind(Assigner, assigner, "assigner")()
-    train_view, fit = _view("train", train, TRAIN_VIEWS, TrainConfig)
-    test_view, scoring = _view("test", test, EVAL_VIEWS, Scoring)
+    sampler, assigner = READERS["sampler"].bind(sampler, "sampler")(), READERS["assigner"].bind(assigner, "assigner")()
+    train_view, fit = _view("train", train)
+    test_view, scoring = _view("test", test)
     common = dict(sampler=sampler, video_centric=fit.video_centric)
     train_spec = ProposalSpec(sampling, train_view, **common)
     val_spec = ProposalSpec(sampling, functools.partial(_first_view, view=test_view), **common, test=True)
     ticks = Ticks(sampling, test_view, scoring.chunk)
     _check_shapes(train_spec, ticks)
-    given = ("parent", "name", "in_channels", "segments")
-    network = bind(SSN, model, "model", given=given)(in_channels=ticks.clip_shape[-1], segments=sampling.segments)
+    network = READERS["model"].bind(model, "model")(in_channels=ticks.clip_shape[-1], segments=sampling.segments)
     frames = ticks.clip_shape[1]
     if network.num_segments is not None and (network.num_segments < 1 or frames % network.num_segments):
         raise ValueError(f"model.num_segments={network.num_segments} does not divide the {frames} frames of a clip")
     settings = video_settings(network, run)
     positive, incomplete, _ = sampler.counts
-    task = bind(ssn_task, loss or {}, "loss", given=("model", "num_hard"))(network, num_hard=min(positive, incomplete))
-    detect = bind(Detect, detect or {}, "detect")()
+    task = READERS["loss"].bind(loss or {}, "loss")(network, num_hard=min(positive, incomplete))
+    detect = READERS["detect"].bind(detect or {}, "detect")()
     for key, value, known in (
         ("run.best", settings.best, METRICS),
         ("config.checkpoint", checkpoint, CHECKPOINTS),
@@ -106,7 +117,7 @@ def build(
             frozen=training.frozen_rules(network.freezing.patterns()),
         ),
         data=plain(data),
-        loader=bind(LoaderConfig, loader, "loader", given=("power",))(),
+        loader=READERS["loader"].bind(loader, "loader")(),
         specs={"train": train_spec, "val": val_spec},
         assigner=assigner,
         reg_norm_consts=fit.reg_norm_consts,
@@ -118,13 +129,13 @@ def build(
     )
 
 
-def _view(where: str, section, views: dict, kind) -> tuple[Callable, NamedTuple]:
-    """A section's view, and its other keys as a `kind`."""
-    options = dict(section)
+def _view(where: str, section) -> tuple[Callable, NamedTuple]:
+    """A section's view, and its other keys as a tuple of their own."""
+    options, reader = dict(section), READERS[where]
     if "view" not in options:
         raise ValueError(f"{where}.view is missing")
-    view = pick(views, options.pop("view"), f"{where}.view", given=("height", "width", "rng"))
-    return view, bind(kind, options, where)()
+    view = reader.parts["view"].bind(options.pop("view"), f"{where}.view")
+    return view, reader.bind(options, where)()
 
 
 def _first_view(height: int, width: int, *, rng, view: Callable) -> list:

@@ -49,7 +49,8 @@ def _detect(run: SsnRun, call: Call, dataset, targets, *, which: str, name: str)
     """Scores the proposals, then makes detections and reports their mAP."""
     with clear_errors():
         variables, step = run.network.restore(call.workdir, which)
-    folder = StageFolder(call.workdir / "scores", f"step_{step}", run.scored_by, mend=True, readers=READERS)
+    readers = {name: READERS[name] for name in run.scored_by}
+    folder = StageFolder(call.workdir / "scores", f"step_{step}", run.scored_by, mend=True, readers=readers)
     folder.save()
     training.wait_for_all("the folder of scores")
     summary = run.score(folder.path, variables, call.workdir, dataset=dataset, targets=targets)
