@@ -28,7 +28,7 @@ def load_config(source: str | os.PathLike | Mapping) -> Loaded:
     """The config of a recipe, of a file, or one made in Python.
 
     Args:
-      source: the bare name of a recipe ("tsm_shapes"), the path of a Python file with `get_config`, each with an optional
+      source: the bare name of a recipe ("tsm_shapes") or the path of a Python file with `get_config`, with an optional
         ":argument" that is passed to it; or the config itself.
 
     Raises:
@@ -63,7 +63,7 @@ def _run(file: pathlib.Path):
 
 @contextlib.contextmanager
 def _beside(folder: pathlib.Path) -> Iterator[None]:
-    """A context in which the modules in `folder` can be imported; what was imported from there is forgotten after it."""
+    """A context in which modules in `folder` can be imported; they are forgotten at its end."""
     before = set(sys.modules)
     sys.path.append(str(folder))
     try:
