@@ -72,7 +72,7 @@ def override(config: Mapping, changes: Mapping[str, Any], reader: Reader) -> dic
         section, part = _section(sections, path, reader, key)
         kind = _annotation(section, part, path, last)
         before = section.get(last)
-        section[last] = read_text(value, kind, before, key) if isinstance(value, Text) else value
+        section[last] = read_text(value, kind=kind, before=before, key=key) if isinstance(value, Text) else value
         if last == "name" and before not in (None, section[last]):
             _drop(section, part, path, kept={k.rpartition(".")[2] for k in changes if k.split(".")[:-1] == path})
     return sections
@@ -124,7 +124,7 @@ def _drop(section: dict, part: Reader | None, path: list[str], *, kept: set[str]
         log.info("%s.%s=%r is dropped: %s does not take it", where, key, section.pop(key), section["name"])
 
 
-def read_text(text: str, kind, before, key: str):
+def read_text(text: str, *, kind, before, key: str):
     """A value typed on the command line, as the type of a parameter.
 
     Args:

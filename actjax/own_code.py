@@ -106,10 +106,8 @@ _active: set[str] = set()  # modules from the files of a config
 
 def _replaceable(module) -> bool:
     """Whether a loaded module came from a config's files, or stands beside a script, and not from a library."""
-    file = getattr(module, "__file__", None)
-    return module.__name__ in _active or bool(
-        file and not {"site-packages", "dist-packages"} & set(pathlib.Path(file).parts)
-    )
+    parts = pathlib.Path(getattr(module, "__file__", None) or "site-packages").parts
+    return module.__name__ in _active or not {"site-packages", "dist-packages"} & set(parts)
 
 
 def _marker(digest: str) -> pathlib.Path:

@@ -12,7 +12,8 @@ from conftest import ROOT
 LAYERS = [
     {"errors", "faces", "hosts", "paths"},
     {"config", "segments"},
-    {"recipes", "tables"},
+    {"own_code", "recipe_files", "recipes", "tables"},
+    {"config_file", "overrides"},
     {"metrics"},
     {"localization"},
     {"video"},

@@ -22,10 +22,9 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from actjax.models.freezing import Freezing
-from actjax.models.tsm import TSN, _Recognizer
+from actjax.models.tsm import _Recognizer
 from actjax.pixels.normalize import IMAGENET_MEAN, IMAGENET_STD, normalize
 
 FLOW = (128.0,)  # mean and standard deviation of the pixels of optical flow
@@ -108,12 +107,12 @@ def _count_classes(module: nn.Module, clip_shape: tuple[int, ...], where: str) -
         raise ValueError(
             f"{where}: a network is called as network(clips, train=True), clips {clips.shape} [b, t, h, w, c]: {error}"
         ) from error
+    found = getattr(shape, "shape", type(shape).__name__)
     if (
-        not hasattr(shape, "shape")
-        or shape.ndim != 2
-        or shape.shape[0] != 2
-        or not np.issubdtype(shape.dtype, np.floating)
+        not isinstance(found, tuple)
+        or len(found) != 2
+        or found[0] != 2
+        or not jnp.issubdtype(shape.dtype, jnp.floating)
     ):
-        found = getattr(shape, "shape", type(shape).__name__)
         raise ValueError(f"{where}: a network returns logits [b, k]; for clips {clips.shape} it returned {found}")
-    return shape.shape[1]
+    return found[1]

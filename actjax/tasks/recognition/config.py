@@ -44,7 +44,7 @@ def build(
     train_clips = READERS["train"].bind(train, "train")()
     eval_clips, at_once = READERS["eval"].bind(eval, "eval")(where="eval")
     test_clips, test_at_once = READERS["test"].bind(test, "test")(where="test") if test else (eval_clips, at_once)
-    channels = _channels(train_clips, eval_clips, test_clips)
+    _check_channels(train_clips, eval_clips, test_clips)
     make_model = READERS["model"].bind(model, "model")
     network = adapt(make_model, train_clips.clip_shape[1:], name=plain(model)["name"])
     READERS["data"].bind(data, "data")
@@ -111,12 +111,11 @@ def _eval_clips(
     return _checked(where, ClipSpec(*_transforms(where, sample, view), **options)), clips_at_once
 
 
-def _channels(*specs: ClipSpec) -> int:
-    """The number of channels of the clips. Raises ValueError if the specs differ."""
+def _check_channels(*specs: ClipSpec) -> None:
+    """Raises ValueError if the clips differ in their number of channels."""
     channels = {clips.clip_shape[-1] for clips in specs}
     if len(channels) > 1:
         raise ValueError(f"the clips of train, eval and test have {sorted(channels)} channels; see modality and stack")
-    return channels.pop()
 
 
 def _transforms(where: str, sample, view) -> tuple[Callable, Callable]:
