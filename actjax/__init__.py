@@ -16,9 +16,17 @@ From a video file to a number:
     results, targets  metrics            -> top-k accuracy, AR@AN, mAP, ...
 
 `tasks` combines a model with its loss and metrics, `training` runs any task on any devices, and
-`python -m actjax.main` runs everything from one config file. `import actjax` alone imports none of these.
+`python -m actjax.main` runs everything from one config file. From Python:
+
+    results = actjax.train("tsm_shapes", "runs/shapes")     # a recipe or a config file, and a folder for the run
+    trained = actjax.load("runs/shapes")
+    trained.predict("clip.mp4")                             # [{"class": "moving right", "label": 0, "score": ...
+
+`import actjax` alone imports none of these.
 """
 
-from actjax.faces import earlier
+from actjax.faces import earlier, lazy
 
+__all__ = ["build", "evaluate", "load", "train"]
+__getattr__, __dir__ = lazy(__name__, dict.fromkeys(__all__, "door"))
 earlier(__name__, {"detecting": "tasks.ssn.report"})

@@ -96,6 +96,8 @@ def find(table: Mapping[str, Callable], name: str, where: str) -> Callable:
         if name not in table:
             raise ValueError(f"{where}={unknown(name, table)}, or write 'package.module:name'")
         return table[name]
+    if module == "__main__":
+        raise ValueError(f"{where}={name!r}: put {attribute} into a file, and write 'that_file:{attribute}'")
     if reason := _refusal.get():
         raise ValueError(f"{where}={name!r}: {reason}")
     try:

@@ -21,10 +21,22 @@ class EmptyError(ValueError, ZeroDivisionError):
 
 @contextlib.contextmanager
 def clear_errors(*more: type[Exception]):
-    """Errors that the user can fix end the program with their message and no traceback."""
+    """Marks errors that the user can fix; the command line shows them in one line, see `one_line`."""
     try:
         yield
     except (ValueError, FileNotFoundError, FileExistsError, *more) as error:
+        error.clear = True
+        raise
+
+
+@contextlib.contextmanager
+def one_line():
+    """Errors marked by `clear_errors` end the program with their message and no traceback."""
+    try:
+        yield
+    except Exception as error:
+        if not getattr(error, "clear", False):
+            raise
         raise SystemExit(f"error: {error}") from error
 
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from actjax.config import plain, refusing
 from actjax.paths import cache_folder, is_url
+from actjax.recipe_files import recipe_folder
 
 FOLDER = "code"  # in a workdir
 _DOTTED = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]\w*")
@@ -38,11 +39,11 @@ class OwnCode(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """Of the names and of the files' contents."""
-        digest = hashlib.sha256(repr(self.names).encode())
+        """Of the files' names and contents."""
+        digest = hashlib.sha256()
         for file in self.files:
             content = (self.folder / file).read_bytes()
-            digest.update(f"\n{file} {len(content)}\n".encode() + content)
+            digest.update(f"{file} {len(content)}\n".encode() + content)
         return digest.hexdigest()[:16]
 
     @property
@@ -70,48 +71,50 @@ class OwnCode(NamedTuple):
                     new.rename(target)
         return self._replace(folder=target)
 
-    def activate(self) -> None:
-        """Puts the folder first on Python's path; modules of these names that were imported before are forgotten.
+    def activate(self, *, first: bool = True) -> None:
+        """Puts the folder on Python's path; modules of these names that were imported before are forgotten.
+
+        Args:
+          first: the folder holds these files alone, and comes before all others. False: it comes last.
 
         Raises:
           ValueError: a file has the name of a module of Python or of a library.
         """
-        folder = self.folder.resolve()
-        for module in self.modules:
-            top = module.partition(".")[0]
-            loaded = sys.modules.get(top)
-            if top in sys.stdlib_module_names or (loaded and not _replaceable(loaded)):
-                where = getattr(loaded, "__file__", None) or "Python's library"
-                raise ValueError(f"{self.folder / top}.py has the name of another module, {where}; rename it")
-        for module in self.modules:
-            sys.modules.pop(module, None)
-        sys.path[:] = [str(folder), *(entry for entry in sys.path if entry != str(folder))]
+        folder = str(self.folder.resolve())
+        tops = {module.partition(".")[0] for module in self.modules}
+        for top in tops:
+            if top in sys.stdlib_module_names or not _replaceable(sys.modules.get(top)):
+                raise ValueError(f"{self.folder / top}.py has the name of a module of Python or a library; rename it")
+        for module in [name for name in sys.modules if name.partition(".")[0] in tops]:
+            del sys.modules[module]
+        others = [entry for entry in sys.path if entry != folder]
+        sys.path[:] = [folder, *others] if first else [*others, folder]
         importlib.invalidate_caches()
-        _active.update(self.modules)
+        for top in tops:
+            found = importlib.util.find_spec(top)
+            if not (found and pathlib.Path(found.origin or folder).resolve().is_relative_to(folder)):
+                raise ValueError(f"{self.folder / top}.py: Python finds {found and found.origin} first; rename it")
 
     def remember(self) -> None:
         """Records that the user runs this code, so that its copies run without being asked for."""
-        marker = _marker(self.digest)
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.touch()
+        self._marker.parent.mkdir(parents=True, exist_ok=True)
+        self._marker.touch()
 
     @property
     def trusted(self) -> bool:
-        """Whether the user ran this code before."""
-        return _marker(self.digest).exists()
+        """Whether the user ran this code under these names before."""
+        return self._marker.exists()
 
-
-_active: set[str] = set()  # modules from the files of a config
+    @property
+    def _marker(self) -> pathlib.Path:
+        key = hashlib.sha256(repr((self.names, self.digest)).encode()).hexdigest()[:32]
+        return cache_folder() / "own_code" / key
 
 
 def _replaceable(module) -> bool:
-    """Whether a loaded module came from a config's files, or stands beside a script, and not from a library."""
-    parts = pathlib.Path(getattr(module, "__file__", None) or "site-packages").parts
-    return module.__name__ in _active or not {"site-packages", "dist-packages"} & set(parts)
-
-
-def _marker(digest: str) -> pathlib.Path:
-    return cache_folder() / "own_code" / digest
+    """Whether there is no loaded module of a name, or one that does not come from an installed package."""
+    parts = pathlib.Path(getattr(module, "__file__", None) or "").parts
+    return module is None or not {"site-packages", "dist-packages"} & set(parts)
 
 
 def dotted_names(config: Mapping) -> tuple[str, ...]:
@@ -131,15 +134,21 @@ def dotted_names(config: Mapping) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def of_config(file: pathlib.Path, config: Mapping) -> OwnCode | None:
+def of_config(file: pathlib.Path | None, config: Mapping) -> OwnCode | None:
     """The code of a config file: the file, the modules beside it that the config names, and what these import.
 
-    None if the config names nothing.
+    Args:
+      file: None, or a recipe of actjax: the modules are looked for in the current folder.
+
+    Returns None if the config names nothing of others.
     """
-    folder, names = file.parent.resolve(), dotted_names(config)
+    names, todo = dotted_names(config), []
     if not names:
         return None
-    todo = [file.resolve()]
+    if file is None or file.resolve().parent == recipe_folder().resolve():
+        folder = pathlib.Path.cwd()
+    else:
+        folder, todo = file.parent.resolve(), [file.resolve()]
     for name in names:
         todo += _files(folder, name.partition(":")[0])
     found: set[pathlib.Path] = set()

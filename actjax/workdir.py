@@ -1,5 +1,6 @@
 """A run's log and its output files other than metrics and checkpoints. Only process 0 writes."""
 
+import contextlib
 import csv
 import importlib.metadata
 import io
@@ -10,6 +11,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -24,11 +26,13 @@ log = logging.getLogger("actjax")
 _PACKAGES = "actjax jax jaxlib flax optax orbax-checkpoint grain numpy av decord decord2 opencv-python-headless"
 
 
-def set_up_logging(file: pathlib.Path | None) -> None:
-    """Sends the package's log to the terminal and to `file`."""
-    live = rich.get_console().is_terminal
-    terminal = logging.StreamHandler(sys.stdout)
-    handlers = [RichHandler(show_path=False, show_level=False, log_time_format="%X") if live else terminal]
+@contextlib.contextmanager
+def logging_to(file: pathlib.Path | None) -> Iterator[None]:
+    """A context that sends the package's log to the terminal, or the notebook, and to `file`.
+
+    Inside another such context only the file is added. An object store has the whole file at the end.
+    """
+    handlers = [] if any(isinstance(handler, _SHOWN) for handler in log.handlers) else [_shown()]
     if file is not None and jax.process_index() == 0:
         file.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(_LogFile(Spool(file.parent), file.name))
@@ -36,12 +40,41 @@ def set_up_logging(file: pathlib.Path | None) -> None:
         if not isinstance(handler, RichHandler):
             handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         log.addHandler(handler)
+    level, propagate = log.level, log.propagate
     log.setLevel(logging.INFO if jax.process_index() == 0 else logging.WARNING)
     log.propagate = False
+    try:
+        yield
+    finally:
+        log.level, log.propagate = level, propagate
+        for handler in handlers:
+            log.removeHandler(handler)
+            if isinstance(handler, _LogFile):
+                handler.upload()  # `logging.shutdown` is too late: no connection can be made
+                handler.close()
+
+
+class _Terminal(logging.StreamHandler):
+    """Writes to standard output, whatever that is at the time: notebooks replace it."""
+
+    def __init__(self):
+        super().__init__(sys.stdout)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stdout
+        super().emit(record)
+
+
+_SHOWN = (_Terminal, RichHandler)
+
+
+def _shown() -> logging.Handler:
+    live = rich.get_console().is_terminal
+    return RichHandler(show_path=False, show_level=False, log_time_format="%X") if live else _Terminal()
 
 
 class _LogFile(logging.FileHandler):
-    """A log file; in an object store it is uploaded once a minute and by `upload_log`."""
+    """A log file; in an object store it is uploaded once a minute and by `upload`."""
 
     def __init__(self, spool: Spool, name: str):
         super().__init__(spool.file(name))
@@ -55,13 +88,6 @@ class _LogFile(logging.FileHandler):
     def upload(self) -> None:
         self._spool.upload()
         self._uploaded = time.monotonic()
-
-
-def upload_log() -> None:
-    """Uploads a log to its object store. (`logging.shutdown` is too late: no connection can be made.)"""
-    for handler in log.handlers:
-        if isinstance(handler, _LogFile):
-            handler.upload()
 
 
 def progress(items, total: int, what: str):

@@ -12,8 +12,8 @@ from conftest import ROOT
 LAYERS = [
     {"errors", "faces", "hosts", "paths"},
     {"config", "segments"},
-    {"own_code", "recipe_files", "recipes", "tables"},
-    {"config_file", "overrides"},
+    {"recipe_files", "recipes", "tables"},
+    {"config_file", "overrides", "own_code"},
     {"metrics"},
     {"localization"},
     {"video"},
@@ -32,6 +32,7 @@ LAYERS = [
     {"interop"},
     {"workdir"},
     {"tasks"},
+    {"door"},
     {"main"},
 ]
 DATA, DEVICES = (

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from actjax.config import Reader, bind, plain, unknown
 from actjax.faces import lazy
 from actjax.tasks import bsn, recognition, ssn
+from actjax.tasks.recognition.trained import TrainedRecogniser
+from actjax.tasks.running import Trained
 
 _NAMES = dict.fromkeys(("bmn", "pem", "tem"), "tasks.bsn.task") | {"Task": "training.task"}
 __all__ = ["TASKS", "build", *_NAMES]
@@ -19,12 +21,14 @@ class Registered(NamedTuple):
     build: config sections, as keyword arguments -> a run.
     modes: name of a `--mode` -> function (run, `running.Call`).
     readers: name of a section -> the functions that read it.
+    trained: (`opening.Opened`, workdir, checkpoint=) -> what `actjax.load` returns.
     local: whether the workdir must be on a local disk, because stages write thousands of files and rename folders.
     """
 
     build: Callable
     modes: dict[str, Callable]
     readers: dict[str, Reader]
+    trained: Callable = Trained
     local: bool = True
 
     @property
@@ -35,7 +39,9 @@ class Registered(NamedTuple):
 
 
 TASKS = {
-    "recognition": Registered(recognition.build, recognition.MODES, recognition.READERS, local=False),
+    "recognition": Registered(
+        recognition.build, recognition.MODES, recognition.READERS, TrainedRecogniser, local=False
+    ),
     "bsn": Registered(bsn.build, bsn.MODES, bsn.READERS),
     "bmn": Registered(bsn.build_bmn, bsn.MODES, bsn.READERS),
     "ssn": Registered(ssn.build, ssn.MODES, ssn.READERS),

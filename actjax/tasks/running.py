@@ -13,9 +13,37 @@ from actjax import training
 from actjax.errors import clear_errors
 from actjax.interop import export_checkpoint
 from actjax.tasks.building import Network
-from actjax.workdir import save_description
+from actjax.workdir import logging_to, save_description
 
 log = logging.getLogger("actjax")
+
+
+class Trained:
+    """A trained run.
+
+    Attributes:
+      config: the config of the run.
+      class_names: the names of the classes; empty for tasks without classes.
+      workdir: folder of the run; None if it was loaded from a checkpoint of another program.
+    """
+
+    def __init__(self, opened, workdir: pathlib.Path | None, *, checkpoint: str | int | None = None):
+        self.config, self.workdir = opened.config, workdir
+        self._opened, self._checkpoint = opened, checkpoint
+        self.class_names = read_class_names(workdir) if workdir else opened.run.class_names()
+
+    def evaluate(self, *, protocol: str = "test") -> dict:
+        """`--mode=eval`: scores the validation split and writes the same files -> metrics.
+
+        Args:
+          protocol: the config section that describes the clips, "test" or "eval".
+        """
+        if self.workdir is None:
+            raise ValueError("evaluate() needs a workdir: import the checkpoint with --mode=import, then load the run")
+        call = Call("eval", self.config, self.workdir, time.perf_counter(), protocol=protocol)
+        call = call._replace(checkpoint=None if self._checkpoint is None else str(self._checkpoint))
+        with logging_to(self.workdir / "train.log"):
+            return self._opened.task.modes["eval"](self._opened.run, call)
 
 
 class Call(NamedTuple):
@@ -47,6 +75,14 @@ class Call(NamedTuple):
         return time.perf_counter() - self.started
 
 
+def read_class_names(workdir: pathlib.Path) -> list[str]:
+    """The class names that a run saved. FileNotFoundError: there are none."""
+    file = workdir / "class_names.json"
+    if not file.exists():
+        raise FileNotFoundError(f"{file} does not exist; a run writes it when it starts to train")
+    return json.loads(file.read_text())
+
+
 def import_(run, call: Call) -> None:
     """Turns another program's checkpoint into a run that can be evaluated, used or trained further."""
     with clear_errors():
@@ -60,7 +96,7 @@ def export(run, call: Call) -> None:
     """Writes a checkpoint under MMAction2's parameter names, as .pth for torch or as .safetensors."""
     with clear_errors():
         variables, step = run.network.restore(call.workdir, call.checkpoint or "best")
-        meta = {"step": step, "CLASSES": json.loads((call.workdir / "class_names.json").read_text())}
+        meta = {"step": step, "CLASSES": read_class_names(call.workdir)}
         names = export_checkpoint(variables, run.network.model, call.out, meta=meta)
     log.info("%s: %d tensors of step %d", call.out, len(names), step)
 

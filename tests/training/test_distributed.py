@@ -197,7 +197,7 @@ def test_all_agree_on_the_step_whatever_the_delays(monkeypatch, seed):
             begun = results[n].begin()
             time.sleep(draws.choice([0, 0.001, 0.003]))
             if n == signalled[index]:
-                sigterm._notice()
+                sigterm._notice(signal.SIGTERM, None)
             if sigterm.after(n, previous):
                 stops[index] = n
                 return

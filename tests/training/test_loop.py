@@ -85,7 +85,7 @@ def test_sigterm_saves_the_step_and_ends_with_a_status_of_its_own(step, tmp_path
     assert raised.value.code == 75 and signal.getsignal(signal.SIGTERM) is before
     saved = max(row["step"] for row in rows(tmp_path, "train"))
     assert step - 3 <= saved <= step and (tmp_path / "checkpoints" / str(saved)).is_dir()
-    assert f"SIGTERM: saved step {saved}; run the same command to resume" in caplog.messages
+    assert f"interrupted: saved step {saved}; run the same command to resume" in caplog.messages
     resumed = train(line_task(), line_data(), optimizer, settings, tmp_path)
     whole = train(line_task(), line_data(), optimizer, settings, tmp_path / "whole")
     assert resumed["loss"] == whole["loss"]

@@ -25,6 +25,44 @@ class VideoRecord(NamedTuple):
         return decoder(backend)
 
 
+class BytesRecord(NamedTuple):
+    """A video file in memory."""
+
+    data: bytes
+    path: str = "<bytes>"
+    label: Label = -1
+
+    def open(self, *, backend: str | Sequence[str] = "pyav") -> Video:
+        """Opens the video."""
+        return open_video(self.data, backend=backend)
+
+
+class FramesRecord(NamedTuple):
+    """A video as an array of its frames, uint8 [n, h, w, c]. It is its own `Video`."""
+
+    pixels: np.ndarray
+    path: str = "<frames>"
+    label: Label = -1
+
+    def check(self) -> "FramesRecord":
+        """Returns itself. Raises ValueError for another type or shape."""
+        if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4 or not self.pixels.size:
+            raise ValueError(f"frames are {self.pixels.dtype} {self.pixels.shape}; expected uint8 [n, h, w, c]")
+        return self
+
+    def open(self, *, backend: str | Sequence[str] = "pyav") -> "FramesRecord":
+        """Returns itself; there is nothing to decode."""
+        return self
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.pixels)
+
+    def frames(self, indices: np.ndarray) -> np.ndarray:
+        """The frames of these indices, uint8 [len(indices), h, w, c]."""
+        return self.pixels[indices]
+
+
 class RawframesRecord(NamedTuple):
     """One labelled folder of images; frame k is file number start_index + offset + k."""
 

@@ -9,24 +9,24 @@ from actjax.errors import clear_errors
 from actjax.interop import export_checkpoint
 from actjax.tasks.bsn.run import BsnRun
 from actjax.tasks.running import Call, explain_step
-from actjax.workdir import progress, save_description, set_up_logging
+from actjax.workdir import logging_to, progress, save_description
 
 log = logging.getLogger("actjax")
 
 
-def train(run: BsnRun, call: Call) -> None:
-    """Runs the stages, resuming where a killed run stopped, and prints the table of average recall."""
+def train(run: BsnRun, call: Call) -> dict:
+    """Runs the stages, resuming where a killed run stopped, and prints the table of average recall -> the metrics."""
     dataset = _opened(run, call)
     save_description(call.workdir, call.config, [])
     with clear_errors():
-        run.train(call.workdir, dataset=dataset)
+        return run.train(call.workdir, dataset=dataset)
 
 
-def evaluate(run: BsnRun, call: Call) -> None:
-    """Runs the stages with the trained networks and prints the table of average recall."""
+def evaluate(run: BsnRun, call: Call) -> dict:
+    """Runs the stages with the trained networks and prints the table of average recall -> the metrics."""
     dataset = _opened(run, call)
     with clear_errors():
-        run.evaluate(call.workdir, dataset=dataset, checkpoint=call.checkpoint)
+        return run.evaluate(call.workdir, dataset=dataset, checkpoint=call.checkpoint)
 
 
 def _opened(run: BsnRun, call: Call) -> Untrimmed:
@@ -71,15 +71,15 @@ def export(run: BsnRun, call: Call) -> None:
 
 def prepare_features(folder: pathlib.Path, out: str) -> None:
     """Stores the .csv and .npy feature files of a folder as a prepared set in `out`; needs no config."""
-    set_up_logging(None)
     paths = sorted(
         path
         for path in folder.rglob("*")
         if path.suffix in (".csv", ".npy") and not path.name.startswith("video_info")  # a table that `extract` adds
     )
     if not paths:
-        raise SystemExit(f"error: --features={folder} contains no .csv or .npy files")
-    with clear_errors(RuntimeError):
+        with clear_errors():
+            raise ValueError(f"--features={folder} contains no .csv or .npy files")
+    with clear_errors(RuntimeError), logging_to(None):
         log.info("%s", writing.prepare_features(paths, out, progress=progress))
 
 
@@ -89,7 +89,7 @@ def _stage(run: BsnRun, call: Call) -> str:
     if call.stage is None and len(networks) == 1:
         return networks[0]
     if call.stage not in networks:
-        raise SystemExit(f"error: --stage={call.stage}; choose from {networks}")
+        raise ValueError(f"--stage={call.stage}; choose from {networks}")
     return call.stage
 
 

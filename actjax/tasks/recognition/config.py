@@ -70,6 +70,7 @@ def build(
             frozen=training.frozen_rules(network.freezing.patterns()),
         ),
         data=plain(data),
+        multi_label=multi_label,
         loader=READERS["loader"].bind(loader, "loader")(),
         train_clips=train_clips,
         eval_clips=eval_clips,

@@ -1,5 +1,6 @@
 """The modes of recognition: TSN, TSM."""
 
+import contextlib
 import gc
 import json
 import logging
@@ -22,16 +23,17 @@ from actjax.models import embedding
 from actjax.tasks.loading import this_shard
 from actjax.tasks.recognition.browsing import contact_sheet, save_png
 from actjax.tasks.recognition.extracting import extract_features, join_info
-from actjax.tasks.recognition.predicting import predict_files, video_files
+from actjax.tasks.recognition.predicting import video_files
 from actjax.tasks.recognition.run import RecognitionRun
-from actjax.tasks.running import Call, explain, export, import_
+from actjax.tasks.recognition.trained import make_predictor
+from actjax.tasks.running import Call, explain, export, import_, read_class_names
 from actjax.workdir import progress, save_description, save_results
 
 log = logging.getLogger("actjax")
 
 
-def train(run: RecognitionRun, call: Call) -> None:
-    """Trains, resuming where a killed run stopped, and prints the table of results."""
+def train(run: RecognitionRun, call: Call) -> dict:
+    """Trains, resuming where a killed run stopped, and prints the table of results -> the results."""
     log.info("workdir: %s", call.workdir)
     with clear_errors():
         initial = run.network.initial(call.workdir)
@@ -40,19 +42,19 @@ def train(run: RecognitionRun, call: Call) -> None:
     save_description(call.workdir, call.config, dataset.class_names, decoder=decoder)
     log.info("%d videos to train on, %d to validate on", len(dataset.train), len(dataset.val))
     metrics = run.train(call.workdir, dataset=dataset, initial=initial)
-    _finish("results", metrics, dataset, run.eval_clips, run, call)
+    return _finish("results", metrics, dataset, run.eval_clips, run, call)
 
 
-def evaluate(run: RecognitionRun, call: Call) -> None:
-    """Evaluates a checkpoint on the validation set and saves the scores of every video."""
+def evaluate(run: RecognitionRun, call: Call) -> dict:
+    """Evaluates a checkpoint on the validation set and saves the scores of every video -> the results."""
     with clear_errors():
         variables, step = run.network.restore(call.workdir, call.checkpoint or "best")
         dataset = run.open_dataset()
     metrics = {"step": step, **run.evaluate(call.workdir, variables, dataset=dataset, protocol=call.protocol)}
-    _finish("results_eval", metrics, dataset, run.tested(call.protocol).clips, run, call)
+    return _finish("results_eval", metrics, dataset, run.tested(call.protocol).clips, run, call)
 
 
-def _finish(name: str, metrics: dict, dataset, clips: ClipSpec, run: RecognitionRun, call: Call) -> None:
+def _finish(name: str, metrics: dict, dataset, clips: ClipSpec, run: RecognitionRun, call: Call) -> dict:
     """Writes and prints the results."""
     gc.collect()  # JAX frees the last batch's shared memory only now; at exit it would be reported as leaked
     about = {
@@ -63,18 +65,22 @@ def _finish(name: str, metrics: dict, dataset, clips: ClipSpec, run: Recognition
         "seconds": call.seconds,
     }
     save_results(call.workdir, name, metrics | about, dataset.class_names)
+    return metrics | about
 
 
 def predict(run: RecognitionRun, call: Call) -> None:
     """The top five classes of a video file, or of every file in a folder, as a table and as JSON lines."""
-    with clear_errors():
-        variables, _ = run.network.restore(call.workdir, call.checkpoint or "best")
-    task, clips = run.tested(call.protocol)
-    names = json.loads((call.workdir / "class_names.json").read_text())
     table = Table("video", "class", "score")
     path = call.workdir / "predictions.jsonl"
-    with clear_errors(), path.open("w") as file:
-        for row in predict_files(call.video, clips, jax.jit(task.predict), variables, names):
+    with clear_errors(), contextlib.ExitStack() as stack:
+        names = read_class_names(call.workdir)
+        variables, _ = run.network.restore(call.workdir, call.checkpoint or "best")
+        predictor = stack.enter_context(
+            contextlib.closing(make_predictor(run, variables, names, protocol=call.protocol))
+        )
+        videos = video_files(call.video)
+        file = stack.enter_context(path.open("w"))
+        for row in predictor.rows(videos):
             file.write(json.dumps(row) + "\n")
             if "error" in row:
                 table.add_row(row["video"], "[red]cannot be decoded", row["error"])

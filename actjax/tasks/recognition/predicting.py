@@ -1,67 +1,175 @@
-"""Video files -> their top classes, by name."""
+"""Videos of any form -> their top classes, scores or features, by a trained recogniser.
 
-import contextlib
+A video is a path or URL of a file, the bytes of a file, or its frames, uint8 [t, h, w, c].
+"""
+
 import os
 import pathlib
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 
+import jax
 import numpy as np
 
 from actjax.data.clips.spec import ClipSpec
-from actjax.data.datasets.records import VideoRecord
+from actjax.data.datasets.records import BytesRecord, FramesRecord, VideoRecord
 from actjax.data.loading.readers import Readers
-from actjax.paths import to_path
+from actjax.paths import PACKAGES, is_url, to_path
 from actjax.video.errors import VideoError
 
 VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".webm")
 
 
-def predict_files(
-    path: str | os.PathLike,
-    clips: ClipSpec,
-    predict: Callable,
-    variables: dict,
-    class_names: Sequence[str],
-    *,
-    topk: int = 5,
-    timeout: float = 30.0,
-) -> Iterator[dict]:
-    """The top classes of a video file, or of every video file in a folder.
+class Predictor:
+    """Makes clips of videos in a process that can be killed, and takes them through the network one video at a time.
 
     Args:
-      path: the file or folder.
-      clips: the clip spec of the evaluation.
-      predict: (variables, batch) -> {"scores": [b, k]}.
-      topk: classes per video.
+      clips: the clip spec of the test.
+      logits: (variables, clips uint8 [v, t, h, w, c]) -> [v, k], of every crop.
+      embed: the same -> [d], the mean over the crops.
+      probabilities: of logits.
+      class_names: k names.
       timeout: seconds that decoding one video may take.
+    """
 
-    Yields:
-      {"video", "predictions": [{"class", "label", "score"}]}, best first; {"video", "error"} for a broken file.
+    def __init__(
+        self,
+        variables: dict,
+        *,
+        clips: ClipSpec,
+        logits: Callable,
+        embed: Callable,
+        probabilities: Callable,
+        class_names: Sequence[str],
+        timeout: float = 30.0,
+    ):
+        self._variables, self._clips, self._names = variables, clips, list(class_names)
+        self._timeout, self._readers = timeout, None
+        self._embed = jax.jit(embed)
+        mean_first = clips.average_clips != "prob"
+
+        def scores(variables, video):
+            each = logits(variables, video)
+            return probabilities(each.mean(0)) if mean_first else probabilities(each).mean(0)
+
+        self._scores = jax.jit(scores)
+
+    def predict(self, video, *, topk: int = 5) -> list[dict] | list:
+        """The `topk` likeliest classes of a video, best first: [{"class", "label", "score"}].
+
+        For a list of videos or a folder: a row for each, {"video", "predictions"}. A video that cannot be read gives a
+        row {"video", "error"}, also if it is alone.
+        """
+        rows = list(self.rows(video, topk=topk))
+        return rows if is_several(video) or "error" in rows[0] else rows[0]["predictions"]
+
+    def rows(self, video, *, topk: int = 5) -> Iterator[dict]:
+        """Yields {"video", "predictions"} or {"video", "error"} for every video."""
+        for record in records_of(video):
+            try:
+                scores = self._scores_of(record)
+            except VideoError as error:
+                yield {"video": record.path, "error": error.reason}
+                continue
+            best = np.argsort(-scores, kind="stable")[:topk]
+            found = [{"class": self._names[k], "label": int(k), "score": float(scores[k])} for k in best]
+            yield {"video": record.path, "predictions": found}
+
+    def scores(self, video) -> np.ndarray:
+        """Probabilities, float32 [k]; [n, k] for a list of n videos or a folder.
+
+        Clips that are ready for the network, uint8 [b, t, h, w, c] or [b, v, t, h, w, c] with v crops, give [b, k].
+
+        Raises:
+          VideoError: a video cannot be read. ValueError: clips of another shape.
+        """
+        if isinstance(video, np.ndarray | jax.Array) and np.ndim(video) in (5, 6):
+            return np.stack([np.asarray(self._scores(self._variables, clips)) for clips in self._crops(video)])
+        return self._each(self._scores_of, video)
+
+    def embed(self, video) -> np.ndarray:
+        """The features before the classifier, float32 [d] or [n, d]; arguments and errors as `scores`."""
+        return self._each(lambda record: np.asarray(self._embed(self._variables, self._read(record))), video)
+
+    def close(self) -> None:
+        """Ends the reader process; the next call starts another one."""
+        if self._readers is not None:
+            self._end()
+            self._readers = None
+
+    def _each(self, function: Callable, video) -> np.ndarray:
+        results = [function(record) for record in records_of(video)]
+        return np.stack(results) if is_several(video) else results[0]
+
+    def _scores_of(self, record) -> np.ndarray:
+        return np.asarray(self._scores(self._variables, self._read(record)), np.float32)
+
+    def _read(self, record) -> np.ndarray:
+        """The clips of a video, uint8 [v, t, h, w, c]."""
+        if isinstance(record, FramesRecord):  # nothing to decode
+            pixels, c = record.pixels, self._clips.clip_shape[-1]
+            if pixels.shape[-1] * self._clips.stack != c:
+                raise ValueError(f"frames have {pixels.shape[-1]} channels; the clips of the network have {c}")
+            return self._clips.read(record, rngs=lambda name: None).video
+        if self._readers is None:
+            self._readers = Readers(self._clips, 1, timeout=self._timeout)
+            self._end = weakref.finalize(self, self._readers.close)
+        return self._readers.read(record).video
+
+    def _crops(self, clips) -> np.ndarray:
+        """Checks clips -> uint8 [b, v, t, h, w, c]."""
+        clips = np.asarray(clips)
+        shape = self._clips.clip_shape[1:]
+        if clips.dtype != np.uint8 or clips.shape[-4:] != shape:
+            raise ValueError(f"clips are {clips.dtype} {clips.shape}; the network takes uint8 [b, t, h, w, c], {shape}")
+        return clips if clips.ndim == 6 else clips[:, None]
+
+
+def is_several(video) -> bool:
+    """Whether it is a list of videos, or a folder of them."""
+    if isinstance(video, list | tuple):
+        return True
+    if not isinstance(video, str | os.PathLike) or (is_url(video) and not _stored(video)):
+        return False
+    return to_path(video).is_dir()
+
+
+def records_of(video) -> list:
+    """The records of a video, of a list of videos, or of the videos in a folder.
 
     Raises:
-      FileNotFoundError: the file does not exist, or the folder has no video files.
+      FileNotFoundError: as `video_files`. ValueError: frames of another type or shape. TypeError: no video.
     """
-    files = video_files(path)
-    with contextlib.closing(Readers(clips, 1, timeout=timeout)) as readers:
-        for file in files:
-            try:
-                clip = readers.read(VideoRecord(str(file)))
-            except VideoError as error:
-                yield {"video": str(file), "error": error.reason}
-                continue
-            scores = np.asarray(predict(variables, {"video": clip.video[None]})["scores"][0])
-            scores = scores.reshape(-1, len(class_names)).mean(0)  # over the crops, if `predict` does not average them
-            best = np.argsort(-scores, kind="stable")[:topk]
-            yield {
-                "video": str(file),
-                "predictions": [{"class": class_names[k], "label": int(k), "score": float(scores[k])} for k in best],
-            }
+    if isinstance(video, list | tuple):
+        return [record for one in video for record in records_of(one)]
+    if isinstance(video, bytes | bytearray | memoryview):
+        return [BytesRecord(bytes(video))]
+    if isinstance(video, str | os.PathLike):
+        if is_url(video) and not _stored(video):
+            return [VideoRecord(os.fspath(video))]
+        return [VideoRecord(str(file)) for file in video_files(video)]
+    if hasattr(video, "__array__"):
+        return [FramesRecord(np.asarray(video)).check()]
+    raise TypeError(f"a video is a path, a URL, bytes or frames uint8 [t, h, w, c], not {type(video).__name__}")
+
+
+def _stored(url) -> bool:
+    """Whether a URL is in an object store, which has folders."""
+    return os.fspath(url).partition("://")[0] in PACKAGES
 
 
 def video_files(path: str | os.PathLike) -> list[pathlib.Path]:
-    """The file itself, or the video files of a folder, sorted by name. Raises FileNotFoundError if there is none."""
+    """The file itself, or the video files of a folder, sorted by name.
+
+    Raises:
+      FileNotFoundError: no such file, or no video file in the folder.
+    """
     path = to_path(path)
-    files = sorted(f for f in path.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES) if path.is_dir() else [path]
-    if not path.exists() or not files:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    if not path.is_dir():
+        return [path]
+    files = sorted(f for f in path.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES)
+    if not files:
         raise FileNotFoundError(f"{path}: no video file found; the suffix must be one of {VIDEO_SUFFIXES}")
     return files

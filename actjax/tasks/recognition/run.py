@@ -69,12 +69,14 @@ class RecognitionRun(NamedTuple):
     train_clips, eval_clips: clip specs of training, and of the validation during training.
     test: task and clip spec of test and prediction; those of the validation if the config has no section `test`.
     data: section `data`.
+    multi_label: whether a video may have several classes.
     augment: augments training clips on the device; None: no augmentation.
     prepare_options: options of `data.prepared.writing.prepare`.
     """
 
     network: Network
     data: dict
+    multi_label: bool
     loader: LoaderConfig
     train_clips: ClipSpec
     eval_clips: ClipSpec

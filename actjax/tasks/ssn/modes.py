@@ -14,8 +14,8 @@ from actjax.workdir import save_description
 log = logging.getLogger("actjax")
 
 
-def train(run: SsnRun, call: Call) -> None:
-    """Trains, resuming where a killed run stopped, then scores all proposals and prints the table of mAP."""
+def train(run: SsnRun, call: Call) -> dict:
+    """Trains, resuming where a killed run stopped, then scores all proposals and prints the table of mAP -> metrics."""
     log.info("workdir: %s", call.workdir)
     with clear_errors():
         initial = run.network.initial(call.workdir)
@@ -25,15 +25,15 @@ def train(run: SsnRun, call: Call) -> None:
     decoder = dataset.train[0].decoder(run.ticks.sampling.backend)
     save_description(call.workdir, call.config, dataset.class_names, decoder=decoder)
     run.train(call.workdir, data=data, initial=initial)
-    _detect(run, call, dataset, targets, which=run.checkpoint, name="results")
+    return _detect(run, call, dataset, targets, which=run.checkpoint, name="results")
 
 
-def evaluate(run: SsnRun, call: Call) -> None:
-    """Scores all proposals of the validation videos and prints the table of mAP."""
+def evaluate(run: SsnRun, call: Call) -> dict:
+    """Scores all proposals of the validation videos and prints the table of mAP -> metrics."""
     log.info("workdir: %s", call.workdir)
     with clear_errors():
         dataset, targets = _opened(run, call)
-    _detect(run, call, dataset, targets, which=call.checkpoint or run.checkpoint, name="results_eval")
+    return _detect(run, call, dataset, targets, which=call.checkpoint or run.checkpoint, name="results_eval")
 
 
 def _opened(run: SsnRun, call: Call):
@@ -45,7 +45,7 @@ def _opened(run: SsnRun, call: Call):
     return dataset, targets
 
 
-def _detect(run: SsnRun, call: Call, dataset, targets, *, which: str, name: str) -> None:
+def _detect(run: SsnRun, call: Call, dataset, targets, *, which: str, name: str) -> dict:
     """Scores the proposals, then makes detections and reports their mAP."""
     with clear_errors():
         variables, step = run.network.restore(call.workdir, which)
@@ -58,7 +58,7 @@ def _detect(run: SsnRun, call: Call, dataset, targets, *, which: str, name: str)
     training.wait_for_all("scores")
     about = {"seconds": call.seconds, "decoder": dataset.val[0].decoder(run.ticks.sampling.backend)}
     with clear_errors():
-        report(dataset, folder.path, run.detect, call.workdir, name=name, about=about)
+        return report(dataset, folder.path, run.detect, call.workdir, name=name, about=about)
 
 
 MODES = {"train": train, "eval": evaluate, "import": import_, "export": export, "explain": explain}

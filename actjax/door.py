@@ -1,0 +1,102 @@
+"""What `import actjax` offers: train, evaluate, load and build, by the names of the command line.
+
+Every function takes overrides of the config as keyword arguments: `run={"epochs": 2.0}`, or `**{"run.epochs": 2.0}`.
+Faults of a config or a file raise ValueError or FileNotFoundError; the messages are those of the command line.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from actjax.paths import local, to_path
+from actjax.tasks.opening import Opened, open_config, open_workdir
+from actjax.tasks.running import Call
+from actjax.training import Preempted
+from actjax.workdir import logging_to
+
+
+def train(config: str | os.PathLike | Mapping, workdir: str | os.PathLike, **overrides) -> dict:
+    """Trains in `workdir`, or resumes there, as `--mode=train` does -> the results.
+
+    Args:
+      config: a recipe ("tsm_shapes"), a config file ("my_config.py:argument"), or a config.
+      workdir: folder or gs:// URL of the run.
+      overrides: of the config, by section.
+
+    Raises:
+      ValueError, FileNotFoundError: a fault in the config or its files. KeyboardInterrupt: Ctrl-C or SIGTERM; in the
+        training loop a step was saved, and the same call goes on from it.
+    """
+    workdir = to_path(workdir)
+    return run_mode("train", open_config(config, overrides, workdir=workdir), workdir)
+
+
+def evaluate(
+    workdir: str | os.PathLike,
+    *,
+    checkpoint: str | int | None = None,
+    protocol: str = "test",
+    trust_code: bool = False,
+    **overrides,
+) -> dict:
+    """Evaluates a trained run, as `--mode=eval` does -> the results; arguments as `load`.
+
+    Args:
+      protocol: the config section that describes the clips, "test" or "eval".
+    """
+    return load(workdir, checkpoint=checkpoint, trust_code=trust_code, **overrides).evaluate(protocol=protocol)
+
+
+def load(
+    source: str | os.PathLike | Mapping,
+    *,
+    checkpoint: str | int | os.PathLike | None = None,
+    trust_code: bool = False,
+    **overrides,
+):
+    """A trained run -> an object with `predict`, `scores`, `embed`, `evaluate`, `class_names` and `config`.
+
+    Args:
+      source: the workdir of a run; or a recipe or config, as in `train`, for a checkpoint of another program.
+      checkpoint: for a workdir "best", "latest" or a step; None: the best. For a recipe a `.pth` or `.safetensors` file.
+      trust_code: run code that the workdir brings, although it was not made on this computer.
+      overrides: of the config, by section.
+
+    Raises:
+      FileNotFoundError: no such workdir, recipe or checkpoint. ValueError: a key that is not known, a checkpoint that
+        does not fit, code that is not trusted.
+    """
+    if isinstance(source, str | os.PathLike) and (workdir := to_path(source)).is_dir():
+        opened = open_workdir(workdir, overrides, trust_code=trust_code)
+        return opened.task.trained(opened, workdir, checkpoint=None if checkpoint is None else str(checkpoint))
+    if checkpoint is None:
+        raise FileNotFoundError(f"{source}: no folder of a run; for a recipe or config, give checkpoint=FILE")
+    opened = open_config(source, overrides)
+    return opened.task.trained(opened, None, checkpoint=os.fspath(checkpoint))
+
+
+def build(config: str | os.PathLike | Mapping, **overrides):
+    """The run of a config, checked, without opening its data; see `actjax.tasks`. Arguments and errors as `train`."""
+    return open_config(config, overrides).run
+
+
+def run_mode(mode: str, opened: Opened, workdir, **options: Any):
+    """One of the command line's modes -> its result, with the log on the terminal and in the workdir.
+
+    Args:
+      options: fields of `actjax.tasks.running.Call`.
+
+    Raises:
+      ValueError: the config's task does not have this mode. KeyboardInterrupt: as `train`.
+    """
+    if mode not in opened.task.modes:
+        raise ValueError(f"--mode={mode} does not apply to this config's task; use one of {sorted(opened.task.modes)}")
+    if opened.task.local:
+        local(workdir, "--workdir of BSN, BMN and SSN:")
+    call = Call(mode, opened.config, workdir, **({"started": time.perf_counter()} | options))
+    try:
+        with logging_to(workdir / "train.log" if mode in ("train", "eval") else None):
+            return opened.task.modes[mode](opened.run, call)
+    except Preempted as stopped:
+        raise KeyboardInterrupt(f"saved step {stopped.step}; the same call resumes from it") from stopped

@@ -1,0 +1,61 @@
+"""A config by name, file, value or workdir -> its run, with overrides applied and its own code importable."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from actjax import own_code
+from actjax.config import of_a_run
+from actjax.config_file import load_config, saved_config
+from actjax.overrides import override
+from actjax.tasks import Registered, build, registered
+
+
+class Opened(NamedTuple):
+    """A run, its config, which a workdir can save, and its task."""
+
+    config: ConfigDict
+    run: Any
+    task: Registered
+
+
+def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | None = None) -> Opened:
+    """The run of a recipe, a config file or a config, as `config_file.load_config` takes them.
+
+    The code that the config names beside its file (beside no file: in the current folder) becomes importable.
+
+    Args:
+      changes: see `overrides.override`.
+      workdir: gets a copy of this code, which is then used; None: it is used where it is.
+
+    Raises:
+      FileNotFoundError, ValueError: no such config, a key or name that is not known, a value that does not fit.
+    """
+    config, file = load_config(source)
+    code = own_code.of_config(file, {"config": config, "changes": changes})
+    if code is not None:
+        code.save(workdir).activate() if workdir else code.activate(first=False)
+    task = registered(config)
+    config = ConfigDict(override(config, changes, task.reader))
+    if code is not None:
+        code._replace(names=own_code.dotted_names(config)).remember()
+        config.update({own_code.FOLDER: code.digest} if code.files else {})
+    return Opened(config, build(config), task)
+
+
+def open_workdir(workdir: pathlib.Path, changes: Mapping[str, Any], *, trust_code: bool = False) -> Opened:
+    """The run that a workdir holds, by its saved config.
+
+    Raises:
+      FileNotFoundError: no saved config, or the run's code is missing. ValueError: as `open_config`; the run has code
+        that was not made here, and `trust_code` is False.
+    """
+    saved = saved_config(workdir)
+    if typed := own_code.of_config(None, changes):
+        typed.activate(first=False)
+    with own_code.allowed(own_code.of_workdir(workdir, saved), workdir, trust=trust_code):
+        task = registered(saved)
+        config = ConfigDict(override(of_a_run(saved), changes, task.reader))
+        return Opened(config, build(config), task)

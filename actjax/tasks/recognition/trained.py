@@ -1,0 +1,91 @@
+"""A trained recogniser, for use from Python."""
+
+import logging
+import pathlib
+
+import jax
+import numpy as np
+
+from actjax import training
+from actjax.interop import import_checkpoint
+from actjax.models import embedding
+from actjax.tasks.recognition.predicting import Predictor
+from actjax.tasks.recognition.run import RecognitionRun
+from actjax.tasks.running import Trained
+
+log = logging.getLogger("actjax")
+
+
+def make_predictor(
+    run: RecognitionRun, variables: dict, class_names: list[str], *, protocol: str = "test"
+) -> Predictor:
+    """The predictor of a run's network with these variables; `protocol`: the section that describes the clips."""
+    model, (_, clips) = run.network.model, run.tested(protocol)
+    return Predictor(
+        training.local(variables),
+        clips=clips,
+        logits=lambda variables, video: model.apply(variables, video, train=False),
+        embed=lambda variables, video: embedding(model, variables, video[None], what="embedding")[0],
+        probabilities=jax.nn.sigmoid if run.multi_label else jax.nn.softmax,
+        class_names=class_names,
+        timeout=run.loader.timeout,
+    )
+
+
+class TrainedRecogniser(Trained):
+    """A trained run of recognition: classes, scores and features of videos.
+
+    A video is a path or URL, the bytes of a file, or its frames, uint8 [t, h, w, c]. A list of videos and a folder give
+    a result for each of them. Decoding runs in a process that a broken file may crash; `close` ends it.
+
+    Attributes, besides those of every trained run:
+      step: the step of the checkpoint.
+    """
+
+    def __init__(self, opened, workdir: pathlib.Path | None, *, checkpoint=None):
+        super().__init__(opened, workdir, checkpoint=checkpoint)
+        run = opened.run
+        if workdir is None:
+            imported = import_checkpoint(checkpoint, run.network.model)
+            log.info("%s", imported.report)
+            variables, self.step = imported.variables, 0
+        else:
+            variables, self.step = run.network.restore(workdir, checkpoint or "best")
+        self._predictor = make_predictor(run, variables, self.class_names)
+
+    def predict(self, video, *, topk: int = 5) -> list[dict]:
+        """The likeliest classes, as `--mode=predict` writes them.
+
+        Args:
+          topk: how many.
+
+        Returns:
+          For one video [{"class", "label", "score"}], best first. For a list or a folder a row for each video,
+          {"video", "predictions"}. A video that cannot be read gives the row {"video", "error"}.
+
+        Raises:
+          FileNotFoundError: no such file, or a folder without videos. TypeError, ValueError: not a video.
+        """
+        return self._predictor.predict(video, topk=topk)
+
+    def scores(self, video) -> np.ndarray:
+        """Probabilities of the classes, float32 [k]; [n, k] for a list of n videos or a folder.
+
+        Clips that are ready for the network, uint8 [b, t, h, w, c] or [b, v, t, h, w, c] with v crops, give [b, k].
+
+        Raises:
+          VideoError: a video cannot be read. Others as `predict`.
+        """
+        return self._predictor.scores(video)
+
+    def embed(self, video) -> np.ndarray:
+        """The features before the classifier, float32 [d]; [n, d] for a list of n videos or a folder.
+
+        Raises:
+          ValueError: the network does not store such features, see `actjax.models.outside`. Others as `scores`.
+        """
+        return self._predictor.embed(video)
+
+    def close(self) -> None:
+        """Ends the process that decodes; the next video starts another one."""
+        self._predictor.close()
