@@ -10,6 +10,11 @@ from actjax.video.decoding import Video, decoder, open_video
 Label = int | np.ndarray  # a class, or float32 [num_classes]: many-hot or a distribution
 
 
+def decoder_of(record, backend: str | Sequence[str]) -> str | None:
+    """The library that reads a record and its version; None for a record of one's own that does not tell."""
+    return record.decoder(backend) if hasattr(record, "decoder") else None
+
+
 class VideoRecord(NamedTuple):
     """One labelled video file."""
 

@@ -15,7 +15,7 @@ from actjax import training
 from actjax.data.clips.snippets import Snippets
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.datasets.annotations import save_annotations
-from actjax.data.datasets.records import VideoRecord
+from actjax.data.datasets.records import VideoRecord, decoder_of
 from actjax.data.loading.checking import scan
 from actjax.data.loading.quarantine import Quarantine
 from actjax.errors import clear_errors
@@ -38,7 +38,7 @@ def train(run: RecognitionRun, call: Call) -> dict:
     with clear_errors():
         initial = run.network.initial(call.workdir)
         dataset = run.open_dataset()
-    decoder = dataset.train[0].decoder(run.train_clips.backend)
+    decoder = decoder_of(dataset.train[0], run.train_clips.backend)
     save_description(call.workdir, call.config, dataset.class_names, decoder=decoder)
     log.info("%d videos to train on, %d to validate on", len(dataset.train), len(dataset.val))
     metrics = run.train(call.workdir, dataset=dataset, initial=initial)
@@ -58,7 +58,7 @@ def _finish(name: str, metrics: dict, dataset, clips: ClipSpec, run: Recognition
     """Writes and prints the results."""
     gc.collect()  # JAX frees the last batch's shared memory only now; at exit it would be reported as leaked
     about = {
-        "decoder": dataset.val[0].decoder(clips.backend),
+        "decoder": decoder_of(dataset.val[0], clips.backend),
         "num_broken": len(dataset.val) - metrics["num_videos"],
         "bn": run.network.settings.bn,
         "batch_size": run.network.settings.batch_size,
