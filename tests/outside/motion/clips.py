@@ -1,9 +1,9 @@
 """A sampler and a crop."""
 
 import numpy as np
-from motion.grid import corner_of
 
 from actjax.video import views
+from motion.grid import corner_of
 
 
 def evenly(count, *, rng=None, num: int):
