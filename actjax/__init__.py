@@ -16,9 +16,11 @@ From a video file to a number:
     results, targets  metrics            -> top-k accuracy, AR@AN, mAP, ...
 
 `tasks` combines a model with its loss and metrics, `training` runs any task on any devices, and
-`python -m actjax.main` runs everything from one config file. `import actjax` alone imports none of these.
+`python -m actjax.main`, or `actjax` for short, runs everything from one config file. `import actjax` alone imports none
+of these.
 """
 
-from actjax.faces import earlier
+from actjax.faces import earlier, lazy
 
+__getattr__, __dir__ = lazy(__name__, {"__version__": "version"})
 earlier(__name__, {"detecting": "tasks.ssn.report"})

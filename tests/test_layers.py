@@ -10,7 +10,7 @@ from conftest import ROOT
 
 # From the bottom to the top; those of one line do not know each other. Inside `data` the parts are layers, too.
 LAYERS = [
-    {"errors", "faces", "hosts", "paths"},
+    {"errors", "faces", "hosts", "paths", "version"},
     {"config", "segments"},
     {"recipes", "tables"},
     {"metrics"},
