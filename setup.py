@@ -62,7 +62,9 @@ setup(
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
     python_requires=">=3.11",
-    packages=find_packages(include=["actjax", "actjax.*"]),
+    # The recipes stay at the top of the repository, and become a part of the package where it is installed.
+    packages=[*find_packages(include=["actjax", "actjax.*"]), "actjax.configs"],
+    package_dir={"actjax.configs": "configs"},
     # What the commands of README.md and the guide use on any machine. Only OpenCV, PyAV, decord, ml-collections,
     # safetensors, simplejpeg and tensorboardX come for actjax alone: flax, grain, orbax and tfds need all others, too.
     install_requires=[

@@ -21,10 +21,11 @@ from actjax import hosts
 from actjax.config import of_a_run
 from actjax.errors import clear_errors
 from actjax.paths import is_url, local, to_path
+from actjax.recipe_files import with_recipes
 
 # Heavy modules are imported where they are used, so a wrong flag fails at once.
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an optional :argument.")
+_CONFIG = config_flags.DEFINE_config_file("config", None, "A recipe or a Python file, with an optional :argument.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder or gs:// URL of the run; default runs/CONFIG-TIME.")
 _MODES = ["train", "eval", "predict", "extract", "import", "export", "check", "prepare", "browse", "explain"]
 _OF_A_RUN = ("eval", "predict", "extract", "export")  # modes that use an existing workdir
@@ -122,7 +123,7 @@ def _do(config, workdir: pathlib.Path, started: float) -> None:
 def _parse_flags(argv: list[str]) -> list[str]:
     """Parses the flags. Errors of a config file or an override become one-line messages."""
     try:
-        return flags.FLAGS(argv)
+        return flags.FLAGS([argv[0], *with_recipes(argv[1:])])
     except (KeyError, AttributeError) as error:
         if "ml_collections" not in traceback.extract_tb(error.__traceback__)[-1].filename:
             raise  # raised by the config file itself
@@ -187,7 +188,7 @@ def _workdir() -> pathlib.Path:
     if _WORKDIR.value:
         return to_path(_WORKDIR.value)
     flag = flags.FLAGS["config"]
-    name = pathlib.Path(flag.config_filename).stem if flag.present else "run"
+    name = pathlib.Path(flag.config_filename.partition(":")[0]).stem if flag.present else "run"
     return pathlib.Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 

@@ -12,7 +12,7 @@ from conftest import ROOT
 LAYERS = [
     {"errors", "faces", "hosts", "paths", "version"},
     {"config", "segments"},
-    {"recipes", "tables"},
+    {"recipe_files", "recipes", "tables"},
     {"metrics"},
     {"localization"},
     {"video"},
