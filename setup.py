@@ -65,6 +65,9 @@ setup(
     # The recipes stay at the top of the repository, and become a part of the package where it is installed.
     packages=[*find_packages(include=["actjax", "actjax.*"]), "actjax.configs"],
     package_dir={"actjax.configs": "configs"},
+    entry_points={
+        "console_scripts": ["actjax=actjax.__main__:main", "actjax-metrics=actjax.metrics.__main__:main"],
+    },
     # What the commands of README.md and the guide use on any machine. Only OpenCV, PyAV, decord, ml-collections,
     # safetensors, simplejpeg and tensorboardX come for actjax alone: flax, grain, orbax and tfds need all others, too.
     install_requires=[

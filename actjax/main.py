@@ -1,6 +1,6 @@
-"""`python -m actjax.main --config=FILE[:ARG] --workdir=DIR --mode=MODE`
+"""`python -m actjax.main --config=RECIPE|FILE.py[:ARG] --workdir=DIR --mode=MODE`, or `actjax` with the same flags.
 
-MODE is train, eval, predict, extract, import, export, check, prepare, browse or explain.
+RECIPE is a name such as tsm_shapes; `actjax` without flags lists all names and modes.
 
 The command line can override values of the config: `--config.run.epochs=2`. In modes eval, predict, extract and export,
 `--config` may be omitted; the config saved in the run's workdir is then used.
@@ -22,15 +22,15 @@ from actjax.config import of_a_run
 from actjax.errors import clear_errors
 from actjax.paths import is_url, local, to_path
 from actjax.recipe_files import with_recipes
+from actjax.usage import MODES, help_page
 
 # Heavy modules are imported where they are used, so a wrong flag fails at once.
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A recipe or a Python file, with an optional :argument.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder or gs:// URL of the run; default runs/CONFIG-TIME.")
-_MODES = ["train", "eval", "predict", "extract", "import", "export", "check", "prepare", "browse", "explain"]
 _OF_A_RUN = ("eval", "predict", "extract", "export")  # modes that use an existing workdir
 _OF_MANY = ("train", "eval", "extract")  # modes that can run in several processes
-_MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
+_MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
 _VIDEO = flags.DEFINE_string("video", None, "predict, extract: a video file, or a folder of them.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the prepared set or features; export: a .pth or .safetensors file.")
 _FROM = flags.DEFINE_string("from", None, "import: a checkpoint from MMAction2, the TSM authors or torchvision.")
@@ -43,7 +43,7 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "eval, predict, extract, e
 _DISTRIBUTED = flags.DEFINE_string(
     "distributed",
     None,
-    "Run in several processes: auto, slurm, k8s, tpu or HOST:PORT,N,I (docs/scaling.md); default $ACTJAX_DISTRIBUTED.",
+    "Run in several processes: auto, slurm, k8s, tpu or HOST:PORT,N,I; default $ACTJAX_DISTRIBUTED.",
 )
 _HEARTBEAT = flags.DEFINE_integer(
     "heartbeat", 60, "Several processes: seconds without a heartbeat after which one counts as lost.", lower_bound=10
@@ -122,6 +122,10 @@ def _do(config, workdir: pathlib.Path, started: float) -> None:
 
 def _parse_flags(argv: list[str]) -> list[str]:
     """Parses the flags. Errors of a config file or an override become one-line messages."""
+    if {"--help", "-help", "--helpshort", "-h", "-?"} & {*argv[1:]}:
+        ours = flags.FLAGS.find_module_defining_flag("workdir")
+        print(help_page(flags.FLAGS.get_flags_for_module(ours)), end="")
+        raise SystemExit(0)
     try:
         return flags.FLAGS([argv[0], *with_recipes(argv[1:])])
     except (KeyError, AttributeError) as error:
@@ -207,5 +211,10 @@ def _config(workdir: pathlib.Path) -> config_dict.ConfigDict:
     return config_dict.ConfigDict(json.loads(saved.read_text()))
 
 
-if __name__ == "__main__":
+def start() -> None:
+    """Runs the command line; never returns."""
     app.run(main, flags_parser=_parse_flags)
+
+
+if __name__ == "__main__":
+    start()

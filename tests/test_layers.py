@@ -10,7 +10,7 @@ from conftest import ROOT
 
 # From the bottom to the top; those of one line do not know each other. Inside `data` the parts are layers, too.
 LAYERS = [
-    {"errors", "faces", "hosts", "paths", "version"},
+    {"errors", "faces", "hosts", "paths", "usage", "version"},
     {"config", "segments"},
     {"recipe_files", "recipes", "tables"},
     {"metrics"},
@@ -32,6 +32,7 @@ LAYERS = [
     {"workdir"},
     {"tasks"},
     {"main"},
+    {"__main__"},
 ]
 DATA, DEVICES = (
     {"segments", "metrics", "localization", "video", "data", "mmaction2"},
