@@ -15,13 +15,13 @@ from actjax.usage import MODES, help_page, overview
 COMMAND = re.compile(r"^  (actjax --(?:.*\\\n)*.*)$", re.M)
 
 
-def call(module: str, *arguments: str, script: str = "actjax") -> subprocess.CompletedProcess:
-    """What a console script does: `main` of a module, with the script as the first argument."""
+def call(module: str, *arguments: str, script: str = "actjax", cwd=ROOT) -> subprocess.CompletedProcess:
+    """What a console script does: `main` of a module, as the script `script`, without `cwd` on the path."""
     code = f"import sys; sys.argv[0] = '/venv/bin/{script}'; from {module} import main; main(); "
     code += "sys.exit('jax is imported' if 'jax' in sys.modules else 0)"
-    variables = os.environ | {"COLUMNS": "80"}
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+    variables = os.environ | {"COLUMNS": "80", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-P", "-c", code, *arguments]
+    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=60)
 
 
 def test_the_overview_fits_a_screen():
@@ -78,3 +78,11 @@ def test_the_metrics_name_the_command_that_was_called(script):
     assert call("actjax.metrics.__main__", "--help", script=script).stdout.startswith(f"usage: {name} [-h] TASK")
     done = call("actjax.metrics.__main__", script=script)
     assert done.returncode == 2 and f"{name}: error: the following arguments are required: TASK" in done.stderr
+
+
+def test_modules_in_the_working_folder_are_found(tmp_path):
+    """As with `python -m`, where Python itself puts the folder first."""
+    (tmp_path / "beside.py").write_text("MESSAGE = 'found beside the config'")
+    (tmp_path / "mine.py").write_text("import beside\n\n\ndef get_config():\n    raise ValueError(beside.MESSAGE)\n")
+    done = call("actjax.__main__", "--config=mine.py", f"--workdir={tmp_path}/run", cwd=tmp_path)
+    assert done.returncode == 1 and "error: ValueError: found beside the config" in done.stderr
