@@ -16,7 +16,7 @@ From a video file to a number:
     results, targets  metrics            -> top-k accuracy, AR@AN, mAP, ...
 
 `tasks` combines a model with its loss and metrics, `training` runs any task on any devices, and
-`python -m actjax.main` runs everything from one config file. From Python:
+`python -m actjax.main`, or `actjax` for short, runs everything from one config file. From Python:
 
     results = actjax.train("tsm_shapes", "runs/shapes")     # a recipe or a config file, and a folder for the run
     trained = actjax.load("runs/shapes")
@@ -28,5 +28,5 @@ From a video file to a number:
 from actjax.faces import earlier, lazy
 
 __all__ = ["build", "evaluate", "load", "train"]
-__getattr__, __dir__ = lazy(__name__, dict.fromkeys(__all__, "door"))
+__getattr__, __dir__ = lazy(__name__, {"__version__": "version"} | dict.fromkeys(__all__, "door"))
 earlier(__name__, {"detecting": "tasks.ssn.report"})

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from actjax.config import plain
-from actjax.recipe_files import config_file, recipe_names
+from actjax.recipe_files import config_path, recipe_names
 
 _VALUES = (str, int, float, bool, type(None))
 
@@ -37,7 +37,7 @@ def load_config(source: str | os.PathLike | Mapping) -> Loaded:
     """
     if isinstance(source, (Mapping, ConfigDict)):
         return Loaded(_checked(ConfigDict(plain(source))), None)
-    name, colon, argument = config_file(os.fspath(source)).partition(":")
+    name, colon, argument = config_path(os.fspath(source)).partition(":")
     file = pathlib.Path(name)
     if not file.is_file():
         raise FileNotFoundError(f"config file {file} does not exist; recipes have bare names: {recipe_names()}")

@@ -59,7 +59,7 @@ def load(
 
     Args:
       source: the workdir of a run; or a recipe or config, as in `train`, for a checkpoint of another program.
-      checkpoint: for a workdir "best", "latest" or a step; None: the best. For a recipe a `.pth` or `.safetensors` file.
+      checkpoint: for a workdir "best", "latest" or a step; None: the best. For a recipe a file.
       trust_code: run code that the workdir brings, even if it was not made on this computer.
       overrides: of the config, by section.
 

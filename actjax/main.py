@@ -1,35 +1,33 @@
-"""`python -m actjax.main --config=FILE[:ARG] --workdir=DIR --mode=MODE`
+"""`python -m actjax.main --config=RECIPE|FILE.py[:ARG] --workdir=DIR --mode=MODE`, or `actjax` with the same flags.
 
-MODE is train, eval, predict, extract, import, export, check, prepare, browse or explain.
+RECIPE is a name such as tsm_shapes; `actjax` without flags lists all names and modes.
 
-The command line can override values of the config: `--config.run.epochs=2`. In modes eval, predict, extract and export,
-`--config` may be omitted; the config saved in the run's workdir is then used.
+The command line can override the config: `--config.SECTION.KEY=VALUE`, for every key that the section may hold. In modes
+eval, predict, extract and export, `--config` may be omitted; the config saved in the run's workdir is then used.
 """
 
 import datetime
-import json
 import os
 import pathlib
 import time
-import traceback
 
 from absl import app, flags
 from absl import logging as absl_logging
-from ml_collections import config_dict, config_flags
 
 from actjax import hosts
-from actjax.config import of_a_run
-from actjax.errors import clear_errors
+from actjax.errors import clear_errors, one_line
+from actjax.overrides import split_flags
 from actjax.paths import is_url, local, to_path
+from actjax.recipe_files import config_path
+from actjax.usage import MODES, help_page
 
 # Heavy modules are imported where they are used, so a wrong flag fails at once.
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, with an optional :argument.")
+_CONFIG = flags.DEFINE_string("config", None, "A recipe or a Python file, with an optional :argument.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder or gs:// URL of the run; default runs/CONFIG-TIME.")
-_MODES = ["train", "eval", "predict", "extract", "import", "export", "check", "prepare", "browse", "explain"]
 _OF_A_RUN = ("eval", "predict", "extract", "export")  # modes that use an existing workdir
 _OF_MANY = ("train", "eval", "extract")  # modes that can run in several processes
-_MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
+_MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
 _VIDEO = flags.DEFINE_string("video", None, "predict, extract: a video file, or a folder of them.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the prepared set or features; export: a .pth or .safetensors file.")
 _FROM = flags.DEFINE_string("from", None, "import: a checkpoint from MMAction2, the TSM authors or torchvision.")
@@ -42,113 +40,102 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "eval, predict, extract, e
 _DISTRIBUTED = flags.DEFINE_string(
     "distributed",
     None,
-    "Run in several processes: auto, slurm, k8s, tpu or HOST:PORT,N,I (docs/scaling.md); default $ACTJAX_DISTRIBUTED.",
+    "Run in several processes: auto, slurm, k8s, tpu or HOST:PORT,N,I; default $ACTJAX_DISTRIBUTED.",
 )
 _HEARTBEAT = flags.DEFINE_integer(
     "heartbeat", 60, "Several processes: seconds without a heartbeat after which one counts as lost.", lower_bound=10
 )
+_TRUST_CODE = flags.DEFINE_bool("trust_code", False, "Run the code in a workdir that was not made on this computer.")
+_NEEDED = (
+    ("predict", _VIDEO, "--video=FILE, or a folder of files"),
+    ("prepare", _OUT, "--out=FOLDER"),
+    ("extract", _OUT, "--out=FOLDER"),
+    ("export", _OUT, "--out=FILE.pth or FILE.safetensors"),
+    ("import", _FROM, "--from=FILE"),
+)
+_changes: dict = {}  # overrides of the config, by dotted key
 
 
 def main(argv: list[str]) -> None:
-    """Checks the flags, loads the config and runs `--mode`."""
+    """Checks the flags and runs `--mode`."""
     started = time.perf_counter()
     absl_logging.set_verbosity(absl_logging.WARNING)  # libraries log through absl, actjax does not
-    if len(argv) > 1:
-        raise SystemExit(f"error: unknown arguments {argv[1:]}")
-    for mode, flag, wanted in (
-        ("predict", _VIDEO, "--video=FILE, or a folder of files"),
-        ("prepare", _OUT, "--out=FOLDER"),
-        ("extract", _OUT, "--out=FOLDER"),
-        ("export", _OUT, "--out=FILE.pth or FILE.safetensors"),
-        ("import", _FROM, "--from=FILE"),
-    ):
-        if _MODE.value == mode and not flag.value:
-            raise SystemExit(f"error: --mode={mode} needs {wanted}")
-    with clear_errors():
-        for name, flag in (("--out", _OUT), ("--from", _FROM), ("--features", _FEATURES)):
-            local(flag.value or "", name)
+    with one_line(), clear_errors():
+        _check(argv)
         workdir = _workdir()
-    place = _place()
+        place = _place()
+        timeout = _meet(place)
     if _MODE.value == "prepare" and _FEATURES.value:
         from actjax.tasks.bsn.modes import prepare_features
 
-        return prepare_features(pathlib.Path(_FEATURES.value), _OUT.value)
+        with one_line():
+            return prepare_features(pathlib.Path(_FEATURES.value), _OUT.value)
     if _DEVICES.value:
         _simulate(_DEVICES.value)
-    config = _config(workdir)
-    timeout = _meet(place)
 
     from actjax.training import joined
 
-    with joined(place, heartbeat=_HEARTBEAT.value, timeout=timeout):
-        _do(config, workdir, started)
+    with joined(place, heartbeat=_HEARTBEAT.value, timeout=timeout), one_line():
+        _do(workdir, started)
 
 
-def _do(config, workdir: pathlib.Path, started: float) -> None:
-    """Runs `--mode` of the config's task."""
-    from actjax.tasks import build, registered
-    from actjax.tasks.running import Call
-    from actjax.workdir import set_up_logging, upload_log
+def _check(argv: list[str]) -> None:
+    """Raises ValueError for flags that are missing or do not go together."""
+    if len(argv) > 1:
+        raise ValueError(f"unknown arguments {argv[1:]}")
+    for mode, flag, wanted in _NEEDED:
+        if _MODE.value == mode and not flag.value:
+            raise ValueError(f"--mode={mode} needs {wanted}")
+    if _DEVICES.value and _MODE.value != "explain":
+        raise ValueError("--devices works only with --mode=explain")
+    for name, flag in (("--out", _OUT), ("--from", _FROM), ("--features", _FEATURES)):
+        local(flag.value or "", name)
+    if _CONFIG.value is not None:
+        config_path(_CONFIG.value)
+
+
+def _do(workdir: pathlib.Path, started: float) -> None:
+    """Opens the config, from `--config` or from the workdir, and runs `--mode` of its task."""
+    from actjax.door import run_mode
+    from actjax.tasks.opening import open_config, open_workdir
+    from actjax.training import Preempted
 
     with clear_errors():
-        task = registered(config)
-        run = build(config if _CONFIG.value is not None else of_a_run(config))
-        if _MODE.value not in task.modes:
-            raise ValueError(
-                f"--mode={_MODE.value} does not apply to this config's task; use one of {sorted(task.modes)}"
-            )
-        if task.local:
-            local(workdir, "--workdir of BSN, BMN and SSN:")
-    call = Call(
-        _MODE.value,
-        config,
-        workdir,
-        started,
-        video=_VIDEO.value,
-        out=_OUT.value,
-        source=_FROM.value,
-        stage=_STAGE.value,
-        num=_NUM.value,
-        protocol=_PROTOCOL.value,
-        checkpoint=_CHECKPOINT.value,
+        if _CONFIG.value is not None:
+            copied = workdir if _MODE.value in ("train", "import") else None
+            opened = open_config(_CONFIG.value, _changes, workdir=copied)
+        else:
+            opened = open_workdir(workdir, _changes, trust_code=_TRUST_CODE.value)
+    names = dict(
+        video=_VIDEO, out=_OUT, source=_FROM, stage=_STAGE, num=_NUM, protocol=_PROTOCOL, checkpoint=_CHECKPOINT
     )
-    set_up_logging(workdir / "train.log" if _MODE.value in ("train", "eval") else None)
+    options = {name: flag.value for name, flag in names.items()}
     try:
-        task.modes[_MODE.value](run, call)
-    finally:
-        upload_log()
+        run_mode(_MODE.value, opened, workdir, started=started, **options)
+    except KeyboardInterrupt as error:
+        if isinstance(error.__cause__, Preempted):
+            raise error.__cause__ from None  # which has an exit status of its own
+        raise
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-    """Parses the flags. Errors of a config file or an override become one-line messages."""
+    """Parses the flags, and keeps the overrides of the config; errors become one-line messages."""
+    if {"--help", "-help", "--helpshort", "-h", "-?"} & {*argv[1:]}:
+        ours = flags.FLAGS.find_module_defining_flag("workdir")
+        print(help_page(flags.FLAGS.get_flags_for_module(ours)), end="")
+        raise SystemExit(0)
     try:
-        return flags.FLAGS(argv)
-    except (KeyError, AttributeError) as error:
-        if "ml_collections" not in traceback.extract_tb(error.__traceback__)[-1].filename:
-            raise  # raised by the config file itself
-        inner = error.args[0]
-        what, *near = str(inner.args[0] if isinstance(inner, Exception) else inner).splitlines()
-        what += ": no such key in the config; only existing keys can be overridden." if what.startswith("'") else ""
-        raise SystemExit(" ".join([f"error: --config: {what}", *near])) from error
-    except flags.UnrecognizedFlagError as error:
-        missing = "; overrides also need --config=FILE" if error.flagname.startswith("config.") else ""
-        raise SystemExit(f"error: {_reason(error)}{missing}") from error
-    except (flags.Error, ValueError, TypeError, OSError) as error:
-        raise SystemExit(f"error: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    """The error's message; for a config file that did not load, only the last line, without the traceback."""
-    text = str(error).strip()
-    return text.splitlines()[-1].strip() if "Traceback" in text or "Failed loading config" in text else text
+        rest, changes = split_flags(argv[1:])
+        _changes.update(changes)
+        return flags.FLAGS([argv[0], *rest])
+    except (flags.Error, ValueError) as error:
+        raise SystemExit(f"error: {error}") from error
 
 
 def _simulate(num_devices: int) -> None:
     """Makes JAX use simulated CPU devices; must run before JAX looks for devices."""
     import jax
 
-    if _MODE.value != "explain":
-        raise SystemExit("error: --devices works only with --mode=explain")
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", num_devices)
 
@@ -158,14 +145,13 @@ def _place() -> hosts.Place | None:
     spec = _DISTRIBUTED.value or os.environ.get("ACTJAX_DISTRIBUTED")
     if not spec:
         return None
-    with clear_errors():
-        place = hosts.find_place(spec, os.environ)
+    place = hosts.find_place(spec, os.environ)
     if place.count == 1:
         return None
     if _MODE.value not in _OF_MANY:
-        raise SystemExit(f"error: --mode={_MODE.value} runs in one process; remove --distributed={spec}")
+        raise ValueError(f"--mode={_MODE.value} runs in one process; remove --distributed={spec}")
     if not _WORKDIR.value:
-        raise SystemExit(f"error: --distributed={spec} needs --workdir, the same folder for all processes")
+        raise ValueError(f"--distributed={spec} needs --workdir, the same folder for all processes")
     return place
 
 
@@ -185,26 +171,20 @@ def _workdir() -> pathlib.Path:
     if _MODE.value in _OF_A_RUN and not (_WORKDIR.value and to_path(_WORKDIR.value).is_dir()):
         raise ValueError(f"--mode={_MODE.value} needs --workdir, the folder of a trained run; got {_WORKDIR.value}")
     if _WORKDIR.value:
-        return to_path(_WORKDIR.value)
-    flag = flags.FLAGS["config"]
-    name = pathlib.Path(flag.config_filename).stem if flag.present else "run"
+        workdir = to_path(_WORKDIR.value)
+        if _CONFIG.value is None and not _FEATURES.value and not (workdir / "config.json").exists():
+            raise FileNotFoundError(f"no --config, and no {workdir / 'config.json'}")
+        return workdir
+    if _CONFIG.value is None and not _FEATURES.value:
+        raise ValueError("--config=RECIPE or --config=FILE.py is missing; `actjax` alone lists the recipes")
+    name = pathlib.Path((_CONFIG.value or "run").partition(":")[0]).stem
     return pathlib.Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _config(workdir: pathlib.Path) -> config_dict.ConfigDict:
-    """The config from `--config`, or the one saved in `workdir`."""
-    if _CONFIG.value is not None:
-        try:
-            return _CONFIG.value.copy_and_resolve_references()
-        except OSError as error:  # ml_collections reports a file that did not load only on first use
-            raise SystemExit(f"error: {_reason(error)}") from error
-    saved = workdir / "config.json"
-    if _MODE.value not in _OF_A_RUN and not saved.exists():
-        raise SystemExit("error: --config=FILE is missing")
-    if not saved.exists():
-        raise SystemExit(f"error: no --config, and no {saved}")
-    return config_dict.ConfigDict(json.loads(saved.read_text()))
+def start() -> None:
+    """Runs the command line; never returns."""
+    app.run(main, flags_parser=_parse_flags)
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse_flags)
+    start()

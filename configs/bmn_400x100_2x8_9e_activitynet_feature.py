@@ -1,6 +1,6 @@
 r"""BMN on ActivityNet features.
 
-python -m actjax.main --config=configs/bmn_400x100_2x8_9e_activitynet_feature.py --workdir=runs/bmn
+python -m actjax.main --config=bmn_400x100_2x8_9e_activitynet_feature --workdir=runs/bmn
 
 The settings are MMAction2's, which published AR@100 75.28 and AUC 67.22 with the CUHK features.
 docs/model_zoo.md says where to put the data.

@@ -1,6 +1,6 @@
 r"""BMN on the sample set: features of untrimmed videos in ActivityNet's formats, generated on first use.
 
-python -m actjax.main --config=configs/bmn_sample.py --workdir=runs/bmn_sample
+python -m actjax.main --config=bmn_sample --workdir=runs/bmn_sample
 """
 
 import ml_collections

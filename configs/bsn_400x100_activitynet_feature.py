@@ -1,6 +1,6 @@
 r"""BSN on ActivityNet features: TEM, proposal generation, PEM, evaluation, in one run.
 
-python -m actjax.main --config=configs/bsn_400x100_activitynet_feature.py --workdir=runs/bsn
+python -m actjax.main --config=bsn_400x100_activitynet_feature --workdir=runs/bsn
 
 The settings are those of MMAction2's bsn_tem_, bsn_pgm_ and bsn_pem_400x100_1x16_20e_activitynet_feature, which
 published AR@100 74.66 and AUC 66.45 with the CUHK features. docs/model_zoo.md says where to put the data.

@@ -1,6 +1,6 @@
 r"""BSN on the sample set: features of untrimmed videos in ActivityNet's formats, generated on first use.
 
-python -m actjax.main --config=configs/bsn_sample.py --workdir=runs/bsn_sample
+python -m actjax.main --config=bsn_sample --workdir=runs/bsn_sample
 """
 
 import ml_collections

@@ -1,6 +1,6 @@
 r"""SSN-R50, THUMOS14, RGB, TAG proposals. Published mAP at tIoU 0.3 / 0.4 / 0.5: 29.37 / 22.15 / 15.69.
 
-python -m actjax.main --config=configs/ssn_r50_450e_thumos14_rgb.py --workdir=runs/ssn_thumos14
+python -m actjax.main --config=ssn_r50_450e_thumos14_rgb --workdir=runs/ssn_thumos14
 
 `:videos=FOLDER` reads FOLDER/val/*.mp4 and FOLDER/test/*.mp4 instead of extracted frames. As is usual for THUMOS14, SSN
 is trained on the validation videos and evaluated on the test videos, because only these splits have annotations.

@@ -1,6 +1,6 @@
 r"""SSN on the sample set: untrimmed video files with several motions each, generated on first use.
 
-python -m actjax.main --config=configs/ssn_sample.py --workdir=runs/ssn_sample
+python -m actjax.main --config=ssn_sample --workdir=runs/ssn_sample
 
 A clip has four frames; the temporal shift among them lets the network see motion.
 """

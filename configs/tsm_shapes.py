@@ -1,8 +1,8 @@
 r"""TSM on the sample set: eight classes of motion in real video files, generated on first use.
 
-python -m actjax.main --config=configs/tsm_shapes.py --workdir=runs/tsm_shapes
+python -m actjax.main --config=tsm_shapes --workdir=runs/tsm_shapes
 
-`configs/tsm_shapes.py:tsn` is the same network without the temporal shift: blind to order, it cannot exceed 50 %.
+`tsm_shapes:tsn` is the same network without the temporal shift: blind to order, it cannot exceed 50 %.
 """
 
 import ml_collections

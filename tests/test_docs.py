@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 ROWS = re.findall(r"^\| (`.*?) \| (.*?) \|", (ROOT / "docs" / "coming_from_mmaction2.md").read_text(), re.M)
-DOCUMENTS = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "experiments").rglob("*.md")]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "experiments").rglob("*.md")]
 PACKAGES = "data|localization|losses|metrics|mmaction2|models|tasks|training|video"
 # The entries under mmaction.datasets of the API reference.
 ENTRIES = """\

@@ -195,8 +195,8 @@ SMALL_SSN = overrides(
 SMALL_STEP = overrides("model.depth=10", "run.batch_size=8", "train.view.size=32", "train.sample.num_clips=2")
 
 MAIN = "python -m actjax.main"
-VIDEOS = "configs/tsm_r50_video_1x1x8_50e_kinetics400_rgb.py"
-FRAMES = "configs/tsm_r50_1x1x8_50e_kinetics400_rgb.py"
+VIDEOS = "tsm_r50_video_1x1x8_50e_kinetics400_rgb"
+FRAMES = "tsm_r50_1x1x8_50e_kinetics400_rgb"
 LISTS = "--config.data.train=train.txt --config.data.val=val.txt"
 
 # Each group in a folder of its own, in the order in which they are run.
@@ -238,7 +238,7 @@ GROUPS = {
         ),
         "python experiments/extract_flow.py --list=train.txt --out=flow": Run("--workers=1", says="8 videos done"),
         "python experiments/extract_flow.py --list=val.txt --out=flow": Run("--workers=1", leaves=("flow/val.csv",)),
-        f"{MAIN} --config=configs/tsn_r50_1x1x3_100e_kinetics400_rgb.py:flow --workdir=runs/flow "
+        f"{MAIN} --config=tsn_r50_1x1x3_100e_kinetics400_rgb:flow --workdir=runs/flow "
         "--config.data.train=flow/train.csv --config.data.val=flow/val.csv --config.model.num_classes=12": Run(
             f"{SMALL} {SMALL_TEST}",
             leaves=("runs/flow/results.json",),
@@ -267,19 +267,19 @@ GROUPS = {
         f"{MAIN} --mode=explain --config={FRAMES} --devices=8": Run(SMALL_STEP, says="memory per device"),
     },
     "localization": {
-        f"{MAIN} --config=configs/bsn_400x100_activitynet_feature.py --workdir=runs/bsn": Run(
+        f"{MAIN} --config=bsn_400x100_activitynet_feature --workdir=runs/bsn": Run(
             SMALL_BSN, (activitynet,), ("runs/bsn/results.json", "runs/bsn/results_proposals.json"), "ground truth"
         ),
         f"{MAIN} --mode=export --stage=pem --workdir=runs/bsn --out=ours.pth": Run(leaves=("ours.pth",)),
-        f"{MAIN} --mode=import --stage=pem --config=configs/bsn_400x100_activitynet_feature.py --workdir=runs/pem "
+        f"{MAIN} --mode=import --stage=pem --config=bsn_400x100_activitynet_feature --workdir=runs/pem "
         "--from=pem.pth": Run(needs=(copied("ours.pth", "pem.pth"),), leaves=("runs/pem/pem/checkpoints/0",)),
-        f"{MAIN} --config=configs/bmn_400x100_2x8_9e_activitynet_feature.py --workdir=runs/bmn": Run(
+        f"{MAIN} --config=bmn_400x100_2x8_9e_activitynet_feature --workdir=runs/bmn": Run(
             SMALL_BMN, leaves=("runs/bmn/results.json",), says="ground truth"
         ),
         f"{MAIN} --mode=prepare --features=activitynet_csv --out=activitynet_prepared": Run(
             needs=(csv_features,), leaves=("activitynet_prepared/features.json",)
         ),
-        f"{MAIN} --config=configs/ssn_r50_450e_thumos14_rgb.py --workdir=runs/ssn": Run(
+        f"{MAIN} --config=ssn_r50_450e_thumos14_rgb --workdir=runs/ssn": Run(
             SMALL_SSN, (thumos14, published("checkpoints/small.pth")), ("runs/ssn/results.json",), "perfect scores"
         ),
         "python -m actjax.metrics activitynet-detection --ground-truth activity_net.v1-3.min.json --subset validation "
@@ -290,16 +290,14 @@ GROUPS = {
 }
 
 ELSEWHERE = {
-    f"{MAIN} --config=configs/tsm_shapes.py --workdir=runs/tsm_shapes": Elsewhere(
-        "test_mission.py", "test_tsm_learns_motion"
-    ),
-    f"{MAIN} --config=configs/bsn_sample.py --workdir=runs/bsn_sample": Elsewhere(
+    f"{MAIN} --config=tsm_shapes --workdir=runs/tsm_shapes": Elsewhere("test_mission.py", "test_tsm_learns_motion"),
+    f"{MAIN} --config=bsn_sample --workdir=runs/bsn_sample": Elsewhere(
         "tasks/test_bsn_run.py", "test_sample_configs_are_far_above_uniform_windows"
     ),
-    f"{MAIN} --config=configs/bmn_sample.py --workdir=runs/bmn_sample": Elsewhere(
+    f"{MAIN} --config=bmn_sample --workdir=runs/bmn_sample": Elsewhere(
         "tasks/test_bsn_run.py", "test_sample_configs_are_far_above_uniform_windows"
     ),
-    f"{MAIN} --config=configs/ssn_sample.py --workdir=runs/ssn_sample": Elsewhere(
+    f"{MAIN} --config=ssn_sample --workdir=runs/ssn_sample": Elsewhere(
         "tasks/test_ssn_run.py", "test_sample_config_is_far_above_its_proposals"
     ),
     f"{MAIN} --config={VIDEOS}:scratch --workdir=gs://bucket/run --config.data.train=gs://bucket/lists/train.txt "
@@ -371,8 +369,7 @@ def shell(cache):
 def test_commands_do_what_is_told(group, shell, tmp_path):
     folder, log = tmp_path / "folder", tmp_path / "log"
     folder.mkdir()
-    for name in ("configs", "experiments"):
-        (folder / name).symlink_to(ROOT / name)
+    (folder / "experiments").symlink_to(ROOT / "experiments")
     for command, how in GROUPS[group].items():
         for write in how.needs:
             write(folder)

@@ -9,6 +9,7 @@ from conftest import ROOT
 
 from actjax import main
 from actjax.hosts import ENVIRONMENTS, K8S
+from actjax.recipe_files import recipe_path
 from actjax.training.distributed import LOST, PREEMPTED
 
 FILES = sorted((ROOT / "experiments" / "launch").iterdir())
@@ -18,9 +19,9 @@ OVERRIDE = re.compile(r"--config\.([a-z_.]+)=")
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_flags_configs_and_keys_exist(file):
     text = file.read_text()
-    (config,) = set(re.findall(r"configs/\w+\.py", text))
+    (config,) = set(re.findall(r"(?:--config=|CONFIG:-)(\w+)", text))
     parts = {}
-    exec(compile((ROOT / config).read_text(), config, "exec"), parts)  # as ml_collections does
+    exec(compile(recipe_path(config).read_text(), config, "exec"), parts)  # as ml_collections does
     keys = set(OVERRIDE.findall(text))
     assert keys >= {"data.train", "data.val", "run.batch_size", "loader.num_workers"}
     recipe = parts["get_config"]()

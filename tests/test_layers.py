@@ -10,7 +10,7 @@ from conftest import ROOT
 
 # From the bottom to the top; those of one line do not know each other. Inside `data` the parts are layers, too.
 LAYERS = [
-    {"errors", "faces", "hosts", "paths"},
+    {"errors", "faces", "hosts", "paths", "usage", "version"},
     {"config", "segments"},
     {"recipe_files", "recipes", "tables"},
     {"config_file", "overrides", "own_code"},
@@ -34,6 +34,7 @@ LAYERS = [
     {"tasks"},
     {"door"},
     {"main"},
+    {"__main__"},
 ]
 DATA, DEVICES = (
     {"segments", "metrics", "localization", "video", "data", "mmaction2"},

@@ -19,13 +19,13 @@ SHORT = ("--config.run.epochs=4.0", "--config.run.eval_every=4.0")
 
 
 def test_tsm_learns_motion(cache, tmp_path):
-    run("--config=configs/tsm_shapes.py", *SHORT, f"--workdir={tmp_path}", cache=cache, timeout=900, level=3)
+    run("--config=tsm_shapes", *SHORT, f"--workdir={tmp_path}", cache=cache, timeout=900, level=3)
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["num_videos"] == 320 and results["top1_acc"] >= 0.95
 
 
 def test_tsn_is_blind_to_it(cache, tmp_path):
-    run("--config=configs/tsm_shapes.py:tsn", *SHORT, f"--workdir={tmp_path}", cache=cache, timeout=900, level=3)
+    run("--config=tsm_shapes:tsn", *SHORT, f"--workdir={tmp_path}", cache=cache, timeout=900, level=3)
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["num_videos"] == 320 and 0.3 < results["top1_acc"] <= 0.55
 
@@ -103,7 +103,7 @@ def test_workers_die_with_a_killed_trainer(cache, tmp_path):
 def test_kinetics_config_trains_on_real_files(cache, media, tmp_path):
     (tmp_path / "list.txt").write_text("test.mp4 0\npart_0.mp4 1\ntest.avi 399\n")
     run(
-        "--config=configs/tsm_r50_video_1x1x8_50e_kinetics400_rgb.py:scratch",
+        "--config=tsm_r50_video_1x1x8_50e_kinetics400_rgb:scratch",
         f"--config.data.train={tmp_path}/list.txt", f"--config.data.val={tmp_path}/list.txt",
         f"--config.data.data_prefix={media}", "--config.loader.num_workers=1",
         "--config.run.batch_size=2", "--config.run.epochs=2.0", "--config.run.log_every=1",
@@ -127,7 +127,7 @@ def test_a_published_file_answers_for_a_real_video(cache, media, tmp_path):
     manifest = json.loads((g.FOLDER / "manifests" / "tsm_r18.json").read_text())
     save_torch(tmp_path / "tsm_r18.pth", g.fillrule.state_dict(manifest))
     config = (
-        "--config=configs/tsm_r50_1x1x8_50e_kinetics400_rgb.py",
+        "--config=tsm_r50_1x1x8_50e_kinetics400_rgb",
         "--config.model.depth=18",
         "--config.model.num_classes=10",
     )

@@ -5,6 +5,7 @@ import json
 import runpy
 import subprocess
 import sys
+from importlib.machinery import PathFinder
 
 import nbformat
 import pytest
@@ -42,17 +43,21 @@ def test_stored_without_outputs(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_installs_from_its_checkout_or_the_registry(name, monkeypatch, tmp_path):
-    commands = []
+def test_installs_from_a_clone_or_the_registry(name, monkeypatch, tmp_path):
+    """From the clone that it lies in or that lies beside it, never with -e, which that clone's folder would hide."""
+    clone, commands = tmp_path / "clone" / "actjax", []
+    (clone / "actjax").mkdir(parents=True)
+    (clone / "actjax" / "main.py").touch()
     monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
     code = source(name, "install")
     exec(code, {})  # it is there
-    monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
-    for folder in (FOLDER, tmp_path):
+    namespace = PathFinder.find_spec("actjax", [str(clone.parent)])
+    for folder, spec in ((FOLDER, None), (clone.parent, namespace), (tmp_path, None)):
+        monkeypatch.setattr(importlib.util, "find_spec", lambda package, spec=spec: spec)
         monkeypatch.chdir(folder)
         exec(code, {})
     install = [sys.executable, "-m", "pip", "install", "--quiet"]
-    assert commands == [[*install, f"{ROOT}[plots]"], [*install, "actjax[plots]"]]
+    assert commands == [[*install, f"{source}[plots]"] for source in (ROOT, clone, "actjax")]
 
 
 @pytest.mark.parametrize(("name", "config"), [("tsm", "tsm_shapes"), ("bsn", "bsn_sample")])

@@ -16,7 +16,7 @@ ROW = re.compile(rf"^\| ([\d,]+) \| {STEP} \| ([\d.]+)% to ([\d.]+)% \| ([\d,]+)
 def test_scaling(options, cache):
     """A fast device on a slow network: 8 to 1,024 devices, each row slower than the one before, overlap no slower."""
     small = ["--clips=1", "--between_gb_s=0.1", "--config.model.width=8", "--config.run.bn=device"]
-    command = [sys.executable, "experiments/studies/scaling.py", "--config=configs/tsm_shapes.py", *small, *options]
+    command = [sys.executable, "experiments/studies/scaling.py", "--config=tsm_shapes", *small, *options]
     done = subprocess.run(command, cwd=ROOT, env=environment(cache), timeout=300, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "sent by a device" in done.stdout and "a step of 1 clips on one device" in done.stdout

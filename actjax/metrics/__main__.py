@@ -1,7 +1,8 @@
-"""Scores a result file: `python -m actjax.metrics TASK --ground-truth PATH --predictions PATH`."""
+"""Scores a result file: `python -m actjax.metrics TASK --ground-truth PATH --predictions PATH`, or `actjax-metrics`."""
 
 import argparse
 import json
+import pathlib
 import sys
 
 import numpy as np
@@ -110,7 +111,9 @@ def _print(report: dict) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m actjax.metrics", description="Scores a result file.")
+    script = pathlib.Path(sys.argv[0]).stem  # of `python -m`, __main__
+    prog = script if script == "actjax-metrics" else "python -m actjax.metrics"
+    parser = argparse.ArgumentParser(prog=prog, description="Scores a result file.")
     tasks = parser.add_subparsers(title="tasks", required=True, metavar="TASK")
 
     def task(name: str, run, truth: str, found: str, needs_truth=True, **nargs) -> argparse.ArgumentParser:

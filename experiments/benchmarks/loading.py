@@ -1,7 +1,7 @@
 """Clips per second of the input pipeline by number of reader processes; with --peer, against MMAction2 0.6.
 
     python experiments/benchmarks/loading.py                                             # the sample set
-    python experiments/benchmarks/loading.py --config=configs/tsm_r50_video_1x1x8_50e_kinetics400_rgb.py \
+    python experiments/benchmarks/loading.py --config=tsm_r50_video_1x1x8_50e_kinetics400_rgb \
         --list=k400/val.txt --prefix=k400/videos
 
 Reads the training clips of a config and discards them. The clock starts once the readers are warm.
@@ -290,7 +290,7 @@ def write_copies(video, path: pathlib.Path, folder: pathlib.Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default=str(ROOT / "configs" / "tsm_shapes.py"))
+    parser.add_argument("--config", default="tsm_shapes", help="a recipe or a file")
     parser.add_argument("--list", help="annotation file; default the config's own data set")
     parser.add_argument("--prefix", help="folder that the list's file names start from")
     parser.add_argument("--batch", type=int, default=16)
@@ -306,9 +306,10 @@ def main() -> None:
         return against_peer(args)
 
     from actjax.data.datasets.annotations import load_annotations
+    from actjax.recipe_files import config_file
     from actjax.tasks import build
 
-    experiment = build(runpy.run_path(args.config)["get_config"]())
+    experiment = build(runpy.run_path(config_file(args.config))["get_config"]())
     records = (
         load_annotations("videos", args.list, data_prefix=args.prefix) if args.list else experiment.open_dataset().train
     )

@@ -1,7 +1,7 @@
 r"""Estimates weak scaling of a training step from its time on one device and the messages of the compiled program.
 
-    python experiments/studies/scaling.py --config=configs/tsm_r50_1x1x8_50e_kinetics400_rgb.py:scratch
-    python experiments/studies/scaling.py --config=configs/tsm_shapes.py --step_seconds=0.05 --config.run.bn=device
+    python experiments/studies/scaling.py --config=tsm_r50_1x1x8_50e_kinetics400_rgb:scratch
+    python experiments/studies/scaling.py --config=tsm_shapes --step_seconds=0.05 --config.run.bn=device
 
 Every device gets `--clips` clips. The script compiles a step for one node of `--node` simulated devices and reads the
 messages from it. It measures the step time on one device unless `--step_seconds` gives it. docs/scaling.md has the
@@ -18,7 +18,9 @@ from collections import Counter
 from absl import app, flags
 from ml_collections import config_flags
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file of a recogniser, with an optional :argument.")
+from actjax.recipe_files import with_recipes
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe or file of a recogniser, with an optional :argument.")
 _CLIPS = flags.DEFINE_integer("clips", 8, "Clips of each device.")
 _STEP_SECONDS = flags.DEFINE_float("step_seconds", None, "Of one device without others; default: measured here.")
 _NODE = flags.DEFINE_integer("node", 8, "Devices of a node.")
@@ -119,4 +121,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=lambda argv: flags.FLAGS([argv[0], *with_recipes(argv[1:])]))

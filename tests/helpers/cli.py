@@ -51,7 +51,7 @@ def run(
 
 
 SMALL = (
-    "--config=configs/tsm_shapes.py",
+    "--config=tsm_shapes",
     "--config.data.num_train=64",
     "--config.data.num_val=40",
     "--config.run.batch_size=8",

@@ -24,7 +24,7 @@ TINY = (
     "--config.data.num_val=16",
 )
 TINY_BSN = (
-    "--config=configs/bsn_sample.py",
+    "--config=bsn_sample",
     *TINY,
     "--config.tem.model.hidden_dim=16",
     "--config.tem.run.epochs=2.0",
@@ -33,7 +33,7 @@ TINY_BSN = (
     "--config.pgm.top_k=60",
 )
 TINY_BMN = (
-    "--config=configs/bmn_sample.py",
+    "--config=bmn_sample",
     *TINY,
     "--config.bmn.model.temporal_scale=20",
     "--config.bmn.model.hidden_dim_1d=16",

@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
 
 def tiny(folder):
     return (
-        "--config=configs/ssn_sample.py",
+        "--config=ssn_sample",
         f"--config.data.folder={folder}",
         "--config.data.num_train=8",
         "--config.data.num_val=4",
@@ -142,7 +142,7 @@ def test_sample_config_is_far_above_its_proposals(tmp_path, cache):
     """A tenth of its training, of a smaller network; README has the whole."""
     videos = ("--config.data.num_train=100", "--config.data.num_val=20")
     options = ("--config.run.epochs=2.0", "--config.model.width=12")
-    run("--config=configs/ssn_sample.py", *videos, *options, f"--workdir={tmp_path}", cache=cache, timeout=400, level=3)
+    run("--config=ssn_sample", *videos, *options, f"--workdir={tmp_path}", cache=cache, timeout=400, level=3)
     found = numbers(tmp_path / "results.json")
     assert 3 * found["proposals_mAP@0.50"] < found["mAP@0.50"] < found["perfect_mAP@0.50"]
 

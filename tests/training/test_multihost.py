@@ -18,7 +18,7 @@ from actjax.tasks import build
 from actjax.training.distributed import PREEMPTED
 
 CONFIG = (
-    "--config=configs/tsm_shapes.py",
+    "--config=tsm_shapes",
     "--config.data.num_train=64",
     "--config.data.num_val=40",  # of which 12 leave a rest
     "--config.run.batch_size=12",

@@ -1,0 +1,22 @@
+"""The command `actjax`, also `python -m actjax`: `actjax.main`, or without arguments a page about it."""
+
+import os
+import sys
+
+from actjax.main import start
+from actjax.recipe_files import recipe_names
+from actjax.usage import overview
+
+
+def main() -> None:
+    """Prints the overview if there are no arguments, else runs `actjax.main`."""
+    if len(sys.argv) == 1:
+        print(overview(recipe_names()), end="")
+        return
+    if (here := os.getcwd()) not in sys.path:  # as with `python -m`: configs name functions of modules that lie here
+        sys.path.append(here)
+    start()
+
+
+if __name__ == "__main__":
+    main()
