@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from actjax.config import plain
-from actjax.recipe_files import config_path, recipe_names
+from actjax.recipe_files import config_path
 
 _VALUES = (str, int, float, bool, type(None))
 
@@ -40,7 +40,7 @@ def load_config(source: str | os.PathLike | Mapping) -> Loaded:
     name, colon, argument = config_path(os.fspath(source)).partition(":")
     file = pathlib.Path(name)
     if not file.is_file():
-        raise FileNotFoundError(f"config file {file} does not exist; recipes have bare names: {recipe_names()}")
+        raise FileNotFoundError(f"config file {file} does not exist; the name of a recipe has no folder and no .py")
     module = _run(file)
     if not callable(get_config := getattr(module, "get_config", None)):
         raise ValueError(f"{file}: a config file defines get_config(), which returns a ConfigDict")

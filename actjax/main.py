@@ -2,8 +2,8 @@
 
 RECIPE is a name such as tsm_shapes; `actjax` without flags lists all names and modes.
 
-The command line can override the config: `--config.SECTION.KEY=VALUE`, for every key that the section may hold. In modes
-eval, predict, extract and export, `--config` may be omitted; the config saved in the run's workdir is then used.
+`--config.SECTION.KEY=VALUE` overrides the config, for every key that the section may hold. In modes eval, predict,
+extract and export, `--config` may be omitted; the config saved in the run's workdir is then used.
 """
 
 import datetime
