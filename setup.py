@@ -24,6 +24,7 @@ EXTRAS = {
         "pytest>=8",
         "pytest-xdist>=3.6",
         "ruff>=0.12",
+        "setuptools>=77",
     ],  # fmt: skip
 }
 

@@ -10,12 +10,13 @@ import sys
 import tomllib
 
 import pytest
-import setuptools
 import yaml
 from conftest import ROOT
 from packaging.requirements import Requirement
 
 import actjax
+
+setuptools = pytest.importorskip("setuptools")  # in no virtual environment from Python 3.12 on, unless asked for
 
 
 @pytest.fixture(scope="module")
