@@ -62,8 +62,8 @@ def main(argv: list[str]) -> None:
     absl_logging.set_verbosity(absl_logging.WARNING)  # libraries log through absl, actjax does not
     with one_line(), clear_errors():
         _check(argv)
-        workdir = _workdir()
         place = _place()
+        workdir = _workdir()
         timeout = _meet(place)
     if _MODE.value == "prepare" and _FEATURES.value:
         from actjax.tasks.bsn.modes import prepare_features

@@ -3,23 +3,18 @@
 A key may be any parameter of the function that reads the section, whether or not the config has it.
 """
 
-import ast
-import collections.abc
 import copy
 import inspect
 import logging
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actjax.config import Reader, plain, unknown
+from actjax.typed_text import read_text
 
 log = logging.getLogger("actjax")
 
 FLAG = "--config."
-_SEQUENCES = (tuple, list, collections.abc.Sequence)
-_WORDS = {"none": None, "true": True, "false": False}
 
 
 class Text(str):
@@ -29,10 +24,10 @@ class Text(str):
 def split_flags(argv: Sequence[str]) -> tuple[list[str], dict[str, Text | bool]]:
     """Takes the overrides out of the command line -> (the other arguments, {"run.epochs": "2"}).
 
-    A blank may stand in place of `=`. A flag without a value is True, as for the flags of absl.
+    A blank may stand in place of `=`. A flag without a value is True. Of two values for a key the last one holds.
 
     Raises:
-      ValueError: a key that is empty or given twice with different values.
+      ValueError: an empty key.
     """
     rest, changes, arguments = [], {}, list(argv)
     while arguments:
@@ -44,8 +39,8 @@ def split_flags(argv: Sequence[str]) -> tuple[list[str], dict[str, Text | bool]]
         if not equals and arguments and not arguments[0].startswith("--"):
             equals, value = " ", arguments.pop(0)
         value = Text(value) if equals else True
-        if not key or changes.get(key, value) != value:
-            raise ValueError(f"{argument}: {'name a key' if not key else f'{FLAG}{key} is given twice'}")
+        if not key:
+            raise ValueError(f"{argument}: write {FLAG}SECTION.KEY=VALUE")
         changes[key] = value
     return rest, changes
 
@@ -72,7 +67,12 @@ def override(config: Mapping, changes: Mapping[str, Any], reader: Reader) -> dic
         section, part = _section(sections, path, reader, key)
         kind = _annotation(section, part, path, last)
         before = section.get(last)
-        section[last] = read_text(value, kind=kind, before=before, key=key) if isinstance(value, Text) else value
+        if isinstance(value, Text):
+            try:
+                value = read_text(value, kind, before=before)
+            except ValueError as error:
+                raise ValueError(f"{FLAG}{key}={value}: {error}") from None
+        section[last] = value
         if last == "name" and before not in (None, section[last]):
             _drop(section, part, path, kept={k.rpartition(".")[2] for k in changes if k.split(".")[:-1] == path})
     return sections
@@ -122,109 +122,3 @@ def _drop(section: dict, part: Reader | None, path: list[str], *, kept: set[str]
     known = part.parameters(section, where)
     for key in [key for key in section if key not in known and key not in kept]:
         log.info("%s.%s=%r is dropped: %s does not take it", where, key, section.pop(key), section["name"])
-
-
-def read_text(text: str, *, kind, before, key: str):
-    """A value typed on the command line, as the type of a parameter.
-
-    Args:
-      kind: the annotation of the parameter. Without one, the type of the config's value, `before`, and without that,
-        what the text looks like.
-
-    Raises:
-      ValueError: not a value of this type.
-    """
-    if kind in (inspect.Parameter.empty, Any, object):
-        if before is None or isinstance(before, Mapping):
-            return _guess(text)
-        kind = type(before)
-    try:
-        return _read(text, kind)
-    except (ValueError, TypeError, SyntaxError):
-        raise ValueError(f"{FLAG}{key}={text}: expected {_told(kind)}") from None
-
-
-def _read(value, kind):
-    """Text, or an element of a sequence, as `kind`."""
-    kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
-    if len(kinds) > 1:
-        return _read_union(value, kinds)
-    origin = typing.get_origin(kind) or kind
-    if origin in _SEQUENCES:
-        elements = [k for k in typing.get_args(kind) if k is not ...]
-        return tuple(_read(v, elements[0]) if elements else v for v in _elements(value))
-    if origin is typing.Literal:
-        return next(choice for choice in typing.get_args(kind) if str(choice) == str(value))
-    text = str(value)
-    if origin is bool:
-        return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-    if origin in (int, float):
-        return origin(text)
-    if origin is types.NoneType:
-        return {"none": None}[text.lower()]
-    if issubclass(origin, Mapping):
-        found = ast.literal_eval(text)
-        if not isinstance(found, dict):
-            raise ValueError(text)
-        return found
-    return text if origin is str else _guess(text)
-
-
-def _read_union(value, kinds: tuple):
-    """The first of several types that fits; text comes last, and a sequence before it only if it looks like one."""
-    like_sequence = isinstance(value, tuple) or "," in str(value) or str(value)[:1] in ("(", "[")
-    order = sorted((k for k in kinds if k is not str), key=lambda k: (typing.get_origin(k) or k) in _SEQUENCES)
-    for kind in order:
-        if str in kinds and (typing.get_origin(kind) or kind) in _SEQUENCES and not like_sequence:
-            continue
-        try:
-            return _read(value, kind)
-        except (ValueError, TypeError, SyntaxError, KeyError):
-            continue
-    if str in kinds:
-        return str(value)
-    raise ValueError(value)
-
-
-def _elements(value) -> list:
-    """`a,b`, `(1, 2)` or `["a", "b"]` -> the elements."""
-    if not isinstance(value, str):
-        return list(value)
-    text = value.strip()
-    if text[:1] in ("(", "["):
-        try:
-            found = ast.literal_eval(text)
-            return list(found) if isinstance(found, (tuple, list)) else [found]
-        except (ValueError, SyntaxError):
-            text = text[1:-1]
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _guess(text: str):
-    """Text -> None, a truth value, a number, a sequence of these, or the text itself."""
-    if text.lower() in _WORDS:
-        return _WORDS[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    if text[:1] in ("(", "[", "{", '"', "'"):
-        try:
-            return ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            return text
-    return tuple(_guess(part.strip()) for part in text.split(",") if part.strip()) if "," in text else text
-
-
-def _told(kind) -> str:
-    """A type, in words."""
-    words = {bool: "true or false", int: "an integer", float: "a number", types.NoneType: "None", str: "text"}
-    origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(map(_told, typing.get_args(kind)))
-    if (origin or kind) in _SEQUENCES:
-        return "values separated by commas"
-    if origin is typing.Literal:
-        return " or ".join(map(str, typing.get_args(kind)))
-    return words.get(kind, str(getattr(kind, "__name__", kind)))

@@ -305,11 +305,11 @@ def main() -> None:
     if args.peer:
         return against_peer(args)
 
+    from actjax.config_file import load_config
     from actjax.data.datasets.annotations import load_annotations
-    from actjax.recipe_files import config_file
     from actjax.tasks import build
 
-    experiment = build(runpy.run_path(config_file(args.config))["get_config"]())
+    experiment = build(load_config(args.config).config)
     records = (
         load_annotations("videos", args.list, data_prefix=args.prefix) if args.list else experiment.open_dataset().train
     )

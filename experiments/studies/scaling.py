@@ -16,11 +16,10 @@ import time
 from collections import Counter
 
 from absl import app, flags
-from ml_collections import config_flags
 
-from actjax.recipe_files import with_recipes
+from actjax.overrides import split_flags
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe or file of a recogniser, with an optional :argument.")
+_CONFIG = flags.DEFINE_string("config", None, "Recipe or file of a recogniser, with an optional :argument.")
 _CLIPS = flags.DEFINE_integer("clips", 8, "Clips of each device.")
 _STEP_SECONDS = flags.DEFINE_float("step_seconds", None, "Of one device without others; default: measured here.")
 _NODE = flags.DEFINE_integer("node", 8, "Devices of a node.")
@@ -30,6 +29,7 @@ _USED = flags.DEFINE_float("used", 0.8, "Share of these speeds that large messag
 _INSIDE_US = flags.DEFINE_float("inside_us", 3.0, "Microseconds of a message's way to a neighbour in the node.")
 _BETWEEN_US = flags.DEFINE_float("between_us", 10.0, "Microseconds of a message's way to another node.")
 _MEASURE = flags.DEFINE_bool("measure", False, "Only measure, and print the seconds of a step.")
+_CHANGES: dict = {}  # overrides of the config
 
 NODES = (1, 2, 4, 8, 16, 32, 64, 128)
 SMALL = 2**18  # bytes: below, statistics of batch norm, which the next layer waits for; above, gradients
@@ -62,11 +62,11 @@ def measured(repeats: int = 3) -> float:
     import jax
     import numpy as np
 
-    from actjax.tasks import build
+    from actjax.door import build
     from actjax.training import devices
     from actjax.training.program import make_program
 
-    network = build(_CONFIG.value).network
+    network = build(_CONFIG.value, **_CHANGES).network
     batch_size = _CLIPS.value * jax.device_count()
     program = make_program(network.task, network.optimizer, network.settings._replace(batch_size=batch_size))
     rows = {name: np.repeat(np.asarray(x)[None], batch_size, axis=0) for name, x in network.element_spec.items()}
@@ -86,9 +86,9 @@ def step_messages() -> Counter:
     jax.config.update("jax_num_cpu_devices", _NODE.value)
     import messages
 
-    from actjax.tasks import build
+    from actjax.door import build
 
-    experiment = build(_CONFIG.value)
+    experiment = build(_CONFIG.value, **_CHANGES)
     settings = experiment.network.settings._replace(batch_size=_CLIPS.value * _NODE.value, eval_batch_size=None)
     found = messages.of_step(
         experiment.network.task, experiment.network.optimizer, settings, experiment.network.element_spec
@@ -120,5 +120,11 @@ def main(argv: list[str]) -> None:
         )
 
 
+def _parse_flags(argv: list[str]) -> list[str]:
+    rest, changes = split_flags(argv[1:])
+    _CHANGES.update(changes)
+    return flags.FLAGS([argv[0], *rest])
+
+
 if __name__ == "__main__":
-    app.run(main, flags_parser=lambda argv: flags.FLAGS([argv[0], *with_recipes(argv[1:])]))
+    app.run(main, flags_parser=_parse_flags)
