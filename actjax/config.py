@@ -153,7 +153,7 @@ class Reader(NamedTuple):
         named = {"name": str} if any(isinstance(by, Mapping) for by in self.by) else {}
         found = [_parameters(function, self.given, self.positional)[0] for function in self.functions(section, where)]
         known = {name: p.annotation for parameters in found for name, p in parameters.items()}
-        return named | known | {name: dict for name in self.parts if name in known or name in self.given}
+        return named | known | {name: dict | None for name in self.parts if name in known or name in self.given}
 
     def open(self, section: Mapping, where: str) -> bool:
         """Whether it may hold any other key, because a function takes `**kwargs` for itself."""

@@ -21,7 +21,10 @@ class Text(str):
     """A value as typed on the command line, to be read by the type of the parameter."""
 
 
-def split_flags(argv: Sequence[str]) -> tuple[list[str], dict[str, Text | bool]]:
+BARE = Text("true")  # a flag without a value
+
+
+def split_flags(argv: Sequence[str]) -> tuple[list[str], dict[str, Text]]:
     """Takes the overrides out of the command line -> (the other arguments, {"run.epochs": "2"}).
 
     A blank may stand in place of `=`. A flag without a value is True. Of two values for a key the last one holds.
@@ -38,7 +41,7 @@ def split_flags(argv: Sequence[str]) -> tuple[list[str], dict[str, Text | bool]]
         key, equals, value = argument.lstrip("-").removeprefix("config.").partition("=")
         if not equals and arguments and not arguments[0].startswith("--"):
             equals, value = " ", arguments.pop(0)
-        value = Text(value) if equals else True
+        value = Text(value) if equals else BARE
         if not key:
             raise ValueError(f"{argument}: write {FLAG}SECTION.KEY=VALUE")
         changes[key] = value
@@ -70,8 +73,11 @@ def override(config: Mapping, changes: Mapping[str, Any], reader: Reader) -> dic
         if isinstance(value, Text):
             try:
                 value = read_text(value, kind, before=before)
+                if changes[key] is BARE and value is not True:
+                    raise ValueError("expected a value")
             except ValueError as error:
-                raise ValueError(f"{FLAG}{key}={value}: {error}") from None
+                given = "" if changes[key] is BARE else f"={value}"
+                raise ValueError(f"{FLAG}{key}{given}: {error}") from None
         section[last] = value
         if last == "name" and before not in (None, section[last]):
             _drop(section, part, path, kept={k.rpartition(".")[2] for k in changes if k.split(".")[:-1] == path})

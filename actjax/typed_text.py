@@ -44,7 +44,7 @@ def _read(value, kind):
     origin = typing.get_origin(kind) or kind
     if origin in _SEQUENCES:
         elements = [k for k in typing.get_args(kind) if k is not ...]
-        return tuple(_read(v, elements[0]) if elements else v for v in _elements(value))
+        return tuple(_read(v, elements[0]) if elements else _guess(v) for v in _elements(value))
     if origin is typing.Literal:
         return next(choice for choice in typing.get_args(kind) if str(choice) == str(value))
     text = str(value)
@@ -92,8 +92,10 @@ def _elements(value) -> list:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _guess(text: str):
-    """Text -> None, a truth value, a number, a sequence of these, or the text itself."""
+def _guess(text):
+    """Text -> None, a truth value, a number, a sequence of these, or the text itself. No text: itself."""
+    if not isinstance(text, str):
+        return text
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     for kind in (int, float):
@@ -109,9 +111,20 @@ def _guess(text: str):
     return tuple(_guess(part.strip()) for part in text.split(",") if part.strip()) if "," in text else text
 
 
+_TOLD = {bool: "true or false", int: "an integer", float: "a number", types.NoneType: "None", str: "text"}
+_TOLD[dict] = "a section"
+
+
 def _told(kind) -> str:
     """A type, in words."""
-    words = {bool: "true or false", int: "an integer", float: "a number", types.NoneType: "None", str: "text"}
+    words = {
+        bool: "true or false",
+        int: "an integer",
+        float: "a number",
+        types.NoneType: "None",
+        str: "text",
+        dict: "a section",
+    }
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(map(_told, typing.get_args(kind)))
@@ -119,4 +132,4 @@ def _told(kind) -> str:
         return "values separated by commas"
     if origin is typing.Literal:
         return " or ".join(map(str, typing.get_args(kind)))
-    return words.get(kind, str(getattr(kind, "__name__", kind)))
+    return _TOLD.get(kind, str(getattr(kind, "__name__", kind)))

@@ -15,8 +15,8 @@ from actjax.config import Reader, pick, plain, unknown
 from actjax.data.clips.ssn_assignment import Assigner, Sampler
 from actjax.data.clips.ssn_clips import ProposalSampling, ProposalSpec, Ticks
 from actjax.data.clips.transforms import EVAL_VIEWS, TRAIN_VIEWS
+from actjax.data.datasets.annotations import KINDS
 from actjax.data.datasets.ssn import PROPOSED
-from actjax.data.datasets.ssn_lists import load_ssn
 from actjax.models import SSN
 from actjax.tasks.building import CHECKPOINTS, LOAD_FROM, OPTIM, RUN, make_network, video_settings
 from actjax.tasks.loading import LoaderConfig, check_reading
@@ -44,7 +44,7 @@ def _scored(kind: Callable, views: dict) -> Reader:
 
 
 READERS = {
-    "data": Reader((PROPOSED, {"proposals": load_ssn}), given=("num_classes", "path")),
+    "data": Reader((PROPOSED, {"proposals": KINDS["ssn"]}), given=("num_classes", "path", "prefix")),
     "loader": Reader((LoaderConfig,), given=("power",)),
     "sample": Reader((ProposalSampling,)),
     "sampler": Reader((Sampler,)),
