@@ -1,0 +1,57 @@
+"""Groups of parameters: which rule applies to each."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from actjax.training.naming import map_parameters
+
+
+class Rule(NamedTuple):
+    """Multipliers of learning rate and weight decay for parameters whose whole path matches `pattern`."""
+
+    group: str
+    pattern: str
+    lr_mult: float
+    decay_mult: float
+
+
+class ParamGroups(NamedTuple):
+    """The rule that applies to each parameter; `str()` prints the table."""
+
+    rules: tuple[Rule, ...]
+    members: dict[str, tuple[str, ...]]  # group -> paths
+    sizes: dict[str, int]  # group -> number of parameters
+    lr_mult: Any  # trees like the parameters
+    decay_mult: Any
+
+    def __str__(self) -> str:
+        rows = [("group", "lr x", "decay x", "tensors", "parameters")]
+        for rule in self.rules:
+            tensors, size = len(self.members[rule.group]), f"{self.sizes[rule.group]:,}"
+            rows.append((rule.group, f"{rule.lr_mult:g}", f"{rule.decay_mult:g}", str(tensors), size))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = "\n".join("  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
+        return table
+
+    def map(self, function: Callable, tree, *rest):
+        """`jax.tree.map` with the rule of the parameter as first argument: `function(rule, leaf, ...)`.
+
+        Raises:
+          ValueError: the tree has a parameter that is in no group.
+        """
+        rules = {path: rule for rule in self.rules for path in self.members[rule.group]}
+
+        def apply(name, *leaves):
+            if name not in rules:
+                raise ValueError(f"parameters: {name!r} is not in the tree that the groups were made for")
+            return function(rules[name], *leaves)
+
+        return map_parameters(apply, tree, *rest)
+
+
+def freeze(params, groups: ParamGroups):
+    """Stops the gradient of parameters whose lr multiplier is 0. Their gradients are not computed and do not count in
+    the gradient norm or its clipping."""
+    return groups.map(lambda rule, p: p if rule.lr_mult else jax.lax.stop_gradient(p), params)
