@@ -1,6 +1,9 @@
 """Groups of parameters: which rule applies to each."""
 
-from collections.abc import Callable
+import math
+import numbers
+import re
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +18,36 @@ class Rule(NamedTuple):
     pattern: str
     lr_mult: float
     decay_mult: float
+
+
+def checked_rules(rows: Sequence[Sequence]) -> tuple[Rule, ...]:
+    """Turns rows of (group, pattern, lr multiplier, decay multiplier) into rules. A `Rule` is a row, too.
+
+    Raises:
+      ValueError: a row has the wrong length, an invalid regular expression, or a multiplier that is negative or not
+        finite; or two rows have the same group name.
+    """
+    rules = tuple(_checked(row, f"rules: row {number}, {row!r}:") for number, row in enumerate(rows, 1))
+    if len({rule.group for rule in rules}) != len(rules):
+        raise ValueError(f"rules: group names must differ, got {[rule.group for rule in rules]}")
+    return rules
+
+
+def _checked(row: Sequence, where: str) -> Rule:
+    if isinstance(row, str) or not isinstance(row, Sequence) or len(row) != len(Rule._fields):
+        raise ValueError(f"{where} expected (group, pattern, lr multiplier, decay multiplier)")
+    rule = Rule(*row)
+    if not all(isinstance(text, str) for text in (rule.group, rule.pattern)):
+        raise ValueError(f"{where} group and pattern must be text")
+    try:
+        re.compile(rule.pattern)
+    except re.error as error:
+        raise ValueError(f"{where} the pattern is not a regular expression: {error}") from None
+    multipliers = rule.lr_mult, rule.decay_mult
+    if not all(isinstance(mult, numbers.Real) and 0 <= mult < math.inf for mult in multipliers):
+        raise ValueError(f"{where} multipliers must be finite numbers of at least 0")
+    # NumPy's numbers would turn bfloat16 updates into float32.
+    return rule._replace(lr_mult=float(rule.lr_mult), decay_mult=float(rule.decay_mult))
 
 
 class ParamGroups(NamedTuple):

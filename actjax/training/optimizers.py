@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from actjax.training.groups import ParamGroups, Rule
+from actjax.training.groups import ParamGroups, Rule, checked_rules
 from actjax.training.naming import parameter_names
 
 Schedule = Callable[[Any], Any]  # step -> learning rate
@@ -88,11 +88,9 @@ def param_groups(params, rules: Sequence[Rule] | None = None) -> ParamGroups:
 
     Raises:
       ValueError: a parameter matches no rule, two parameters have the same path,
-        or two rules have the same group name.
+        or the rules are invalid, see `checked_rules`.
     """
-    rules = tuple(Rule(*rule) for rule in (tsm_rules() if rules is None else rules))
-    if len({rule.group for rule in rules}) != len(rules):
-        raise ValueError(f"param_groups: group names must differ, got {[rule.group for rule in rules]}")
+    rules = checked_rules(tsm_rules() if rules is None else rules)
     leaves, structure = jax.tree.flatten(params)
     shapes = dict(zip(parameter_names(params), (tuple(getattr(leaf, "shape", ())) for leaf in leaves), strict=True))
     chosen = {path: next((rule for rule in rules if re.fullmatch(rule.pattern, path)), None) for path in shapes}
@@ -202,8 +200,8 @@ def tsm_optimizer(
 
 
 def table_rules(*, rows: Sequence[Sequence]) -> tuple[Rule, ...]:
-    """Custom rules: rows of (group, pattern, lr multiplier, decay multiplier)."""
-    return tuple(Rule(*row) for row in rows)
+    """Custom rules: rows of (group, pattern, lr multiplier, decay multiplier). See `checked_rules` for errors."""
+    return checked_rules(rows)
 
 
 OPTIMIZERS = {"sgd": sgd, "adam": adam}

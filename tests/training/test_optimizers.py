@@ -117,3 +117,10 @@ def test_adam_equals_torch_itself():
 def test_the_docstrings_examples():
     result = doctest.testmod(optimizers, verbose=False)
     assert result.failed == 0 and result.attempted > 10
+
+
+def test_multipliers_of_numpy_keep_bfloat16():
+    params = {"w": jnp.ones(2, jnp.bfloat16)}
+    optimizer = sgd(params, lambda step: 0.1, rules=[("all", r".*", np.float64(0.5), np.float32(1))])
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    assert updates["w"].dtype == jnp.bfloat16
