@@ -3,7 +3,7 @@
 import math
 import numbers
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,12 +12,21 @@ from actjax.training.naming import map_parameters
 
 
 class Rule(NamedTuple):
-    """Multipliers of learning rate and weight decay for parameters whose whole path matches `pattern`."""
+    """Multipliers of learning rate and weight decay for parameters whose whole path matches `pattern`.
+
+    beside: only those whose module has a parameter of this name; "": all.
+    """
 
     group: str
     pattern: str
     lr_mult: float
     decay_mult: float
+    beside: str = ""
+
+    def matches(self, path: str, paths: Container[str]) -> bool:
+        """Whether the rule applies to `path`, one of the `paths` of all parameters."""
+        module, slash, _ = path.rpartition("/")
+        return bool(re.fullmatch(self.pattern, path)) and (not self.beside or module + slash + self.beside in paths)
 
 
 def checked_rules(rows: Sequence[Sequence]) -> tuple[Rule, ...]:
@@ -34,10 +43,10 @@ def checked_rules(rows: Sequence[Sequence]) -> tuple[Rule, ...]:
 
 
 def _checked(row: Sequence, where: str) -> Rule:
-    if isinstance(row, str) or not isinstance(row, Sequence) or len(row) != len(Rule._fields):
+    if isinstance(row, str) or not isinstance(row, Sequence) or len(row) not in (4, len(Rule._fields)):
         raise ValueError(f"{where} expected (group, pattern, lr multiplier, decay multiplier)")
     rule = Rule(*row)
-    if not all(isinstance(text, str) for text in (rule.group, rule.pattern)):
+    if not all(isinstance(text, str) for text in (rule.group, rule.pattern, rule.beside)):
         raise ValueError(f"{where} group and pattern must be text")
     try:
         re.compile(rule.pattern)

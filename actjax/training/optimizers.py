@@ -4,7 +4,6 @@ Source: MMAction2 0.6, except where a function names another.
 """
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -56,29 +55,42 @@ def layerwise_rules(*, factor: float, stages: int = 4, decay_norms: bool = False
     )
 
 
-def tsm_rules(*, fc_lr5: bool = True) -> tuple[Rule, ...]:
+def tsm_rules(*, fc_lr5: bool = True, rows: Sequence[Sequence] = ()) -> tuple[Rule, ...]:
     """The parameter policy of the TSM authors and of TSMOptimizerConstructor.
 
     The table follows their code. MMAction2's documentation states 10x decay for the last layer; to get that, replace
     the rule below by `("lr5_weight", r"fc_cls/kernel", 5, 10)`.
+
+    Other networks can use it, too. Every module with a parameter named `scale` is a norm, so its scale and bias are in
+    `bn`; the bias of a norm without a scale is a `normal_bias`. The first convolution and the last layer are found by
+    their names here, `backbone/stem/conv` and `fc_cls`; under other names they are a `normal_weight` and a
+    `normal_bias`. Parameters that are not named kernel, bias or scale match no rule and need `rows`.
+
+    Args:
+      fc_lr5: whether the last layer has a higher learning rate: 5x for its kernel, 10x for its bias.
+      rows: more rules, as in `table_rules`, for parameters that match none of these.
     """
     last_layer = (Rule("lr5_weight", r"fc_cls/kernel", 5, 1), Rule("lr10_bias", r"fc_cls/bias", 10, 0))
     return (
         Rule("first_conv_weight", r"backbone/stem/conv/kernel", 1, 1),
         Rule("first_conv_bias", r"backbone/stem/conv/bias", 2, 0),
         *(last_layer if fc_lr5 else ()),
-        Rule("bn", r".*/bn/(scale|bias)", 1, 0),
-        Rule("normal_weight", r".*/kernel", 1, 1),
-        Rule("normal_bias", r".*/bias", 2, 0),
+        Rule("bn", r"(.*/)?(scale|bias)", 1, 0, beside="scale"),
+        Rule("normal_weight", r"(.*/)?kernel", 1, 1),
+        Rule("normal_bias", r"(.*/)?bias", 2, 0),
+        *checked_rules(rows),
     )
 
 
 def param_groups(params, rules: Sequence[Rule] | None = None) -> ParamGroups:
     """Assigns to each parameter the first rule whose pattern matches its whole path, e.g. `backbone/stem/conv/kernel`.
 
-    >>> groups = param_groups({"layers": [{"kernel": jax.numpy.ones(2), "bias": jax.numpy.ones(2)}]})
-    >>> groups.members["normal_weight"], groups.members["normal_bias"]
-    (('layers/0/kernel',), ('layers/0/bias',))
+    >>> norm = {"scale": jax.numpy.ones(4), "bias": jax.numpy.zeros(4)}
+    >>> groups = param_groups({"layers": [norm, {"kernel": jax.numpy.ones((4, 2))}]})
+    >>> groups.members["bn"], groups.members["normal_weight"]
+    (('layers/0/bias', 'layers/0/scale'), ('layers/1/kernel',))
+    >>> groups.decay_mult["layers"][0]["bias"]
+    0.0
 
     Args:
       params: any pytree of arrays or shapes: Linen's dict, an `nnx.State`, lists, dataclasses or a single array. A path
@@ -93,7 +105,7 @@ def param_groups(params, rules: Sequence[Rule] | None = None) -> ParamGroups:
     rules = checked_rules(tsm_rules() if rules is None else rules)
     leaves, structure = jax.tree.flatten(params)
     shapes = dict(zip(parameter_names(params), (tuple(getattr(leaf, "shape", ())) for leaf in leaves), strict=True))
-    chosen = {path: next((rule for rule in rules if re.fullmatch(rule.pattern, path)), None) for path in shapes}
+    chosen = {path: next((rule for rule in rules if rule.matches(path, shapes)), None) for path in shapes}
     if missed := [path for path, rule in chosen.items() if rule is None]:
         raise ValueError(f"param_groups: no rule matches {missed[0]!r}; patterns are {[r.pattern for r in rules]}")
     members = {rule.group: tuple(path for path in shapes if chosen[path] == rule) for rule in rules}
@@ -177,25 +189,26 @@ def tsm_optimizer(
     weight_decay: float = 1e-4,
     clip_norm: float | None = 20.0,
     fc_lr5: bool = True,
+    rows: Sequence[Sequence] = (),
 ) -> optax.GradientTransformation:
     """`sgd` with `tsm_rules` and the published values.
 
-    >>> params = {"layers": [{"bias": jax.numpy.ones(2)}], "fc_cls": {"kernel": jax.numpy.ones((2, 3))}}
-    >>> optimizer = tsm_optimizer(params, lambda step: 0.01)
+    >>> params = {"embedding": jax.numpy.ones((5, 2)), "fc_cls": {"kernel": jax.numpy.ones((2, 3))}}
+    >>> optimizer = tsm_optimizer(params, lambda step: 0.01, rows=[("embedding", r"embedding", 1, 0)])
     >>> gradients = jax.tree.map(jax.numpy.ones_like, params)
     >>> updates, state = optimizer.update(gradients, optimizer.init(params), params)
-    >>> print(updates["layers"][0]["bias"], updates["fc_cls"]["kernel"][0])
-    [-0.02 -0.02] [-0.050005 -0.050005 -0.050005]
+    >>> print(updates["embedding"][0], updates["fc_cls"]["kernel"][0])
+    [-0.01 -0.01] [-0.050005 -0.050005 -0.050005]
 
     Args:
-      fc_lr5: see `tsm_rules`; others: see `sgd`.
+      fc_lr5, rows: see `tsm_rules`; others: see `sgd`.
 
     Raises:
       ValueError: see `sgd`.
 
     Source: TSMOptimizerConstructor.
     """
-    rules = tsm_rules(fc_lr5=fc_lr5)
+    rules = tsm_rules(fc_lr5=fc_lr5, rows=rows)
     return sgd(params, schedule, momentum=momentum, weight_decay=weight_decay, clip_norm=clip_norm, rules=rules)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actjax.models import TSM, TSN, initialize
-from actjax.training import adam, optimizers, param_groups, sgd
+from actjax.training import adam, optimizers, param_groups, sgd, tsm_optimizer
 from actjax.training.optimizers import by_epoch, constant_schedule, cosine_schedule, layerwise_rules, step_schedule
 
 PARAMS = {"backbone": {"stem": {"conv": {"kernel": jnp.ones(3)}, "bn": {"scale": jnp.ones(2), "bias": jnp.ones(2)}}},
@@ -117,6 +117,14 @@ def test_adam_equals_torch_itself():
 def test_the_docstrings_examples():
     result = doctest.testmod(optimizers, verbose=False)
     assert result.failed == 0 and result.attempted > 10
+
+
+def test_tsm_optimizer_takes_rows():
+    params = {"embedding": jnp.ones((3, 2))}
+    zero = jax.tree.map(jnp.zeros_like, params)
+    optimizer = tsm_optimizer(params, lambda step: 0.1, weight_decay=0.5, rows=[("embedding", r"embedding", 3, 2)])
+    updates, _ = optimizer.update(zero, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["embedding"], -0.1 * 3 * 0.5 * 2, rtol=1e-6)
 
 
 def test_multipliers_of_numpy_keep_bfloat16():
