@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from actjax.training.groups import ParamGroups, Rule, checked_rules
+from actjax.training.groups import ParamGroups, Rule, checked_rules, unmatched
 from actjax.training.naming import parameter_names
 
 Schedule = Callable[[Any], Any]  # step -> learning rate
@@ -99,7 +99,7 @@ def param_groups(params, rules: Sequence[Rule] | None = None) -> ParamGroups:
         freezes a parameter, see `freeze`.
 
     Raises:
-      ValueError: a parameter matches no rule, two parameters have the same path,
+      ValueError: a parameter matches no rule (the message proposes the rows to add), two parameters have the same path,
         or the rules are invalid, see `checked_rules`.
     """
     rules = checked_rules(tsm_rules() if rules is None else rules)
@@ -107,7 +107,7 @@ def param_groups(params, rules: Sequence[Rule] | None = None) -> ParamGroups:
     shapes = dict(zip(parameter_names(params), (tuple(getattr(leaf, "shape", ())) for leaf in leaves), strict=True))
     chosen = {path: next((rule for rule in rules if rule.matches(path, shapes)), None) for path in shapes}
     if missed := [path for path, rule in chosen.items() if rule is None]:
-        raise ValueError(f"param_groups: no rule matches {missed[0]!r}; patterns are {[r.pattern for r in rules]}")
+        raise unmatched(missed, shapes, rules)
     members = {rule.group: tuple(path for path in shapes if chosen[path] == rule) for rule in rules}
     sizes = {group: sum(math.prod(shapes[path]) for path in paths) for group, paths in members.items()}
     take = lambda field: structure.unflatten([getattr(rule, field) for rule in chosen.values()])
