@@ -4,12 +4,11 @@ from actjax.training.devices import local
 from actjax.training.distributed import joined, wait_for_all
 from actjax.training.evaluating import collect, evaluate, stream
 from actjax.training.explaining import Explanation, explain
+from actjax.training.groups import ParamGroups, freeze
 from actjax.training.loop import Data, restore_variables, save_variables, train
 from actjax.training.optimizers import (
     Optimizer,
-    ParamGroups,
     adam,
-    freeze,
     frozen_rules,
     param_groups,
     sgd,

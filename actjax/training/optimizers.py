@@ -4,12 +4,14 @@ Source: MMAction2 0.6, except where a function names another.
 """
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import optax
+
+from actjax.training.groups import ParamGroups, Rule, checked_rules, unmatched
+from actjax.training.naming import parameter_names
 
 Schedule = Callable[[Any], Any]  # step -> learning rate
 
@@ -25,15 +27,6 @@ class Optimizer(NamedTuple):
     schedule: Callable[[float], Schedule]
     transform: Callable[[Any, Schedule], optax.GradientTransformation]
     freeze: Callable[[Any], Any] = lambda params: params
-
-
-class Rule(NamedTuple):
-    """Multipliers of learning rate and weight decay for parameters whose whole path matches `pattern`."""
-
-    group: str
-    pattern: str
-    lr_mult: float
-    decay_mult: float
 
 
 UNIFORM_RULES = (Rule("all", r".*", 1, 1),)
@@ -62,77 +55,63 @@ def layerwise_rules(*, factor: float, stages: int = 4, decay_norms: bool = False
     )
 
 
-def tsm_rules(*, fc_lr5: bool = True) -> tuple[Rule, ...]:
+def tsm_rules(*, fc_lr5: bool = True, rows: Sequence[Sequence] = ()) -> tuple[Rule, ...]:
     """The parameter policy of the TSM authors and of TSMOptimizerConstructor.
 
     The table follows their code. MMAction2's documentation states 10x decay for the last layer; to get that, replace
     the rule below by `("lr5_weight", r"fc_cls/kernel", 5, 10)`.
+
+    Other networks can use it, too. Every module with a parameter named `scale` is a norm, so its scale and bias are in
+    `bn`; the bias of a norm without a scale is a `normal_bias`. The first convolution and the last layer are found by
+    their names here, `backbone/stem/conv` and `fc_cls`; under other names they are a `normal_weight` and a
+    `normal_bias`. Parameters that are not named kernel, bias or scale match no rule and need `rows`.
+
+    Args:
+      fc_lr5: whether the last layer has a higher learning rate: 5x for its kernel, 10x for its bias.
+      rows: more rules, as in `table_rules`, for parameters that match none of these.
     """
     last_layer = (Rule("lr5_weight", r"fc_cls/kernel", 5, 1), Rule("lr10_bias", r"fc_cls/bias", 10, 0))
     return (
         Rule("first_conv_weight", r"backbone/stem/conv/kernel", 1, 1),
         Rule("first_conv_bias", r"backbone/stem/conv/bias", 2, 0),
         *(last_layer if fc_lr5 else ()),
-        Rule("bn", r".*/bn/(scale|bias)", 1, 0),
-        Rule("normal_weight", r".*/kernel", 1, 1),
-        Rule("normal_bias", r".*/bias", 2, 0),
+        Rule("bn", r"(.*/)?(scale|bias)", 1, 0, beside="scale"),
+        Rule("normal_weight", r"(.*/)?kernel", 1, 1),
+        Rule("normal_bias", r"(.*/)?bias", 2, 0),
+        *checked_rules(rows),
     )
-
-
-class ParamGroups(NamedTuple):
-    """The rule that applies to each parameter; `str()` prints the table."""
-
-    rules: tuple[Rule, ...]
-    members: dict[str, tuple[str, ...]]  # group -> paths
-    sizes: dict[str, int]  # group -> number of parameters
-    lr_mult: Any  # trees like the parameters
-    decay_mult: Any
-
-    def __str__(self) -> str:
-        rows = [("group", "lr x", "decay x", "tensors", "parameters")]
-        for rule in self.rules:
-            tensors, numbers = len(self.members[rule.group]), f"{self.sizes[rule.group]:,}"
-            rows.append((rule.group, f"{rule.lr_mult:g}", f"{rule.decay_mult:g}", str(tensors), numbers))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
 
 
 def param_groups(params, rules: Sequence[Rule] | None = None) -> ParamGroups:
     """Assigns to each parameter the first rule whose pattern matches its whole path, e.g. `backbone/stem/conv/kernel`.
 
+    >>> norm = {"scale": jax.numpy.ones(4), "bias": jax.numpy.zeros(4)}
+    >>> groups = param_groups({"layers": [norm, {"kernel": jax.numpy.ones((4, 2))}]})
+    >>> groups.members["bn"], groups.members["normal_weight"]
+    (('layers/0/bias', 'layers/0/scale'), ('layers/1/kernel',))
+    >>> groups.decay_mult["layers"][0]["bias"]
+    0.0
+
     Args:
-      params: a tree of arrays or shapes.
+      params: any pytree of arrays or shapes: Linen's dict, an `nnx.State`, lists, dataclasses or a single array. A path
+        joins the keys, indices and attributes that lead to an array.
       rules: (group, pattern, lr multiplier, decay multiplier), in order; None: `tsm_rules()`. An lr multiplier of 0
         freezes a parameter, see `freeze`.
 
     Raises:
-      ValueError: a parameter matches no rule, or two rules have the same group name.
+      ValueError: a parameter matches no rule (the message proposes the rows to add), two parameters have the same path,
+        or the rules are invalid, see `checked_rules`.
     """
-    rules = tuple(Rule(*rule) for rule in (tsm_rules() if rules is None else rules))
-    members = {rule.group: [] for rule in rules}
-    sizes = dict.fromkeys(members, 0)
-    if len(members) != len(rules):
-        raise ValueError(f"param_groups: group names must differ, got {[rule.group for rule in rules]}")
-
-    def assign(path, leaf) -> Rule:
-        name = "/".join(key.key for key in path)
-        for rule in rules:
-            if re.fullmatch(rule.pattern, name):
-                members[rule.group].append(name)
-                sizes[rule.group] += math.prod(leaf.shape)
-                return rule
-        raise ValueError(f"param_groups: no rule matches {name!r}; patterns are {[rule.pattern for rule in rules]}")
-
-    chosen = jax.tree_util.tree_map_with_path(assign, params)
-    take = lambda field: jax.tree.map(lambda r: getattr(r, field), chosen, is_leaf=lambda x: isinstance(x, Rule))
-    frozen = {group: tuple(paths) for group, paths in members.items()}
-    return ParamGroups(rules, frozen, sizes, take("lr_mult"), take("decay_mult"))
-
-
-def freeze(params, groups: ParamGroups):
-    """Stops the gradient of parameters whose lr multiplier is 0. Their gradients are not computed and do not count in
-    the gradient norm or its clipping."""
-    return jax.tree.map(lambda p, mult: p if mult else jax.lax.stop_gradient(p), params, groups.lr_mult)
+    rules = checked_rules(tsm_rules() if rules is None else rules)
+    leaves, structure = jax.tree.flatten(params)
+    shapes = dict(zip(parameter_names(params), (tuple(getattr(leaf, "shape", ())) for leaf in leaves), strict=True))
+    chosen = {path: next((rule for rule in rules if rule.matches(path, shapes)), None) for path in shapes}
+    if missed := [path for path, rule in chosen.items() if rule is None]:
+        raise unmatched(missed, shapes, rules)
+    members = {rule.group: tuple(path for path in shapes if chosen[path] == rule) for rule in rules}
+    sizes = {group: sum(math.prod(shapes[path]) for path in paths) for group, paths in members.items()}
+    take = lambda field: structure.unflatten([getattr(rule, field) for rule in chosen.values()])
+    return ParamGroups(rules, members, sizes, take("lr_mult"), take("decay_mult"))
 
 
 def sgd(
@@ -147,11 +126,20 @@ def sgd(
 ) -> optax.GradientTransformation:
     """SGD as in torch: weight decay is added to the gradient before momentum.
 
+    >>> params = {"kernel": jax.numpy.ones(2)}
+    >>> optimizer = sgd(params, lambda step: 0.5, weight_decay=0.1)
+    >>> updates, state = optimizer.update({"kernel": jax.numpy.ones(2)}, optimizer.init(params), params)
+    >>> print(optax.apply_updates(params, updates)["kernel"])
+    [0.45 0.45]
+
     Args:
-      params: a tree of arrays or shapes; the rules apply to its paths.
+      params: any pytree of arrays or shapes; the rules apply to its paths.
       schedule: step -> learning rate.
       clip_norm: maximum global norm of the gradient, applied first; None: no clipping.
       rules: multipliers of learning rate and decay, see `param_groups`.
+
+    Raises:
+      ValueError: see `param_groups`; in an update, if the gradients have a parameter that `params` does not have.
 
     Source: CopyOfSGD.
     """
@@ -182,13 +170,13 @@ def _descent(params, schedule: Schedule, moved, *, weight_decay, clip_norm, rule
     groups = param_groups(params, rules)
 
     def decay(gradients, params):
-        return jax.tree.map(lambda g, p, mult: g + weight_decay * mult * p, gradients, params, groups.decay_mult)
+        return groups.map(lambda rule, g, p: g + weight_decay * rule.decay_mult * p, gradients, params)
 
     return optax.chain(
         optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm),
         optax.stateless(decay),
         moved,
-        optax.stateless(lambda updates, _: jax.tree.map(lambda u, mult: u * mult, updates, groups.lr_mult)),
+        optax.stateless(lambda updates, _: groups.map(lambda rule, u: u * rule.lr_mult, updates)),
         optax.scale_by_learning_rate(schedule),
     )
 
@@ -201,15 +189,32 @@ def tsm_optimizer(
     weight_decay: float = 1e-4,
     clip_norm: float | None = 20.0,
     fc_lr5: bool = True,
+    rows: Sequence[Sequence] = (),
 ) -> optax.GradientTransformation:
-    """`sgd` with `tsm_rules` and the published values. Source: TSMOptimizerConstructor."""
-    rules = tsm_rules(fc_lr5=fc_lr5)
+    """`sgd` with `tsm_rules` and the published values.
+
+    >>> params = {"embedding": jax.numpy.ones((5, 2)), "fc_cls": {"kernel": jax.numpy.ones((2, 3))}}
+    >>> optimizer = tsm_optimizer(params, lambda step: 0.01, rows=[("embedding", r"embedding", 1, 0)])
+    >>> gradients = jax.tree.map(jax.numpy.ones_like, params)
+    >>> updates, state = optimizer.update(gradients, optimizer.init(params), params)
+    >>> print(updates["embedding"][0], updates["fc_cls"]["kernel"][0])
+    [-0.01 -0.01] [-0.050005 -0.050005 -0.050005]
+
+    Args:
+      fc_lr5, rows: see `tsm_rules`; others: see `sgd`.
+
+    Raises:
+      ValueError: see `sgd`.
+
+    Source: TSMOptimizerConstructor.
+    """
+    rules = tsm_rules(fc_lr5=fc_lr5, rows=rows)
     return sgd(params, schedule, momentum=momentum, weight_decay=weight_decay, clip_norm=clip_norm, rules=rules)
 
 
 def table_rules(*, rows: Sequence[Sequence]) -> tuple[Rule, ...]:
-    """Custom rules: rows of (group, pattern, lr multiplier, decay multiplier)."""
-    return tuple(Rule(*row) for row in rows)
+    """Custom rules: rows of (group, pattern, lr multiplier, decay multiplier). See `checked_rules` for errors."""
+    return checked_rules(rows)
 
 
 OPTIMIZERS = {"sgd": sgd, "adam": adam}

@@ -1,3 +1,5 @@
+import doctest
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actjax.models import TSM, TSN, initialize
-from actjax.training import adam, param_groups, sgd
+from actjax.training import adam, optimizers, param_groups, sgd, tsm_optimizer
 from actjax.training.optimizers import by_epoch, constant_schedule, cosine_schedule, layerwise_rules, step_schedule
 
 PARAMS = {"backbone": {"stem": {"conv": {"kernel": jnp.ones(3)}, "bn": {"scale": jnp.ones(2), "bias": jnp.ones(2)}}},
@@ -60,20 +62,6 @@ def test_multipliers_scale_learning_rate_and_decay():
     np.testing.assert_allclose(updates["backbone"]["stem"]["conv"]["kernel"], -0.1 * 0.01, rtol=1e-6)
 
 
-def test_param_groups_print_the_table():
-    table = str(param_groups(PARAMS))
-    names = "group first_conv_weight first_conv_bias lr5_weight lr10_bias bn normal_weight normal_bias"
-    assert [line.split()[0] for line in table.splitlines()] == names.split()
-    assert table.splitlines()[3].split() == ["lr5_weight", "5", "1", "1", "4"]
-
-
-def test_param_groups_refuse():
-    with pytest.raises(ValueError, match="no rule matches 'backbone/stem/bn/bias'"):
-        param_groups(PARAMS, [("weights", r".*(kernel|scale)", 1, 1)])
-    with pytest.raises(ValueError, match="group names must differ"):
-        param_groups(PARAMS, [("a", "x", 1, 1), ("a", ".*", 1, 1)])
-
-
 @pytest.mark.parametrize(
     ("model", "stages"), [(TSM(num_classes=3, width=8), 4), (TSN(num_classes=3, arch="mobilenet_v2"), 7)]
 )
@@ -124,3 +112,23 @@ def test_adam_equals_torch_itself():
         theirs.grad = torch.tensor(gradient)
         reference.step()
     np.testing.assert_allclose(mine["w"], theirs.detach().numpy(), rtol=2e-6, atol=1e-7)
+
+
+def test_the_docstrings_examples():
+    result = doctest.testmod(optimizers, verbose=False)
+    assert result.failed == 0 and result.attempted > 10
+
+
+def test_tsm_optimizer_takes_rows():
+    params = {"embedding": jnp.ones((3, 2))}
+    zero = jax.tree.map(jnp.zeros_like, params)
+    optimizer = tsm_optimizer(params, lambda step: 0.1, weight_decay=0.5, rows=[("embedding", r"embedding", 3, 2)])
+    updates, _ = optimizer.update(zero, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["embedding"], -0.1 * 3 * 0.5 * 2, rtol=1e-6)
+
+
+def test_multipliers_of_numpy_keep_bfloat16():
+    params = {"w": jnp.ones(2, jnp.bfloat16)}
+    optimizer = sgd(params, lambda step: 0.1, rules=[("all", r".*", np.float64(0.5), np.float32(1))])
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    assert updates["w"].dtype == jnp.bfloat16
