@@ -135,15 +135,14 @@ def tsm(
     """
     attributes = dict(
         name="TSM",
-        depth=50,
         shift_div=8,
         shift_place="blockres",
         num_segments=placeholder(int),
         dropout=0.5,
         init_std=0.001,
     ) | (model or {})
-    if attributes.get("arch") == "mobilenet_v2":
-        del attributes["depth"]
+    if attributes.get("arch", "resnet") == "resnet":
+        attributes = dict(depth=50) | attributes
     return _recipe(
         arg,
         data=data,
@@ -213,7 +212,7 @@ def _recipe(
             dtype="float32",
             **model,
         ),
-        load_from=dict(path=IMAGENET[model.get("arch") or model["depth"]], inflate_stem=False, strict=False),
+        load_from=dict(path=_imagenet(model), inflate_stem=False, strict=False),
         loss=dict(label_smoothing=0.0),
         train=dict(
             sample=train_sample,
@@ -263,6 +262,12 @@ def _recipe(
     # Sections that share a value (`sample` of train and eval) get a copy each: an override changes only one.
     sections = {name: copy.deepcopy(value) for name, value in sections.items() if value}
     return ml_collections.ConfigDict(_of_flow(sections) if arg.flow else sections)
+
+
+def _imagenet(model: dict) -> str:
+    """The ImageNet checkpoint of a network; "" for a network of another package."""
+    arch = model.get("arch", "resnet")
+    return IMAGENET[model["depth"]] if arch == "resnet" else IMAGENET.get(arch, "")
 
 
 def _of_flow(sections: dict) -> dict:

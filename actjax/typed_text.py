@@ -117,14 +117,6 @@ _TOLD[dict] = "a section"
 
 def _told(kind) -> str:
     """A type, in words."""
-    words = {
-        bool: "true or false",
-        int: "an integer",
-        float: "a number",
-        types.NoneType: "None",
-        str: "text",
-        dict: "a section",
-    }
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(map(_told, typing.get_args(kind)))

@@ -15,12 +15,15 @@ SUFFIXES = (".pth", ".safetensors")
 def export_checkpoint(variables: dict, model, path: str | os.PathLike, *, meta: dict | None = None) -> list[str]:
     """Writes the variables under MMAction2's names and in torch's axis order -> the names.
 
+    A parameter of a backbone that MMAction2 does not have gets the name that its `checkpoint_names` say, or its plain
+    name, see `CheckpointNames`, after `backbone.`.
+
     Args:
       path: `.pth` for `{"meta", "state_dict"}`, which torch and MMAction2 load, or `.safetensors`.
       meta: plain values to store; in `.safetensors` as text.
 
     Raises:
-      ValueError: another suffix.
+      ValueError: another suffix, or two variables of one name.
     """
     suffix = pathlib.Path(path).suffix
     if suffix not in SUFFIXES:
@@ -28,6 +31,8 @@ def export_checkpoint(variables: dict, model, path: str | os.PathLike, *, meta: 
     tensors = {}
     for keys, value in flatten_dict(variables).items():
         name = mmaction_name("/".join(keys[1:]), model)
+        if name in tensors:
+            raise ValueError(f"{path}: {'/'.join(keys)} and another variable would both be called {name}")
         tensors[name] = _to_torch(np.asarray(value), name)
         if name.endswith("running_var"):
             tensors[name.replace("running_var", "num_batches_tracked")] = np.zeros((), np.int64)
@@ -45,8 +50,8 @@ def _to_torch(value: np.ndarray, name: str) -> np.ndarray:
     length 1 of MMAction2's 3-d convolutions."""
     order = {4: (3, 2, 0, 1), 3: (2, 1, 0), 2: (1, 0)}.get(value.ndim, range(value.ndim))
     value = value.transpose(tuple(order))
-    if ".non_local_block." in name and value.ndim == 4:
+    if ".non_local_block." in name and value.shape[2:] == (1, 1):
         value = value[:, :, None]
     if name.startswith("x_3d_p.") and value.ndim == 3:
         value = value[..., None, None]
-    return np.ascontiguousarray(value)
+    return np.asarray(value, order="C")

@@ -16,8 +16,6 @@ from actjax.interop.torch_files import load_torch
 from actjax.models.init import initialize
 from actjax.paths import local
 
-STEM = "backbone/stem/conv/kernel"
-
 
 class Report(NamedTuple):
     """How a file's parameters were used; `str()` gives the full report.
@@ -48,7 +46,7 @@ class Report(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """Variables of the model, float32 NumPy arrays, and the report."""
+    """Variables of the model, NumPy arrays, and the report."""
 
     variables: dict
     report: Report
@@ -60,7 +58,8 @@ def import_checkpoint(
     """Loads a checkpoint file into the variables of `model`; parameters that are not in the file are initialised.
 
     Reads `.pth` files of MMAction2 (recognisers, SSN, TEM, PEM, BMN), of the TSM authors' repository and of torchvision
-    (ResNet, MobileNet-V2), and `.safetensors` with the same names. torch is not needed and nothing in the file is
+    (ResNet, MobileNet-V2), and `.safetensors` with the same names; for a backbone of another package, what
+    `export_checkpoint` writes and what its `checkpoint_names` read. torch is not needed and nothing in the file is
     executed.
 
     Args:
@@ -76,13 +75,14 @@ def import_checkpoint(
     """
     tensors = read_tensors(path)
     start = functools.partial(initialize, model, key=jax.random.key(seed))
-    ours = _by_place(jax.eval_shape(start))
+    shapes = jax.eval_shape(start)
+    ours = _by_place(shapes)
     try:
-        layout, places = translate(tensors)
+        layout, places = translate(tensors, model=model, paths=ours)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     wanted = {name: place for name, place in places.items() if place is not None}
-    fit = _fit(path, tensors, wanted, {place: value.shape for place, value in ours.items()}, inflate_stem)
+    fit = _fit(path, tensors, wanted, ours, getattr(model, "in_channels", None) if inflate_stem else None)
     if 2 * len(fit.values) < len(ours):
         raise ValueError(
             f"{path}: a file in the layout of {layout}; it has only {len(fit.values)} of the model's {len(ours)} "
@@ -94,8 +94,7 @@ def import_checkpoint(
     # Compiled, so that unused values are not computed.
     anew = jax.jit(lambda: {place: value for place, value in _by_place(start()).items() if place not in fit.values})
     values = fit.values | jax.tree.map(np.asarray, anew() if len(fit.values) < len(ours) else {})
-    collection = lambda place: "batch_stats" if place.endswith(("/mean", "/var")) else "params"
-    return Imported(unflatten_dict({f"{collection(place)}/{place}": values[place] for place in ours}, sep="/"), report)
+    return Imported(unflatten_dict({keys: values["/".join(keys[1:])] for keys in flatten_dict(shapes)}), report)
 
 
 class _Fit(NamedTuple):
@@ -107,16 +106,24 @@ class _Fit(NamedTuple):
     misshaped: list[tuple]
 
 
-def _fit(path, tensors: dict, wanted: dict[str, str], shapes: dict[str, tuple], inflate_stem: bool) -> _Fit:
-    """Matches tensors of the file with the model's parameters; `wanted`: {name in the file: our path}."""
+def _fit(path, tensors: dict, wanted: dict[str, str], ours: dict, channels: int | None) -> _Fit:
+    """Matches tensors of the file with the model's parameters.
+
+    Args:
+      wanted: {name in the file: our path}. ours: {our path: anything with a shape and a dtype}.
+      channels: of the frames, if a stem for another number of channels is to be inflated.
+    """
     fit = _Fit({}, set(), [], [])
     for name, place in wanted.items():
-        if place not in shapes:
+        if place not in ours:
             continue
-        value, shape = _to_ours(tensors[name]), shapes[place]
+        shape = ours[place].shape
+        value = _to_ours(tensors[name], ours[place].dtype)
         if not np.isfinite(value).all():
             raise ValueError(f"{path}: {name} has values that are not finite")
-        if place == STEM and inflate_stem and value.ndim == 4 and value.shape[2] != shape[2]:
+        # The stem is the convolution that reads as many channels as a frame has.
+        here, there = shape[2:3], value.shape[2:3]
+        if len(shape) == 4 and here == (channels,) != there and value.shape == (*shape[:2], *there, shape[3]):
             fit.notes.append(f"the stem for {value.shape[2]} channels was inflated to {shape[2]}")
             value = np.repeat(value.mean(axis=2, keepdims=True), shape[2], axis=2)
         if value.shape == shape:
@@ -129,9 +136,9 @@ def _fit(path, tensors: dict, wanted: dict[str, str], shapes: dict[str, tuple], 
             fit.anew.add(head)
         else:
             fit.misshaped.append((name, value.shape, shape))
-    there = {place.partition("/")[0] for place in wanted.values()}
+    in_file = {place.partition("/")[0] for place in wanted.values()}
     for head in HEADS:
-        if f"{head}/kernel" in shapes and head not in there:
+        if f"{head}/kernel" in ours and head not in in_file:
             fit.notes.append(f"the file has no {HEADS[head]}: {head} is re-initialised")
             fit.anew.add(head)
     return fit
@@ -191,13 +198,13 @@ def _by_place(variables: dict) -> dict:
     return {"/".join(keys[1:]): value for keys, value in flatten_dict(variables).items()}
 
 
-def _to_ours(tensor: np.ndarray) -> np.ndarray:
+def _to_ours(tensor: np.ndarray, dtype) -> np.ndarray:
     """[out, in, 1, 1, 1] or [out, in, h, w] -> [h, w, in, out]; [out, in, n, 1, 1] or [out, in, t] -> [n, in, out];
-    [out, in] -> [in, out]; float32."""
+    [out, in] -> [in, out]."""
     if tensor.ndim == 5 and tensor.shape[3:] == (1, 1):
         tensor = tensor[..., 0] if tensor.shape[2] == 1 else tensor[..., 0, 0]
     order = {4: (2, 3, 1, 0), 3: (2, 1, 0), 2: (1, 0)}.get(tensor.ndim, range(tensor.ndim))
-    return np.ascontiguousarray(tensor.transpose(tuple(order)), dtype=np.float32)
+    return np.asarray(tensor.transpose(tuple(order)), dtype=dtype, order="C")
 
 
 def _nearest(place: str, others: Iterable[str]) -> str | None:

@@ -1,10 +1,16 @@
-"""Parameter names: ours, e.g. `backbone/layer1_0/conv1/conv/kernel`, and those of other frameworks' checkpoints."""
+"""Parameter names: ours, e.g. `backbone/layer1_0/conv1/conv/kernel`, and those of other frameworks' checkpoints.
 
+In between are plain names, see `CheckpointNames`: `backbone.layer1_0.conv1.conv.weight`. A backbone's file knows how
+others call its parameters; what all backbones share, heads and networks without a backbone are here.
+"""
+
+import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from actjax.models.mobilenet import STAGES
+from actjax.models.backbones import BACKBONES
+from actjax.models.checkpoint_names import CheckpointNames, renamed
 
 # Modules that depend on a data set's classes, with descriptions for messages.
 HEADS = {
@@ -14,29 +20,27 @@ HEADS = {
     "regressor_fc": "regression of their boundaries",
 }
 
-# MMAction2 -> ours, in order. Wrapper modules (`net`, `block`) are dropped.
-_RENAMED = [
-    (r"\.(net|block)(?=\.)", ""),
-    (r"^backbone\.conv1\.", "backbone.stem."),
-    (r"\.(layer\d)\.(\d+)\.non_local_block\.", r".\1_\2_non_local."),
-    (r"(_non_local\.(?:g|phi|theta))(\.0)?\.conv\.", r"\1."),
-    (r"\.(layer\d)\.(\d+)\.", r".\1_\2."),
-    (r"(layer\d_\d+)\.conv\.(\d)\.", r"\1.conv\2."),
+# The last part of our paths -> torch's.
+_TO_TORCH = ((r"\.(scale|kernel)$", ".weight"), (r"\.(mean|var)$", r".running_\1"))
+# Plain names -> ours. Wrapper modules (`net`, `block`) are dropped.
+_WRAPPERS = (r"\.(net|block)(?=\.)", "")
+_TO_OURS = (
+    _WRAPPERS,
     (rf"^cls_head\.({'|'.join(HEADS)})\.", r"\1."),
     (r"\.bn\.weight$", ".bn.scale"),
     (r"\.weight$", ".kernel"),
     (r"\.running_(mean|var)$", r".\1"),
-]
-# torchvision's ResNet -> MMAction2.
-_RESNET = [
-    (r"^conv1\.", "conv1.conv."),
-    (r"^bn1\.", "conv1.bn."),
-    (r"\.conv(\d)\.(net\.)?weight$", r".conv\1.conv.weight"),
-    (r"\.bn(\d)\.", r".conv\1.bn."),
-    (r"\.downsample\.0\.", ".downsample.conv."),
-    (r"\.downsample\.1\.", ".downsample.bn."),
-    (r"^(?=conv|layer)", "backbone."),
-]
+)
+# Non-local blocks: MMAction2's names inside the backbone -> plain names, and back.
+_FROM_NON_LOCAL = (
+    (r"^(layer\d)\.(\d+)\.non_local_block\.", r"\1_\2_non_local."),
+    (r"(_non_local\.(?:g|phi|theta))(\.0)?\.conv\.", r"\1."),
+)
+_NON_LOCAL = (
+    (r"^(layer\d+)_(\d+)_non_local\.", r"\1.\2.non_local_block."),
+    (r"(\.non_local_block\.(?:g|phi))\.", r"\1.0.conv."),
+    (r"\.non_local_block\.theta\.", ".non_local_block.theta.conv."),
+)
 # MMAction2's BMN -> ours.
 _BMN = {
     "x_1d_p.0": "map_1d",
@@ -55,109 +59,109 @@ class Translation(NamedTuple):
     paths: dict[str, str | None]
 
 
-def translate(names: Iterable[str]) -> Translation:
+def translate(names: Iterable[str], *, model=None, paths: Iterable[str] = ()) -> Translation:
     """Maps names in a checkpoint of MMAction2, the TSM authors or torchvision to our paths.
+
+    Args:
+      model: the network to load, whose backbone may know other layouts.
+      paths: the parameters of `model`: plain names of theirs, and names that `export_checkpoint` gives them, are known.
 
     Raises:
       ValueError: none of these layouts.
     """
-    plain = {name: name.removeprefix("module.") for name in names}
-    authors = any(name.startswith("base_model.") for name in plain.values())
+    known = [_checkpoint_names(model), *(getattr(made, "checkpoint_names", None) for made in BACKBONES.values())]
+    known = [names for names in known if names is not None]
+    bare = {name: name.removeprefix("module.") for name in names}
+    authors = any(name.startswith("base_model.") for name in bare.values())
     if authors:
         rename = lambda name: name.removeprefix("base_model.").replace("new_fc.", "cls_head.fc_cls.")
-        plain = {name: rename(inner) for name, inner in plain.items()}
-    flat = not any(re.match(r"features\.\d+\.conv\.\d\.\d\.", name) for name in plain.values())
-    known = {
-        "MobileNet-V2": (r"features\.\d+\.", lambda name: _mobilenet_name(name, flat=flat)),
-        "ResNet": (r"layer1\.0\.conv1\.(net\.)?weight$", lambda name: _renamed(name, _RESNET)),
-        "MMAction2": (r"backbone\.|cls_head\.|conv3\.weight$|fc1\.weight$", lambda name: name),
-        "MMAction2's BMN": (r"x_1d_b\.", _bmn_name),
-    }
-    fits = lambda sign: any(re.match(sign, name) for name in plain.values())
-    layout = next((layout for layout, (sign, _) in known.items() if fits(sign)), None)
-    if layout is None:
+        bare = {name: rename(inner) for name, inner in bare.items()}
+    if (found := _layout(list(bare.values()), known)) is None:
         raise ValueError(
-            f"names such as {sorted(plain)[:3]} match no known layout; MMAction2's begin with backbone. (TEM: conv1, "
+            f"names such as {sorted(bare)[:3]} match no known layout; MMAction2's begin with backbone. (TEM: conv1, "
             "PEM: fc1, BMN: x_1d), the TSM authors' with module.base_model., torchvision's with conv1 and layer1, or "
             "features"
         )
-    to_mmaction = known[layout][1]
-    if not layout.startswith("MMAction2"):
-        layout = f"{layout} of {'the TSM authors' if authors else 'torchvision'}"
-    to_ours = lambda name: None if re.fullmatch(_DROPPED, name) else _renamed(to_mmaction(name), _RENAMED)
-    return Translation(layout, {name: (p := to_ours(inner)) and p.replace(".", "/") for name, inner in plain.items()})
+    layout, to_plain = found
+    exported = {mmaction_name(path, model): path for path in paths}
+    plain = {plain_name(path): path for path in paths}
+
+    def to_ours(name: str) -> str | None:
+        if name in exported or re.fullmatch(_DROPPED, name):
+            return exported.get(name)
+        name = to_plain(name)
+        return plain.get(name) or renamed(name, _TO_OURS).replace(".", "/")
+
+    layout = layout.replace("torchvision", "the TSM authors") if authors else layout
+    return Translation(layout, {name: to_ours(inner) for name, inner in bare.items()})
 
 
-def _bmn_name(name: str) -> str:
+def _layout(names: Sequence[str], known: Sequence[CheckpointNames]) -> tuple[str, Callable[[str], str]] | None:
+    """The layout of a file with these names, and the function from a name to a plain one; None: no layout fits."""
+    fits = lambda sign: any(re.match(sign, name) for name in names)
+    for layout in known:
+        if fits(layout.sign):
+            plain = {name: f"backbone.{inner}" for name, inner in layout.read(names).items()}
+            return layout.layout, functools.partial(_found, plain)
+    if fits(r"backbone\.|cls_head\.|conv3\.weight$|fc1\.weight$"):
+        table = (_WRAPPERS, *_FROM_NON_LOCAL, *(rename for layout in known for rename in layout.restored))
+        return "MMAction2", lambda name: _in_backbone(name, lambda inner: renamed(inner, table))
+    if fits(r"x_1d_b\."):
+        return "MMAction2's BMN", lambda name: _of_module(name, _BMN)
+    return None
+
+
+def _in_backbone(name: str, rename: Callable[[str], str]) -> str:
+    """The name with `rename` applied to what follows `backbone.`, if it begins so."""
+    return f"backbone.{rename(name.removeprefix('backbone.'))}" if name.startswith("backbone.") else name
+
+
+def _of_module(name: str, modules: dict[str, str]) -> str:
     module, _, leaf = name.rpartition(".")
-    return f"{_BMN.get(module, module)}.{leaf}"
+    return f"{_found(modules, module)}.{leaf}"
 
 
-def _renamed(name: str, table: list[tuple[str, str]]) -> str:
-    for pattern, replacement in table:
-        name = re.sub(pattern, replacement, name)
-    return name
+def _found(table: dict[str, str], name: str) -> str:
+    return table.get(name, name)
 
 
-# features.I of the flat list of blocks -> layerL.B
-_BLOCKS = [f"layer{stage}.{block}" for stage, (_, _, blocks, _) in enumerate(STAGES, 1) for block in range(blocks)]
+def _checkpoint_names(model) -> CheckpointNames | None:
+    """Of the backbone of a recogniser; None if it has none, or if `model` has no backbone."""
+    network = getattr(model, "network", None)
+    return network and getattr(network(parent=None), "checkpoint_names", None)
 
 
-def _mobilenet_name(name: str, *, flat: bool) -> str:
-    """A name of MobileNet-V2 in the TSM authors' or torchvision's layout -> MMAction2.
-
-    A block of the `flat` layout (the TSM authors') lists convolution, batch norm, activation, convolution, ...;
-    torchvision's lists pairs of convolution and batch norm, with the last pair unpacked.
-    """
-    kind = ("conv", "bn")
-    if outer := re.fullmatch(r"features\.(0|18)\.([01])\.(\w+)", name):
-        return f"backbone.conv{1 if outer[1] == '0' else 2}.{kind[int(outer[2])]}.{outer[3]}"
-    inner = re.fullmatch(r"features\.(\d+)\.conv\.(\d)(?:\.([01]))?\.(?:net\.)?(\w+)", name)
-    if not inner or not 1 <= int(inner[1]) <= len(_BLOCKS):
-        return name
-    block, place = int(inner[1]), int(inner[2])
-    last = 1 if block == 1 else 2  # the number of the block's last convolution
-    if flat:
-        number, which = divmod(place, 3)
-    elif inner[3]:
-        number, which = place, int(inner[3])
-    else:
-        number, which = last, place - last
-    return f"backbone.{_BLOCKS[block - 1]}.conv.{number}.{kind[which]}.{inner[4]}" if which in (0, 1) else name
+def plain_name(path: str) -> str:
+    """Our path -> its parts joined by dots, the last as in torch; a function of the path alone."""
+    return renamed(path.replace("/", "."), _TO_TORCH)
 
 
 def mmaction_name(path: str, model) -> str:
-    """Our path -> MMAction2's name, including the modules that wrap others in this model."""
-    name = path.replace("/", ".")
-    theirs = {ours: theirs for theirs, ours in _BMN.items()}
-    module, _, leaf = name.rpartition(".")
-    name = f"{theirs.get(module, module)}.{leaf}"
-    for pattern, replacement in (
-        (rf"^({'|'.join(HEADS)})\.", r"cls_head.\1."),
-        (r"^backbone\.stem\.", "backbone.conv1."),
-        (r"(_non_local\.(?:g|phi))\.", r"\1.0.conv."),
-        (r"_non_local\.theta\.", "_non_local.theta.conv."),
-        (r"\.(scale|kernel)$", ".weight"),
-        (r"\.(mean|var)$", r".running_\1"),
-    ):
-        name = re.sub(pattern, replacement, name)
-    if not (within := re.fullmatch(r"backbone\.layer(\d)_(\d+)(_non_local)?\.(.*)", name)):
+    """Our path -> the name that `export_checkpoint` writes: MMAction2's, with the modules that wrap others in `model`.
+
+    A parameter of a backbone that MMAction2 does not have has its plain name, unless its `checkpoint_names` change it.
+    """
+    name = plain_name(path)
+    if (head := name.partition(".")[0]) in HEADS:
+        return f"cls_head.{name}"
+    if head != "backbone":
+        return _of_module(name, {ours: theirs for theirs, ours in _BMN.items()})
+    if not (names := _checkpoint_names(model)):
         return name
-    stage, block, extra, rest = int(within[1]) - 1, int(within[2]), within[3], within[4]
-    layer = f"backbone.layer{stage + 1}" + (".net" if getattr(model, "temporal_pool", False) and stage == 1 else "")
-    if extra:
-        return f"{layer}.{block}.non_local_block.{rest}"
-    return f"{layer}.{block}.{_wrapped(rest, model, stage, block)}"
+    return _in_backbone(name, lambda inner: _wrapped(renamed(inner, (*names.exported, *_NON_LOCAL)), model, names))
 
 
-def _wrapped(rest: str, model, stage: int, block: int) -> str:
-    """A name inside its block, with the wrappers that MMAction2's shift and non-local blocks add."""
-    shifts = getattr(model, "shifts", lambda stage, block: False)(stage, block)
-    if model.arch == "mobilenet_v2":
-        rest = re.sub(r"^conv(\d)\.", r"conv.\1.", rest)
-        return re.sub(r"^conv\.0\.", "conv.0.net.", rest) if shifts else rest
-    if shifts:
-        residual = model.shift_place == "blockres"
-        rest = re.sub(r"^conv1\.conv\.", "conv1.conv.net.", rest) if residual else f"net.{rest}"
-    attended = getattr(model, "non_local", ()) and model.non_local[stage][block]
-    return f"block.{rest}" if attended else rest
+def _wrapped(name: str, model, names: CheckpointNames) -> str:
+    """A name inside the backbone, with the wrappers that MMAction2's shift, pooling and non-local blocks add."""
+    within = re.match(r"layer(\d)\.(\d+)\.", name)
+    if not within or not names.shifted:
+        return name
+    stage, block = int(within[1]) - 1, int(within[2])
+    wrap = lambda wrapper: f"{within[0]}{wrapper}.{name.removeprefix(within[0])}"
+    if not re.match(r"non_local_block\.", name[within.end() :]):
+        if getattr(model, "shifts", lambda stage, block: False)(stage, block):
+            name = renamed(name, names.shifted) if model.shift_place == "blockres" else wrap("net")
+        if getattr(model, "non_local", ()) and model.non_local[stage][block]:
+            name = wrap("block")
+    pooled = getattr(model, "temporal_pool", False) and stage == 1
+    return name.replace("layer2.", "layer2.net.", 1) if pooled else name

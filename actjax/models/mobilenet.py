@@ -3,10 +3,14 @@
 Source: Sandler et al., arXiv:1801.04381, as torchvision and MMAction2 0.6 (MobileNetV2) build it.
 """
 
+import re
+from collections.abc import Iterable
+
 import flax.linen as nn
 import jax.numpy as jnp
 
-from actjax.models.freezing import Freezing
+from actjax.models.checkpoint_names import FROM_MMACTION2, MMACTION2, CheckpointNames
+from actjax.models.freezing import Freezing, numbered_stages
 from actjax.models.layers import ConvBN
 from actjax.models.temporal import Temporal
 
@@ -21,6 +25,48 @@ STAGES = (
     (6, 320, 1, 1),
 )
 LAST = 1280
+
+# features.I of the files below -> layerL_B
+PLACES = [f"layer{stage}_{block}" for stage, (_, _, blocks, _) in enumerate(STAGES, 1) for block in range(blocks)]
+
+
+def read_names(names: Iterable[str]) -> dict[str, str]:
+    """Names in a file of torchvision or the TSM authors -> plain names, see `CheckpointNames`.
+
+    A block of the TSM authors is a flat list of convolution, batch norm, activation, convolution, ...; a block of
+    torchvision is a list of pairs of convolution and batch norm, with the last pair unpacked.
+    """
+    names = list(names)
+    flat = not any(re.match(r"features\.\d+\.conv\.\d\.\d\.", name) for name in names)
+    return {name: plain for name in names if (plain := _read_name(name, flat=flat))}
+
+
+def _read_name(name: str, *, flat: bool) -> str | None:
+    kind = ("conv", "bn")
+    if outer := re.fullmatch(r"features\.(0|18)\.([01])\.(\w+)", name):
+        return f"{'stem' if outer[1] == '0' else 'conv2'}.{kind[int(outer[2])]}.{outer[3]}"
+    inner = re.fullmatch(r"features\.(\d+)\.conv\.(\d)(?:\.([01]))?\.(?:net\.)?(\w+)", name)
+    if not inner or not 1 <= int(inner[1]) <= len(PLACES):
+        return None
+    block, place = int(inner[1]), int(inner[2])
+    last = 1 if block == 1 else 2  # the number of the block's last convolution
+    if flat:
+        number, which = divmod(place, 3)
+    elif inner[3]:
+        number, which = place, int(inner[3])
+    else:
+        number, which = last, place - last
+    return f"{PLACES[block - 1]}.conv{number}.{kind[which]}.{inner[4]}" if which in (0, 1) else None
+
+
+CHECKPOINT_NAMES = CheckpointNames(
+    layout="MobileNet-V2 of torchvision",
+    sign=r"features\.\d+\.",
+    read=read_names,
+    exported=(*MMACTION2, (r"^(layer\d\.\d+)\.conv(\d)\.", r"\1.conv.\2.")),
+    restored=(*FROM_MMACTION2, (r"^(layer\d_\d+)\.conv\.(\d)\.", r"\1.conv\2.")),
+    shifted=((r"^(layer\d\.[1-9]\d*\.conv\.0\.)", r"\1net."),),
+)
 
 
 class InvertedResidual(nn.Module):
@@ -63,10 +109,12 @@ class MobileNetV2(nn.Module):
     freezing: Freezing = Freezing()
     dtype: jnp.dtype = jnp.float32
 
+    stages = numbered_stages(len(STAGES))
+    blocks = tuple(blocks for _, _, blocks, _ in STAGES)
+    checkpoint_names = CHECKPOINT_NAMES
+
     @nn.compact
     def __call__(self, x, *, train: bool):
-        if self.freezing.frozen_stages > len(STAGES):
-            raise ValueError(f"MobileNetV2: frozen_stages={self.freezing.frozen_stages}; it has {len(STAGES)} stages")
         scaled = lambda features: features * self.width // 32
         stem = ConvBN(self.width, 3, 2, act=nn.relu6, dtype=self.dtype, name="stem")
         x = stem(x, train=self.freezing.stem(train))
@@ -83,4 +131,4 @@ class MobileNetV2(nn.Module):
                 )(x, train=self.freezing.stage(stage, train))
             self.sow("intermediates", f"layer{stage + 1}", x)
         last = ConvBN(scaled(LAST), 1, act=nn.relu6, dtype=self.dtype, name="conv2")
-        return last(x, train=train and not (self.freezing.norm_eval or self.freezing.partial_bn))
+        return last(x, train=self.freezing.last(train))

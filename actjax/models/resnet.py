@@ -4,10 +4,13 @@ Source: He et al., arXiv:1512.03385, as torchvision and MMAction2 0.6 (ResNet) b
 torchvision: `stem`, `layer1_0/conv1`, ...
 """
 
+import re
+
 import flax.linen as nn
 import jax.numpy as jnp
 
-from actjax.models.freezing import Freezing
+from actjax.models.checkpoint_names import FROM_MMACTION2, MMACTION2, CheckpointNames, renamed
+from actjax.models.freezing import Freezing, numbered_stages
 from actjax.models.layers import ConvBN, max_pool
 from actjax.models.temporal import Temporal
 
@@ -21,6 +24,24 @@ DEPTHS = {
     152: (True, (3, 8, 36, 3)),
 }
 STYLES = ("pytorch", "caffe")
+
+TORCHVISION = (
+    (r"^conv1\.", "stem.conv."),
+    (r"^bn1\.", "stem.bn."),
+    (r"^layer(\d)\.(\d+)\.", r"layer\1_\2."),
+    (r"\.conv(\d)\.(net\.)?weight$", r".conv\1.conv.weight"),
+    (r"\.bn(\d)\.", r".conv\1.bn."),
+    (r"\.downsample\.0\.", ".downsample.conv."),
+    (r"\.downsample\.1\.", ".downsample.bn."),
+)
+CHECKPOINT_NAMES = CheckpointNames(
+    layout="ResNet of torchvision",
+    sign=r"layer1\.0\.conv1\.(net\.)?weight$",
+    read=lambda names: {name: renamed(name, TORCHVISION) for name in names if re.match(r"conv|bn1\.|layer", name)},
+    exported=MMACTION2,
+    restored=FROM_MMACTION2,
+    shifted=((r"^(layer\d\.\d+\.conv1\.conv\.)", r"\1net."),),
+)
 
 
 def stages_of(depth: int) -> tuple[bool, tuple[int, ...]]:
@@ -84,13 +105,19 @@ class ResNet(nn.Module):
     freezing: Freezing = Freezing()
     dtype: jnp.dtype = jnp.float32
 
+    stages = numbered_stages(4)
+    checkpoint_names = CHECKPOINT_NAMES
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Blocks of each stage."""
+        return stages_of(self.depth)[1]
+
     @nn.compact
     def __call__(self, x, *, train: bool):
         bottleneck, stages = stages_of(self.depth)
         if self.style not in STYLES:
             raise ValueError(f"ResNet: style={self.style!r}; choose from {STYLES}")
-        if self.freezing.frozen_stages > len(stages):
-            raise ValueError(f"ResNet: frozen_stages={self.freezing.frozen_stages}; it has {len(stages)} stages")
         stem = ConvBN(self.width, 3 if self.small_input else 7, 2, dtype=self.dtype, name="stem")
         x = stem(x, train=self.freezing.stem(train))
         x = x if self.small_input else max_pool(x)

@@ -26,6 +26,26 @@ class Temporal(NamedTuple):
     after_block: Callable = lambda x, stage, block, *, train: x
 
 
+def watched(temporal: Temporal) -> tuple[Temporal, set[str]]:
+    """The same hooks, and the names of those that have done nothing yet: a set that shrinks as they are called.
+
+    A hook that was not given, so that it does nothing by default, is not in the set.
+    """
+    given = {name: hook for name, hook in temporal._asdict().items() if hook is not Temporal._field_defaults[name]}
+    idle = set(given)
+
+    def watch(name: str, hook: Callable) -> Callable:
+        def call(x, *at, **options):
+            y = hook(x, *at, **options)
+            if y is not x:
+                idle.discard(name)
+            return y
+
+        return call
+
+    return temporal._replace(**{name: watch(name, hook) for name, hook in given.items()}), idle
+
+
 def clips_of(name: str, x, num_segments: int):
     """`[b * t, ...] -> [b, t, ...]`. ValueError: the frames do not divide into clips of `num_segments`."""
     if x.shape[0] % num_segments:

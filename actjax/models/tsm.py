@@ -8,14 +8,12 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from actjax.models.backbones import check_called, check_paths, described, make_backbone
 from actjax.models.freezing import Freezing
-from actjax.models.mobilenet import MobileNetV2
 from actjax.models.non_local import NON_LOCAL_MODES, NonLocal
-from actjax.models.resnet import ResNet, stages_of
-from actjax.models.temporal import Temporal, temporal_pool, temporal_shift
+from actjax.models.temporal import Temporal, temporal_pool, temporal_shift, watched
 from actjax.pixels.normalize import IMAGENET_MEAN, IMAGENET_STD, normalize
 
-ARCHS = ("resnet", "mobilenet_v2")
 SHIFT_PLACES = ("blockres", "block")
 
 
@@ -25,8 +23,9 @@ class _Recognizer(nn.Module):
     Attributes:
       num_classes: k.
       in_channels: c; 3 for RGB, 10 for five frames of flow.
-      arch: "resnet", or "mobilenet_v2", which takes no `depth`, `style` or `small_input`.
-      depth, width, small_input, style: see `ResNet`; width None: the published one.
+      arch: a key of `BACKBONES`, or a network of your own, "package.module:Class"; see `actjax.models.backbones`.
+      arch_options: {field: value} of other fields of that network; None: none.
+      depth, width, small_input, style: see `ResNet`; width None: the published one. Only for networks that have them.
       frozen_stages, norm_eval, partial_bn: see `Freezing`.
       dropout: dropout rate before the classifier.
       init_std: standard deviation of the classifier's initial kernel.
@@ -50,6 +49,7 @@ class _Recognizer(nn.Module):
     std: tuple[float, ...] = IMAGENET_STD
     to_bgr: bool = False
     dtype: Any = "float32"
+    arch_options: Any = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -58,19 +58,32 @@ class _Recognizer(nn.Module):
 
     @property
     def freezing(self) -> Freezing:
-        return Freezing(self.frozen_stages, self.norm_eval, self.partial_bn)
+        """What is frozen. ValueError: more than the backbone can freeze."""
+        flags = Freezing(self.frozen_stages, self.norm_eval, self.partial_bn)
+        return flags._replace(stages=tuple(self.stages.values())) if flags.by_stage() else flags
 
-    def network(self, temporal: Temporal) -> nn.Module:
-        """The backbone."""
-        width = {} if self.width is None else {"width": self.width}
-        common = dict(temporal=temporal, freezing=self.freezing, dtype=jnp.dtype(self.dtype), name="backbone", **width)
-        if self.arch == "resnet":
-            return ResNet(depth=self.depth, small_input=self.small_input, style=self.style, **common)
-        if self.arch != "mobilenet_v2":
-            raise ValueError(f"{type(self).__name__}: arch={self.arch!r}; choose from {ARCHS}")
-        if (self.depth, self.small_input, self.style) != (50, False, "pytorch"):
-            raise ValueError('arch="mobilenet_v2" takes no depth, small_input or style')
-        return MobileNetV2(**common)
+    @property
+    def stages(self) -> dict[str, str]:
+        """{name: regular expression of whole parameter paths} of the stem and of each stage of the backbone.
+
+        Raises:
+          ValueError: the backbone does not tell.
+        """
+        own = described(self.network(parent=None), "stages")
+        return {name: f"backbone/({pattern})" for name, pattern in own.items()}
+
+    def network(self, temporal: Temporal = Temporal(), **linen) -> nn.Module:
+        """The backbone; `linen`: its name or parent. ValueError: see `make_backbone`."""
+        sizes = {name: getattr(self, name) for name in ("depth", "width", "small_input", "style")}
+        return make_backbone(
+            self.arch,
+            self.arch_options,
+            temporal=temporal,
+            freezing=Freezing(self.frozen_stages, self.norm_eval, self.partial_bn),
+            dtype=jnp.dtype(self.dtype),
+            **{name: value for name, value in sizes.items() if value != getattr(_Recognizer, name)},
+            linen=linen,
+        )
 
     def features(self, video, *, train: bool, temporal: Temporal = Temporal()):
         """uint8 (normalised here) or float `[b, t, h, w, c]` -> float32 `[b, t', d]`; temporal pooling halves t."""
@@ -78,7 +91,13 @@ class _Recognizer(nn.Module):
         if frames.dtype == jnp.uint8:
             pixels = dict(mean=self.mean, std=self.std, to_bgr=self.to_bgr)
             frames = normalize(frames, **pixels, dtype=jnp.dtype(self.dtype))
-        maps = self.network(temporal)(frames, train=train)
+        hooks, idle = watched(temporal)
+        backbone = self.network(hooks, name="backbone")
+        maps = backbone(frames, train=train)
+        check_called(backbone, frames, maps, idle)
+        if self.is_initializing():
+            stages = self.stages if getattr(backbone, "stages", None) else {}
+            check_paths(type(backbone).__name__, self.variables, stages, self.freezing)
         return maps.astype(jnp.float32).mean((1, 2)).reshape(len(video), -1, maps.shape[-1])
 
     def drop(self, x, *, train: bool):
@@ -127,6 +146,17 @@ class TSM(_Recognizer):
     non_local: tuple[tuple[int, ...], ...] = ()
     non_local_mode: str = "embedded_gaussian"
 
+    @property
+    def stages(self) -> dict[str, str]:
+        """As in TSN, non-local blocks included."""
+        stages = super().stages
+        if not self.non_local:
+            return stages
+        return {
+            name: rf"{pattern}|backbone/(.*/)?layer{k}_\d+_non_local/.*"
+            for k, (name, pattern) in enumerate(stages.items())
+        }
+
     @nn.compact
     def __call__(self, video, *, train: bool = False):
         self._check()
@@ -156,28 +186,23 @@ class TSM(_Recognizer):
 
         places = {"in_residual" if self.shift_place == "blockres" else "before_block": shift}
         places |= {"before_stage": pool} if self.temporal_pool else {}
-        places |= {"after_block": attend} if self.non_local else {}
+        places |= {"after_block": attend} if any(map(any, self.non_local)) else {}
         return Temporal(**places)
 
     def shifts(self, stage: int, block: int) -> bool:
-        """Whether this block of the backbone has a temporal shift."""
-        if self.arch == "mobilenet_v2":
-            return block > 0  # blocks with a shortcut
-        return self.shift_place == "block" or self._blocks()[2] < 23 or block % 2 == 0
-
-    def _blocks(self) -> tuple[int, ...]:
-        return stages_of(self.depth)[1]
+        """Whether frames are shifted in this block, if the backbone calls the hook there."""
+        third = getattr(self.network(parent=None), "blocks", ())[2:3]
+        return self.shift_place == "block" or max(third, default=0) < 23 or block % 2 == 0
 
     def _check(self) -> None:
         if self.shift_place not in SHIFT_PLACES:
             raise ValueError(f"TSM: shift_place={self.shift_place!r}; choose from {SHIFT_PLACES}")
         if self.non_local_mode not in NON_LOCAL_MODES:
             raise ValueError(f"TSM: non_local_mode={self.non_local_mode!r}; choose from {NON_LOCAL_MODES}")
-        if self.arch != "resnet":
-            if self.shift_place != "blockres" or self.temporal_pool or self.non_local:
-                raise ValueError("TSM: shift_place, temporal_pool and non_local need arch='resnet'")
-        elif self.non_local and tuple(map(len, self.non_local)) != self._blocks():
-            raise ValueError(f"TSM: non_local={self.non_local}; needs one number for each block of {self._blocks()}")
+        if self.non_local:
+            blocks = tuple(described(self.network(parent=None), "blocks"))
+            if tuple(map(len, self.non_local)) != blocks:
+                raise ValueError(f"TSM: non_local={self.non_local}; needs one number for each block of {blocks}")
 
 
 def embedding(model: _Recognizer, variables: dict, clips, *, what: str):

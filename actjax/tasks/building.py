@@ -12,7 +12,7 @@ from actjax import training
 from actjax.config import Reader, bind, pick
 from actjax.interop import import_checkpoint
 from actjax.interop.importing import Report
-from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES, by_epoch
+from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES, by_epoch, with_stages
 from actjax.training.task import Task
 
 log = logging.getLogger("actjax")
@@ -85,7 +85,7 @@ def make_network(
     Raises:
       ValueError: an unknown key in a section, or an invalid attribute of the model.
     """
-    make = bind(optimizer_of, optim, f"{where}optim", given=("settings", "frozen"))
+    make = bind(optimizer_of, with_stages(optim, model), f"{where}optim", given=("settings", "frozen"))
     optimizer, rules = make(settings=settings, frozen=frozen)
     starts = load_from and load_from.get("path") != ""
     return Network(

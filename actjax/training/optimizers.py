@@ -4,12 +4,14 @@ Source: MMAction2 0.6, except where a function names another.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import optax
 
+from actjax.config import plain
+from actjax.models.freezing import numbered_stages
 from actjax.training.groups import ParamGroups, Rule, checked_rules, unmatched
 from actjax.training.naming import parameter_names
 
@@ -37,22 +39,55 @@ def frozen_rules(patterns: Sequence[str]) -> tuple[Rule, ...]:
     return (Rule("frozen", "|".join(patterns), 0, 0),) if patterns else ()
 
 
-def layerwise_rules(*, factor: float, stages: int = 4, decay_norms: bool = False) -> tuple[Rule, ...]:
+def layerwise_rules(
+    *,
+    factor: float,
+    stages: int | Sequence[tuple[str, str]] = 4,
+    decay_norms: bool = False,
+    rows: Sequence[Sequence] = (),
+) -> tuple[Rule, ...]:
     """Layer-wise learning rate decay: from the classifier to the stem, each stage's rate is `factor` times the next's.
 
     Args:
-      stages: stages of the backbone; 4 for ResNet, 7 for MobileNet-V2.
+      stages: the number of stages of the backbone, 4 for ResNet and 7 for MobileNet-V2; or (name, regular expression of
+        whole parameter paths) of the stem and of each stage, in order. Parameters that no expression matches then have
+        the classifier's rate. A config that leaves it out gets the stages of its network, see `with_stages`.
       decay_norms: whether weight decay also applies to scales and biases.
+      rows: further rules, for parameters of other names, as in `table_rules`.
+
+    Raises:
+      ValueError: `stages` is a mapping, whose order a config does not keep.
 
     Source: Howard & Ruder, arXiv:1801.06146 (discriminative fine-tuning).
     """
-    depth = {"stem": 0} | {f"layer{k}": k for k in range(1, stages + 1)} | {"head": stages + 1}
-    places = {name: rf"backbone/{name}[_/].*" for name in depth} | {"head": r"(backbone/conv2|fc_cls)/.*"}
-    return tuple(
-        Rule(f"{name}_{kind}", rf"(?=.*/{leaf}$){places[name]}", factor ** (stages + 1 - k), decay)
-        for name, k in depth.items()
+    if isinstance(stages, Mapping):
+        raise ValueError(f"layerwise: stages={stages}; write ((name, pattern), ...), from the stem to the last stage")
+    if isinstance(stages, int):
+        last = r"(backbone/conv2|fc_cls)/.*"
+        stages = [(name, f"backbone/{pattern}") for name, pattern in numbered_stages(stages).items()]
+    else:
+        last = r".*"
+    places = (*stages, ("head", last))
+    found = tuple(
+        Rule(f"{name}_{kind}", rf"(?=.*/{leaf}$)({pattern})", factor ** (len(places) - 1 - k), decay)
+        for k, (name, pattern) in enumerate(places)
         for kind, leaf, decay in (("weight", "kernel", 1), ("other", r"(scale|bias)", int(decay_norms)))
     )
+    return (*found, *checked_rules(rows))
+
+
+def with_stages(optim, model):
+    """Section `optim` of a config, in which layer-wise rules without `stages` get those of the backbone of `model`.
+
+    Raises:
+      ValueError: the backbone does not tell its stages.
+    """
+    optim = plain(optim)
+    rules = optim.get("rules") if isinstance(optim, dict) else None
+    wanted = isinstance(rules, dict) and rules.get("name") == "layerwise" and "stages" not in rules
+    if wanted and (stages := getattr(model, "stages", None)):
+        return {**optim, "rules": {**rules, "stages": tuple(stages.items())}}
+    return optim
 
 
 def tsm_rules(*, fc_lr5: bool = True, rows: Sequence[Sequence] = ()) -> tuple[Rule, ...]:
