@@ -31,6 +31,8 @@ def test_it_trains_and_resumes(trained):
     workdir, first, second = trained
     assert "step 8/8" in first and "step 9/16" in second and "step 8/16" not in second
     assert "slow" in second  # the group of the rules
+    results = json.loads((workdir / "results.json").read_text())
+    assert 0 < results["sure/confidence"] < 1 and results["sure/top1_acc"] == results["top1_acc"]
     config = json.loads((workdir / "config.json").read_text())
     (copy,) = (workdir / "code").iterdir()
     assert config["code"] == copy.name and config["model"]["name"] == "motion.nets:Tiny"
