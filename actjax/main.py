@@ -9,6 +9,7 @@ extract and export, `--config` may be omitted; the config saved in the run's wor
 import datetime
 import os
 import pathlib
+import sys
 import time
 
 from absl import app, flags
@@ -115,7 +116,8 @@ def _do(workdir: pathlib.Path, started: float) -> None:
     except KeyboardInterrupt as error:
         if isinstance(error.__cause__, Preempted):
             raise error.__cause__ from None  # which has an exit status of its own
-        raise
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def _parse_flags(argv: list[str]) -> list[str]:

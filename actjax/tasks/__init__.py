@@ -22,6 +22,7 @@ class Registered(NamedTuple):
     modes: name of a `--mode` -> function (run, `running.Call`).
     readers: name of a section -> the functions that read it.
     trained: (`opening.Opened`, workdir, checkpoint=) -> what `actjax.load` returns.
+    staged: whether outputs of stages are kept, and made again after a change of the config or of its own code.
     local: whether the workdir must be on a local disk, because stages write thousands of files and rename folders.
     """
 
@@ -29,18 +30,23 @@ class Registered(NamedTuple):
     modes: dict[str, Callable]
     readers: dict[str, Reader]
     trained: Callable = Trained
+    staged: bool = True
     local: bool = True
 
     @property
     def reader(self) -> Reader:
         """The reader of a whole config."""
         sections = inspect.signature(self.build).parameters
-        return Reader((self.build,), parts={name: part for name, part in self.readers.items() if name in sections})
+        return Reader(
+            (self.build,),
+            given=("code",),
+            parts={name: part for name, part in self.readers.items() if name in sections},
+        )
 
 
 TASKS = {
     "recognition": Registered(
-        recognition.build, recognition.MODES, recognition.READERS, TrainedRecogniser, local=False
+        recognition.build, recognition.MODES, recognition.READERS, TrainedRecogniser, staged=False, local=False
     ),
     "bsn": Registered(bsn.build, bsn.MODES, bsn.READERS),
     "bmn": Registered(bsn.build_bmn, bsn.MODES, bsn.READERS),
@@ -63,7 +69,8 @@ def build(config):
       ValueError: an unknown key or name, or a missing key; the message suggests the nearest valid one.
     """
     sections = plain(config)
-    make = registered(sections).build
-    for key in ("task", "code"):  # `code` names the copy of the config's own code, see `own_code`
-        sections.pop(key, None)
-    return bind(make, sections, "config")()
+    task = registered(sections)
+    sections.pop("task")
+    code = sections.pop("code", "")  # the digest of the config's own code, see `own_code`
+    run = bind(task.build, sections, "config", given=("code",))
+    return run(code=code) if task.staged else run()

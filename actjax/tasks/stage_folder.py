@@ -24,16 +24,24 @@ class StageFolder:
       mend: True: outputs of another config are moved to `STAGE.old`. False: they are an error.
       readers: functions that read the sections. Configs are compared with their defaults filled in, so a key added by
         a newer version changes nothing while it has its default.
+      code: digest of the code that the config brings; "" for none.
 
     Raises:
       ValueError: the outputs were made with another config, and `mend` is False.
     """
 
     def __init__(
-        self, workdir: pathlib.Path, stage: str, sections: dict, *, mend: bool, readers: Mapping[str, Reader] = {}
+        self,
+        workdir: pathlib.Path,
+        stage: str,
+        sections: dict,
+        *,
+        mend: bool,
+        readers: Mapping[str, Reader] = {},
+        code: str = "",
     ):
         self.path, self._file = workdir / stage, workdir / stage / "stage.json"
-        self._config = _compared(sections, readers)
+        self._config = _compared(sections, readers) | ({"code": code} if code else {})
         self.done: list[str] = []
         try:
             known = json.loads(self._file.read_text())

@@ -23,7 +23,7 @@ TEM_METRICS = ("loss", "loss_action", "loss_start", "loss_end")
 PROPOSAL_METRICS = ("auc", "AR@1", "AR@5", "AR@10", "AR@100")
 
 
-def build(*, data, tem, pgm, pem, stages: str = "tem,pgm,pem", detect=None, loader=None) -> BsnRun:
+def build(*, data, tem, pgm, pem, stages: str = "tem,pgm,pem", detect=None, loader=None, code: str = "") -> BsnRun:
     """BSN: TEM predicts boundary curves, PGM turns them into proposals, PEM scores the proposals."""
     between = READERS["pgm"].bind(pgm, "pgm")()
     networks = {
@@ -36,14 +36,14 @@ def build(*, data, tem, pgm, pem, stages: str = "tem,pgm,pem", detect=None, load
     feat_dim = networks["pem"].network.model.feat_dim
     if feat_dim != points:
         raise ValueError(f"pem.model.feat_dim={feat_dim}; pgm makes {points} numbers per proposal")
-    sections = dict(data=data, tem=tem, pgm=pgm, pem=pem)
+    sections = dict(data=data, tem=tem, pgm=pgm, pem=pem, code=code)
     return _run(("tem", "pgm", "pem"), stages, networks, between, detect, loader, sections)
 
 
-def build_bmn(*, data, bmn, stages: str = "bmn", detect=None, loader=None) -> BsnRun:
+def build_bmn(*, data, bmn, stages: str = "bmn", detect=None, loader=None, code: str = "") -> BsnRun:
     """BMN: one network from features to proposals."""
     networks = {"bmn": READERS["bmn"].bind(bmn, "bmn")()}
-    return _run(("bmn",), stages, networks, None, detect, loader, dict(data=data, bmn=bmn))
+    return _run(("bmn",), stages, networks, None, detect, loader, dict(data=data, bmn=bmn, code=code))
 
 
 def _run(chain, stages: str, networks, pgm, detect, loader, sections) -> BsnRun:

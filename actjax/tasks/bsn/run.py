@@ -60,7 +60,7 @@ class BsnRun(NamedTuple):
     networks: stage -> network.
     pgm: proposal generation; None for BMN.
     data: section `data`.
-    sections: the config sections that determine the outputs of the stages.
+    sections: the config sections that determine the outputs of the stages, and `code`, the digest of the config's own.
     readers: the functions that read these sections.
     """
 
@@ -82,7 +82,7 @@ class BsnRun(NamedTuple):
         """The folder of a stage. Its contents depend on the sections of this stage and of all earlier ones."""
         before = ("data", *self.chain[: self.chain.index(stage) + 1])
         sections, readers = ({name: table[name] for name in before} for table in (self.sections, self.readers))
-        return StageFolder(workdir, stage, sections, mend=mend, readers=readers)
+        return StageFolder(workdir, stage, sections, mend=mend, readers=readers, code=self.sections["code"])
 
     def check_stages(self, workdir: pathlib.Path) -> None:
         """Raises ValueError unless the outputs of the earlier stages exist and were made with this config."""

@@ -40,7 +40,7 @@ class TrainConfig(NamedTuple):
 
 def _scored(kind: Callable, views: dict) -> Reader:
     """The reader of a section that holds a view and the keys of `kind`."""
-    return Reader((kind,), given=("view",), parts={"view": Reader((views,), given=("height", "width", "rng"))})
+    return Reader((kind,), given=("view",), parts={"view": Reader((views,), given=("rng",), positional=2)})
 
 
 READERS = {
@@ -76,6 +76,7 @@ def build(
     loss=None,
     load_from=None,
     checkpoint: str = "latest",
+    code: str = "",
 ) -> SsnRun:
     """The run of an SSN config: detects actions in untrimmed videos by scoring proposals."""
     # The sections that determine the scores of a video.
@@ -126,6 +127,7 @@ def build(
         detect=detect,
         checkpoint=checkpoint,
         scored_by=scored_by,
+        code=code,
     )
 
 

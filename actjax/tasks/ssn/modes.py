@@ -50,7 +50,8 @@ def _detect(run: SsnRun, call: Call, dataset, targets, *, which: str, name: str)
     with clear_errors():
         variables, step = run.network.restore(call.workdir, which)
     readers = {name: READERS[name] for name in run.scored_by}
-    folder = StageFolder(call.workdir / "scores", f"step_{step}", run.scored_by, mend=True, readers=readers)
+    scores = call.workdir / "scores"
+    folder = StageFolder(scores, f"step_{step}", run.scored_by, mend=True, readers=readers, code=run.code)
     folder.save()
     training.wait_for_all("the folder of scores")
     summary = run.score(folder.path, variables, call.workdir, dataset=dataset, targets=targets)

@@ -66,7 +66,7 @@ class SsnRun(NamedTuple):
     reg_norm_consts: regression constants of the config; empty: computed from the training split.
     ticks: the evenly spaced clips of a video that score its proposals.
     checkpoint: name of the checkpoint that scores videos after training.
-    scored_by: the config sections that determine the scores of a video.
+    scored_by: the config sections that determine the scores of a video. code: the digest of the config's own code.
     """
 
     network: Network
@@ -80,6 +80,7 @@ class SsnRun(NamedTuple):
     detect: Detect
     checkpoint: str
     scored_by: dict
+    code: str = ""
 
     def open_dataset(self) -> Proposed:
         """Records of both splits. Generates the sample set on first use."""
