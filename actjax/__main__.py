@@ -3,8 +3,8 @@
 import os
 import sys
 
+from actjax.config.recipe_files import recipe_names
 from actjax.main import start
-from actjax.recipe_files import recipe_names
 from actjax.usage import overview
 
 

@@ -16,10 +16,10 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from actjax import hosts
+from actjax.config.overrides import split_flags
+from actjax.config.recipe_files import config_path
 from actjax.errors import clear_errors, one_line
-from actjax.overrides import split_flags
 from actjax.paths import is_url, local, to_path
-from actjax.recipe_files import config_path
 from actjax.usage import MODES, help_page
 
 # Heavy modules are imported where they are used, so a wrong flag fails at once.

@@ -8,8 +8,8 @@ import pytest
 from conftest import ROOT
 
 from actjax import main
+from actjax.config.recipe_files import recipe_path
 from actjax.hosts import ENVIRONMENTS, K8S
-from actjax.recipe_files import recipe_path
 from actjax.training.distributed import LOST, PREEMPTED
 
 FILES = sorted((ROOT / "experiments" / "launch").iterdir())

@@ -11,9 +11,9 @@ from conftest import ROOT
 # From the bottom to the top; those of one line do not know each other. Inside `data` the parts are layers, too.
 LAYERS = [
     {"errors", "faces", "hosts", "paths", "usage", "version"},
-    {"config", "segments"},
-    {"recipe_files", "recipes", "tables", "typed_text"},
-    {"config_file", "overrides", "own_code"},
+    {"config", "config.sections", "segments"},
+    {"config.recipe_files", "config.typed_text", "recipes", "tables"},
+    {"config.files", "config.overrides", "config.own_code"},
     {"metrics"},
     {"localization"},
     {"video"},

@@ -9,7 +9,7 @@ import pytest
 from cli import ROOT
 
 from actjax import main
-from actjax.recipe_files import recipe_names
+from actjax.config.recipe_files import recipe_names
 from actjax.usage import MODES, help_page, overview
 
 COMMAND = re.compile(r"^  (actjax --(?:.*\\\n)*.*)$", re.M)

@@ -71,6 +71,6 @@ def build(config):
     sections = plain(config)
     task = registered(sections)
     sections.pop("task")
-    code = sections.pop("code", "")  # the digest of the config's own code, see `own_code`
+    code = sections.pop("code", "")  # the digest of the config's own code, see `config.own_code`
     run = bind(task.build, sections, "config", given=("code",))
     return run(code=code) if task.staged else run()

@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from actjax import own_code
-from actjax.config import of_a_run
-from actjax.config_file import load_config, saved_config
-from actjax.overrides import override
+from actjax.config import of_a_run, own_code
+from actjax.config.files import load_config, saved_config
+from actjax.config.overrides import override
 from actjax.tasks import Registered, build, registered
 
 
@@ -22,12 +21,12 @@ class Opened(NamedTuple):
 
 
 def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | None = None) -> Opened:
-    """The run of a recipe, a config file or a config, as `config_file.load_config` takes them.
+    """The run of a recipe, a config file or a config, as `config.files.load_config` takes them.
 
     The code that the config names beside its file (beside no file: in the current folder) becomes importable.
 
     Args:
-      changes: see `overrides.override`.
+      changes: see `config.overrides.override`.
       workdir: gets a copy of this code, which is then used; None: it is used where it is.
 
     Raises:

@@ -305,7 +305,7 @@ def main() -> None:
     if args.peer:
         return against_peer(args)
 
-    from actjax.config_file import load_config
+    from actjax.config.files import load_config
     from actjax.data.datasets.annotations import load_annotations
     from actjax.tasks import build
 

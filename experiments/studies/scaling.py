@@ -17,7 +17,7 @@ from collections import Counter
 
 from absl import app, flags
 
-from actjax.overrides import split_flags
+from actjax.config.overrides import split_flags
 
 _CONFIG = flags.DEFINE_string("config", None, "Recipe or file of a recogniser, with an optional :argument.")
 _CLIPS = flags.DEFINE_integer("clips", 8, "Clips of each device.")

@@ -14,9 +14,9 @@ from cli import run as start
 from ml_collections import ConfigDict
 
 from actjax import metrics
-from actjax.config_file import load_config
+from actjax.config.files import load_config
+from actjax.config.overrides import Text, override
 from actjax.data.datasets.records import VideoRecord
-from actjax.overrides import Text, override
 from actjax.tasks import TASKS, build
 from actjax.tasks.recognition import modes
 from actjax.tasks.running import Call

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 from ml_collections import ConfigDict
 
-from actjax.config_file import load_config
+from actjax.config.files import load_config
 from actjax.tasks import build
 from actjax.tasks.recognition import modes
 from actjax.tasks.running import Call

@@ -2,7 +2,7 @@
 
 import pytest
 
-from actjax.config_file import load_config
+from actjax.config.files import load_config
 from actjax.tasks import build
 from actjax.tasks.stage_folder import StageFolder
 

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from actjax.config import plain, refusing
+from actjax.config.recipe_files import recipe_folder
 from actjax.paths import cache_folder, is_url
-from actjax.recipe_files import recipe_folder
 
 FOLDER = "code"  # in a workdir
 _DOTTED = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]\w*")

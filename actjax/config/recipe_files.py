@@ -13,7 +13,7 @@ _BARE = re.compile(r"([\w-]+)(:(?!//).*)?", re.S)  # a name without folder and e
 
 def recipe_folder() -> pathlib.Path:
     """The folder that holds the recipes."""
-    package = pathlib.Path(__file__).resolve().parent
+    package = pathlib.Path(__file__).resolve().parents[1]
     inside = package / "configs"
     return inside if inside.is_dir() else package.parent / "configs"
 

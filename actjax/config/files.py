@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from actjax.config import plain
-from actjax.recipe_files import config_path
+from actjax.config.recipe_files import config_path
 
 _VALUES = (str, int, float, bool, type(None))
 

@@ -7,11 +7,11 @@ from typing import Literal
 
 import pytest
 
-from actjax.config_file import load_config
-from actjax.overrides import Text, override, split_flags
-from actjax.recipe_files import recipe_names
+from actjax.config.files import load_config
+from actjax.config.overrides import Text, override, split_flags
+from actjax.config.recipe_files import recipe_names
+from actjax.config.typed_text import read_text
 from actjax.tasks import TASKS, build, registered
-from actjax.typed_text import read_text
 
 
 @pytest.mark.parametrize(

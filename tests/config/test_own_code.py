@@ -5,10 +5,9 @@ import sys
 import pytest
 from ml_collections import ConfigDict
 
-from actjax import own_code
-from actjax.config import find
-from actjax.config_file import load_config
-from actjax.own_code import OwnCode, allowed, dotted_names, of_config, of_workdir
+from actjax.config import find, own_code
+from actjax.config.files import load_config
+from actjax.config.own_code import OwnCode, allowed, dotted_names, of_config, of_workdir
 
 
 @pytest.fixture(autouse=True)

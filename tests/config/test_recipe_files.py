@@ -3,8 +3,8 @@
 import pytest
 from conftest import ROOT
 
-from actjax import recipe_files
-from actjax.recipe_files import config_path, recipe_names, recipe_path
+from actjax.config import recipe_files
+from actjax.config.recipe_files import config_path, recipe_names, recipe_path
 
 SHAPES = str(ROOT / "configs" / "tsm_shapes.py")
 
@@ -24,7 +24,7 @@ def test_an_installed_package_has_its_own(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         (folder / "__init__.py").touch()
         (folder / f"{name}.py").touch()
-    monkeypatch.setattr(recipe_files, "__file__", str(site / "actjax" / "recipe_files.py"))
+    monkeypatch.setattr(recipe_files, "__file__", str(site / "actjax" / "config" / "recipe_files.py"))
     assert recipe_names() == ["ours"]
     assert recipe_path("ours") == site / "actjax" / "configs" / "ours.py"
 

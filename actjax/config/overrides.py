@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actjax.config import Reader, plain, unknown
-from actjax.typed_text import read_text
+from actjax.config.typed_text import read_text
 
 log = logging.getLogger("actjax")
 
