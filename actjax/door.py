@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from actjax.errors import clear_errors
 from actjax.paths import local, to_path
 from actjax.tasks.opening import Opened, open_config, open_workdir
 from actjax.tasks.running import Call
@@ -90,10 +91,11 @@ def run_mode(mode: str, opened: Opened, workdir, **options: Any):
     Raises:
       ValueError: the config's task does not have this mode. KeyboardInterrupt: as `train`.
     """
-    if mode not in opened.task.modes:
-        raise ValueError(f"--mode={mode} does not apply to this config's task; use one of {sorted(opened.task.modes)}")
-    if opened.task.local:
-        local(workdir, "--workdir of BSN, BMN and SSN:")
+    with clear_errors():
+        if mode not in (known := opened.task.modes):
+            raise ValueError(f"--mode={mode} does not apply to this config's task; use one of {sorted(known)}")
+        if opened.task.local:
+            local(workdir, "--workdir of BSN, BMN and SSN:")
     call = Call(mode, opened.config, workdir, **({"started": time.perf_counter()} | options))
     try:
         with logging_to(workdir / "train.log" if mode in ("train", "eval") else None):
