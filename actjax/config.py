@@ -132,12 +132,18 @@ class Reader(NamedTuple):
       called, and passes on what the others take.
     given, positional: arguments that the config does not set, as in `bind`.
     parts: readers of nested sections.
+    each: reader of the nested sections whose names the config chooses.
     """
 
-    by: tuple[Callable | Mapping[str, Callable], ...]
+    by: tuple[Callable | Mapping[str, Callable], ...] = ()
     given: tuple[str, ...] = ()
     positional: int = 0
     parts: Mapping[str, "Reader"] = {}
+    each: "Reader | None" = None
+
+    def part(self, name: str) -> "Reader | None":
+        """The reader of a nested section; None: it may hold any key."""
+        return self.parts.get(name, self.each)
 
     def functions(self, section: Mapping, where: str) -> list[Callable]:
         """The functions that read `section`; all of a table, if the section selects none. ValueError: unknown name."""
@@ -153,7 +159,9 @@ class Reader(NamedTuple):
         named = {"name": str} if any(isinstance(by, Mapping) for by in self.by) else {}
         found = [_parameters(function, self.given, self.positional)[0] for function in self.functions(section, where)]
         known = {name: p.annotation for parameters in found for name, p in parameters.items()}
-        return named | known | {name: dict | None for name in self.parts if name in known or name in self.given}
+        chosen = section if self.each else ()
+        parts = [name for name in self.parts if name in known or name in self.given]
+        return named | known | dict.fromkeys([*parts, *chosen], dict | None)
 
     def open(self, section: Mapping, where: str) -> bool:
         """Whether it may hold any other key, because a function takes `**kwargs` for itself."""
@@ -191,7 +199,8 @@ def filled(section, reader: Reader):
         defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
         if parameters.keys() <= defaults.keys() | section.keys():
             section = defaults | section
-    return section | {key: filled(section.get(key), part) for key, part in reader.parts.items()}
+    parts = [*reader.parts, *(section if reader.each else ())]
+    return section | {key: filled(section.get(key), reader.part(key)) for key in parts}
 
 
 def _parameters(

@@ -100,7 +100,7 @@ def _section(sections: dict, path: list[str], reader: Reader, key: str) -> tuple
     section, part = sections, reader
     for depth, step in enumerate(path):
         _annotation(section, part, path[:depth], step)
-        part = part.parts.get(step) if part is not None else None
+        part = part.part(step) if part is not None else None
         if section.get(step) is None:
             section[step] = {}
         section = section[step]

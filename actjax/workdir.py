@@ -144,7 +144,10 @@ def save_scores(path: pathlib.Path, names: list[str], scores: np.ndarray, labels
 
 
 def save_results(workdir: pathlib.Path, name: str, metrics: dict, class_names: list[str]) -> None:
-    """Writes numbers to NAME.json and each class-by-class matrix to its own CSV file; prints the numbers."""
+    """Writes numbers to NAME.json and each class-by-class matrix to its own CSV file; prints the numbers.
+
+    A matrix `hard/confusion_matrix` is written to hard_confusion_matrix.csv.
+    """
     if jax.process_index():
         return
     matrices = {key: value for key, value in metrics.items() if np.ndim(value) == 2}
@@ -157,7 +160,7 @@ def save_results(workdir: pathlib.Path, name: str, metrics: dict, class_names: l
         ]
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(lines)
-        (workdir / f"{key}.csv").write_text(text.getvalue())
+        (workdir / f"{key.replace('/', '_')}.csv").write_text(text.getvalue())
     table = Table("metric", "value", title=name)
     for key, value in numbers.items():
         table.add_row(key, f"{value:.4f}" if isinstance(value, float) else str(value))

@@ -10,6 +10,7 @@ from conftest import ROOT
 
 from actjax.data.clips.transforms import EVAL_VIEWS, SAMPLERS
 from actjax.data.datasets.annotations import load_annotations
+from actjax.recipes import tsm
 
 CONFIGS = {
     file.stem: runpy.run_path(str(file))["get_config"]
@@ -69,6 +70,14 @@ def test_training_follows_the_name(name):
     assert config.data.get("filename_tmpl", "") == ("{:05d}.jpg" if "sthv1" in name else "")
     assert config.model.get("non_local_mode", "") in name and bool(config.model.get("non_local")) == ("_nl_" in name)
     assert config.model.get("temporal_pool", False) == ("temporal_pool" in name)
+
+
+def test_a_recipe_takes_a_network_of_another_package():
+    """Without a depth, which is ResNet's, and from scratch unless a file is named."""
+    config = tsm(None, data="sthv2", epochs=50, milestones=(20, 40), lr=0.01, model=dict(arch="mypkg.nets:TinyNet"))
+    assert "depth" not in config.model and config.load_from.path == ""
+    config = tsm(None, data="sthv2", epochs=50, milestones=(20, 40), lr=0.01, model=dict(arch="resnet", depth=101))
+    assert config.model.depth == 101 and "resnet101" in config.load_from.path
 
 
 def has(config, key: str) -> bool:

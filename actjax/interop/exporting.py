@@ -46,9 +46,9 @@ def export_checkpoint(variables: dict, model, path: str | os.PathLike, *, meta: 
 
 
 def _to_torch(value: np.ndarray, name: str) -> np.ndarray:
-    """[h, w, in, out] -> [out, in, h, w]; [t, in, out] -> [out, in, t]; [in, out] -> [out, in]; adds the axes of
-    length 1 of MMAction2's 3-d convolutions."""
-    order = {4: (3, 2, 0, 1), 3: (2, 1, 0), 2: (1, 0)}.get(value.ndim, range(value.ndim))
+    """[..., in, out] -> [out, in, ...] for kernels of 0 to 3 axes; adds the axes of length 1 of MMAction2's 3-d
+    convolutions."""
+    order = {5: (4, 3, 0, 1, 2), 4: (3, 2, 0, 1), 3: (2, 1, 0), 2: (1, 0)}.get(value.ndim, range(value.ndim))
     value = value.transpose(tuple(order))
     if ".non_local_block." in name and value.shape[2:] == (1, 1):
         value = value[:, :, None]

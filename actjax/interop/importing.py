@@ -118,7 +118,7 @@ def _fit(path, tensors: dict, wanted: dict[str, str], ours: dict, channels: int 
         if place not in ours:
             continue
         shape = ours[place].shape
-        value = _to_ours(tensors[name], ours[place].dtype)
+        value = _to_ours(tensors[name], ours[place])
         if not np.isfinite(value).all():
             raise ValueError(f"{path}: {name} has values that are not finite")
         # The stem is the convolution that reads as many channels as a frame has.
@@ -198,13 +198,15 @@ def _by_place(variables: dict) -> dict:
     return {"/".join(keys[1:]): value for keys, value in flatten_dict(variables).items()}
 
 
-def _to_ours(tensor: np.ndarray, dtype) -> np.ndarray:
-    """[out, in, 1, 1, 1] or [out, in, h, w] -> [h, w, in, out]; [out, in, n, 1, 1] or [out, in, t] -> [n, in, out];
-    [out, in] -> [in, out]."""
-    if tensor.ndim == 5 and tensor.shape[3:] == (1, 1):
+def _to_ours(tensor: np.ndarray, like) -> np.ndarray:
+    """[out, in, ...] -> [..., in, out], with the number of axes and the dtype of `like`, our parameter.
+
+    Of 3-d kernels [out, in, n, 1, 1] we keep n, or for n = 1 a 2-d kernel, where ours have fewer axes.
+    """
+    if tensor.ndim == 5 and tensor.shape[3:] == (1, 1) and like.ndim < 5:
         tensor = tensor[..., 0] if tensor.shape[2] == 1 else tensor[..., 0, 0]
-    order = {4: (2, 3, 1, 0), 3: (2, 1, 0), 2: (1, 0)}.get(tensor.ndim, range(tensor.ndim))
-    return np.asarray(tensor.transpose(tuple(order)), dtype=dtype, order="C")
+    order = {5: (2, 3, 4, 1, 0), 4: (2, 3, 1, 0), 3: (2, 1, 0), 2: (1, 0)}.get(tensor.ndim, range(tensor.ndim))
+    return np.asarray(tensor.transpose(tuple(order)), dtype=like.dtype, order="C")
 
 
 def _nearest(place: str, others: Iterable[str]) -> str | None:

@@ -76,14 +76,17 @@ def translate(names: Iterable[str], *, model=None, paths: Iterable[str] = ()) ->
     if authors:
         rename = lambda name: name.removeprefix("base_model.").replace("new_fc.", "cls_head.fc_cls.")
         bare = {name: rename(inner) for name, inner in bare.items()}
-    if (found := _layout(list(bare.values()), known)) is None:
+    exported = {mmaction_name(path, model): path for path in paths}
+    found = _layout(list(bare.values()), known)
+    if exported and exported.keys() <= set(bare.values()) and not (found and found[0].startswith("MMAction2")):
+        found = "the network's own names", str
+    if found is None:
         raise ValueError(
             f"names such as {sorted(bare)[:3]} match no known layout; MMAction2's begin with backbone. (TEM: conv1, "
             "PEM: fc1, BMN: x_1d), the TSM authors' with module.base_model., torchvision's with conv1 and layer1, or "
             "features"
         )
     layout, to_plain = found
-    exported = {mmaction_name(path, model): path for path in paths}
     plain = {plain_name(path): path for path in paths}
 
     def to_ours(name: str) -> str | None:

@@ -34,38 +34,38 @@ class Outside(nn.Module):
     """A foreign module with the attributes of our recognisers; its parameters keep their paths.
 
     Attributes:
-      network: the module.
+      module: the module.
       num_classes: k.
       input_shape: [t, h, w, c] of a clip.
     """
 
-    network: nn.Module
+    module: nn.Module
     num_classes: int
     input_shape: tuple[int, ...]
 
     def setup(self):
-        nn.share_scope(self, self.network)
+        nn.share_scope(self, self.module)
 
     @property
     def mean(self) -> tuple[float, ...]:
-        return tuple(getattr(self.network, "mean", IMAGENET_MEAN if self.input_shape[-1] == 3 else FLOW))
+        return tuple(getattr(self.module, "mean", IMAGENET_MEAN if self.input_shape[-1] == 3 else FLOW))
 
     @property
     def std(self) -> tuple[float, ...]:
-        return tuple(getattr(self.network, "std", IMAGENET_STD if self.input_shape[-1] == 3 else FLOW))
+        return tuple(getattr(self.module, "std", IMAGENET_STD if self.input_shape[-1] == 3 else FLOW))
 
     @property
     def dtype(self) -> str:
-        return str(jnp.dtype(getattr(self.network, "dtype", None) or "float32"))
+        return str(jnp.dtype(getattr(self.module, "dtype", None) or "float32"))
 
     @property
     def freezing(self):
-        return getattr(self.network, "freezing", Freezing())
+        return getattr(self.module, "freezing", Freezing())
 
     def __call__(self, clips, *, train: bool = False):
-        if clips.dtype == jnp.uint8 and not getattr(self.network, "normalizes", False):
+        if clips.dtype == jnp.uint8 and not getattr(self.module, "normalizes", False):
             clips = normalize(clips, mean=self.mean, std=self.std)
-        return self.network(clips, train=train).astype(jnp.float32)
+        return self.module(clips, train=train).astype(jnp.float32)
 
 
 def adapt(make: Callable, clip_shape: tuple[int, ...], *, name: str) -> nn.Module:

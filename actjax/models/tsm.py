@@ -213,5 +213,9 @@ def embedding(model: _Recognizer, variables: dict, clips, *, what: str):
     """
     n, v = clips.shape[:2]
     scores, state = model.apply(variables, clips.reshape(n * v, *clips.shape[2:]), mutable=["intermediates"])
+    if what != "scores" and "embedding" not in state.get("intermediates", {}):
+        raise ValueError(
+            "embedding: the network stores no features; let it call self.sow('intermediates', 'embedding', features)"
+        )
     features = scores if what == "scores" else state["intermediates"]["embedding"][0]
     return features.reshape(n, v, -1).mean(1)

@@ -3,7 +3,7 @@
 import functools
 import logging
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -53,9 +53,17 @@ class Network(NamedTuple):
         log.info("%s", imported.report)
         return lambda: imported.variables
 
-    def train(self, data: training.Data, folder: pathlib.Path, *, initial: Callable[[], dict] | None) -> dict:
+    def train(
+        self,
+        data: training.Data,
+        folder: pathlib.Path,
+        *,
+        initial: Callable[[], dict] | None,
+        evaluators: Sequence[training.Evaluator] = (),
+    ) -> dict:
         """Calls `training.train` in `folder` -> the final metrics."""
-        return training.train(self.task, data, self.optimizer, self.settings, folder, initial=initial)
+        options = dict(initial=initial, evaluators=evaluators)
+        return training.train(self.task, data, self.optimizer, self.settings, folder, **options)
 
     def restore(self, folder: pathlib.Path, which: str) -> tuple[dict, int]:
         """The variables of a checkpoint in `folder` ("best", "latest" or a step), and its step."""

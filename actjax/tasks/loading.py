@@ -1,7 +1,8 @@
 """Config section `loader` -> the `training.Data` of a video data set."""
 
+import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -60,15 +61,24 @@ class ClipData:
         """Passes over the validation split; each is an iterator over this host's batches."""
         return eval_batches(self._dataset.val, self._eval, batch_size=self._eval_size, **self._common)
 
+    def one_pass(self, records: Sequence, clips) -> Callable[[], Iterator]:
+        """The `passes` of an evaluator that sees other records or other clips: a single pass, with its own readers."""
+        options = dict(batch_size=self._eval_size, num_passes=1, **self._common)
+        return functools.partial(eval_batches, records, clips, **options)
+
 
 def this_shard() -> Shard:
     """This process's index and the number of processes."""
     return Shard(jax.process_index(), jax.process_count())
 
 
-def open_quarantine(workdir: pathlib.Path, dataset, loader) -> Quarantine:
-    """Opens the quarantine of a run, for both splits of `dataset`; `loader` has `max_broken` and `skip`."""
-    count = len(dataset.train) + len(dataset.val)
+def open_quarantine(workdir: pathlib.Path, dataset, loader, *, further: Iterable[Sequence] = ()) -> Quarantine:
+    """Opens the quarantine of a run, for both splits of `dataset` and the records `further`.
+
+    Args:
+      loader: has `max_broken` and `skip`.
+    """
+    count = sum(map(len, (dataset.train, dataset.val, *further)))
     file = quarantine_file(workdir, this_shard())
     return Quarantine(file, num_records=count, max_share=loader.max_broken, skip=loader.skip)
 

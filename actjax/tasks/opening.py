@@ -37,7 +37,8 @@ def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | N
     config, file = load_config(source)
     code = own_code.of_config(file, {"config": config, "changes": changes})
     if code is not None:
-        code.save(workdir).activate() if workdir else code.activate(first=False)
+        code = code.save(workdir) if workdir else code
+        code.activate(first=workdir is not None)
     task = registered(config)
     config = _overridden(config, changes, task)
     if code is not None:

@@ -2,7 +2,7 @@
 
 from actjax.training.devices import local
 from actjax.training.distributed import joined, wait_for_all
-from actjax.training.evaluating import collect, evaluate, stream
+from actjax.training.evaluating import VALIDATION, Evaluations, Evaluator, collect, evaluate, stream
 from actjax.training.explaining import Explanation, explain
 from actjax.training.groups import ParamGroups, freeze
 from actjax.training.loop import Data, restore_variables, save_variables, train
@@ -20,7 +20,10 @@ from actjax.training.program import Settings
 from actjax.training.reducing import allreduce_grads
 
 __all__ = [
+    "VALIDATION",
     "Data",
+    "Evaluations",
+    "Evaluator",
     "Explanation",
     "Optimizer",
     "ParamGroups",

@@ -1,6 +1,7 @@
 """Checkpoints: the latest few and the best one, written in the background and never half-written."""
 
 import logging
+import math
 import pathlib
 from collections.abc import Callable
 
@@ -11,43 +12,45 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 from actjax import paths
 from actjax.training.step import State
 
-_UP = ("acc", "map@", "ar@", "auc", "average_precision")
+_UP = ("acc", "map@", "ar@", "auc", "precision", "recall", "f1")
 _DOWN = ("loss", "error")
 
 
 def higher_is_better(metric: str) -> bool:
-    """Whether higher is better, judged by the metric's name: True for accuracy, AR, AUC and mAP; False for losses and
-    errors.
+    """Whether higher is better, judged by the metric's name, without that of its evaluator: True for accuracy, AR, AUC,
+    mAP, precision, recall and F1; False for losses and errors.
 
     Raises:
       ValueError: the name matches neither group.
 
     Source: MMAction2 0.6, EvalHook (`save_best`, `rule`).
     """
-    name = metric.lower()
+    name = metric.rpartition("/")[2].lower()
     for parts, answer in ((_DOWN, False), (_UP, True)):
         if any(part in name for part in parts):
             return answer
+    if name.endswith("map"):
+        return True
     raise ValueError(
         f"best={metric!r}: the name does not show whether higher is better; it contains none of {_UP + _DOWN}"
     )
 
 
 def open_checkpoints(folder: pathlib.Path, *, keep: int, best: str, read_only: bool = False) -> ocp.CheckpointManager:
-    """Opens the checkpoints in `folder`. Keeps the `keep` latest ones and the best one by the metric `best`."""
+    """Opens the checkpoints in `folder`. Keeps the `keep` latest ones and the best one by the metric `best`.
+
+    A checkpoint without this metric, because its evaluator was not due or the run had another `best`, ranks last.
+    """
+    upward = higher_is_better(best)
+    value = lambda metrics: metrics.get(best, -math.inf if upward else math.inf)
     policies = [
         LatestN(keep),
-        BestN(
-            get_metric_fn=lambda metrics: metrics[best],
-            reverse=not higher_is_better(best),
-            n=1,
-            keep_checkpoints_without_metrics=False,
-        ),
+        BestN(get_metric_fn=value, reverse=not upward, n=1, keep_checkpoints_without_metrics=False),
     ]
     options = ocp.CheckpointManagerOptions(
         preservation_policy=AnyPreservationPolicy(policies),
-        best_fn=lambda metrics: metrics[best],
-        best_mode="max" if higher_is_better(best) else "min",
+        best_fn=value,
+        best_mode="max" if upward else "min",
         read_only=read_only,
         create=not read_only,
     )

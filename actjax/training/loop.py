@@ -4,7 +4,7 @@ import functools
 import logging
 import math
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import jax
 
 from actjax.training import checkpoints, devices
 from actjax.training.distributed import wait_for_all
-from actjax.training.evaluating import evaluate
+from actjax.training.evaluating import VALIDATION, Evaluations, Evaluator
 from actjax.training.feeding import Feeder
 from actjax.training.optimizers import Optimizer
 from actjax.training.preemption import Preempted, StopOnSigterm
@@ -43,15 +43,17 @@ def train(
     workdir: pathlib.Path,
     *,
     initial: Callable[[], dict] | None = None,
+    evaluators: Sequence[Evaluator] = (),
 ) -> dict:
     """Trains from the latest checkpoint in `workdir`, or from the start, to the last epoch -> final metrics.
 
     Args:
       task: `init`, `loss`, `predict`, `score`; see `actjax.training.task.Task`.
       initial: returns the initial variables, in NumPy; None: `task.init` makes them.
+      evaluators: further evaluations besides the validation of `data`; their metrics are reported beside its own.
 
     Raises:
-      ValueError: the batch size is not divisible by the number of devices.
+      ValueError: the batch size is not divisible by the number of devices, or `settings.best` is no metric.
       FloatingPointError: the loss or another reported number is not finite; that step is not saved.
       Preempted: SIGTERM arrived, and the current step was saved.
     """
@@ -59,9 +61,10 @@ def train(
     steps_per_epoch = data.num_records / settings.batch_size
     steps = math.ceil(settings.epochs * steps_per_epoch)
     epoch_of = lambda n: n * settings.batch_size / data.num_records
-    passed = lambda n, epochs: epoch_of(n) // epochs > epoch_of(n - 1) // epochs
+    rounds = lambda n, epochs: math.floor(epoch_of(n) / epochs + 1e-9)  # 2.4 / 0.8 is 2.9999999999999996
+    passed = lambda n, epochs: rounds(n, epochs) > rounds(n - 1, epochs)
 
-    # Devices: one mesh, the placement of arrays on it, and the two compiled functions.
+    # Devices: one mesh, the placement of arrays on it, and the compiled functions.
     program = make_program(task, optimizer, settings, steps_per_epoch=steps_per_epoch).check_batches(settings)
     put = functools.partial(devices.put, sharding=devices.split(program.mesh))
 
@@ -76,9 +79,12 @@ def train(
         here, whole = devices.bytes_of(program.shapes)
         log.info("steps %d to %d, devices: %d", first + 1, steps, jax.device_count())
         log.info("state: %.1f MB per device, %.1f MB in total", here / 1e6, whole / 1e6)
-        passes = stack.enter_context(closing(data.evaluate()))
+        validation = Evaluator(VALIDATION, settings.eval_every, task.predict, task.score, data.evaluate)
+        evaluations = stack.enter_context(
+            closing(Evaluations([validation, *evaluators], compile=program.jit_predict, put=put, best=settings.best))
+        )
         if first >= steps:
-            return evaluate(program.predict, task.score, state.eval_variables, next(passes), put=put)
+            return evaluations.run(evaluations.all, state.eval_variables)
         report = Report(workdir, first_step=first, steps=steps, batch_size=settings.batch_size)
         stack.callback(report.close)
         feeder = stack.enter_context(closing(Feeder(data.train(first, steps), put)))
@@ -97,9 +103,9 @@ def train(
             if n < steps:
                 batch = feeder.next(running=numbers)
             log_due = n == steps or n % settings.log_every == 0
-            eval_due = n == steps or passed(n, settings.eval_every)
+            eval_due = [each for each in evaluations.all if n == steps or passed(n, each.every)]
             stop = sigterm.after(n, previous)
-            save_due = eval_due or stop or n % settings.save_every == 0
+            save_due = bool(eval_due) or stop or n % settings.save_every == 0
             if log_due or save_due:
                 numbers = scalars(devices.gather(numbers))
                 check_finite(n, numbers)  # before a broken state can be saved
@@ -109,7 +115,7 @@ def train(
             metrics = None
             with report.not_training():
                 if eval_due:
-                    metrics = evaluate(program.predict, task.score, state.eval_variables, next(passes), put=put)
+                    metrics = evaluations.run(eval_due, state.eval_variables)
                     report.evaluation(n, epoch_of(n), scalars(metrics))
                 if save_due:
                     checkpoints.save(manager, n, state, metrics=scalars(metrics) if metrics else None)

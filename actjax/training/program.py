@@ -64,20 +64,27 @@ class Program(NamedTuple):
     create: () -> the state before the first update.
     shapes: shapes and shardings of the state.
     update: jitted, (state, batch) -> next state, numbers to report; donates the old state.
-    predict: jitted, (variables, batch) -> the task's predictions, replicated on every device.
     """
 
     mesh: Mesh
     create: Callable[[], step.State]
     shapes: step.State
     update: Callable
-    predict: Callable
 
     def check_batches(self, settings: Settings) -> "Program":
         """Returns itself. Raises ValueError if the devices do not divide the training or evaluation batch."""
         devices.check_batch_size(settings.batch_size, self.mesh, accumulate=settings.accumulate)
         devices.check_batch_size(settings.eval_size, self.mesh)
         return self
+
+    def jit_predict(self, predict: Callable) -> Callable:
+        """A task's `predict`, jitted: (variables, batch) -> predictions, replicated on every device."""
+        everywhere = devices.replicate(self.mesh)
+
+        def whole(variables, batch):
+            return predict(jax.lax.with_sharding_constraint(variables, everywhere), batch)
+
+        return jax.jit(whole, out_shardings=everywhere)
 
     def start(self, initial: Callable[[], dict] | None = None) -> step.State:
         """The state before the first update; `initial`, if given, returns its variables as NumPy arrays."""
@@ -97,7 +104,6 @@ def make_program(task, optimizer: Optimizer, settings: Settings, *, steps_per_ep
       ValueError: the number of devices is not divisible by `fsdp` or by the batch norm group.
     """
     mesh = devices.make_mesh(fsdp=settings.fsdp, group=step.bn_group(settings.bn))
-    everywhere = devices.replicate(mesh)
     schedule = optimizer.schedule(steps_per_epoch)
     tx = functools.partial(optimizer.transform, schedule=schedule)
     extras = dict(scale_loss=settings.scale_loss, ema=settings.ema is not None)
@@ -107,10 +113,6 @@ def make_program(task, optimizer: Optimizer, settings: Settings, *, steps_per_ep
     update = jax.jit(
         functools.partial(step.update, loss=task.loss, tx=tx, schedule=schedule, mesh=mesh, **choices),
         donate_argnums=0,
-        out_shardings=(devices.shardings_of(shapes), everywhere),
+        out_shardings=(devices.shardings_of(shapes), devices.replicate(mesh)),
     )
-
-    def predict(variables, batch):
-        return task.predict(jax.lax.with_sharding_constraint(variables, everywhere), batch)
-
-    return Program(mesh, create, shapes, update, jax.jit(predict, out_shardings=everywhere))
+    return Program(mesh, create, shapes, update)

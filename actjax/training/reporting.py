@@ -62,10 +62,12 @@ class Report:
                 log.info("step %d/%d  epoch %.2f  %s  eta %s", step, self._steps, epoch, line, _clock(eta))
 
     def evaluation(self, step: int, epoch: float, metrics: dict[str, float]) -> None:
-        """Reports the metrics of the validation set."""
+        """Reports the metrics of the validation set and of further evaluators, whose names have a prefix."""
         self._write(step, epoch, "val", metrics)
-        if self._on:
-            log.info("epoch %.2f  validation  %s", epoch, "  ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
+        for evaluator in dict.fromkeys(name.rpartition("/")[0] for name in metrics) if self._on else ():
+            own = {name: value for name, value in metrics.items() if name.rpartition("/")[0] == evaluator}
+            words = "  ".join(f"{name.rpartition('/')[2]} {value:.4g}" for name, value in own.items())
+            log.info("epoch %.2f  %s  %s", epoch, evaluator or "validation", words)
 
     @contextlib.contextmanager
     def not_training(self):
@@ -93,7 +95,7 @@ class Report:
         with self._path.open("a") as file:
             file.write(json.dumps(row) + "\n")
         for name, value in numbers.items():
-            self._events.add_scalar(f"{split}/{name}", value, step)
+            self._events.add_scalar(name if "/" in name else f"{split}/{name}", value, step)
 
     def _forget_after(self, step: int) -> None:
         """Drops rows of steps that a resumed run will repeat."""

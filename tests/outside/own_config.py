@@ -11,4 +11,6 @@ def get_config(arg=None):
     config.train.view = dict(name="motion.clips:corner", side=40)
     config.loss = dict(name="motion.learning:focal", gamma=1.0)
     config.optim.rules = dict(name="motion.learning:rules", slow="first")
+    config.augment = (dict(name="motion.learning:fade", low=0.8), dict(name="mixup", alpha=0.2))
+    config.evaluators = dict(sure=dict(metrics=("motion.learning:confidence", "top_k_accuracy"), interval=1.0))
     return config

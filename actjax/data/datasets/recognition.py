@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from actjax.config import pick
@@ -14,11 +14,12 @@ from actjax.data.samples.shapes import make_shapes
 
 
 class Dataset(NamedTuple):
-    """Records of both splits and their class names."""
+    """Records of both splits and their class names; `lists`: records of further annotation files, by their names."""
 
     train: Sequence
     val: Sequence
     class_names: list[str]
+    lists: Mapping[tuple[str, ...], Sequence] = {}
 
 
 def videos(
@@ -82,6 +83,7 @@ def shapes(*, num_classes: int, folder: str = "", num_train: int = 1280, num_val
 
 
 DATASETS = {"videos": videos, "rawframes": rawframes, "prepared": prepared, "shapes": shapes}
+FROM_LISTS = ("videos", "rawframes")  # data sets that take further lists
 
 
 def build_dataset(config, *, num_classes: int) -> Dataset:
@@ -106,13 +108,24 @@ def build_dataset(config, *, num_classes: int) -> Dataset:
     return dataset
 
 
+def load_list(config, files: Sequence[str], *, num_classes: int) -> Sequence:
+    """The records of further annotation files, joined, for a data set of `FROM_LISTS`.
+
+    They are read as the data set's own files: the same kind, `data_prefix` and options. Errors as for these.
+    """
+    own = {*inspect.signature(videos).parameters, "name"}  # the remaining ones are options of `load_annotations`
+    options = {key: value for key, value in config.items() if key not in own}
+    options |= dict(data_prefix=config.get("data_prefix") or None, num_classes=num_classes)
+    return _records(config["name"], files, options)
+
+
 def load_names(config, *, num_classes: int) -> list[str]:
     """The class names of a data set, without its records where possible, for uses of a trained network.
 
     Raises:
       ValueError: the number of names differs from the network's number of classes.
     """
-    if config["name"] in ("videos", "rawframes"):
+    if config["name"] in FROM_LISTS:
         return _names(config.get("class_names", ""), num_classes, load_class_names)
     return build_dataset(config, num_classes=num_classes).class_names
 
@@ -134,16 +147,15 @@ def selected(
 def _from_lists(
     kind: str, train, val, num_classes: int, data_prefix: str, class_names: str, select, options: dict
 ) -> Dataset:
-    splits = []
-    for files in (train, val):
-        files = [files] if isinstance(files, str) else list(files)
-        load = lambda file: load_annotations(
-            kind, file, data_prefix=data_prefix or None, num_classes=num_classes, **options
-        )
-        lists = [load(file) for file in files]
-        splits.append(lists[0] if len(lists) == 1 else concatenate(*lists))
+    options = options | dict(data_prefix=data_prefix or None, num_classes=num_classes)
+    splits = [_records(kind, [files] if isinstance(files, str) else files, options) for files in (train, val)]
     names = _names(class_names, num_classes, load_class_names)
     return Dataset(selected(splits[0], **(select or {})), splits[1], names)
+
+
+def _records(kind: str, files: Sequence[str], options: dict) -> Sequence:
+    lists = [load_annotations(kind, file, **options) for file in files]
+    return lists[0] if len(lists) == 1 else concatenate(*lists)
 
 
 def _names(source: str, num_classes: int, load) -> list[str]:

@@ -71,12 +71,22 @@ def train_batches(
 
 
 def eval_batches(
-    records: Sequence, protocol: ClipSpec, *, batch_size: int, quarantine: Quarantine, loader: Loader = Loader()
+    records: Sequence,
+    protocol: ClipSpec,
+    *,
+    batch_size: int,
+    quarantine: Quarantine,
+    loader: Loader = Loader(),
+    num_passes: int | None = None,
 ) -> Iterator[Iterator[Batch]]:
-    """Endless passes over all records in order; each pass is an iterator of its batches.
+    """Passes over all records in order; each pass is an iterator of its batches.
 
     Batches are as in training, plus `mask` bool [b]: False for padding of the last batch and for files that cannot be
-    decoded. All hosts get the same number of batches. The reader processes are kept between passes.
+    decoded. All hosts get the same number of batches. The reader processes are kept between passes, and begin the next
+    one ahead of time.
+
+    Args:
+      num_passes: the number of passes; None: endless.
     """
     local = local_size(batch_size, loader.shard)
     batches_per_pass = -(-len(records) // batch_size)
@@ -89,10 +99,11 @@ def eval_batches(
         first = step % batches_per_pass * batch_size + loader.shard.index * local
         return [candidates(position) for position in range(first, first + local)]
 
-    batches = _batches(rows, 2**31, records, protocol, loader, quarantine, size=local)
+    num_batches = 2**31 if num_passes is None else num_passes * batches_per_pass
+    batches = _batches(rows, num_batches, records, protocol, loader, quarantine, size=local)
     with contextlib.closing(batches):
         masked = (batch | dict(mask=batch["record"] >= 0) for batch in batches)
-        while True:
+        for _ in itertools.count() if num_passes is None else range(num_passes):
             yield itertools.islice(masked, batches_per_pass)
 
 

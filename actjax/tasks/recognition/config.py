@@ -1,10 +1,10 @@
 """The config of a recogniser -> its run, with every section checked.
 
 Sections: `data`, `loader`, `model`, `train`, `eval`, `optim`, `run`, and optionally `test`, `load_from`, `loss`,
-`augment`, `prepare` and `extract`.
+`augment`, `prepare`, `extract` and `evaluators`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -17,11 +17,13 @@ from actjax.data.datasets.recognition import DATASETS, selected
 from actjax.data.prepared import writing
 from actjax.losses import LOSSES
 from actjax.models import TSN, adapt
-from actjax.pixels import make_augment
+from actjax.pixels import augment_in_order, make_augment
 from actjax.tasks.building import LOAD_FROM, OPTIM, RUN, make_network, video_settings
 from actjax.tasks.loading import LoaderConfig, check_reading
-from actjax.tasks.recognition.run import PREPARE_GIVEN, Extraction, RecognitionRun, Test
-from actjax.tasks.recognition.task import MODELS, recognition_task
+from actjax.tasks.recognition.checking import check_augment, check_loss
+from actjax.tasks.recognition.evaluators import EVALUATORS, make_evaluators
+from actjax.tasks.recognition.run import PREPARE_GIVEN, Extraction, RecognitionRun
+from actjax.tasks.recognition.task import MODELS, Test, recognition_task
 
 
 def build(
@@ -39,6 +41,7 @@ def build(
     augment=None,
     prepare=None,
     extract=None,
+    evaluators=None,
 ) -> RecognitionRun:
     """The run of a config of recognition."""
     train_clips = READERS["train"].bind(train, "train")()
@@ -49,20 +52,22 @@ def build(
     network = adapt(make_model, train_clips.clip_shape[1:], name=plain(model)["name"])
     READERS["data"].bind(data, "data")
     settings = video_settings(network, run)
-    augment = READERS["augment"].bind(augment, "augment")() if augment else None
+    augment = _augment(augment, train_clips.clip_shape, network.num_classes) if augment else None
     READERS["prepare"].bind(prepare or {}, "prepare")
     multi_label = plain(data).get("multi_class", False)
-    options = dict(augment=augment, multi_label=multi_label, criterion=_criterion(loss or {}, multi_label))
-    task_of = lambda clips, at_once: recognition_task(
-        network, average_clips=clips.average_clips, clips_at_once=at_once, **options
+    criterion = _criterion(loss or {}, multi_label, network.num_classes, mixed=augment is not None)
+    options = dict(augment=augment, multi_label=multi_label, criterion=criterion)
+    test_of = lambda clips, at_once: Test(
+        recognition_task(network, average_clips=clips.average_clips, clips_at_once=at_once, **options), clips
     )
-    task = task_of(eval_clips, at_once)
+    validated = test_of(eval_clips, at_once)
+    tests = {"eval": validated, "test": test_of(test_clips, test_at_once) if test else validated}
+    evaluators = make_evaluators(evaluators or {}, tests, plain(data), network.num_classes, settings)
     label = np.eye(1, network.num_classes, dtype=np.float32)[0] if multi_label else np.int32(0)
-    _check_best(settings.best, task.score({"scores": np.zeros((1, network.num_classes))}, {"label": label[None]}))
     return RecognitionRun(
         network=make_network(
             network,
-            task,
+            validated.task,
             settings,
             optim=optim,
             element_spec={"video": np.broadcast_to(np.uint8(0), train_clips.clip_shape), "label": label},
@@ -74,23 +79,31 @@ def build(
         loader=READERS["loader"].bind(loader, "loader")(),
         train_clips=train_clips,
         eval_clips=eval_clips,
-        test=Test(task_of(test_clips, test_at_once), test_clips),
+        test=tests["test"],
         augment=augment,
         prepare_options=plain(prepare or {}),
         extraction=_extraction(extract or {}, network, test_clips),
+        evaluators=evaluators,
     )
 
 
-def _criterion(section, multi_label: bool) -> Callable:
-    """The loss that a section names; without a name, the cross-entropy that fits the labels."""
-    default = {"name": "binary_cross_entropy" if multi_label else "cross_entropy"}
-    return READERS["loss"].bind(default | plain(section), "loss")
+def _augment(section, clip_shape: tuple[int, ...], num_classes: int) -> Callable:
+    """The augmentation of a section by operation, or of a sequence of operations."""
+    one_by_one = not isinstance(section, Mapping)
+    augment = augment_in_order(section) if one_by_one else READERS["augment"].bind(section, "augment")()
+    check_augment(augment, clip_shape, num_classes)
+    return augment
 
 
-def _check_best(best: str, metrics: dict) -> None:
-    if best not in metrics:
-        scalars = [name for name, value in metrics.items() if np.ndim(value) == 0]
-        raise ValueError(f"run.best={unknown(best, scalars)}")
+def _criterion(section, multi_label: bool, num_classes: int, *, mixed: bool) -> Callable:
+    """The loss that a section names; without a name, the cross-entropy that fits the labels.
+
+    mixed: whether labels are mixed, and therefore float [n, k], as with `multi_label`.
+    """
+    section = {"name": "binary_cross_entropy" if multi_label else "cross_entropy"} | plain(section)
+    criterion = READERS["loss"].bind(section, "loss")
+    check_loss(criterion, section["name"], num_classes, vectors=multi_label or mixed)
+    return criterion
 
 
 def _extraction(section, network, clips: ClipSpec) -> Extraction:
@@ -164,4 +177,5 @@ READERS = {
     "augment": Reader((make_augment,)),
     "prepare": Reader((writing.prepare,), given=PREPARE_GIVEN),
     "extract": Reader((Extraction,)),
+    "evaluators": EVALUATORS,
 }

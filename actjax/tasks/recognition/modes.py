@@ -74,7 +74,7 @@ def predict(run: RecognitionRun, call: Call) -> None:
     path = call.workdir / "predictions.jsonl"
     with clear_errors(), contextlib.ExitStack() as stack:
         names = read_class_names(call.workdir)
-        variables, _ = run.network.restore(call.workdir, call.checkpoint or "best")
+        variables = training.local(run.network.restore(call.workdir, call.checkpoint or "best")[0])
         predictor = stack.enter_context(
             contextlib.closing(make_predictor(run, variables, names, protocol=call.protocol))
         )

@@ -1,20 +1,20 @@
 """A recogniser that can be trained, evaluated and used."""
 
+import contextlib
 import logging
 import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-
 from actjax import training
 from actjax.config import unknown
 from actjax.data.clips.spec import ClipSpec
-from actjax.data.datasets.recognition import Dataset, build_dataset, load_names
+from actjax.data.datasets.recognition import Dataset, build_dataset, load_list, load_names
 from actjax.data.prepared import writing
 from actjax.tasks.building import Network
 from actjax.tasks.loading import ClipData, LoaderConfig, open_quarantine
-from actjax.training.task import Task
+from actjax.tasks.recognition.evaluators import EvaluatorSpec, of_the_loop
+from actjax.tasks.recognition.task import Test
 from actjax.workdir import save_scores
 
 log = logging.getLogger("actjax")
@@ -22,13 +22,6 @@ log = logging.getLogger("actjax")
 # Arguments of `writing.prepare` that do not come from the section `prepare`.
 PREPARE_GIVEN = ("records", "folder", "split", "class_names", "progress", "modality", "backend", "processes", "timeout")
 PREPARE_GIVEN += ("open_video",)
-
-
-class Test(NamedTuple):
-    """How videos are scored: the task, and the spec of their clips."""
-
-    task: Task
-    clips: ClipSpec
 
 
 class Extraction(NamedTuple):
@@ -72,6 +65,7 @@ class RecognitionRun(NamedTuple):
     multi_label: whether a video may have several classes.
     augment: augments training clips on the device; None: no augmentation.
     prepare_options: options of `data.prepared.writing.prepare`.
+    evaluators: evaluations besides the validation.
     """
 
     network: Network
@@ -84,24 +78,31 @@ class RecognitionRun(NamedTuple):
     augment: Callable | None
     prepare_options: dict
     extraction: Extraction
+    evaluators: tuple[EvaluatorSpec, ...] = ()
 
     def open_dataset(self) -> Dataset:
-        """Records of both splits. Generates a sample set on first use."""
-        return build_dataset(self.data, num_classes=self.network.model.num_classes)
+        """Records of both splits, and of the lists of evaluators. Generates a sample set on first use."""
+        return self._with_lists(build_dataset(self.data, num_classes=self.network.model.num_classes))
+
+    def _with_lists(self, dataset: Dataset) -> Dataset:
+        """The data set with the lists of all evaluators, which are read unless it has them."""
+        missing = {evaluator.files for evaluator in self.evaluators if evaluator.files} - dataset.lists.keys()
+        load = lambda files: load_list(self.data, files, num_classes=self.network.model.num_classes)
+        return dataset._replace(lists={**dataset.lists, **{files: load(files) for files in sorted(missing)}})
 
     def class_names(self) -> list[str]:
         """The class names, without loading the records."""
         return load_names(self.data, num_classes=self.network.model.num_classes)
 
-    def loop_data(self, dataset: Dataset, workdir: pathlib.Path, *, eval: ClipSpec | None = None) -> ClipData:
-        """The data of the training loop. `eval` replaces the validation's clip spec, `eval_clips`."""
+    def loop_data(self, dataset: Dataset, workdir: pathlib.Path) -> ClipData:
+        """The data of the training loop."""
         return ClipData(
             dataset,
-            open_quarantine(workdir, dataset, self.loader),
+            open_quarantine(workdir, dataset, self.loader, further=dataset.lists.values()),
             loader=self.loader,
             settings=self.network.settings,
             train=self.train_clips,
-            eval=eval or self.eval_clips,
+            eval=self.eval_clips,
         )
 
     def train(
@@ -114,26 +115,36 @@ class RecognitionRun(NamedTuple):
           initial: returns the initial variables; None: those of `load_from`, if the config has it.
         """
         initial = initial or self.network.initial(workdir)
-        data = self.loop_data(dataset or self.open_dataset(), workdir)
+        dataset = self._with_lists(dataset) if dataset else self.open_dataset()
+        data = self.loop_data(dataset, workdir)
+        evaluators = of_the_loop(self.evaluators, data, dataset, self.eval_clips, data.evaluate)
         log.info("parameter groups\n%s", self.network.groups)
-        return self.network.train(data, workdir, initial=initial)
+        return self.network.train(data, workdir, initial=initial, evaluators=evaluators)
 
     def evaluate(
         self, workdir: pathlib.Path, variables: dict, *, dataset: Dataset | None = None, protocol: str = "test"
     ) -> dict:
         """Scores the validation split and writes the scores of every video to `scores.npz` -> metrics.
 
+        The metrics of all evaluators are among them, whatever their interval.
+
         Args:
-          protocol: "test" or "eval", the config section that defines the clips.
+          protocol: "test" or "eval", the config section that defines the clips of the validation.
         """
-        dataset = dataset or self.open_dataset()
+        dataset = self._with_lists(dataset) if dataset else self.open_dataset()
         task, clips = self.tested(protocol)
-        passes = self.loop_data(dataset, workdir, eval=clips).evaluate()
-        outputs, targets = training.collect(jax.jit(task.predict), variables, next(passes))
-        passes.close()
-        names = [dataset.val[k].path for k in targets["record"]]
-        save_scores(workdir / "scores.npz", names, outputs["scores"], targets["label"])
-        return {"protocol": protocol, **task.score(outputs, targets), "num_videos": len(names)}
+        data = self.loop_data(dataset, workdir)
+        passes = data.one_pass(dataset.val, clips)
+
+        def score(outputs, targets):
+            names = [dataset.val[k].path for k in targets["record"]]
+            save_scores(workdir / "scores.npz", names, outputs["scores"], targets["label"])
+            return task.score(outputs, targets)
+
+        validation = training.Evaluator(training.VALIDATION, 1.0, task.predict, score, passes)
+        evaluators = [validation, *of_the_loop(self.evaluators, data, dataset, clips, passes)]
+        with contextlib.closing(training.Evaluations(evaluators)) as evaluations:
+            return {"protocol": protocol, **evaluations.run(evaluations.all, variables)}
 
     def tested(self, protocol: str) -> Test:
         """Task and clip spec of the section `protocol`, "test" or "eval"."""

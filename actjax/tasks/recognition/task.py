@@ -1,23 +1,27 @@
 """Action recognition. Shapes: b videos, v crops of each, n = b v clips, t frames, h w pixels, c channels, k classes."""
 
+import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from actjax.data.clips.spec import ClipSpec
 from actjax.losses import binary_cross_entropy, cross_entropy
-from actjax.metrics import (
-    class_mean_average_precision,
-    mean_class_accuracy,
-    sample_mean_average_precision,
-    top_k_accuracy,
-)
 from actjax.models import TSM, TSN, initialize
+from actjax.tasks.recognition.scoring import task_score
 from actjax.training.task import Task
 
 MODELS = {"TSN": TSN, "TSM": TSM}
+
+
+class Test(NamedTuple):
+    """How videos are scored: the task, and the spec of their clips."""
+
+    task: Task
+    clips: ClipSpec
 
 
 def recognition_task(
@@ -70,23 +74,7 @@ def recognition_task(
             scores = probabilities(scores)
         return {"scores": scores if average_clips == "none" else scores.mean(1)}
 
-    def score(outputs, targets):
-        scores, labels = outputs["scores"], targets["label"]
-        if scores.ndim == 3:
-            scores = scores.mean(1)
-        if multi_label:
-            return {
-                "mAP": class_mean_average_precision(scores, labels),
-                "sample_mAP": sample_mean_average_precision(scores, labels),
-            }
-        labels = (labels if labels.ndim == 1 else labels.argmax(1)).astype(np.int64)
-        accuracies = top_k_accuracy(scores, labels, topk=topk)
-        return {
-            **{f"top{k}_acc": accuracy for k, accuracy in zip(topk, accuracies, strict=True)},
-            "mean_class_accuracy": mean_class_accuracy(scores, labels),
-            "confusion_matrix": _counts(scores.argmax(1), labels, scores.shape[1]),
-        }
-
+    score = functools.partial(task_score, topk=topk, multi_label=multi_label)
     return Task(lambda key: initialize(model, key=key), loss, predict, score)
 
 
@@ -96,8 +84,3 @@ def _by_view(apply: Callable, video, clips_at_once: int):
     if not 0 < clips_at_once < v:
         return apply(video.reshape(b * v, *video.shape[2:])).reshape(b, v, -1)
     return jnp.moveaxis(jax.lax.map(apply, jnp.moveaxis(video, 1, 0), batch_size=clips_at_once), 0, 1)
-
-
-def _counts(predictions: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """The confusion matrix over all k classes, including absent ones -> int64 [k, k]; rows are the true classes."""
-    return np.bincount(labels * k + predictions, minlength=k * k).reshape(k, k)

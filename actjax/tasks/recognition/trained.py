@@ -22,7 +22,7 @@ def make_predictor(
     """The predictor of a run's network with these variables; `protocol`: the section that describes the clips."""
     model, (_, clips) = run.network.model, run.tested(protocol)
     return Predictor(
-        training.local(variables),
+        variables,
         clips=clips,
         logits=lambda variables, video: model.apply(variables, video, train=False),
         embed=lambda variables, video: embedding(model, variables, video[None], what="embedding")[0],
@@ -51,6 +51,7 @@ class TrainedRecogniser(Trained):
             variables, self.step = jax.device_put(imported.variables), 0
         else:
             variables, self.step = run.network.restore(workdir, checkpoint or "best")
+            variables = training.local(variables)
         self._predictor = make_predictor(run, variables, self.class_names)
 
     def predict(self, video, *, topk: int = 5) -> list[dict]:

@@ -1,0 +1,136 @@
+"""Losses and augmentations that are not ours, named in a config and tried at launch."""
+
+import json
+import time
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import own_functions
+import pytest
+from conftest import ROOT
+from ml_collections import ConfigDict
+
+from actjax.config_file import load_config
+from actjax.tasks import build
+from actjax.tasks.recognition import modes
+from actjax.tasks.running import Call
+
+MIXUP = (dict(name="mixup", alpha=0.2),)
+
+
+def config(folder=None, **sections) -> ConfigDict:
+    found = load_config(str(ROOT / "configs" / "tsm_shapes.py")).config
+    found.model.width = 8
+    found.loader.num_workers = 0
+    if folder:
+        found.data = dict(name="videos", train=f"{folder}/train.txt", val=f"{folder}/val.txt")
+    found.update(sections)
+    return found
+
+
+@pytest.mark.parametrize("augment", [(), MIXUP], ids=["int labels", "mixed labels"])
+def test_the_task_trains_with_a_loss_of_ones_own(augment):
+    run = build(config(loss=dict(name="own_functions:focal", gamma=1.5), augment=augment))
+    rng = np.random.default_rng(0)
+    video = rng.integers(0, 256, (2, *run.train_clips.clip_shape), dtype=np.uint8)
+    batch = {"video": video, "label": np.array([3, 5], np.int32)}
+    variables = run.network.task.init(jax.random.key(0))
+    losses, _, _ = jax.jit(run.network.task.loss)(variables, batch, jax.random.key(1))
+    guessed = np.log(8) * (7 / 8) ** 1.5
+    np.testing.assert_allclose(losses, [guessed, guessed], rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "augment", "message"),
+    [
+        ("own_functions:mean_loss", (), r"returned float32 \[\] for logits float32 \[9, 8\] and labels int32 \[9\]"),
+        (
+            "own_functions:counted",
+            (),
+            r"loss.name='own_functions:counted' returned int32 \[9\] .*one float per clip, \[9\]",
+        ),
+        ("own_functions:nothing", (), "loss.name='own_functions:nothing' returned NoneType"),
+        ("own_functions:failing", MIXUP, "loss.name='own_functions:failing' failed on .*KeyError: 'no such class'"),
+        ("own_functions:focal_of_classes", MIXUP, r"failed on .* labels float32 \[9, 8\]: "),
+        ("binary_cross_entropy", (), r"loss.name='binary_cross_entropy' failed on .* labels int32 \[9\]: "),
+        ("own_functions:focl", (), "loss.name='own_functions:focl'.*did you mean 'focal'"),
+        ("focal", (), "loss.name='focal' is unknown; .*or write 'package.module:name'"),
+    ],
+)
+def test_a_loss_that_breaks_the_contract_is_refused_at_launch(loss, augment, message):
+    with pytest.raises(ValueError, match=message):
+        build(config(loss=dict(name=loss), augment=augment))
+
+
+def test_losses_that_fit_their_labels_are_accepted():
+    """Of classes without mixing; of vectors with mixing, or for several labels."""
+    build(config(loss=dict(name="own_functions:focal_of_classes")))
+    build(config(loss=dict(name="binary_cross_entropy"), augment=MIXUP))
+    weights = dict(class_weights=(1.0, 2.0))
+    with pytest.raises(ValueError, match="loss.class_weights has 2 numbers; the model has 8 classes"):
+        build(config(loss=weights))
+    with pytest.raises(ValueError, match="loss.'gama' is unknown; did you mean 'gamma'"):
+        build(config(loss=dict(name="own_functions:focal", gama=2.0)))
+
+
+@pytest.mark.parametrize(
+    ("augment", "message"),
+    [
+        (
+            (dict(name="own_functions:cut"),),
+            r"'own_functions:cut' returned clips float32 \[2, 8, 39, 40, 3\]; expected",
+        ),
+        ((dict(name="own_functions:alone"),), r"'own_functions:alone' returned float32 \[2, 8, 40, 40, 3\]; it must"),
+        ((dict(name="mixup"),), r"mixup: {}; expected dict\(alpha=...\)"),
+        ("mixup", "augment='mixup'; expected a section, or a sequence of sections"),
+        (dict(mix_up=dict(alpha=0.2)), "augment.'mix_up' is unknown; did you mean 'mixup'"),
+    ],
+)
+def test_augmentations_are_tried_at_launch(augment, message):
+    """With the shape of the training clips."""
+    with pytest.raises(ValueError, match=message):
+        build(config(augment=augment))
+
+
+def test_built_in_colours_do_not_fit_flow():
+    flow = config(augment=dict(color_jitter=dict(hue=0.1)))
+    flow.model.update(mean=(128.0,), std=(128.0,))
+    for section in ("train", "eval"):
+        flow[section].update(modality="Flow", stack=1)
+    with pytest.raises(ValueError, match=r"color_jitter: video is float32 \(2, 8, 40, 40, 2\); expected"):
+        build(flow)
+
+
+def test_a_saved_sequence_is_the_same():
+    """JSON turns tuples into lists."""
+    given = config(augment=(dict(name="own_functions:noise", sigma=4.0), *MIXUP))
+    again = ConfigDict(json.loads(given.to_json_best_effort()))
+    video, targets = np.zeros((4, 1, 8, 8, 3), np.uint8), np.eye(8, dtype=np.float32)[:4]
+    one, other = (build(c).augment(video, targets, jax.random.key(3)) for c in (given, again))
+    assert (one[0] == other[0]).all() and (one[1] == other[1]).all() and one[0].any()
+
+
+def test_browse_shows_a_sequence(shapes, tmp_path):
+    """Inverted twice: as it was; inverted once: the negative."""
+    sheets = []
+    for number, times in enumerate((0, 2, 1)):
+        given = config(shapes, augment=(dict(name="own_functions:invert"),) * times)
+        modes.browse(build(given), Call("browse", given, tmp_path / str(number), time.perf_counter(), num=2))
+        sheets.append(cv2.imread(str(tmp_path / str(number) / "browse.png")))
+    plain, twice, once = sheets
+    np.testing.assert_array_equal(plain, twice)
+    pictures = slice(32, 72)  # below two lines of text
+    np.testing.assert_array_equal(plain[pictures, :40], 255 - once[pictures, :40])
+
+
+def test_focal_loss_of_the_tests():
+    """Both forms agree, and gamma 0 is the cross-entropy."""
+    logits, labels = jnp.asarray([[1.0, 2.0, -1.0], [0.0, 0.5, 3.0]]), jnp.asarray([1, 0])
+    np.testing.assert_allclose(
+        own_functions.focal(logits, labels), own_functions.focal_of_classes(logits, labels), rtol=1e-6
+    )
+    hot = jax.nn.one_hot(labels, 3)
+    expected = -(hot * jax.nn.log_softmax(logits)).sum(1)
+    np.testing.assert_allclose(own_functions.focal(logits, hot, gamma=0.0), expected, rtol=1e-6)

@@ -1,0 +1,190 @@
+"""Code that comes with a config: found, copied, imported from the copy, and trusted."""
+
+import sys
+
+import pytest
+from ml_collections import ConfigDict
+
+from actjax import own_code
+from actjax.config import find
+from actjax.config_file import load_config
+from actjax.own_code import OwnCode, allowed, dotted_names, of_config, of_workdir
+
+
+@pytest.fixture(autouse=True)
+def clean(tmp_path, monkeypatch):
+    """A cache of its own; Python's path and modules as they were."""
+    monkeypatch.setenv("ACTJAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] in ("mine", "near", "pack", "unused", "my-config"):
+            del sys.modules[name]
+
+
+def write(folder, **files: str):
+    for name, text in files.items():
+        path = folder / f"{name.replace('__', '/').replace('/init/', '/__init__')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A config, what it names, what that imports in whatever way, and a neighbour that nobody needs."""
+    folder = write(
+        tmp_path / "theirs",
+        mine="def get_config():\n    return dict(task='recognition', model=dict(name='pack.nets:Net'))",
+        near="def crop(): return 'near'",
+        unused="raise RuntimeError('imported')",
+        pack__nets="from . import base\nfrom .deep.inner import x\ndef late(): import near\nclass Net: pass",
+        pack__base="import os, numpy",
+        pack__deep__inner="x = 1",
+    )
+    (folder / "pack" / "__init__.py").touch()
+    (folder / "pack" / "deep" / "__init__.py").touch()
+    return folder
+
+
+FILES = ("mine.py", "near.py", *(f"pack/{n}.py" for n in ("__init__", "base", "deep/__init__", "deep/inner", "nets")))
+
+
+def test_the_files_are_those_that_are_named_or_imported(folder):
+    config, file = load_config(str(folder / "mine.py"))
+    code = of_config(file, config)
+    assert code.files == FILES and code.names == ("pack.nets:Net",) and code.folder == folder
+    assert "pack" not in sys.modules
+    assert of_config(file, {"model": {"name": "TSM"}}) is None
+
+
+def test_dotted_names_at_any_depth():
+    config = ConfigDict(
+        dict(a=dict(b=("x.y:z", "plain", 3)), c="C:/folder", d="gs://b/c", e=[dict(name="p:Q")], f="a:b c")
+    )
+    assert dotted_names(config) == ("p:Q", "x.y:z")
+
+
+def test_a_run_uses_its_copy(folder, tmp_path):
+    config, file = load_config(str(folder / "mine.py"))
+    code = of_config(file, config)
+    copy, digest = code.save(tmp_path / "run"), code.digest
+    assert copy.folder == tmp_path / "run" / "code" / digest and copy.digest == digest
+    assert code.save(tmp_path / "run") == copy  # a second time changes nothing
+    (folder / "near.py").write_text("def crop(): return 'edited'")
+    copy.activate()
+    assert find({}, "near:crop", "view.name")() == "near"
+    # Edited code is another copy, which takes the place of the first.
+    again = of_config(file, config)._replace(names=("near:crop",))
+    assert again.digest != digest
+    again.save(tmp_path / "run").activate()
+    assert find({}, "near:crop", "view.name")() == "edited"
+    assert len(list((tmp_path / "run" / "code").iterdir())) == 2
+
+
+def test_trust(folder, tmp_path):
+    config, file = load_config(str(folder / "mine.py"))
+    code = of_config(file, config)
+    digest = code.save(tmp_path / "run").digest
+    saved = config.to_dict() | {"code": digest}
+    found = of_workdir(tmp_path / "run", saved)
+    assert found.digest == digest and not found.trusted
+    with (
+        allowed(found, "RUN", trust=False),
+        pytest.raises(ValueError, match="RUN runs code of its own, .*nets.py.*--trust_"),
+    ):
+        find({}, "pack.nets:Net", "model.name")
+    assert "pack" not in sys.modules and str(found.folder) not in sys.path
+    code.remember()
+    assert found.trusted and not found._replace(names=("os:system",)).trusted
+    with allowed(found, "RUN", trust=False):
+        assert find({}, "pack.nets:Net", "model.name").__name__ == "Net"
+    (found.folder / "near.py").write_text("changed = True")
+    assert not of_workdir(tmp_path / "run", saved).trusted
+
+
+def test_names_of_installed_modules_are_code_too(tmp_path):
+    """A strange config that names `os:system` calls nothing."""
+    code = of_workdir(tmp_path, {"data": {"name": "os:system", "command": "true"}})
+    assert code.files == ()
+    with (
+        allowed(code, "RUN", trust=False),
+        pytest.raises(ValueError, match="RUN runs os:system, and was not made here"),
+    ):
+        find({}, "os:system", "data.name")
+    with allowed(code, "RUN", trust=True):
+        assert callable(find({}, "os:system", "data.name"))
+    assert of_workdir(tmp_path, {"data": {"name": "videos"}}) is None
+
+
+@pytest.mark.parametrize(("digest", "error"), [("../..", ValueError), ("0" * 16, FileNotFoundError), (3, ValueError)])
+def test_a_copy_that_is_not_there(tmp_path, digest, error):
+    with pytest.raises(error):
+        of_workdir(tmp_path, {"code": digest, "model": {"name": "a:B"}})
+
+
+@pytest.mark.parametrize("name", ["random", "numpy"])
+def test_a_file_with_the_name_of_a_library_is_refused(tmp_path, name):
+    import numpy  # noqa: F401
+
+    write(tmp_path / "theirs", **{name: "x = len"})
+    code = OwnCode(tmp_path / "theirs", (f"{name}.py",), (f"{name}:x",))
+    for first in (True, False):
+        with pytest.raises(ValueError, match=f"{name}.py has the name of a module of Python or a library; rename it"):
+            code.activate(first=first)
+
+
+def test_configs_import_their_neighbours(folder, monkeypatch):
+    write(folder, mine="import near\n\n\ndef get_config(arg='none'):\n    return dict(task=near.crop(), arg=arg)")
+    path = list(sys.path)
+    assert load_config(str(folder / "mine.py:x=1")).config.to_dict() == {"task": "near", "arg": "x=1"}
+    assert "near" not in sys.modules and sys.path == path
+    monkeypatch.chdir(folder)
+    assert load_config("mine.py").config.arg == "none"
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("x = 1", ValueError, r"mine.py: a config file defines get_config\(\)"),
+        ("def get_config(): return 3", ValueError, r"get_config\(\) returned int"),
+        ("def f(): pass\ndef get_config(): return dict(a=dict(name=f))", ValueError,
+         "config.a.name: configs hold names, not functions; write 'mine:f'"),
+        ("import jax.numpy as jnp\ndef get_config(): return dict(dtype=jnp.float32)", ValueError,
+         "config.dtype: configs hold names"),
+        ("import numpy as np\ndef get_config(): return dict(a=(np.ones(2),))", ValueError,
+         "config.a: configs hold text, numbers, None .* not ndarray"),
+        ("import nowhere_at_all", ModuleNotFoundError, "nowhere_at_all"),
+    ],
+)  # fmt: skip
+def test_what_is_no_config_is_refused(tmp_path, text, error, message):
+    write(tmp_path, mine=text)
+    with pytest.raises(error, match=message):
+        load_config(str(tmp_path / "mine.py"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere_at_all:f", "model.name='nowhere_at_all:f': there is no module 'nowhere_at_all' on Python's path"),
+        ("os.nowhere:f", "there is no module 'os.nowhere'"),
+        ("os:nowhere", r"in .*os.py, 'nowhere' is unknown; .*"),
+        ("os:sep", "'sep' is unknown"),
+        ("__main__:f", "put f into a file"),
+        ("os:", "'' is unknown"),
+        (3, "model.name=3: configs hold names"),
+        ("TSMM", "'TSMM' is unknown; did you mean 'TSM'.*or write 'package.module:name'"),
+    ],
+)
+def test_names_that_name_nothing(name, message):
+    with pytest.raises(ValueError, match=message):
+        find({"TSM": len}, name, "model.name")
+
+
+def test_an_error_inside_a_module_is_not_hidden(tmp_path, monkeypatch):
+    write(tmp_path, mine="import nowhere_at_all")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ModuleNotFoundError, match="nowhere_at_all"):
+        find({}, "mine:f", "model.name")
+    assert own_code.FOLDER == "code"
