@@ -1,0 +1,116 @@
+"""The examples of docs/extending.md run as they stand, on a small sample set."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+from cli import environment
+from conftest import ROOT
+from documents import Block, blocks, missing
+
+BLOCKS = blocks(ROOT / "docs" / "extending.md")
+SMALL = """\
+from actjax.config_file import load_config
+
+def get_config(arg=None):
+    config = load_config("tsm_shapes").config
+    config.data.update(num_train=64, num_val=40)
+    config.model.update(width=8)
+    config.run.update(epochs=1.0, batch_size=8, log_every=4)
+    return config
+"""
+SMALLER = {
+    "--config=tsm_shapes ": "--config=small.py ",
+    '"tsm_shapes"': '"small.py"',
+    "make_shapes()": "make_shapes(num_train=64, num_val=40)",
+    "python -m": f"{sys.executable} -m",
+    "['my_nets.py']": "['my_nets.py', 'small.py']",  # a recipe's own file is not copied
+}
+# A task is a change of actjax itself; here its files lie elsewhere, and its line is added to the table.
+TASK = """\
+import importlib.util, sys
+from actjax import tasks
+from actjax.tasks import Registered
+
+spec = importlib.util.spec_from_file_location("actjax.tasks.grading", "in_tree/actjax/tasks/grading/__init__.py")
+grading = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(grading)
+tasks.TASKS.update({LINE})
+"""
+
+
+def written(block: Block) -> str | None:
+    """The file that a block shows, by the comment in its first line."""
+    named = re.match(r"# (\S+\.py)\b", block.text)
+    return named and named[1]
+
+
+def smaller(code: str) -> str:
+    for text, small in SMALLER.items():
+        code = code.replace(text, small)
+    return code
+
+
+# What `train` and `evaluate` are where the examples are built and not run.
+BUILT = """\
+import collections, actjax
+
+def built(config, workdir, **overrides):
+    actjax.build(config, **overrides)
+    return collections.defaultdict(float)
+
+actjax.train, actjax.evaluate = built, lambda workdir: collections.defaultdict(float)
+"""
+
+
+def script(*, built: bool) -> str:
+    """All blocks that are no files, in order; each prints its number first. built: nothing is trained."""
+    lines = [BUILT if built else "import subprocess"]
+    for k, block in enumerate(BLOCKS):
+        if block.text.startswith("# actjax/tasks/__init__.py"):
+            lines.append(TASK.replace("LINE", block.text.partition("\n")[2]))
+        elif block.language == "python" and not written(block):
+            lines.append(f'print("\\n## {k}", flush=True)\n{smaller(block.text)}')
+        elif block.language == "bash" and not built:
+            lines.append(f'print("\\n## {k}", flush=True)')
+            lines += [f"subprocess.run({line!r}, shell=True, check=True)" for line in smaller(block.text).splitlines()]
+    return "\n".join(lines)
+
+
+@pytest.fixture
+def folder(tmp_path) -> pathlib.Path:
+    """A folder with the files of the document."""
+    for block in BLOCKS:
+        if (name := written(block)) and name != "actjax/tasks/__init__.py":
+            file = tmp_path / ("in_tree" if name.startswith("actjax/") else "") / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(smaller(block.text))
+    (tmp_path / "small.py").write_text(SMALL)
+    return tmp_path
+
+
+def run(code: str, folder: pathlib.Path, cache: pathlib.Path) -> dict[int, str]:
+    """What each block printed."""
+    variables = environment(cache)
+    variables["PYTHONPATH"] = f"{ROOT}:{variables['PYTHONPATH']}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=variables, text=True, timeout=550,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    parts = ("\n" + done.stdout).split("\n## ")[1:]
+    return {int(part.partition("\n")[0]): part.partition("\n")[2] for part in parts}
+
+
+def test_the_examples_build(folder, cache):
+    assert len(run(script(built=True), folder, cache)) >= 8
+
+
+@pytest.mark.slow  # ten runs
+def test_the_examples_run(folder, cache):
+    printed = run(script(built=False), folder, cache)
+    for k, block in enumerate(BLOCKS):
+        if block.language == "text":
+            assert missing(smaller(block.text), printed[k - 1]) == [], printed[k - 1]
