@@ -187,6 +187,9 @@ GROUPS = {
         f"{MAIN} --mode=eval --workdir=runs/mine": Run(
             leaves=("runs/mine/results_eval.json", "runs/mine/scores.npz"), says="top1_acc"
         ),
+        f"{MAIN} --mode=eval --workdir=runs/mine --config.data.val=val.txt": Run(
+            leaves=("runs/mine/results_eval.json",), says="top1_acc"
+        ),
         f"{MAIN} --mode=predict --workdir=runs/mine --video=clip.mp4": Run(
             leaves=("runs/mine/predictions.jsonl",), says="clip.mp4"
         ),
@@ -229,8 +232,8 @@ GROUPS = {
         f"{MAIN} --mode=predict --workdir=runs/tsm --video=clip.mp4": Run(
             needs=(copied(MEDIA / "test.mp4", "clip.mp4"),), says="clip.mp4"
         ),
-        f"{MAIN} --mode=eval --config={FRAMES} --workdir=runs/tsm --config.data.val=val.txt": Run(
-            f"{SMALL_LOADER} {SMALL_DEPTH} {SMALL_EVAL}",
+        f"{MAIN} --mode=eval --workdir=runs/tsm --config.data.val=val.txt": Run(
+            SMALL_LOADER,
             (kinetics_frames,),
             ("runs/tsm/scores.npz",),
             "top1_acc",

@@ -2,13 +2,11 @@
 
 import pathlib
 import re
-import subprocess
 import sys
 
 import pytest
-from cli import environment
 from conftest import ROOT
-from documents import Block, blocks, missing
+from documents import Block, blocks, missing, run
 
 BLOCKS = blocks(ROOT / "docs" / "extending.md")
 SMALL = """\
@@ -65,18 +63,18 @@ actjax.train, actjax.evaluate = built, lambda workdir: collections.defaultdict(f
 """
 
 
-def script(*, built: bool) -> str:
-    """All blocks that are no files, in order; each prints its number first. built: nothing is trained."""
-    lines = [BUILT if built else "import subprocess"]
+def code(*, built: bool) -> dict[int, str]:
+    """What is run for each block that is not a file. built: nothing is trained."""
+    found = {}
     for k, block in enumerate(BLOCKS):
         if block.text.startswith("# actjax/tasks/__init__.py"):
-            lines.append(TASK.replace("LINE", block.text.partition("\n")[2]))
+            found[k] = TASK.replace("LINE", block.text.partition("\n")[2])
         elif block.language == "python" and not written(block):
-            lines.append(f'print("\\n## {k}", flush=True)\n{smaller(block.text)}')
+            found[k] = smaller(block.text)
         elif block.language == "bash" and not built:
-            lines.append(f'print("\\n## {k}", flush=True)')
-            lines += [f"subprocess.run({line!r}, shell=True, check=True)" for line in smaller(block.text).splitlines()]
-    return "\n".join(lines)
+            commands = smaller(block.text).splitlines()
+            found[k] = "\n".join(f"subprocess.run({command!r}, shell=True, check=True)" for command in commands)
+    return found
 
 
 @pytest.fixture
@@ -91,26 +89,13 @@ def folder(tmp_path) -> pathlib.Path:
     return tmp_path
 
 
-def run(code: str, folder: pathlib.Path, cache: pathlib.Path) -> dict[int, str]:
-    """What each block printed."""
-    variables = environment(cache)
-    variables["PYTHONPATH"] = f"{ROOT}:{variables['PYTHONPATH']}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=variables, text=True, timeout=550,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    parts = ("\n" + done.stdout).split("\n## ")[1:]
-    return {int(part.partition("\n")[0]): part.partition("\n")[2] for part in parts}
-
-
 def test_the_examples_build(folder, cache):
-    assert len(run(script(built=True), folder, cache)) >= 8
+    run(code(built=True), folder, cache, before=BUILT)
 
 
 @pytest.mark.slow  # ten runs
 def test_the_examples_run(folder, cache):
-    printed = run(script(built=False), folder, cache)
+    printed = run(code(built=False), folder, cache, before="import subprocess")
     for k, block in enumerate(BLOCKS):
         if block.language == "text":
             assert missing(smaller(block.text), printed[k - 1]) == [], printed[k - 1]

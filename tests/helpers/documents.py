@@ -1,8 +1,14 @@
-"""The blocks of a document, and whether a program printed what the document says."""
+"""The blocks of a document, what their code prints, and whether the document says the same."""
 
+import os
 import pathlib
 import re
+import subprocess
+import sys
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from cli import ROOT, environment
 
 
 class Block(NamedTuple):
@@ -21,6 +27,27 @@ def blocks(document: pathlib.Path) -> list[Block]:
         if language:
             found.append(Block(heading, language, text))
     return found
+
+
+def run(
+    code: Mapping[int, str], folder: pathlib.Path, cache: pathlib.Path, *, before: str = "", stdin: bool = False
+) -> dict[int, str]:
+    """Runs blocks of code as one script in `folder` -> what each printed.
+
+    before: code that comes first. stdin: Python reads the script from standard input.
+    """
+    parts = [f'print("\\n## {number}", flush=True)\n{text}' for number, text in code.items()]
+    script = "\n".join([before, *parts])
+    (folder / "script.py").write_text(script)
+    variables = environment(cache)
+    variables["PYTHONPATH"] = os.pathsep.join((str(ROOT), variables["PYTHONPATH"]))
+    done = subprocess.run(
+        [sys.executable, "-" if stdin else "script.py"], input=script if stdin else None, cwd=folder, env=variables,
+        text=True, timeout=550, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    printed = [part.partition("\n") for part in done.stdout.split("\n## ")[1:]]
+    return {int(number): text for number, _, text in printed}
 
 
 def missing(told: str, printed: str) -> list[str]:
