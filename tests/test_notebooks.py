@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -131,13 +132,9 @@ def test_own_videos(execute, tmp_path):
     for run in ("base", "tuned", "scratch"):
         results = json.loads((workdir / run / "results.json").read_text())
         assert results["num_videos"] == 8 and results["num_broken"] == 0
-    answers = rows(workdir / "tuned" / "predictions.jsonl")
     classes = ["moving down", "moving left", "moving right", "moving up"]
-    assert len(answers) == 4
-    for answer in answers:
-        assert sorted(best["class"] for best in answer["predictions"]) == classes
-        assert sum(best["score"] for best in answer["predictions"]) == pytest.approx(1)
-        assert answer["video"] in text
+    answers = re.findall(r"(moving \w+), train_.*\.mp4 -> (.*)$", text, re.M)
+    assert [name for name, _ in answers] == classes and {answer for _, answer in answers} <= {*classes}
 
 
 @pytest.mark.slow
@@ -147,3 +144,35 @@ def test_bsn(execute, tmp_path):
     results = json.loads((tmp_path / "runs" / "bsn" / "results.json").read_text())
     assert results["num_videos"] == 16 and results["AR@100"] > 0.2
     assert f"find {results['AR@100']:.1%} of the actions" in text
+
+
+@pytest.mark.slow
+def test_the_stop_button_saves_a_step(tmp_path, cache, monkeypatch):
+    from jupyter_client.manager import start_new_kernel
+
+    for name, value in environment(cache).items():
+        monkeypatch.setenv(name, value)
+    sizes = "data=dict(num_train=64, num_val=40), model=dict(width=8), run=dict(epochs=99.0, batch_size=8, log_every=1)"
+    code = f"""
+import sys; sys.path.insert(0, {str(ROOT)!r})
+import actjax
+try:
+    actjax.train("tsm_shapes", {str(tmp_path / "run")!r}, {sizes})
+except KeyboardInterrupt as stopped:
+    print("stopped:", stopped)
+"""
+    manager, client = start_new_kernel(kernel_name="python3", cwd=str(tmp_path))
+    printed = []
+
+    def show(message) -> None:
+        printed.append(message["content"].get("text", ""))
+        if "step 3/792" in printed[-1]:
+            manager.interrupt_kernel()
+
+    try:
+        client.execute_interactive(code, timeout=200, output_hook=show)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    (step,) = re.findall(r"^stopped: saved step (\d+); the same call resumes from it$", "".join(printed), re.M)
+    assert (tmp_path / "run" / "checkpoints" / step).is_dir()

@@ -10,6 +10,7 @@ from actjax.config import of_a_run, own_code
 from actjax.config.files import load_config, saved_config
 from actjax.config.overrides import override
 from actjax.tasks import Registered, build, registered
+from actjax.workdir import logging_to
 
 
 class Opened(NamedTuple):
@@ -38,7 +39,7 @@ def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | N
         code = code.save(workdir) if workdir else code
         code.activate(first=workdir is not None)
     task = registered(config)
-    config = ConfigDict(override(config, changes, task.reader))
+    config = _overridden(config, changes, task)
     if code is not None:
         code._replace(names=own_code.dotted_names(config)).remember()
         config.update({own_code.FOLDER: code.digest} if code.files else {})
@@ -57,5 +58,11 @@ def open_workdir(workdir: pathlib.Path, changes: Mapping[str, Any], *, trust_cod
         typed.activate(first=False)
     with own_code.allowed(own_code.of_workdir(workdir, saved), workdir, trust=trust_code):
         task = registered(saved)
-        config = ConfigDict(override(of_a_run(saved), changes, task.reader))
+        config = _overridden(of_a_run(saved), changes, task)
         return Opened(config, build(config), task)
+
+
+def _overridden(config: Mapping, changes: Mapping[str, Any], task: Registered) -> ConfigDict:
+    """The config with `changes`; keys that a new `name` drops are shown to the user."""
+    with logging_to(None):
+        return ConfigDict(override(config, changes, task.reader))

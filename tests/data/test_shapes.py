@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -37,3 +41,19 @@ def test_made_once(shapes):
 def test_refuses_unequal_classes(tmp_path):
     with pytest.raises(ValueError, match="multiple of 8"):
         make_shapes(tmp_path / "x", num_train=10)
+
+
+@pytest.mark.parametrize("place", ["file", "standard input"])
+def test_a_script_needs_no_main_guard(place, root, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from actjax.data.samples.shapes import make_shapes\n"
+        "make_shapes('set', num_train=8, num_val=8, processes=1)\n"
+        "print('once')\n"
+    )
+    with script.open() as text:
+        done = subprocess.run(
+            [sys.executable, script if place == "file" else "-"], stdin=text, cwd=tmp_path, text=True,
+            env=os.environ | {"PYTHONPATH": str(root)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    assert done.stdout == "once\n" and len(list((tmp_path / "set" / "videos").iterdir())) == 16

@@ -1,11 +1,16 @@
 """Writes a sample set on first use, complete or not at all."""
 
+import contextlib
 import hashlib
+import multiprocessing
 import os
 import pathlib
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 
 from actjax.paths import cache_folder
 
@@ -39,3 +44,26 @@ def made_once(folder: str | os.PathLike | None, name: str, *, marker: str, code:
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return folder
+
+
+def in_processes(function: Callable, jobs: Sequence, *, processes: int | None, chunksize: int) -> list:
+    """`[function(job) for job in jobs]`, computed in new processes; `None`: one per core.
+
+    A script that calls this needs no `if __name__ == "__main__"`.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes or os.cpu_count(), mp_context=context) as pool:
+        with _main_hidden():
+            results = pool.map(function, jobs, chunksize=chunksize)
+        return list(results)
+
+
+@contextlib.contextmanager
+def _main_hidden() -> Iterator[None]:
+    """A context in which new processes do not run the user's script, which would start processes of its own."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

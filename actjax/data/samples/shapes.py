@@ -10,14 +10,12 @@ On disk the set looks exactly like a user's own data: `videos/*.mp4`, `train.txt
 `file label`, and `classes.txt` with one class name per line.
 """
 
-import concurrent.futures
-import multiprocessing
 import os
 import pathlib
 
 import numpy as np
 
-from actjax.data.samples.made_once import made_once
+from actjax.data.samples.made_once import in_processes, made_once
 
 CLASSES = (
     "moving right", "moving left", "moving down", "moving up",
@@ -135,9 +133,7 @@ def _write_set(folder: pathlib.Path, splits: dict[str, int], *, seed: int, proce
         for number, (split, total) in enumerate(splits.items())
         for clip in range(total // 2)
     ]
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(processes or os.cpu_count(), mp_context=context) as pool:
-        lines = list(pool.map(_write_twins, jobs, chunksize=32))
+    lines = in_processes(_write_twins, jobs, processes=processes, chunksize=32)
     for split in splits:
         rows = [row for job, twins in zip(jobs, lines, strict=True) if job[1] == split for row in twins]
         (folder / f"{split}.txt").write_text("".join(f"{row}\n" for row in rows))

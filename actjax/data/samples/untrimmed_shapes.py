@@ -9,14 +9,12 @@ On disk: `videos/*.mp4`, `train_proposals.txt`, `val_proposals.txt` (SSN's propo
 `classes.txt`.
 """
 
-import concurrent.futures
-import multiprocessing
 import os
 import pathlib
 
 import numpy as np
 
-from actjax.data.samples.made_once import made_once
+from actjax.data.samples.made_once import in_processes, made_once
 from actjax.data.samples.shapes import CLASSES, FPS, draw_background, draw_path, draw_sprite, paint, write_video
 from actjax.localization import actionness_grouping, proposal_rows, save_localize_proposal_file
 
@@ -101,9 +99,7 @@ def _write_set(folder: pathlib.Path, splits: dict[str, int], *, seed: int, proce
     jobs = [
         (str(folder), split, k, (seed, n, k)) for n, (split, total) in enumerate(splits.items()) for k in range(total)
     ]
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(processes or os.cpu_count(), mp_context=context) as pool:
-        videos = list(pool.map(_write_one, jobs, chunksize=8))
+    videos = in_processes(_write_one, jobs, processes=processes, chunksize=8)
     for split in splits:
         own = [video for job, video in zip(jobs, videos, strict=True) if job[1] == split]
         save_localize_proposal_file(own, folder / f"{split}_proposals.txt")

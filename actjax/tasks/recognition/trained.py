@@ -48,7 +48,7 @@ class TrainedRecogniser(Trained):
         if workdir is None:
             imported = import_checkpoint(checkpoint, run.network.model)
             log.info("%s", imported.report)
-            variables, self.step = imported.variables, 0
+            variables, self.step = jax.device_put(imported.variables), 0
         else:
             variables, self.step = run.network.restore(workdir, checkpoint or "best")
             variables = training.local(variables)
