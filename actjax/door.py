@@ -20,6 +20,10 @@ from actjax.workdir import logging_to
 def train(config: str | os.PathLike | Mapping, workdir: str | os.PathLike, **overrides) -> dict:
     """Trains in `workdir`, or resumes there, as `--mode=train` does -> the results.
 
+    >>> results = train("tsm_shapes", "runs/shapes", optim={"lr": 0.05})  # doctest: +SKIP
+    >>> print(results["top1_acc"], results["num_videos"])  # doctest: +SKIP
+    0.996875 320
+
     Args:
       config: a recipe ("tsm_shapes"), a config file ("my_config.py:argument"), or a config.
       workdir: folder or gs:// URL of the run.
@@ -43,6 +47,10 @@ def evaluate(
 ) -> dict:
     """Evaluates a trained run, as `--mode=eval` does -> the results; arguments as `load`.
 
+    >>> results = evaluate("runs/shapes", checkpoint="latest")  # doctest: +SKIP
+    >>> print(results["top1_acc"], results["step"])  # doctest: +SKIP
+    0.996875 640
+
     Args:
       protocol: the config section that describes the clips, "test" or "eval".
     """
@@ -57,6 +65,10 @@ def load(
     **overrides,
 ):
     """A trained run -> an object with `predict`, `scores`, `embed`, `evaluate`, `class_names` and `config`.
+
+    >>> trained = load("runs/shapes")  # doctest: +SKIP
+    >>> print(trained.predict("clip.mp4", topk=1))  # doctest: +SKIP
+    [{'class': 'moving left', 'label': 1, 'score': 0.9987}]
 
     Args:
       source: the workdir of a run; or a recipe or config, as in `train`, for a checkpoint of another program.
@@ -78,7 +90,12 @@ def load(
 
 
 def build(config: str | os.PathLike | Mapping, **overrides):
-    """The run of a config, checked, without opening its data; see `actjax.tasks`. Arguments and errors as `train`."""
+    """The run of a config, checked, without opening its data; see `actjax.tasks`. Arguments and errors as `train`.
+
+    >>> run = build("tsm_shapes", model={"num_classes": 4})
+    >>> run.network.model.num_classes, run.train_clips.clip_shape
+    (4, (1, 8, 40, 40, 3))
+    """
     return open_config(config, overrides).run
 
 

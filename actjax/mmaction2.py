@@ -31,6 +31,9 @@ INPUT_FORMATS = ("NCHW", "NCTHW", "NCHW_Flow", "NPTCHW", "NTHWC")
 def pairwise_temporal_iou(candidate_segments, target_segments) -> np.ndarray:
     """Intersection over union of every target with every candidate -> float32 [n, m], or [n] for one candidate.
 
+    >>> print(pairwise_temporal_iou(np.array([[0, 8], [4, 12]]), np.array([[0, 10]])))
+    [[0.8 0.5]]
+
     Args:
       candidate_segments: [m, 2 or more] or [2], start and end; further columns are ignored.
       target_segments: [n, 2 or more].
@@ -51,6 +54,10 @@ def pairwise_temporal_iou(candidate_segments, target_segments) -> np.ndarray:
 
 def average_precision_at_temporal_iou(ground_truth, prediction, temporal_iou_thresholds=THRESHOLDS) -> np.ndarray:
     """Average precision of one class of detections at each threshold -> float32 [t].
+
+    >>> truth = {"a": np.array([[0, 10], [20, 30]])}
+    >>> average_precision_at_temporal_iou(truth, [["a", 0, 0, 8, 0.9], ["a", 0, 21, 40, 0.8]], (0.4, 0.5)).tolist()
+    [1.0, 0.5]
 
     Args:
       ground_truth: {video: [m, 2]}, start and end.
@@ -193,6 +200,11 @@ def post_processing(
 ) -> list[dict]:
     """Proposals of BSN or BMN as an entry of a result file -> [{"score": x, "segment": [start, end]}] in seconds.
 
+    >>> video = {"duration_frame": 320, "duration_second": 10.0}
+    >>> proposals = np.array([[0.0, 0.5, 0.9], [0.6, 0.9, 0.7]])
+    >>> post_processing(proposals, video, 0.4, 0.5, 0.9, post_process_top_k=1)
+    [{'score': 0.9, 'segment': [0.0, 5.0]}]
+
     Args:
       result: [k, 3 or more], start and end as fractions of the part that features cover, score last.
       video_info: `duration_frame` and `duration_second`.
@@ -210,6 +222,11 @@ def post_processing(
 
 def results_to_detections(results, video_ids: Sequence[str], *, top_k: int = 2000) -> list[dict[str, np.ndarray]]:
     """Network outputs -> for each class {video id: rows [n, 5]}: start, end, score, shift, log scale.
+
+    >>> outputs = (np.array([[0.2, 0.6]]), np.array([[0.0, 3.0]]), np.array([[0.5]]), None)
+    >>> (found,) = results_to_detections([outputs], ["a"])  # of the only class
+    >>> found["a"].round(2).tolist()
+    [[0.2, 0.6, 1.65, 0.0, 0.0]]
 
     Args:
       results: for each video the four arrays of `score_proposals`, as a tuple or a dict with `RESULT_KEYS`.
@@ -246,6 +263,11 @@ def evaluate_ssn(
     iou_thresholds=tuple(np.arange(0.1, 1.0, 0.1)),
 ) -> dict[str, float]:
     """mAP of SSN on a proposal file's ground truth -> {"mAP@0.10": ..., ..., "mAP@0.90": ...}.
+
+    >>> videos = [("a", 100, [["1", "20", "50"]], [])]
+    >>> outputs = (np.array([[0.2, 0.6]]), np.array([[0.0, 3.0]]), np.array([[0.5]]), None)
+    >>> evaluate_ssn([outputs], videos, iou_thresholds=(0.5, 0.9))
+    {'mAP@0.50': 1.0, 'mAP@0.90': 0.0}
 
     Args:
       results: list with one entry per video, as in `results_to_detections`, in the order of the file, without the

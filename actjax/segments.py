@@ -18,6 +18,9 @@ def intersection(start, end, other_start, other_end):
 def temporal_iou(proposal_min, proposal_max, gt_min, gt_max):
     """Intersection over union, element by element with broadcasting -> floats; integers become float64.
 
+    >>> temporal_iou(0, 8, [0, 4], [10, 12]).round(3).tolist()
+    [0.8, 0.333]
+
     Args:
       proposal_min, proposal_max, gt_min, gt_max: starts and ends, numbers, lists or arrays.
 
@@ -32,6 +35,9 @@ def temporal_iou(proposal_min, proposal_max, gt_min, gt_max):
 
 def temporal_iop(proposal_min, proposal_max, gt_min, gt_max):
     """Intersection over the proposal's own length, element by element with broadcasting -> floats.
+
+    >>> temporal_iop(0, 8, [0, 4], [10, 12]).tolist()
+    [1.0, 0.5]
 
     Arguments as in `temporal_iou`. A proposal of zero length gives NaN. Source: MMAction2's temporal_iop.
     """

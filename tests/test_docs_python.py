@@ -1,5 +1,6 @@
 """The code of docs/python.md runs as it stands, on a small sample set, and prints what the document says."""
 
+import doctest
 import pathlib
 import shutil
 
@@ -7,6 +8,8 @@ import pytest
 from conftest import MEDIA, ROOT, TESTS
 from documents import blocks, missing, run
 from user_files import published, videos
+
+import actjax
 
 BLOCKS = blocks(ROOT / "docs" / "python.md")
 SMALL = """\
@@ -74,6 +77,19 @@ def test_a_script_prints_what_the_document_says(folder, cache):
     for k, block in enumerate(BLOCKS):
         if block.language == "text":
             assert missing(block.text, printed[k - 1]) == [], printed[k - 1]
+
+
+@pytest.mark.parametrize("name", ["train", "load", "evaluate"])
+def test_examples_of_the_door(name, folder, cache):
+    """They are skipped as doctests, because they train."""
+    examples = doctest.DocTestParser().get_examples(getattr(actjax, name).__doc__)
+    if not (folder / "runs" / "shapes").exists():
+        run({0: "import actjax", 1: smaller(BLOCKS[0].text)}, folder, cache)
+    code = {k: smaller(example.source) for k, example in enumerate(examples)}
+    printed = run(code, folder, cache, before=f"from actjax import {name}")
+    assert len(examples) > 1
+    for k, example in enumerate(examples):
+        assert missing(example.want, printed[k]) == []
 
 
 def test_from_standard_input(cache, tmp_path):

@@ -18,6 +18,12 @@ def export_checkpoint(variables: dict, model, path: str | os.PathLike, *, meta: 
     A parameter of a backbone that MMAction2 does not have gets the name that its `checkpoint_names` say, or its plain
     name, see `CheckpointNames`, after `backbone.`.
 
+    >>> import jax
+    >>> from actjax.models import PEM, initialize
+    >>> model = PEM(hidden_dim=4)
+    >>> export_checkpoint(initialize(model, key=jax.random.key(0)), model, "pem.safetensors")
+    ['fc1.weight', 'fc1.bias', 'fc2.weight', 'fc2.bias']
+
     Args:
       path: `.pth` for `{"meta", "state_dict"}`, which torch and MMAction2 load, or `.safetensors`.
       meta: plain values to store; in `.safetensors` as text.

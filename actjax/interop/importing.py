@@ -62,6 +62,12 @@ def import_checkpoint(
     `export_checkpoint` writes and what its `checkpoint_names` read. torch is not needed and nothing in the file is
     executed.
 
+    >>> from actjax.models import PEM, export_checkpoint
+    >>> model = PEM(hidden_dim=4)
+    >>> _ = export_checkpoint(initialize(model, key=jax.random.key(0)), model, "pem.safetensors")
+    >>> print(import_checkpoint("pem.safetensors", model).report)
+    pem.safetensors: 4 tensors in the layout of MMAction2
+
     Args:
       model: a network of `actjax.models`.
       inflate_stem: initialise a stem for another number of channels, e.g. for flow, from the mean of the file's stem

@@ -20,6 +20,11 @@ from actjax.segments import pairs, temporal_iop, temporal_iou
 def soft_nms(proposals, mask, alpha: float, low_threshold: float, high_threshold: float, top_k: int):
     """`actjax.localization.soft_nms` for many videos -> [b, r, 3], bool [b, r], with r = min(k, top_k + 1).
 
+    >>> proposals = jnp.array([[[0.0, 0.5, 0.9], [0.0, 0.45, 0.8], [0.6, 0.9, 0.7]]])
+    >>> rows, valid = soft_nms(proposals, jnp.ones((1, 3), bool), 0.4, 0.5, 0.9, top_k=2)
+    >>> print(rows[0, :, 2].round(2), valid)  # the scores
+    [0.9  0.7  0.11] [[ True  True  True]]
+
     Args:
       proposals: [b, k, 3 or more]: start, end, ..., score; finite; rows in any order.
       mask: bool [b, k], False where a row is padding.
@@ -53,6 +58,11 @@ def soft_nms(proposals, mask, alpha: float, low_threshold: float, high_threshold
 def candidate_proposals(start_scores, end_scores, *, peak_threshold: float, max_proposals: int):
     """`actjax.localization.candidate_proposals` for many videos -> [b, max_proposals, 5], bool [b, max_proposals].
 
+    >>> start, end = jnp.array([[0.1, 0.9, 0.1, 0.1]]), jnp.array([[0.1, 0.1, 0.2, 0.8]])
+    >>> rows, found = candidate_proposals(start, end, peak_threshold=0.5, max_proposals=4)
+    >>> rows.shape, found.tolist()
+    ((1, 4, 5), [[True, True, False, False]])
+
     Args:
       start_scores, end_scores: [b, s]; finite.
       peak_threshold: as in the NumPy version.
@@ -80,6 +90,11 @@ def candidate_proposals(start_scores, end_scores, *, peak_threshold: float, max_
 def boundary_matching_proposals(start, end, regression, classification, *, peak_threshold: float = 0.5):
     """`actjax.localization.boundary_matching_proposals` for many videos -> [b, k, 3], bool [b, k], k = s (s - 1) / 2.
 
+    >>> start, end, ones = jnp.array([[0.9, 0.1, 0.1]]), jnp.array([[0.1, 0.1, 0.8]]), jnp.ones((1, 3, 3))
+    >>> rows, found = boundary_matching_proposals(start, end, ones, ones)
+    >>> rows.shape, found.tolist()
+    ((1, 3, 3), [[False, False, True]])
+
     Args:
       start, end: [b, s]. regression, classification: [b, s, s]; finite.
       peak_threshold: as in the NumPy version.
@@ -97,6 +112,10 @@ def boundary_matching_proposals(start, end, regression, classification, *, peak_
 
 def match(proposals, segments, mask):
     """`actjax.localization.match` for many videos -> [b, k, 2]: best IoU and best IoP; zeros without ground truth.
+
+    >>> segments, mask = jnp.array([[[0.0, 10.0], [0.0, 0.0]]]), jnp.array([[True, False]])
+    >>> match(jnp.array([[[0.0, 5.0]]]), segments, mask).tolist()
+    [[[0.5, 1.0]]]
 
     Args:
       proposals: [b, k, 2 or more].
@@ -119,6 +138,9 @@ def bsp_feature(
     num_sample_interp: int = 3,
 ):
     """`actjax.localization.bsp_feature` for many videos, with time steps that span [0, 1] -> [b, k, 32].
+
+    >>> bsp_feature(jnp.ones((2, 6)), jnp.full((2, 5, 2), 0.5)).shape
+    (2, 5, 32)
 
     Args:
       actionness: [b, s]. proposals: [b, k, 2 or more]; rows for padding are meaningless.

@@ -10,6 +10,10 @@ from actjax.localization.proposals import is_candidate
 def boundary_matching_proposals(start, end, regression, classification, *, peak_threshold: float = 0.5) -> np.ndarray:
     """Pairs every candidate start with every later candidate end -> float64 [k, 7], by duration, then by start.
 
+    >>> start, end, ones = np.array([0.9, 0.1, 0.1]), np.array([0.1, 0.1, 0.8]), np.ones((3, 3))
+    >>> boundary_matching_proposals(start, end, 0.5 * ones, ones)[-1].round(2).tolist()
+    [0.0, 0.67, 0.9, 0.8, 1.0, 0.5, 0.36]
+
     Args:
       start, end: [s], probability that an action starts, or ends, at each step.
       regression, classification: [d, s]; cell (i, j) scores the segment [j / s, (i + j + 1) / s].

@@ -10,6 +10,10 @@ def detections_from_proposals(
 ) -> dict[str, list[dict]]:
     """Combines proposals with the top classes of their video -> {video: [{"label", "score", "segment"}]}, best first.
 
+    >>> proposals = {"a": [{"score": 0.5, "segment": [0, 9]}]}
+    >>> detections_from_proposals(proposals, {"a": [0.2, 0.8]}, ["jump", "run"], top_classes=1)
+    {'a': [{'label': 'run', 'score': 0.4, 'segment': [0, 9]}]}
+
     Args:
       proposals: {video: [{"score", "segment"}]}.
       class_scores: {video: scores [k]}; a video without scores gets no detections.
@@ -43,6 +47,9 @@ def uniform_proposals(*, levels: int = 10) -> np.ndarray:
 
     Level k has windows of length 1 / k at a stride of half their length; longer windows score higher. Ten levels give
     100 proposals, the usual budget.
+
+    >>> uniform_proposals(levels=2).tolist()
+    [[0.0, 1.0, 1.0], [0.0, 0.5, 0.5], [0.25, 0.75, 0.5], [0.5, 1.0, 0.5]]
     """
     rows = [(i / (2 * k), i / (2 * k) + 1 / k, 1 / k) for k in range(1, levels + 1) for i in range(2 * k - 1)]
     return np.array(rows)

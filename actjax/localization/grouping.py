@@ -13,6 +13,9 @@ def actionness_grouping(
 ) -> np.ndarray:
     """Proposals of a video -> float64 [n, 3]: first step, step after the last, mean actionness between; best first.
 
+    >>> actionness_grouping([0.0, 0.8, 0.9, 0.8, 0.0, 0.1]).round(2).tolist()
+    [[2.0, 3.0, 0.9], [1.0, 4.0, 0.83], [1.0, 6.0, 0.52], [5.0, 6.0, 0.1]]
+
     Args:
       actionness: [t], 0 to 1, for every frame or snippet.
       thresholds: a run is a stretch of steps at or above a threshold.

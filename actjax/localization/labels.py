@@ -13,6 +13,11 @@ from actjax.segments import namespace, pairs, temporal_iop, temporal_iou
 def actionness_labels(segments, *, temporal_scale: int, boundary_ratio: float = 0.1, mask=None):
     """Share of each time step covered by an action, a start and an end -> float32 [..., 3, s] in [0, 1].
 
+    >>> print(actionness_labels(np.array([[0.25, 0.75]]), temporal_scale=4))  # rows: action, start, end
+    [[0.  1.  1.  0. ]
+     [0.5 0.5 0.  0. ]
+     [0.  0.  0.5 0.5]]
+
     Args:
       segments: [..., m, 2].
       boundary_ratio: width of the start region as a share of the action's length, at least one step, centred on the
@@ -35,6 +40,10 @@ def boundary_labels(segments, *, temporal_scale: int, mask=None):
 
     Start and end regions are 3 steps wide; a step is widened by half a step on either side. Arguments as in
     `actionness_labels`. Source: BMN.generate_labels of MMAction2.
+
+    >>> print(boundary_labels(np.array([[0.25, 0.75]]), temporal_scale=4).round(2))  # rows: start, end
+    [[1.  1.  0.5 0. ]
+     [0.  0.5 1.  1. ]]
     """
     xp = namespace(segments)
     steps = np.arange(temporal_scale)
@@ -48,6 +57,12 @@ def iou_map(segments, *, temporal_scale: int, mask=None):
 
     Cell (i, j) is the segment [j / s, (i + j + 1) / s]. Arguments as in `actionness_labels`. Source:
     BMN.generate_labels of MMAction2; Lin et al. 2019, section 3.3.
+
+    >>> print(iou_map(np.array([[0.0, 0.5]]), temporal_scale=4).round(2))  # rows: durations
+    [[0.5  0.5  0.   0.  ]
+     [1.   0.33 0.   0.  ]
+     [0.67 0.25 0.   0.  ]
+     [0.5  0.   0.   0.  ]]
     """
     xp = namespace(segments)
     duration, start = np.indices((temporal_scale, temporal_scale)).reshape(2, -1)
@@ -58,7 +73,13 @@ def iou_map(segments, *, temporal_scale: int, mask=None):
 
 
 def inside_video(temporal_scale: int) -> np.ndarray:
-    """Cells of a boundary-matching map that end inside the video -> bool [d, s]."""
+    """Cells of a boundary-matching map that end inside the video -> bool [d, s].
+
+    >>> print(inside_video(3))
+    [[ True  True  True]
+     [ True  True False]
+     [ True False False]]
+    """
     duration, start = np.indices((temporal_scale, temporal_scale))
     return duration + start < temporal_scale
 

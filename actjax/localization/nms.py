@@ -11,6 +11,10 @@ SMALL = 1024  # up to this many proposals soft_nms computes all overlaps at once
 def soft_nms(proposals, alpha: float, low_threshold: float, high_threshold: float, top_k: int) -> np.ndarray:
     """The best `top_k + 1` proposals, with scores decayed by better overlapping ones -> [r, 3]: start, end, score.
 
+    >>> proposals = np.array([[0.0, 0.5, 0.9], [0.0, 0.45, 0.8], [0.6, 0.9, 0.7]])
+    >>> soft_nms(proposals, alpha=0.4, low_threshold=0.5, high_threshold=0.9, top_k=2).round(3).tolist()
+    [[0.0, 0.5, 0.9], [0.6, 0.9, 0.7], [0.0, 0.45, 0.106]]
+
     Args:
       proposals: [k, 3 or more], start, end, ..., score; start and end as fractions of the video. Any order.
       alpha: width of the decay; an overlap multiplies the score by exp(-IoU^2 / alpha).
@@ -59,6 +63,10 @@ def decay(start, end, others_start, others_end, alpha: float, low_threshold: flo
 def temporal_nms(detections, threshold: float) -> np.ndarray:
     """Greedy NMS: drops detections whose IoU with a better kept one is above `threshold` -> [r, columns], best first.
 
+    >>> proposals = np.array([[0.0, 0.5, 0.9], [0.0, 0.45, 0.8], [0.6, 0.9, 0.7]])
+    >>> temporal_nms(proposals, threshold=0.5).tolist()
+    [[0.0, 0.5, 0.9], [0.6, 0.9, 0.7]]
+
     Args:
       detections: [k, 3 or more], start, end, score, ...
       threshold: IoU; at exactly `threshold` a detection is kept, at NaN (two segments of zero length) it is dropped.
@@ -72,6 +80,10 @@ def temporal_nms(detections, threshold: float) -> np.ndarray:
 
 def grouped_nms(segments, score, group, threshold: float) -> np.ndarray:
     """Greedy NMS within every group (a class of a video) -> int64 indices of kept detections, by group, best first.
+
+    >>> segments = np.array([[0, 10], [1, 10], [1, 10]])
+    >>> grouped_nms(segments, score=np.array([0.9, 0.8, 0.7]), group=np.array([0, 0, 1]), threshold=0.5).tolist()
+    [0, 2]
 
     Args:
       segments: [k, 2]. score: [k]. group: int [k].
@@ -105,7 +117,12 @@ def _suppressions(segments, group, threshold: float) -> tuple[np.ndarray, np.nda
 
 
 def proposal_list(rows, video_info: dict, *, top_k: int, feature_extraction_interval: int = 16) -> list[dict]:
-    """The best `top_k` proposals after NMS as entries of a result file; arguments as in `post_processing`."""
+    """The best `top_k` proposals after NMS as entries of a result file; arguments as in `post_processing`.
+
+    >>> video = {"duration_frame": 320, "duration_second": 10.0}
+    >>> proposal_list(np.array([[0.1, 0.5, 0.9], [0.5, 1.0, 0.4]]), video, top_k=1)
+    [{'score': 0.9, 'segment': [1.0, 5.0]}]
+    """
     rows = rows[best_first(rows[:, -1])][:top_k]
     frames = video_info["duration_frame"]
     covered = frames // feature_extraction_interval * feature_extraction_interval / frames

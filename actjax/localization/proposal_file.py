@@ -21,6 +21,10 @@ def load_localize_proposal_file(filename) -> list[Video]:
     (frames and 1, or seconds and frames per second), the number of ground truths, as many rows `label start end`, the
     number of proposals, as many rows `label best_iou overlap_self start end`. Rows are lists of strings.
 
+    >>> save_localize_proposal_file([("clip", 100, [["1", "10", "50"]], [])], "proposals.txt")
+    >>> load_localize_proposal_file("proposals.txt")
+    [('clip', 100, [['1', '10', '50']], [])]
+
     Raises:
       FileNotFoundError. ShapeError: a video ends too early. ValueError: a number does not parse. Both name the file,
         the line, its text and the expected field.
@@ -33,6 +37,9 @@ def load_localize_proposal_file(filename) -> list[Video]:
 
 def ground_truth_by_class(videos, *, filter_gt: bool = True) -> tuple[list[str], dict[int, dict[str, list]]]:
     """Proposal-file videos -> ids of the videos to evaluate, {class from 0: {video: [[start, end], ...]}} as fractions.
+
+    >>> ground_truth_by_class([("clip", 100, [["1", "10", "50"]], [])])
+    (['clip'], {0: {'clip': [[0.1, 0.5]]}})
 
     Args:
       videos: from `load_localize_proposal_file`.
@@ -72,7 +79,13 @@ def denormalize(videos: Sequence[Video], frame_counts: Mapping[str, int]) -> lis
 
 
 def save_localize_proposal_file(videos: Sequence[Video], filename: str | os.PathLike) -> None:
-    """Writes a file that `load_localize_proposal_file` reads; overlaps have four decimals."""
+    """Writes a file that `load_localize_proposal_file` reads; overlaps have four decimals.
+
+    >>> videos = [("clip", 100, [["1", "10", "50"]], [["1", "0.8000", "1.0000", "10", "42"]])]
+    >>> save_localize_proposal_file(videos, "proposals.txt")
+    >>> load_localize_proposal_file("proposals.txt") == videos
+    True
+    """
     lines = []
     for k, (video, num_frames, truths, proposals) in enumerate(videos):
         lines += [f"# {k}", video, str(num_frames), "1", str(len(truths))]
@@ -83,6 +96,9 @@ def save_localize_proposal_file(videos: Sequence[Video], filename: str | os.Path
 
 def proposal_rows(segments, truths, labels) -> list[list[str]]:
     """Segments of a video -> rows `label best_iou overlap_self start end` of a proposal file.
+
+    >>> proposal_rows([[10, 42], [60, 70]], truths=[[10, 50]], labels=[1])
+    [['1', '0.8000', '1.0000', '10', '42'], ['0', '0.0000', '0.0000', '60', '70']]
 
     Args:
       segments: [n, 2], whole frames. truths: [g, 2], ground truth. labels: [g], classes of the ground truth, from 1.
@@ -112,6 +128,13 @@ def results_to_proposal_file(
     top_k: int = 100,
 ) -> None:
     """Writes proposals, from BSN, BMN or elsewhere, as an SSN proposal file, best first.
+
+    >>> segment = {"segment": [1, 5], "label": "jump"}
+    >>> annotations = {"v_a": {"duration_second": 10, "duration_frame": 100, "annotations": [segment]}}
+    >>> results = {"a": [{"segment": [1, 4], "score": 0.9}]}
+    >>> results_to_proposal_file(results, annotations, "proposals.txt", class_names=["jump"])
+    >>> load_localize_proposal_file("proposals.txt")
+    [('v_a', 100, [['1', '10', '50']], [['1', '0.7500', '1.0000', '10', '40']])]
 
     Args:
       results: "results" of a result file: {video id: [{"segment": [start, end], "score"}]}, seconds.

@@ -12,6 +12,10 @@ from actjax.segments import best_first, namespace, pairs, temporal_iop, temporal
 def candidate_proposals(start_scores, end_scores, *, peak_threshold: float, temporal_scale: int | None = None):
     """Pairs every candidate start with every later candidate end -> float64 [k, 5], the highest score first.
 
+    >>> start, end = np.array([0.1, 0.9, 0.1, 0.1]), np.array([0.1, 0.1, 0.2, 0.8])
+    >>> candidate_proposals(start, end, peak_threshold=0.5)[0].round(3).tolist()
+    [0.375, 0.875, 0.9, 0.8, 0.72]
+
     Args:
       start_scores, end_scores: [s], probability that an action starts, or ends, at each step.
       peak_threshold: candidates are strict local peaks, steps above this share of the curve's maximum, and both ends of
@@ -63,6 +67,9 @@ def step_times(temporal_scale: int) -> np.ndarray:
 def match(proposals, segments) -> np.ndarray:
     """Best overlap of each proposal with any ground truth -> [k, 2]: IoU, and intersection over the proposal (IoP).
 
+    >>> match(np.array([[0, 8], [5, 15]]), np.array([[0, 10]])).round(2).tolist()
+    [[0.8, 1.0], [0.33, 0.5]]
+
     Args:
       proposals: [k, 2 or more]. segments: [m, 2], in the same unit. No ground truth: zeros.
     """
@@ -84,6 +91,11 @@ def bsp_feature(
     num_sample_interp: int = 3,
 ) -> np.ndarray:
     """Boundary-sensitive features: actionness inside, around the start and around the end -> float64 [k, 32].
+
+    >>> actionness = np.array([0.0, 0.0, 1.0, 1.0, 0.0, 0.0])
+    >>> feature = bsp_feature(actionness, np.array([[0.3, 0.7]]))
+    >>> feature.shape, feature[0, :16].mean().round(2).item()  # the mean actionness of the proposal
+    ((1, 32), 0.76)
 
     Args:
       actionness: [s], probability of an action at each step.

@@ -14,6 +14,10 @@ RESULT_KEYS = ("relative_proposal_list", "activity_scores", "completeness_scores
 def perform_regression(detections) -> np.ndarray:
     """Applies each detection's regression and clips its ends to [0, 1] -> as `detections`.
 
+    >>> detections = np.array([[0.2, 0.6, 0.9, 0.25, 0.0]])  # a quarter of its length to the right
+    >>> perform_regression(detections).round(2).tolist()
+    [[0.3, 0.7, 0.9, 0.25, 0.0]]
+
     Args:
       detections: [n, 5 or more]: start, end (fractions of the video), score, shift of the centre in lengths, log of the
         scale of the length.
@@ -35,6 +39,11 @@ def score_proposals(
     relative_proposal_list, activity_scores, completeness_scores, bbox_preds, *, top_k: int = 2000, name: str = ""
 ) -> tuple[np.ndarray, np.ndarray]:
     """Network outputs of one video -> class of each detection [d], rows [d, 5]: start, end, score, shift, log scale.
+
+    >>> activity, completeness = np.array([[0.0, 3.0, 0.0]]), np.array([[0.5, 0.5]])
+    >>> label, rows = score_proposals(np.array([[0.2, 0.6]]), activity, completeness, bbox_preds=None)
+    >>> label.tolist(), rows.round(2).tolist()
+    ([1, 0], [[0.2, 0.6, 0.08, 0.0, 0.0], [0.2, 0.6, 1.57, 0.0, 0.0]])
 
     Args:
       relative_proposal_list: [n, 2], fractions of the video.
@@ -70,7 +79,13 @@ def score_proposals(
 
 
 def ssn_detections(results, *, top_k: int = 2000, nms: float = 0.2, use_regression: bool = True) -> Instances:
-    """Network outputs of many videos -> detections after regression and per-class NMS; `video` indexes `results`."""
+    """Network outputs of many videos -> detections after regression and per-class NMS; `video` indexes `results`.
+
+    >>> activity, completeness = np.array([[0.0, 3.0, 0.0]]), np.array([[0.5, 0.5]])
+    >>> found = ssn_detections([(np.array([[0.2, 0.6]]), activity, completeness, None)], top_k=1)
+    >>> found.label.tolist(), found.segments.round(2).tolist()
+    ([0], [[0.2, 0.6]])
+    """
     found = []
     for i, result in enumerate(results):
         label, rows = score_proposals(*outputs_of(result), top_k=top_k, name=str(i))

@@ -27,6 +27,12 @@ def average_precisions(
     truth of its video and class with the highest IoU, if this reaches the threshold. All other detections are false.
     Precision is interpolated as in Pascal VOC 2011: the highest at any later recall.
 
+    >>> segments = np.array([[0.0, 10.0], [20.0, 30.0]])
+    >>> truth = Instances(video=np.array([0, 0]), label=np.array([0, 0]), segments=segments)
+    >>> found = truth._replace(segments=segments + [0, 2], score=np.array([0.9, 0.8]))
+    >>> average_precisions(truth, found, num_classes=1, thresholds=(0.5, 0.9)).tolist()
+    [[1.0, 0.0]]
+
     Args:
       neutral: bool [n], detections that are ignored rather than false if they claim nothing. None: none.
 
@@ -49,6 +55,10 @@ def average_precisions(
 
 def eval_ap(detections, gt_by_cls, iou_range) -> np.ndarray:
     """Average precision of every class at every IoU -> float64 [k, t].
+
+    >>> detections = {0: [["a", 0, 0, 8, 0.9], ["a", 0, 21, 40, 0.8]]}
+    >>> eval_ap(detections, {0: {"a": np.array([[0, 10], [20, 30]])}}, iou_range=(0.4, 0.5)).tolist()
+    [[1.0, 0.5]]
 
     Args:
       detections: {class: rows [video, class, start, end, score]} for the classes 0 .. k - 1, or a list of k.

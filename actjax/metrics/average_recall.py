@@ -28,6 +28,12 @@ def average_recall_at_avg_proposals(
 ) -> AverageRecall:
     """Share of the ground truth that the best proposals find, over the number of proposals per video.
 
+    >>> truth = {"a": np.array([[0, 10], [20, 30]])}
+    >>> proposals = {"a": np.array([[0, 9, 0.9], [20, 24, 0.8]])}
+    >>> score = average_recall_at_avg_proposals(truth, proposals, total_num_proposals=2)
+    >>> score.proposals_per_video[-1].item(), score.avg_recall[-1].round(3).item(), round(score.auc, 1)
+    (2.0, 0.45, 22.7)
+
     Args:
       ground_truth: {video: [g, 2 or more]}, start and end in any unit.
       proposals: {video: [n, 3 or more]}, start, end, score; [0, 3] for an annotated video without proposals. Videos

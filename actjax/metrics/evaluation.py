@@ -29,6 +29,13 @@ def evaluate_proposals(
 ) -> AverageRecall:
     """AR@AN of a result file as the official ActivityNet toolkit computes it, thresholds 0.5, 0.55, ..., 0.95.
 
+    >>> from actjax.metrics import activitynet_ground_truth
+    >>> annotations = {"a": {"annotations": [{"segment": [0, 10], "label": "jump"}]}}
+    >>> truth = activitynet_ground_truth("a.json", "one video", annotations)
+    >>> found = Predictions("b.json", np.array(["a"]), segments=np.array([[0, 8]]), score=np.array([0.9]), label=None)
+    >>> round(evaluate_proposals(truth, found, max_avg_proposals=1).auc, 2)
+    0.35
+
     Args:
       max_avg_proposals: as in `average_recall_at_avg_proposals`.
       unknown_videos: predictions for videos not in the ground truth: "error"; "count" them in the number of proposals,
@@ -59,6 +66,13 @@ def evaluate_detections(
 ) -> DetectionScore:
     """Mean average precision of a result file as the official ActivityNet toolkit computes it.
 
+    >>> from actjax.metrics import activitynet_ground_truth
+    >>> annotations = {"a": {"annotations": [{"segment": [0, 10], "label": "jump"}]}}
+    >>> truth = activitynet_ground_truth("a.json", "one video", annotations)
+    >>> found = Predictions("b.json", np.array(["a"]), np.array([[0, 8]]), np.array([0.9]), np.array(["jump"]))
+    >>> evaluate_detections(truth, found, thresholds=(0.5, 0.75, 0.95)).mAP.tolist()
+    [1.0, 1.0, 0.0]
+
     Args:
       thresholds: temporal IoU thresholds [t].
       unknown_videos: as in `evaluate_proposals`; "count" them as false detections, as the toolkit does.
@@ -86,6 +100,9 @@ def evaluate_detections(
 
 def evaluate_recognition(scores, labels: list[list[int]], *, topk: tuple[int, ...] = (1, 5)) -> dict[str, float]:
     """Accuracies of scores [n, k] with one label each; with several labels both kinds of mean average precision.
+
+    >>> evaluate_recognition(np.array([[0.7, 0.3], [0.6, 0.4]]), labels=[[0], [1]], topk=(1, 2))
+    {'top1_acc': 0.5, 'top2_acc': 1.0, 'mean_class_accuracy': 0.5}
 
     Raises:
       ValueError: a label that is not a class.
@@ -116,6 +133,12 @@ def evaluate_activitynet(
 ) -> dict[str, float]:
     """AR@AN of results in memory -> {"auc", "AR@1", "AR@5", "AR@10", "AR@100"}.
 
+    >>> results = [{"video_name": "v_a", "proposal_list": [{"segment": [0, 9], "score": 0.9}]}]
+    >>> annotations = {"v_a": {"annotations": [{"segment": [0, 10]}]}}
+    >>> numbers = evaluate_activitynet(results, annotations, max_avg_proposals=1)
+    >>> {name: round(number, 2) for name, number in numbers.items()}
+    {'auc': 0.45, 'AR@1': 0.0, 'AR@5': 0.0, 'AR@10': 0.0, 'AR@100': 0.9}
+
     Args:
       results: list [{"video_name", "proposal_list": [{"segment", "score"}]}] in any order.
       annotations: content of an annotation file, {"v_id": {"annotations": [{"segment"}]}}.
@@ -137,7 +160,13 @@ def evaluate_activitynet(
 def activitynet_recall(
     results: list[dict], annotations: dict[str, dict], *, max_avg_proposals=100, temporal_iou_thresholds=THRESHOLDS
 ) -> AverageRecall:
-    """AR@AN of results in memory, as a curve; arguments as in `evaluate_activitynet`."""
+    """AR@AN of results in memory, as a curve; arguments as in `evaluate_activitynet`.
+
+    >>> results = [{"video_name": "v_a", "proposal_list": [{"segment": [0, 9], "score": 0.9}]}]
+    >>> annotations = {"v_a": {"annotations": [{"segment": [0, 10]}]}}
+    >>> activitynet_recall(results, annotations, max_avg_proposals=1).recall[:, -1].tolist()
+    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]
+    """
     ground_truth = {video_id(name): [a["segment"] for a in entry["annotations"]] for name, entry in annotations.items()}
     proposals = {video: [[*p["segment"], p["score"]] for p in rows] for video, rows in proposals2json(results).items()}
     total = sum(map(len, proposals.values()))
@@ -145,7 +174,12 @@ def activitynet_recall(
 
 
 def proposal_numbers(score: AverageRecall) -> dict[str, float]:
-    """The numbers that papers report: area in percent, then recall at budgets 1, 5, 10 and 100 of the 100."""
+    """The numbers that papers report: area in percent, then recall at budgets 1, 5, 10 and 100 of the 100.
+
+    >>> budgets = np.arange(1, 101)
+    >>> proposal_numbers(AverageRecall(recall=None, avg_recall=budgets / 100, proposals_per_video=budgets, auc=50.0))
+    {'auc': 50.0, 'AR@1': 0.01, 'AR@5': 0.05, 'AR@10': 0.1, 'AR@100': 1.0}
+    """
     return {"auc": score.auc} | {f"AR@{k}": float(score.avg_recall[k - 1]) for k in (1, 5, 10, 100)}
 
 

@@ -30,6 +30,11 @@ class GroundTruth(NamedTuple):
 def load_activitynet(path, *, subset: str | None = None, video_info=None, block_list=None) -> GroundTruth:
     """Reads ActivityNet's ground truth.
 
+    >>> entry = '{"subset": "validation", "annotations": [{"segment": [0, 9], "label": "jump"}]}'
+    >>> _ = pathlib.Path("truth.json").write_text('{"database": {"a": ' + entry + "}}")
+    >>> load_activitynet("truth.json", subset="validation").name
+    'truth.json, validation, block list none: 1 videos, 1 instances, 1 classes'
+
     Args:
       path: JSON, optionally gzipped: the official file, {"database": {id: {"subset", "annotations"}}}, or an annotation
         file of MMAction2 0.6, {"v_id": {"annotations"}}; annotations are [{"segment", "label"}].
@@ -60,6 +65,10 @@ def activitynet_ground_truth(
 ) -> GroundTruth:
     """Ground truth in memory, {id: {"annotations": [{"segment", "label"}]}}; `path` is for errors, `name` for reports.
 
+    >>> annotations = {"a": {"annotations": [{"segment": [0, 9], "label": "jump"}]}}
+    >>> activitynet_ground_truth("truth.json", "example", annotations).instances.segments.tolist()
+    [[0.0, 9.0]]
+
     Raises: as `load_activitynet`.
     """
     rows = []
@@ -77,6 +86,10 @@ def load_thumos14(
     folder, *, ambiguous: str = "drop", cliff_diving: str = "both", block_list=None, subset: str = "test"
 ) -> GroundTruth:
     """Reads THUMOS14's ground truth. Papers use different variants; the options choose one.
+
+    >>> _ = pathlib.Path("HighJump_test.txt").write_text("video_test_0000001 3.0 4.5")
+    >>> load_thumos14(".").labels, load_thumos14(".").instances.segments.tolist()
+    (['HighJump'], [[3.0, 4.5]])
 
     Args:
       folder: has `<class>_<subset>.txt` with lines `video start end`, in seconds; other subsets' files are ignored.

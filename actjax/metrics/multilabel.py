@@ -8,6 +8,10 @@ from actjax.errors import ShapeError
 def sample_mean_average_precision(scores, labels) -> float:
     """Mean over videos: ranks the classes of each video by score.
 
+    >>> scores, labels = np.array([[0.9, 0.2, 0.5]]), np.array([[1, 1, 0]])
+    >>> round(sample_mean_average_precision(scores, labels), 3)
+    0.833
+
     Args:
       scores: n arrays [k].
       labels: n arrays [k], multi-hot: positive where the value equals 1.
@@ -31,6 +35,10 @@ def sample_mean_average_precision(scores, labels) -> float:
 
 def class_mean_average_precision(scores, labels) -> float:
     """Mean over classes: ranks the videos by their score for each class; classes without a positive are left out.
+
+    >>> scores, labels = np.array([[0.9, 0.2], [0.6, 0.7]]), np.array([[0, 0], [1, 1]])
+    >>> class_mean_average_precision(scores, labels)
+    0.75
 
     Arguments, errors and average precision as in `sample_mean_average_precision`; all items need the same k. NaN if no
     class has a positive. Papers report this for multi-label data sets; it is MMAction2's mean_average_precision since

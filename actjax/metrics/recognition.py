@@ -12,6 +12,9 @@ def softmax(x, axis: int = 1) -> np.ndarray:
 
     A slice becomes NaN if it has NaN or +inf, or only -inf.
 
+    >>> softmax([[0.0, 0.0], [1.0, 3.0]]).round(2).tolist()
+    [[0.5, 0.5], [0.12, 0.88]]
+
     Raises:
       AxisError: `x` has no such axis. ShapeError: the axis has length 0.
     """
@@ -27,6 +30,9 @@ def softmax(x, axis: int = 1) -> np.ndarray:
 
 def top_k_accuracy(scores, labels, topk=(1,)) -> list[float]:
     """Share of videos whose label is among their k best scores -> one float per k in `topk`.
+
+    >>> top_k_accuracy([[0.7, 0.2, 0.1], [0.1, 0.5, 0.4]], labels=[0, 2], topk=(1, 2))
+    [0.5, 1.0]
 
     Args:
       scores: [n, k], an array or a list of rows.
@@ -69,6 +75,9 @@ def _rank(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def confusion_matrix(y_pred, y_real, normalize=None) -> np.ndarray:
     """Counts by real label (rows) and prediction (columns), over the sorted labels that occur -> int64 or float64.
 
+    >>> confusion_matrix([0, 1, 1], [0, 0, 1]).tolist()
+    [[1, 1], [0, 1]]
+
     Args:
       y_pred, y_real: [n] integers, predictions first.
       normalize: "true" divides by row sums, "pred" by column sums, "all" by the total; 0 / 0 is 0. None: counts.
@@ -96,6 +105,9 @@ def confusion_matrix(y_pred, y_real, normalize=None) -> np.ndarray:
 def mean_class_accuracy(scores, labels) -> float:
     """Mean over classes of the share of each class's videos that are classified correctly.
 
+    >>> mean_class_accuracy([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]], labels=[0, 1, 1])
+    0.75
+
     Args:
       scores: [n, k]; the class with the highest score is the prediction, the lowest class number wins ties.
       labels: [n] integers.
@@ -112,6 +124,10 @@ def mean_class_accuracy(scores, labels) -> float:
 
 def get_weighted_score(score_list, coeff_list) -> list[np.ndarray]:
     """Fuses the scores of several models: sum of coefficient x score, not normalised -> n arrays [k].
+
+    >>> rgb, flow = [[0.6, 0.4]], [[0.2, 0.8]]
+    >>> [row.tolist() for row in get_weighted_score([rgb, flow], [1, 0.5])]
+    [[0.7, 0.8]]
 
     Args:
       score_list: for each model the scores of n videos, [n, k] or a list of [k].

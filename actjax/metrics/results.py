@@ -26,6 +26,11 @@ class Predictions(NamedTuple):
 def load_results(path) -> Predictions:
     """Reads {"results": {video: [{"segment": [start, end], "score": x, "label": name}]}}; proposals have no label.
 
+    >>> results = [{"video_name": "v_a", "proposal_list": [{"segment": [0, 9], "score": 0.9}]}]
+    >>> dump_results(results, "found.json", "json")
+    >>> load_results("found.json").video.tolist(), load_results("found.json").segments.tolist()
+    (['a'], [[0.0, 9.0]])
+
     Raises:
       KeyError: a field is missing. ValueError, TypeError: a value is NaN or not numeric, or a segment is reversed. All
         name the file and the entry.
@@ -48,6 +53,9 @@ def load_results(path) -> Predictions:
 def proposals2json(results) -> dict[str, list[dict]]:
     """[{"video_name": "v_id", "proposal_list": [...]}] -> {id: proposal_list}, the same objects in the same order.
 
+    >>> proposals2json([{"video_name": "v_a", "proposal_list": [{"segment": [0, 9], "score": 0.9}]}])
+    {'a': [{'segment': [0, 9], 'score': 0.9}]}
+
     Source: ActivityNetDataset.proposals2json of MMAction2 0.6, which cuts two characters off any name, not only "v_".
     """
     return {video_id(result["video_name"]): result["proposal_list"] for result in results}
@@ -55,6 +63,11 @@ def proposals2json(results) -> dict[str, list[dict]]:
 
 def dump_results(results, out, output_format: str, version: str = "VERSION 1.3") -> None:
     """Writes results as a JSON file for `load_results` and the official toolkit, or as CSV tables.
+
+    >>> results = [{"video_name": "v_a", "proposal_list": [{"segment": [0, 9], "score": 0.9}]}]
+    >>> dump_results(results, "found.json", "json")
+    >>> print(pathlib.Path("found.json").read_text())
+    {"version": "VERSION 1.3", "results": {"a": [{"segment": [0, 9], "score": 0.9}]}, "external_data": {}}
 
     Args:
       results: for "json" as in `proposals2json`; for "csv" pairs (video name, [s, 5]).
@@ -133,6 +146,11 @@ def load_dump(path) -> dict[str, np.ndarray]:
 
 def load_class_scores(path) -> tuple[list[str], dict[str, np.ndarray]]:
     """Reads video-level scores -> class names [k], {video id: float64 [k]}.
+
+    >>> _ = pathlib.Path("classes.json").write_text('{"class": ["jump", "run"], "results": {"v_a": [0.9, 0.1]}}')
+    >>> names, scores = load_class_scores("classes.json")
+    >>> names, scores["a"].tolist()
+    (['jump', 'run'], [0.9, 0.1])
 
     Args:
       path: JSON {"class": names, "results": {video id: scores}}, the format of published ActivityNet classifications;

@@ -33,6 +33,12 @@ class Maps(NamedTuple):
 class BMN(nn.Module):
     """Features `[b, t, c]` -> `Maps`.
 
+    >>> import jax
+    >>> model, features = BMN(temporal_scale=20, feat_dim=32), jnp.zeros((2, 20, 32))
+    >>> maps = jax.eval_shape(lambda key: model.init_with_output(key, features)[0], jax.random.key(0))
+    >>> maps.start.shape, maps.regression.shape
+    ((2, 20), (2, 20, 20))
+
     Attributes:
       temporal_scale: t. feat_dim: c.
       boundary_ratio: how far a cell's samples extend beyond each of its ends, as a share of its length.

@@ -14,6 +14,11 @@ from actjax.models.layers import Conv1d, Dense
 class TEM(nn.Module):
     """Features `[b, t, c]` -> probabilities of action, start and end at each step, float32 `[b, t, 3]`.
 
+    >>> import jax
+    >>> model, features = TEM(feat_dim=32, hidden_dim=8), jnp.zeros((2, 100, 32))
+    >>> jax.eval_shape(lambda key: model.init_with_output(key, features)[0], jax.random.key(0)).shape
+    (2, 100, 3)
+
     Attributes:
       temporal_scale: t. feat_dim: c.
       hidden_dim: channels of both convolutions.
@@ -42,6 +47,11 @@ class TEM(nn.Module):
 
 class PEM(nn.Module):
     """Boundary-sensitive features of proposals `[b, p, c]` -> scores, float32 `[b, p]`.
+
+    >>> import jax
+    >>> model, features = PEM(feat_dim=32), jnp.zeros((2, 50, 32))
+    >>> jax.eval_shape(lambda key: model.init_with_output(key, features)[0], jax.random.key(0)).shape
+    (2, 50)
 
     Attributes:
       feat_dim: c. hidden_dim: units of the hidden layer.

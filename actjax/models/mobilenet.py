@@ -101,6 +101,11 @@ class MobileNetV2(nn.Module):
 
     Only `temporal.in_residual` is used: before the expansion, in blocks with a shortcut.
 
+    >>> import jax
+    >>> model, frames = MobileNetV2(), jnp.zeros((4, 64, 64, 3))
+    >>> jax.eval_shape(lambda key: model.init_with_output(key, frames, train=False)[0], jax.random.key(0)).shape
+    (4, 2, 2, 1280)
+
     Attributes: as in `ResNet`; width: channels of the stem, all other layers in proportion.
     """
 

@@ -71,6 +71,13 @@ class Outside(nn.Module):
 def adapt(make: Callable, clip_shape: tuple[int, ...], *, name: str) -> nn.Module:
     """The recogniser that `make` makes for clips of `clip_shape`, [t, h, w, c]; a foreign module is wrapped.
 
+    >>> class Net(nn.Module):
+    ...     @nn.compact
+    ...     def __call__(self, clips, *, train):
+    ...         return nn.Dense(5)(clips.mean((1, 2, 3)))
+    >>> adapt(Net, (8, 32, 32, 3), name="nets:Net").num_classes
+    5
+
     Args:
       name: of the module in the config, for errors.
 

@@ -87,6 +87,11 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """Frames -> feature maps, `[n, h, w, c] -> [n, ceil(h / 32), ceil(w / 32), planes]`.
 
+    >>> import jax
+    >>> model, frames = ResNet(depth=18), jnp.zeros((4, 64, 64, 3))
+    >>> jax.eval_shape(lambda key: model.init_with_output(key, frames, train=False)[0], jax.random.key(0)).shape
+    (4, 2, 2, 512)
+
     Attributes:
       depth: a key of `DEPTHS`.
       width: channels of the stem; stage k has width * 2^k planes (bottlenecks output four times as many).

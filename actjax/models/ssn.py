@@ -29,6 +29,12 @@ class SSN(TSM):
     clip's features are the mean over its frames. `heads=False` returns these features alone: clips
     `[..., t, h, w, c]` -> `[..., d]`.
 
+    >>> import jax
+    >>> model, clips = SSN(num_classes=3, depth=18), jnp.zeros((1, 2, 9, 1, 32, 32, 3), jnp.uint8)
+    >>> scores = jax.eval_shape(lambda key: model.init_with_output(key, clips)[0], jax.random.key(0))
+    >>> scores.activity.shape, scores.completeness.shape, scores.regression.shape
+    ((1, 2, 4), (1, 2, 3), (1, 2, 3, 2))
+
     Attributes in addition to TSM's:
       dropout: on clip features. head_dropout: on proposal features.
       segments: clips before, inside and after a proposal; s in all.
@@ -88,6 +94,13 @@ def tick_scores(model: SSN, variables: dict, features, *, divide_parts: bool = T
     The heads on the pyramid are linear: each part of the pyramid has its own rows of their kernels, so every tick is
     scored once per part. Each part gets an equal share of the bias.
 
+    >>> dense = lambda rows, columns: {"kernel": jnp.ones((rows, columns)), "bias": jnp.zeros(columns)}
+    >>> heads = {"activity_fc": dense(4, 4), "completeness_fc": dense(12, 3), "regressor_fc": dense(12, 6)}
+    >>> model = SSN(num_classes=3)
+    >>> scores = tick_scores(model, {"params": heads}, jnp.ones((7, 4)))
+    >>> scores.activity.shape, scores.parts.shape
+    ((7, 4), (7, 3, 9))
+
     Args:
       divide_parts: divide a part by the number of parts in its stage, as in training. MMAction2 does not; with one part
         per stage there is no difference.
@@ -108,6 +121,12 @@ def proposal_scores(
     model: SSN, scores: TickScores, proposal_ticks, scale_factors, reg_norm_consts, num_ticks
 ) -> ProposalScores:
     """Per-tick logits of a video -> `ProposalScores` of its proposals, with regression in units of proposal length.
+
+    >>> scores = TickScores(activity=jnp.ones((7, 4)), parts=jnp.ones((7, 3, 9)))  # of 7 ticks
+    >>> ticks, factors = jnp.array([[0, 2, 4, 6]]), jnp.ones((1, 2))
+    >>> found = proposal_scores(SSN(num_classes=3), scores, ticks, factors, jnp.array([[0, 0], [1, 1]]), num_ticks=7)
+    >>> found.activity.shape, found.completeness.shape, found.regression.shape
+    ((1, 4), (1, 3), (1, 3, 2))
 
     Args:
       proposal_ticks, scale_factors, num_ticks: as in `pool_ticks`.

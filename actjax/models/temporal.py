@@ -59,6 +59,10 @@ def temporal_shift(x, *, num_segments: int, shift_div: int = 8):
     In every clip of t = `num_segments` adjacent frames, channels [0, f) take the next frame's values and channels
     [f, 2f) the previous frame's, with f = c // shift_div; zeros fill both ends. c < shift_div: nothing moves.
 
+    >>> frames = jnp.array([[1.0, 10.0, 5.0, 5.0], [2.0, 20.0, 6.0, 6.0], [3.0, 30.0, 7.0, 7.0]])
+    >>> temporal_shift(frames[:, None, None], num_segments=3, shift_div=4)[:, 0, 0].tolist()
+    [[2.0, 0.0, 5.0, 5.0], [3.0, 10.0, 6.0, 6.0], [0.0, 20.0, 7.0, 7.0]]
+
     Raises:
       ValueError: the frames do not divide into clips of `num_segments`.
 
@@ -74,6 +78,10 @@ def temporal_shift(x, *, num_segments: int, shift_div: int = 8):
 
 def temporal_pool(x, *, num_segments: int):
     """Maximum over 3 frames at stride 2, `[b * t, h, w, c] -> [b * t / 2, h, w, c]`.
+
+    >>> frames = jnp.array([1.0, 5.0, 2.0, 3.0]).reshape(4, 1, 1, 1)
+    >>> temporal_pool(frames, num_segments=4).ravel().tolist()
+    [5.0, 5.0]
 
     Raises:
       ValueError: t is odd, or the frames do not divide into clips of t = `num_segments`.

@@ -111,6 +111,12 @@ class _Recognizer(nn.Module):
 class TSN(_Recognizer):
     """Temporal segment network: mean of the frames' features, dropout, classifier -> logits, float32 `[b, k]`.
 
+    >>> import jax
+    >>> model, clips = TSN(num_classes=3, depth=18), jnp.zeros((2, 8, 32, 32, 3), jnp.uint8)
+    >>> logits = lambda key: model.init_with_output(key, clips)[0]
+    >>> jax.eval_shape(logits, jax.random.key(0)).shape
+    (2, 3)
+
     Source: Wang et al., arXiv:1608.00859; TSNHead of MMAction2 0.6.
     """
 
@@ -126,6 +132,12 @@ class TSN(_Recognizer):
 
 class TSM(_Recognizer):
     """TSN with temporal shift in its backbone: dropout and classifier per frame, mean of the logits -> `[b, k]`.
+
+    >>> import jax
+    >>> model, clips = TSM(num_classes=3, depth=18), jnp.zeros((2, 8, 32, 32, 3), jnp.uint8)
+    >>> logits = lambda key: model.init_with_output(key, clips)[0]
+    >>> jax.eval_shape(logits, jax.random.key(0)).shape
+    (2, 3)
 
     Attributes in addition to TSN's:
       num_segments: number of frames to shift among; None: all t frames of the clip.
@@ -207,6 +219,13 @@ class TSM(_Recognizer):
 
 def embedding(model: _Recognizer, variables: dict, clips, *, what: str):
     """Clips `[n, v, t, h, w, c]` -> features averaged over the v crops, float32 `[n, k]` or `[n, d]`.
+
+    >>> import jax
+    >>> model, clips = TSN(num_classes=3, depth=18), jnp.zeros((2, 1, 8, 32, 32, 3), jnp.uint8)
+    >>> variables = jax.eval_shape(model.init, jax.random.key(0), clips[0])
+    >>> apply = lambda variables: embedding(model, variables, clips, what="embedding")
+    >>> jax.eval_shape(apply, variables).shape
+    (2, 512)
 
     Args:
       what: "scores", the logits, or "embedding", the pooled features before the classifier.

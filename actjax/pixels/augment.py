@@ -39,6 +39,11 @@ def make_augment(
     `video` is uint8 or float32 [b, t, h, w, 3] and keeps its dtype; `targets` is float [b, k] and becomes float32. Each
     operation folds its name into the key, so adding one does not change the draws of the others.
 
+    >>> augment = make_augment(mixup={"alpha": 0.2})
+    >>> video, targets = augment(jnp.zeros((2, 1, 4, 4, 3), jnp.uint8), jnp.eye(2), jax.random.key(0))
+    >>> print(video.shape, targets.sum(1).round(2))
+    (2, 1, 4, 4, 3) [1. 1.]
+
     Args:
       color_jitter, rand_augment, random_erasing: options of the function of that name.
       mixup, cutmix: `alpha`: lam ~ Beta(alpha, alpha) for each clip; partners are a random permutation of the batch.

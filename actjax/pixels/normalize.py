@@ -10,6 +10,9 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 def normalize(pixels, *, mean=IMAGENET_MEAN, std=IMAGENET_STD, to_bgr: bool = False, dtype=jnp.float32):
     """`(pixels - mean) / std` per channel, in float32, then cast -> `dtype` [..., c].
 
+    >>> normalize(jnp.array([[0, 128, 192]], jnp.uint8), mean=(128.0,), std=(64.0,)).tolist()
+    [[-2.0, 0.0, 1.0]]
+
     Args:
       to_bgr: reverse the channels first; `mean` and `std` are then in BGR order.
 

@@ -105,6 +105,11 @@ class Evaluations:
 def evaluate(predict: Callable, score: Callable, variables, batches: Iterable[dict], *, put: Callable | None = None):
     """Applies `score` to the output of `collect` -> its dict, plus `num_videos`.
 
+    >>> batches = [{"x": np.array([1.0, 2.0]), "label": np.array([1, 0]), "mask": np.array([True, False])}]
+    >>> predict = lambda variables, batch: {"scores": variables * batch["x"]}
+    >>> evaluate(predict, lambda outputs, targets: {"sum": outputs["scores"].sum().item()}, 3.0, batches, put=dict)
+    {'sum': 3.0, 'num_videos': 1}
+
     Args:
       score: (outputs, targets) -> dict; both are dicts of NumPy arrays without padding.
     """

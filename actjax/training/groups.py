@@ -108,7 +108,15 @@ class ParamGroups(NamedTuple):
 
 def freeze(params, groups: ParamGroups):
     """Stops the gradient of parameters whose lr multiplier is 0. Their gradients are not computed and do not count in
-    the gradient norm or its clipping."""
+    the gradient norm or its clipping.
+
+    >>> from actjax.training import param_groups
+    >>> params = {"stem": 1.0, "head": 2.0}
+    >>> groups = param_groups(params, [("frozen", "stem", 0, 0), ("rest", "head", 1, 1)])
+    >>> gradient = jax.grad(lambda params: sum(freeze(params, groups).values()))(params)
+    >>> float(gradient["stem"]), float(gradient["head"])
+    (0.0, 1.0)
+    """
     return groups.map(lambda rule, p: p if rule.lr_mult else jax.lax.stop_gradient(p), params)
 
 

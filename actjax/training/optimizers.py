@@ -35,7 +35,11 @@ UNIFORM_RULES = (Rule("all", r".*", 1, 1),)
 
 
 def frozen_rules(patterns: Sequence[str]) -> tuple[Rule, ...]:
-    """The rule that freezes parameters matching one of `patterns`; put it before all other rules."""
+    """The rule that freezes parameters matching one of `patterns`; put it before all other rules.
+
+    >>> frozen_rules(["backbone/stem/.*"])
+    (Rule(group='frozen', pattern='backbone/stem/.*', lr_mult=0, decay_mult=0, beside=''),)
+    """
     return (Rule("frozen", "|".join(patterns), 0, 0),) if patterns else ()
 
 
@@ -100,6 +104,9 @@ def tsm_rules(*, fc_lr5: bool = True, rows: Sequence[Sequence] = ()) -> tuple[Ru
     `bn`; the bias of a norm without a scale is a `normal_bias`. The first convolution and the last layer are found by
     their names here, `backbone/stem/conv` and `fc_cls`; under other names they are a `normal_weight` and a
     `normal_bias`. Parameters that are not named kernel, bias or scale match no rule and need `rows`.
+
+    >>> [rule.group for rule in tsm_rules()]
+    ['first_conv_weight', 'first_conv_bias', 'lr5_weight', 'lr10_bias', 'bn', 'normal_weight', 'normal_bias']
 
     Args:
       fc_lr5: whether the last layer has a higher learning rate: 5x for its kernel, 10x for its bias.
@@ -193,6 +200,12 @@ def adam(
     rules: Sequence[Rule] = UNIFORM_RULES,
 ) -> optax.GradientTransformation:
     """Adam as in torch: weight decay is added to the gradient (unlike AdamW), and `eps` is outside the square root.
+
+    >>> params = {"kernel": jax.numpy.ones(2)}
+    >>> optimizer = adam(params, lambda step: 0.5)
+    >>> updates, state = optimizer.update({"kernel": jax.numpy.ones(2)}, optimizer.init(params), params)
+    >>> print(optax.apply_updates(params, updates)["kernel"].round(3))
+    [0.5 0.5]
 
     Other arguments as in `sgd`. Source: arXiv:1412.6980.
     """

@@ -21,6 +21,11 @@ def render(
 ) -> np.ndarray:
     """Renders every view of every frame -> uint8 [views * n, h, w, c], view by view.
 
+    >>> from actjax.video.views import three_crop
+    >>> frames = np.zeros((8, 48, 64, 3), np.uint8)
+    >>> render(frames, three_crop(48, 64, crop_size=48)).shape
+    (24, 48, 48, 3)
+
     Args:
       frames: uint8 [n, h, w, c], or [n, h, w] without channels; optical flow [n, h, w, 2]: x, y.
       views: a `View` or a list of views of one size.

@@ -30,6 +30,11 @@ def sample_frames(
     The video is cut into equal parts, one per clip. A clip starts at a random place in its part (`u`) or in the middle
     (`u=None`).
 
+    >>> sample_frames(30, clip_len=1, num_clips=3).ravel().tolist()
+    [5, 15, 25]
+    >>> sample_frames(30, clip_len=1, num_clips=3, u=np.array([0.0, 0.5, 0.9])).ravel().tolist()
+    [0, 15, 29]
+
     Args:
       num_frames: length of the video, at least 1.
       clip_len: frames per clip.
@@ -85,6 +90,9 @@ def dense_sample_frames(
     The clips start `sample_range // num_clips` frames apart. In training (`u`) there is one window at a random place;
     at test time (`u=None`) `num_sample_positions` windows are spread over the video, each with `num_clips` clips.
 
+    >>> dense_sample_frames(200, clip_len=1, num_clips=4, num_sample_positions=2).reshape(2, 4).tolist()
+    [[0, 16, 32, 48], [136, 152, 168, 184]]
+
     Args:
       num_frames: length of the video, at least 1.
       clip_len, frame_interval, num_clips, out_of_bound_opt: as in `sample_frames`.
@@ -124,6 +132,9 @@ def untrimmed_sample_frames(num_frames: int, *, clip_len: int = 1, frame_interva
     """A clip of adjacent frames around every `frame_interval`-th frame -> int64 [clips, clip_len], 0-based.
 
     Used to extract features of a whole video. Frames beyond either end become the first or last one.
+
+    >>> untrimmed_sample_frames(50, frame_interval=16).ravel().tolist()
+    [8, 24, 40]
 
     Raises:
       ValueError: a count below 1, or a video of at most `frame_interval // 2` frames: too short for one clip.

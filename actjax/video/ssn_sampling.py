@@ -30,6 +30,10 @@ def sample_proposal_frames(
     order. Each part gives a clip, at a random place (train) or in the middle (val). A stretch too short for its parts
     gives all its clips at its beginning. Indices beyond the end start again at frame 0.
 
+    >>> options = dict(clip_len=1, body_segments=3, aug_segments=(1, 1), aug_ratio=0.5)
+    >>> sample_proposal_frames(100, np.array([[40, 60]]), mode="val", **options).ravel().tolist()
+    [34, 43, 49, 55, 64]
+
     Args:
       num_frames: length of the video; or [p], one per proposal, if proposals are borrowed from other videos.
       proposals: whole numbers [p, 2], first frame and the frame after the last; unused (None) in test mode.

@@ -39,12 +39,19 @@ class View(NamedTuple):
 
 
 def whole(height: int, width: int) -> View:
-    """The frame as it is."""
+    """The frame as it is.
+
+    >>> whole(240, 320).box, whole(240, 320).size
+    ((0, 0, 320, 240), (240, 320))
+    """
     return View((0, 0, width, height), (height, width))
 
 
 def resize(view, width=None, *, scale, keep_ratio: bool = True) -> View:
     """The same picture at another size.
+
+    >>> resize(240, 320, scale=(-1, 120)).size
+    (120, 160)
 
     Args:
       view, width: a `View`, or the height and width of the frame.
@@ -82,6 +89,9 @@ def resize(view, width=None, *, scale, keep_ratio: bool = True) -> View:
 def center_crop(view, width=None, *, crop_size) -> View:
     """The middle of the picture.
 
+    >>> center_crop(240, 320, crop_size=224).box
+    (48.0, 8.0, 272.0, 232.0)
+
     Args:
       view, width: a `View`, or the height and width of the frame.
       crop_size: side of a square, or height, width.
@@ -96,6 +106,9 @@ def center_crop(view, width=None, *, crop_size) -> View:
 
 def three_crop(view, width=None, *, crop_size) -> list[View]:
     """Three crops along one side: both ends, then the middle (left, right, middle, or top, bottom, middle).
+
+    >>> [view.box for view in three_crop(240, 320, crop_size=240)]
+    [(0.0, 0.0, 240.0, 240.0), (80.0, 0.0, 320.0, 240.0), (40.0, 0.0, 280.0, 240.0)]
 
     Args:
       view, width: a `View`, or the height and width of the frame.
@@ -120,6 +133,9 @@ def three_crop(view, width=None, *, crop_size) -> list[View]:
 def ten_crop(view, width=None, *, crop_size) -> list[View]:
     """The four corners and the centre, each followed by its left-right mirror image.
 
+    >>> [view.flip for view in ten_crop(240, 320, crop_size=224)][:4]
+    [False, True, False, True]
+
     Args:
       view, width: a `View`, or the height and width of the frame.
       crop_size: side of a square, or height, width.
@@ -137,6 +153,10 @@ def ten_crop(view, width=None, *, crop_size) -> list[View]:
 
 def random_crop(view, width=None, *, size: int, u) -> View:
     """A square at a random place.
+
+    >>> view = random_crop(240, 320, size=224, u=np.array([0.5, 0.0]))
+    >>> [int(edge) for edge in view.box]
+    [48, 0, 272, 224]
 
     Args:
       view, width: a `View`, or the height and width of the frame.
@@ -161,6 +181,10 @@ def random_crop(view, width=None, *, size: int, u) -> View:
 def multi_group_crop(view, width=None, *, crop_size, groups: int, u) -> list[View]:
     """Crops of one size at `groups` random places, every place equally likely.
 
+    >>> views = multi_group_crop(240, 320, crop_size=224, groups=2, u=np.array([[0.0, 0.0], [0.5, 0.5]]))
+    >>> [[int(edge) for edge in view.box] for view in views]
+    [[0, 0, 224, 224], [48, 8, 272, 232]]
+
     Args:
       view, width: a `View`, or the height and width of the frame.
       crop_size: side of a square, or height, width.
@@ -184,6 +208,10 @@ def multi_group_crop(view, width=None, *, crop_size, groups: int, u) -> list[Vie
 
 def random_resized_crop(view, width=None, *, u, area_range=(0.08, 1.0), aspect_ratio_range=(3 / 4, 4 / 3)) -> View:
     """A crop of random area and aspect ratio at a random place; `resize` it to the network's input afterwards.
+
+    >>> view = random_resized_crop(240, 320, u=np.full(22, 0.5))
+    >>> [int(edge) for edge in view.box]
+    [58, 18, 262, 222]
 
     Args:
       view, width: a `View`, or the height and width of the frame.
@@ -238,6 +266,9 @@ def fitting_crop(view, width=None, *, areas, aspect_ratios, u) -> View:
 def crop(view, width=None, *, box) -> View:
     """The part `box` of the picture: x0, y0, x1, y1 in whole pixels, right and bottom exclusive.
 
+    >>> crop(resize(240, 320, scale=(-1, 120)), box=(10, 0, 110, 100)).box  # in pixels of the frame
+    (20.0, 0.0, 220.0, 200.0)
+
     Raises:
       TypeError: edges that are not whole numbers. ValueError: a box that is empty or leaves the picture.
     """
@@ -262,6 +293,10 @@ def multi_scale_crop(
     num_fixed_crops: int = 5,
 ) -> View:
     """A crop of random size at a random place; `resize` it to the network's input afterwards.
+
+    >>> view = multi_scale_crop(240, 320, input_size=224, scales=(1.0, 0.75), u=np.array([0.9, 0.9, 0.0]))
+    >>> [int(edge) for edge in view.box]
+    [70, 30, 250, 210]
 
     Args:
       view, width: a `View`, or the height and width of the frame.
@@ -320,6 +355,9 @@ def _crop_sizes(height, width, input_size, scales, max_gap) -> np.ndarray:
 def flip(view, width=None, *, u, flip_ratio: float = 0.5, direction: str = "horizontal") -> View:
     """Mirrors the picture if the draw is below `flip_ratio`.
 
+    >>> flip(240, 320, u=0.3).flip, flip(240, 320, u=0.7).flip
+    (True, False)
+
     Args:
       view, width: a `View`, or the height and width of the frame.
       u: one draw, a scalar.
@@ -342,6 +380,10 @@ def scale_factor(view: View) -> np.ndarray:
     """Pixels of the picture per pixel of the frame, along x and y -> float32 [2].
 
     Flow is measured in pixels: after a resize it must be multiplied by this factor (`mmaction2.normalize`).
+
+    >>> scale_factor(resize(240, 320, scale=(-1, 120))).tolist()
+    [0.5, 0.5]
+
     Source: `scale_factor`, which MMAction2's Resize writes.
     """
     x0, y0, x1, y1 = view.box

@@ -1,4 +1,3 @@
-import doctest
 import importlib.metadata
 import io
 import json
@@ -12,7 +11,7 @@ import pytest
 
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.samples.shapes import write_video
-from actjax.video import decoding, decord_opencv
+from actjax.video import decord_opencv
 from actjax.video.decoding import decoder, open_video
 from actjax.video.errors import BackendError, VideoError
 
@@ -75,12 +74,6 @@ def test_unknown_backend(media):
 def test_no_frames_are_an_empty_array(media):
     video = open_video(media / "test.mp4")
     assert video.frames([]).shape == (0, 256, 340, 3) and video.times([]).shape == (0,)
-
-
-def test_the_docstrings_example(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert doctest.testmod(decoding, verbose=False).failed == 0
-    assert doctest.testmod(decoding, verbose=False).attempted > 3
 
 
 def test_the_guides_example(tmp_path, monkeypatch, root, media):
