@@ -68,3 +68,5 @@ def test_filled_adds_the_defaults_of_what_reads_a_section():
     for unreadable in ({"name": "crop"}, {"name": "crap", "size": 4}, {}):
         assert filled(unreadable, view) == unreadable
     assert filled({"view": "crop"}, reader)["view"] == "crop"  # nothing that is no section is filled
+    named = {"near": {"name": "crop", "size": 4}, "far": {"name": "crop", "size": 2, "ratio": 1.0}}
+    assert filled(named, Reader(each=view)) == named | {"near": whole["view"]}

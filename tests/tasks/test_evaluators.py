@@ -137,11 +137,13 @@ def test_readers_do_not_outlive_their_pass(shapes, hard, tmp_path):
     data = run.loop_data(dataset, tmp_path)
     for records, size in ((dataset.train, 64), (next(iter(dataset.lists.values())), 10)):
         passes = data.one_pass(records, run.eval_clips)()
-        assert sum(batch["mask"].sum() for batch in next(passes)) == size
+        batches = next(passes)
+        count = next(batches)["mask"].sum()
         assert len(children() - before) == 1
+        assert count + sum(batch["mask"].sum() for batch in batches) == size
+        assert not children() - before
         with pytest.raises(StopIteration):
             next(passes)
-        assert not children() - before
     passes = data.one_pass(dataset.train, run.eval_clips)()
     next(next(passes))
     passes.close()  # in the middle of a pass

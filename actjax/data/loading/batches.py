@@ -86,7 +86,7 @@ def eval_batches(
     one ahead of time.
 
     Args:
-      num_passes: the number of passes; None: endless.
+      num_passes: the number of passes, after which the processes end; None: endless.
     """
     local = local_size(batch_size, loader.shard)
     batches_per_pass = -(-len(records) // batch_size)
@@ -103,7 +103,10 @@ def eval_batches(
     batches = _batches(rows, num_batches, records, protocol, loader, quarantine, size=local)
     with contextlib.closing(batches):
         masked = (batch | dict(mask=batch["record"] >= 0) for batch in batches)
-        for _ in itertools.count() if num_passes is None else range(num_passes):
+        for number in itertools.count(1):
+            if number == num_passes:
+                yield masked  # to the end, which closes the readers
+                return
             yield itertools.islice(masked, batches_per_pass)
 
 

@@ -16,7 +16,10 @@ RESERVED = ("train", "val", "num_videos", "confusion_matrix")  # names of other 
 
 
 class EvaluatorConfig(NamedTuple):
-    """Section `evaluators.NAME`; its metrics are reported as `NAME/METRIC`.
+    """Section `evaluators.NAME`; its metrics are reported as `NAME/METRIC`, and `run.best` may be one of them.
+
+    Evaluators that see the same clips of the same videos, as the validation may, share a pass whenever they are due at
+    the same step. Others start their own reader processes for every pass.
 
     split: "val" or "train", the videos to evaluate; None: "val", or those of `list`.
     list: annotation files, one or several, of the kind of `data`, read with its `data_prefix` and options.
