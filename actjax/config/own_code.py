@@ -6,9 +6,12 @@ and imports from there, so that later edits do not reach its reader processes, a
 """
 
 import ast
+import atexit
 import contextlib
 import hashlib
-import importlib.util
+import importlib
+import json
+import logging
 import pathlib
 import re
 import shutil
@@ -21,84 +24,84 @@ from actjax.config import plain, refusing
 from actjax.config.recipe_files import recipe_folder
 from actjax.paths import cache_folder, is_url
 
+log = logging.getLogger("actjax")
+
 FOLDER = "code"  # in a workdir
-_DOTTED = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]\w*")
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+_private: list[str] = []  # folders from which code of configs is imported in this process
 
 
 class OwnCode(NamedTuple):
     """The Python files that a config brings, and the dotted names in it.
 
-    folder: of the files.
-    files: paths relative to `folder`, sorted; the config's own file among them.
+    folder: where the files are.
+    files: their contents, by path relative to `folder`; the config's own file is among them.
     names: the dotted names, sorted.
     """
 
     folder: pathlib.Path
-    files: tuple[str, ...]
+    files: dict[str, bytes]
     names: tuple[str, ...]
 
     @property
     def digest(self) -> str:
-        """Of the files' names and contents."""
-        digest = hashlib.sha256()
-        for file in self.files:
-            content = (self.folder / file).read_bytes()
-            digest.update(f"{file} {len(content)}\n".encode() + content)
-        return digest.hexdigest()[:16]
+        """The name of the copy: a digest of the files' names and contents."""
+        return self._hashed()[:16]
 
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """The names of the modules in the files."""
-        dotted = (file.removesuffix(".py").replace("/", ".").removesuffix(".__init__") for file in self.files)
-        return tuple(sorted(dotted))
+    def _hashed(self, *more: str) -> str:
+        digest = hashlib.sha256(
+            json.dumps([*more, *((file, len(self.files[file])) for file in sorted(self.files))]).encode()
+        )
+        for file in sorted(self.files):
+            digest.update(self.files[file])
+        return digest.hexdigest()
 
-    def save(self, workdir: pathlib.Path) -> "OwnCode":
-        """Copies the files into a workdir, if it does not have them -> the copy."""
+    def save(self, workdir: pathlib.Path) -> None:
+        """Writes the files to `WORKDIR/code/DIGEST`, if they are not there. A copy that was changed is replaced."""
         target = workdir / FOLDER / self.digest
+        if target.exists() and _read(target) == self.files:
+            return
         if is_url(workdir):
-            for file in self.files:
-                (target / file).parent.mkdir(parents=True, exist_ok=True)
-                (target / file).write_bytes((self.folder / file).read_bytes())
-            return self
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
-                new = pathlib.Path(temporary, "new")
-                for file in self.files:
-                    (new / file).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(self.folder / file, new / file)
-                with contextlib.suppress(OSError):  # another process of the run was faster
-                    new.rename(target)
-        return self._replace(folder=target)
+            return _write(self.files, target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
+            _write(self.files, pathlib.Path(temporary, "new"))
+            if target.exists():
+                log.warning("%s was changed by somebody; it is written again", target)
+                target.rename(pathlib.Path(temporary, "changed"))
+            with contextlib.suppress(OSError):  # another process of the run was faster
+                pathlib.Path(temporary, "new").rename(target)
 
-    def activate(self, *, first: bool = True) -> None:
-        """Puts the folder on Python's path; modules of these names that were imported before are forgotten.
+    def activate(self) -> None:
+        """Makes the files importable, from a private copy, in place of those of the configs before.
 
-        Args:
-          first: the folder holds these files alone, and comes before all others. False: it comes last.
+        The copy holds nothing else, so that no neighbour of the files hides a module of Python, and nothing that was
+        added to a workdir runs.
 
         Raises:
           ValueError: a file has the name of a module of Python or of a library.
         """
-        folder = str(self.folder.resolve())
-        tops = {module.partition(".")[0] for module in self.modules}
+        tops = {file.partition("/")[0].removesuffix(".py") for file in self.files}
         for top in tops:
             if top in sys.stdlib_module_names or not _replaceable(sys.modules.get(top)):
                 raise ValueError(f"{self.folder / top}.py has the name of a module of Python or a library; rename it")
-        for module in [name for name in sys.modules if name.partition(".")[0] in tops]:
-            del sys.modules[module]
-        others = [entry for entry in sys.path if entry != folder]
-        sys.path[:] = [folder, *others] if first else [*others, folder]
+        for name, module in list(sys.modules.items()):
+            if name.partition(".")[0] in tops or _is_private(module):
+                del sys.modules[name]
+        folder = tempfile.mkdtemp(prefix="actjax-code-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _write(self.files, pathlib.Path(folder))
+        sys.path[:] = [folder, *(entry for entry in sys.path if entry not in _private)]
+        _private.append(folder)
         importlib.invalidate_caches()
-        for top in tops:
-            found = importlib.util.find_spec(top)
-            if not (found and pathlib.Path(found.origin or folder).resolve().is_relative_to(folder)):
-                raise ValueError(f"{self.folder / top}.py: Python finds {found and found.origin} first; rename it")
 
     def remember(self) -> None:
         """Records that the user runs this code, so that its copies run without being asked for."""
-        self._marker.parent.mkdir(parents=True, exist_ok=True)
-        self._marker.touch()
+        try:
+            self._marker.parent.mkdir(parents=True, exist_ok=True)
+            self._marker.touch()
+        except OSError as error:
+            log.warning("the run's code cannot be remembered, and will need --trust_code: %s", error)
 
     @property
     def trusted(self) -> bool:
@@ -107,14 +110,37 @@ class OwnCode(NamedTuple):
 
     @property
     def _marker(self) -> pathlib.Path:
-        key = hashlib.sha256(repr((self.names, self.digest)).encode()).hexdigest()[:32]
-        return cache_folder() / "own_code" / key
+        return cache_folder() / "own_code" / self._hashed(*self.names)
 
 
 def _replaceable(module) -> bool:
     """Whether there is no loaded module of a name, or one that does not come from an installed package."""
     parts = pathlib.Path(getattr(module, "__file__", None) or "").parts
     return module is None or not {"site-packages", "dist-packages"} & set(parts)
+
+
+def _is_private(module) -> bool:
+    """Whether a module was imported from the code of a config."""
+    file = getattr(module, "__file__", None) or ""
+    return any(file.startswith(f"{folder}/") for folder in _private)
+
+
+def _write(files: Mapping[str, bytes], folder: pathlib.Path) -> None:
+    for file, content in files.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(content)
+
+
+def _read(folder: pathlib.Path) -> dict[str, bytes]:
+    """The Python files in a folder; links, which may lead anywhere, are not followed."""
+    paths = [path for path in folder.rglob("*.py") if path.is_file() and not _linked(path, folder)]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def _linked(path: pathlib.Path, folder: pathlib.Path) -> bool:
+    """Whether a path in a local folder, or a folder between the two, is a symbolic link."""
+    places = [path, *path.parents]
+    return not is_url(folder) and any(place.is_symlink() for place in places[: places.index(folder)])
 
 
 def dotted_names(config: Mapping) -> tuple[str, ...]:
@@ -148,7 +174,7 @@ def of_config(file: pathlib.Path | None, config: Mapping) -> OwnCode | None:
     if file is None or file.resolve().parent == recipe_folder().resolve():
         folder = pathlib.Path.cwd()
     else:
-        folder, todo = file.parent.resolve(), [file.resolve()]
+        folder, todo = file.parent.resolve(), [file.parent.resolve() / file.name]
     for name in names:
         todo += _files(folder, name.partition(":")[0])
     found: set[pathlib.Path] = set()
@@ -157,7 +183,7 @@ def of_config(file: pathlib.Path | None, config: Mapping) -> OwnCode | None:
         if file not in found:
             found.add(file)
             todo += [path for name in _imported(file, folder) for path in _files(folder, name)]
-    return OwnCode(folder, tuple(sorted(path.relative_to(folder).as_posix() for path in found)), names)
+    return OwnCode(folder, {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}, names)
 
 
 def of_workdir(workdir: pathlib.Path, config: Mapping) -> OwnCode | None:
@@ -171,45 +197,36 @@ def of_workdir(workdir: pathlib.Path, config: Mapping) -> OwnCode | None:
     """
     names, digest = dotted_names(config), config.get(FOLDER)
     if not digest:
-        return OwnCode(pathlib.Path(), (), names) if names else None
+        return OwnCode(pathlib.Path(), {}, names) if names else None
     if not re.fullmatch(r"[0-9a-f]{16}", str(digest)):
         raise ValueError(f"{workdir / 'config.json'}: code={digest!r} is not the name of a copy")
     folder = workdir / FOLDER / digest
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}, the code of this run, is missing; copy it from where the run was made")
-    if is_url(workdir):
-        folder = _fetched(folder)
-    files = tuple(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py")))
-    return OwnCode(folder, files, names)
-
-
-def _fetched(folder) -> pathlib.Path:
-    """A local copy of a folder in an object store."""
-    local = pathlib.Path(tempfile.mkdtemp(prefix="actjax-code-"))
-    for path in folder.rglob("*.py"):
-        file = local / path.relative_to(folder)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(path.read_bytes())
-    return local
+    return OwnCode(folder, _read(folder), names)
 
 
 @contextlib.contextmanager
-def allowed(code: OwnCode | None, where, *, trust: bool) -> Iterator[None]:
+def allowed(code: OwnCode | None, where, *, trust: bool, typed: Iterable[str] = ()) -> Iterator[None]:
     """A context in which a run's config may be built: with its code active, or without any if it is not trusted.
+
+    Args:
+      where: the workdir, for errors.
+      typed: dotted names that the user gave for this call.
 
     Raises (when the config names a function that is not of actjax):
       ValueError: the code was not made here, and `trust` is False.
     """
-    if code is None:
-        yield
-    elif trust or code.trusted:
+    if code is not None and (trust or code.trusted):
         if code.files:
             code.activate()
         yield
-    else:
-        what = f"code of its own, {', '.join(code.files)} in {code.folder}" if code.files else ", ".join(code.names)
-        with refusing(f"{where} runs {what}, and was not made here: read it, then add --trust_code (trust_code=True)"):
-            yield
+        return
+    files = f"code of its own, {', '.join(sorted(code.files))} in {code.folder}" if code and code.files else ""
+    what = files or ", ".join(code.names if code else ()) or "code"
+    reason = f"{where} runs {what}, and was not made here: read it, then add --trust_code (trust_code=True)"
+    with refusing(reason, besides=typed):
+        yield
 
 
 def _files(folder: pathlib.Path, module: str) -> list[pathlib.Path]:

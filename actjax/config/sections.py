@@ -9,7 +9,7 @@ import difflib
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -96,9 +96,12 @@ def find(table: Mapping[str, Callable], name: str, where: str) -> Callable:
         if name not in table:
             raise ValueError(f"{where}={unknown(name, table)}, or write 'package.module:name'")
         return table[name]
+    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        raise ValueError(f"{where}={name!r}: write 'package.module:name'")
     if module == "__main__":
         raise ValueError(f"{where}={name!r}: put {attribute} into a file, and write 'that_file:{attribute}'")
-    if reason := _refusal.get():
+    reason, besides = _refusal.get()
+    if reason and name not in besides:
         raise ValueError(f"{where}={name!r}: {reason}")
     try:
         found = importlib.import_module(module)
@@ -112,13 +115,13 @@ def find(table: Mapping[str, Callable], name: str, where: str) -> Callable:
     return function
 
 
-_refusal: contextvars.ContextVar[str] = contextvars.ContextVar("refusal", default="")
+_refusal: contextvars.ContextVar[tuple] = contextvars.ContextVar("refusal", default=("", ()))
 
 
 @contextlib.contextmanager
-def refusing(reason: str) -> Iterator[None]:
-    """A context in which `find` refuses dotted names, for that reason, before anything is imported."""
-    token = _refusal.set(reason)
+def refusing(reason: str, *, besides: Iterable[str] = ()) -> Iterator[None]:
+    """A context in which `find` refuses all dotted names but those in `besides`, before anything is imported."""
+    token = _refusal.set((reason, frozenset(besides)))
     try:
         yield
     finally:

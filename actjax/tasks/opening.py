@@ -28,7 +28,7 @@ def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | N
 
     Args:
       changes: see `config.overrides.override`.
-      workdir: gets a copy of this code, which is then used; None: it is used where it is.
+      workdir: gets a copy of this code; None: none is kept.
 
     Raises:
       FileNotFoundError, ValueError: no such config, a key or name that is not known, a value that does not fit.
@@ -36,13 +36,15 @@ def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | N
     config, file = load_config(source)
     code = own_code.of_config(file, {"config": config, "changes": changes})
     if code is not None:
-        code = code.save(workdir) if workdir else code
-        code.activate(first=workdir is not None)
+        code.activate()
     task = registered(config)
     config = _overridden(config, changes, task)
     if code is not None:
         code._replace(names=own_code.dotted_names(config)).remember()
-        config.update({own_code.FOLDER: code.digest} if code.files else {})
+        if code.files:
+            config.update({own_code.FOLDER: code.digest})
+        if code.files and workdir is not None:
+            code.save(workdir)
     return Opened(config, build(config), task)
 
 
@@ -55,8 +57,9 @@ def open_workdir(workdir: pathlib.Path, changes: Mapping[str, Any], *, trust_cod
     """
     saved = saved_config(workdir)
     if typed := own_code.of_config(None, changes):
-        typed.activate(first=False)
-    with own_code.allowed(own_code.of_workdir(workdir, saved), workdir, trust=trust_code):
+        typed.activate()
+    names = own_code.dotted_names(changes)
+    with own_code.allowed(own_code.of_workdir(workdir, saved), workdir, trust=trust_code, typed=names):
         task = registered(saved)
         config = _overridden(of_a_run(saved), changes, task)
         return Opened(config, build(config), task)

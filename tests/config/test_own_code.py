@@ -53,7 +53,7 @@ FILES = ("mine.py", "near.py", *(f"pack/{n}.py" for n in ("__init__", "base", "d
 def test_the_files_are_those_that_are_named_or_imported(folder):
     config, file = load_config(str(folder / "mine.py"))
     code = of_config(file, config)
-    assert code.files == FILES and code.names == ("pack.nets:Net",) and code.folder == folder
+    assert tuple(sorted(code.files)) == FILES and code.names == ("pack.nets:Net",) and code.folder == folder
     assert "pack" not in sys.modules
     assert of_config(file, {"model": {"name": "TSM"}}) is None
 
@@ -68,16 +68,17 @@ def test_dotted_names_at_any_depth():
 def test_a_run_uses_its_copy(folder, tmp_path):
     config, file = load_config(str(folder / "mine.py"))
     code = of_config(file, config)
-    copy, digest = code.save(tmp_path / "run"), code.digest
-    assert copy.folder == tmp_path / "run" / "code" / digest and copy.digest == digest
-    assert code.save(tmp_path / "run") == copy  # a second time changes nothing
+    code.save(tmp_path / "run")
+    copy = of_workdir(tmp_path / "run", config.to_dict() | {"code": code.digest})
+    assert copy.files == code.files and copy.folder == tmp_path / "run" / "code" / code.digest
     (folder / "near.py").write_text("def crop(): return 'edited'")
     copy.activate()
     assert find({}, "near:crop", "view.name")() == "near"
     # Edited code is another copy, which takes the place of the first.
     again = of_config(file, config)._replace(names=("near:crop",))
-    assert again.digest != digest
-    again.save(tmp_path / "run").activate()
+    assert again.digest != code.digest
+    again.save(tmp_path / "run")
+    again.activate()
     assert find({}, "near:crop", "view.name")() == "edited"
     assert len(list((tmp_path / "run" / "code").iterdir())) == 2
 
@@ -85,10 +86,10 @@ def test_a_run_uses_its_copy(folder, tmp_path):
 def test_trust(folder, tmp_path):
     config, file = load_config(str(folder / "mine.py"))
     code = of_config(file, config)
-    digest = code.save(tmp_path / "run").digest
-    saved = config.to_dict() | {"code": digest}
+    code.save(tmp_path / "run")
+    saved = config.to_dict() | {"code": code.digest}
     found = of_workdir(tmp_path / "run", saved)
-    assert found.digest == digest and not found.trusted
+    assert found.digest == code.digest and not found.trusted
     with (
         allowed(found, "RUN", trust=False),
         pytest.raises(ValueError, match="RUN runs code of its own, .*nets.py.*--trust_"),
@@ -106,7 +107,7 @@ def test_trust(folder, tmp_path):
 def test_names_of_installed_modules_are_code_too(tmp_path):
     """A strange config that names `os:system` calls nothing."""
     code = of_workdir(tmp_path, {"data": {"name": "os:system", "command": "true"}})
-    assert code.files == ()
+    assert code.files == {}
     with (
         allowed(code, "RUN", trust=False),
         pytest.raises(ValueError, match="RUN runs os:system, and was not made here"),
@@ -128,10 +129,9 @@ def test_a_file_with_the_name_of_a_library_is_refused(tmp_path, name):
     import numpy  # noqa: F401
 
     write(tmp_path / "theirs", **{name: "x = len"})
-    code = OwnCode(tmp_path / "theirs", (f"{name}.py",), (f"{name}:x",))
-    for first in (True, False):
-        with pytest.raises(ValueError, match=f"{name}.py has the name of a module of Python or a library; rename it"):
-            code.activate(first=first)
+    code = OwnCode(tmp_path / "theirs", {f"{name}.py": b"x = len"}, (f"{name}:x",))
+    with pytest.raises(ValueError, match=f"{name}.py has the name of a module of Python or a library; rename it"):
+        code.activate()
 
 
 def test_configs_import_their_neighbours(folder, monkeypatch):
@@ -171,7 +171,11 @@ def test_what_is_no_config_is_refused(tmp_path, text, error, message):
         ("os:nowhere", r"in .*os.py, 'nowhere' is unknown; .*"),
         ("os:sep", "'sep' is unknown"),
         ("__main__:f", "put f into a file"),
-        ("os:", "'' is unknown"),
+        ("os:", "write 'package.module:name'"),
+        ("os:a.b", "write 'package.module:name'"),
+        ("os:sep ", "write 'package.module:name'"),
+        (".os:sep", "write 'package.module:name'"),
+        (":sep", "write 'package.module:name'"),
         (3, "model.name=3: configs hold names"),
         ("TSMM", "'TSMM' is unknown; did you mean 'TSM'.*or write 'package.module:name'"),
     ],
@@ -187,3 +191,54 @@ def test_an_error_inside_a_module_is_not_hidden(tmp_path, monkeypatch):
     with pytest.raises(ModuleNotFoundError, match="nowhere_at_all"):
         find({}, "mine:f", "model.name")
     assert own_code.FOLDER == "code"
+
+
+def test_what_was_added_to_a_copy_does_not_run(folder, tmp_path):
+    """Compiled files, links and packages that would come before the files; a file that was changed is written again."""
+    config, file = load_config(str(folder / "mine.py"))
+    code = of_config(file, config)
+    code.save(tmp_path / "run")
+    code.remember()
+    copy = tmp_path / "run" / "code" / code.digest
+    (copy / "near").mkdir()
+    (copy / "near" / "__init__.pyc").write_bytes(b"junk")
+    (copy / "near.cpython-311-x86_64-linux-gnu.so").write_bytes(b"junk")
+    write(tmp_path / "elsewhere", __init__="raise RuntimeError('imported')")
+    (copy / "unused").symlink_to(tmp_path / "elsewhere")
+    found = of_workdir(tmp_path / "run", config.to_dict() | {"code": code.digest})
+    assert found.files == code.files and found.trusted
+    found.activate()
+    assert find({}, "near:crop", "view.name")() == "near"
+    (copy / "near.py").write_text("changed = True")
+    code.save(tmp_path / "run")
+    assert of_workdir(tmp_path / "run", config.to_dict() | {"code": code.digest}).files == code.files
+
+
+def test_the_code_of_one_config_does_not_reach_the_next(folder, tmp_path):
+    config, file = load_config(str(folder / "mine.py"))
+    of_config(file, config).activate()
+    assert find({}, "near:crop", "view.name")() == "near"
+    other = write(
+        tmp_path / "other", lone="try:\n    import near\nexcept ImportError:\n    near = None\ndef f(): return near"
+    )
+    of_config(None, {"name": "none:x"})
+    OwnCode(other, {"lone.py": (other / "lone.py").read_bytes()}, ("lone:f",)).activate()
+    assert find({}, "lone:f", "x.name")() is None and "near" not in sys.modules
+    of_config(file, config).activate()  # and once more the first
+    assert find({}, "near:crop", "view.name")() == "near"
+
+
+@pytest.mark.parametrize(
+    "name", ["evil:Net ", "evil:a.b", "evil:x-y", "evil:", "\u00e9vil:Net", "evil:a:b", "evil:Net"]
+)
+def test_no_spelling_of_a_name_escapes_the_question(tmp_path, monkeypatch, name):
+    write(tmp_path, evil="raise RuntimeError('imported')")
+    write(tmp_path, **{"\u00e9vil": "raise RuntimeError('imported')"})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code = of_workdir(tmp_path, {"model": {"name": name}})
+    with allowed(code, "RUN", trust=False), pytest.raises(ValueError, match="--trust_code|write 'package.module:name'"):
+        find({}, name, "model.name")
+    with allowed(None, "RUN", trust=False), pytest.raises(ValueError):
+        find({}, "evil:Net", "model.name")
+    with allowed(None, "RUN", trust=False, typed=("os:getpid",)):
+        assert find({}, "os:getpid", "model.name")
