@@ -87,7 +87,14 @@ def saved_config(workdir: pathlib.Path) -> ConfigDict:
         raise ValueError(f"{file}: not a config: {error}") from None
     if not isinstance(config, dict):
         raise ValueError(f"{file}: not a config, but {type(config).__name__}")
-    return ConfigDict(config)
+    return ConfigDict(_as_written(config))
+
+
+def _as_written(value):
+    """JSON has no tuples: lists -> tuples, at any depth, so that a run is built as it was trained."""
+    if isinstance(value, dict):
+        return {key: _as_written(inner) for key, inner in value.items()}
+    return tuple(map(_as_written, value)) if isinstance(value, list) else value
 
 
 def _checked(config: ConfigDict) -> ConfigDict:

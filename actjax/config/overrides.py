@@ -61,14 +61,12 @@ def override(config: Mapping, changes: Mapping[str, Any], reader: Reader) -> dic
     Raises:
       ValueError: a key that nothing reads, a text that is no value of the parameter's type.
     """
-    sections, changes = copy.deepcopy(plain(config)), _flat(changes)
-    names = {
-        key: value for key, value in changes.items() if key.rpartition(".")[2] == "name"
-    }  # they choose the readers
-    for key, value in (*names.items(), *((k, v) for k, v in changes.items() if k not in names)):
+    sections, changes = copy.deepcopy(plain(config)), _flat(plain(changes))
+    is_name = lambda key: key.rpartition(".")[2] == "name"
+    for key, value in sorted(changes.items(), key=lambda change: not is_name(change[0])):  # names choose the readers
         *path, last = key.split(".")
         section, part = _section(sections, path, reader, key)
-        kind = _annotation(section, part, path, last)
+        kind = _annotation(section, part, path, last) if last != "name" else str  # the old name may name nothing
         before = section.get(last)
         if isinstance(value, Text):
             try:
@@ -78,7 +76,7 @@ def override(config: Mapping, changes: Mapping[str, Any], reader: Reader) -> dic
             except ValueError as error:
                 given = "" if changes[key] is BARE else f"={value}"
                 raise ValueError(f"{FLAG}{key}{given}: {error}") from None
-        section[last] = value
+        section[last] = copy.deepcopy(value)
         if last == "name" and before not in (None, section[last]):
             _drop(section, part, path, kept={k.rpartition(".")[2] for k in changes if k.split(".")[:-1] == path})
     return sections
@@ -88,10 +86,10 @@ def _flat(changes: Mapping[str, Any], where: str = "") -> dict[str, Any]:
     """Nested sections -> dotted keys."""
     flat = {}
     for key, value in changes.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{where}{key}.")
-        else:
-            flat[where + key] = value
+        found = _flat(value, f"{where}{key}.") if isinstance(value, Mapping) and value else {f"{where}{key}": value}
+        if twice := sorted(flat.keys() & found.keys()):
+            raise ValueError(f"config.{twice[0]} is given twice")
+        flat |= found
     return flat
 
 
@@ -115,7 +113,7 @@ def _annotation(section: dict, part: Reader | None, path: list[str], key: str):
         return inspect.Parameter.empty
     where = ".".join(("config", *path))
     known = part.parameters(section, where)
-    if key not in known and not part.open(section, where):
+    if key not in known and not part.open(section, where) and not part.each:
         raise ValueError(f"{where}.{unknown(key, known)}")
     return known.get(key, inspect.Parameter.empty)
 

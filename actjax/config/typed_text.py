@@ -88,6 +88,8 @@ def _elements(value) -> list:
             found = ast.literal_eval(text)
             return list(found) if isinstance(found, (tuple, list)) else [found]
         except (ValueError, SyntaxError):
+            if text[-1] != {"(": ")", "[": "]"}[text[0]]:
+                raise ValueError("a bracket is not closed") from None
             text = text[1:-1]
     return [part.strip() for part in text.split(",") if part.strip()]
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import pytest
+from ml_collections import ConfigDict
 
 from actjax.config.files import load_config
 from actjax.config.overrides import Text, override, split_flags
@@ -60,6 +61,7 @@ def test_the_annotation_says_what_a_text_means(text, kind, value):
         ("1,x", tuple[int, ...], "values separated by commas"),
         ("mean", Literal["prob", "score"], "prob or score"),
         ("[1", dict, "a section"),
+        ("(1,.5,.75", tuple[float, ...], "values separated by commas"),
     ],
 )
 def test_what_does_not_fit_is_refused(text, kind, expected):
@@ -179,6 +181,15 @@ def test_in_python_sections_are_merged_and_values_kept():
     assert config["run"]["epochs"] == 1.5 and config["run"]["batch_size"] == 16
     assert config["model"]["width"] == 16 and config["load_from"] == {"path": ""}
     assert type(changed("tsm_shapes", {"data.folder": "2024"})["data"]["folder"]) is str
+    merged = changed("tsm_shapes", {"loader": ConfigDict({"num_workers": 1}), "evaluators": {"own": {"interval": 1.0}}})
+    assert merged["loader"] == {"num_workers": 1, "max_broken": 0.05} and merged["evaluators"] == {
+        "own": {"interval": 1.0}
+    }
+    given = {"loss": {}, "loss.label_smoothing": 0.1}
+    changed("tsm_shapes", given)
+    assert given == {"loss": {}, "loss.label_smoothing": 0.1}
+    with pytest.raises(ValueError, match="config.run.epochs is given twice"):
+        changed("tsm_shapes", {"run.epochs": 2.0, "run": {"epochs": 3.0}})
     before = load_config("tsm_shapes").config.to_dict()
     override(before, {"run.epochs": 1.0}, TASKS["recognition"].reader)
     assert before["run"]["epochs"] == 8.0  # the config itself is not changed

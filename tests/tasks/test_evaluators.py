@@ -254,12 +254,10 @@ def test_keys_of_evaluators_can_be_typed():
     typed = {"evaluators.hard.interval": Text("1"), "evaluators.hard.metrics": Text("mAP,top_k_accuracy")}
     changed = override(given, typed, reader)
     assert changed["evaluators"]["hard"] == dict(split="val", interval=1.0, metrics=("mAP", "top_k_accuracy"))
-    for key, message in (
-        ("evaluators.hrad.interval", "config.evaluators.'hrad' is unknown; did you mean 'hard'"),
-        ("evaluators.hard.intervall", "config.evaluators.hard.'intervall' is unknown; did you mean 'interval'"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            override(given, {key: Text("1")}, reader)
+    added = override(given, {"evaluators.more.interval": Text("1")}, reader)
+    assert added["evaluators"] == {"hard": {"split": "val"}, "more": {"interval": 1.0}}
+    with pytest.raises(ValueError, match="config.evaluators.hard.'intervall' is unknown; did you mean 'interval'"):
+        override(given, {"evaluators.hard.intervall": Text("1")}, reader)
     with pytest.raises(ValueError, match="interval=often: expected a number or None"):
         override(given, {"evaluators.hard.interval": Text("often")}, reader)
 
