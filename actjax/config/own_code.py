@@ -151,7 +151,8 @@ def dotted_names(config: Mapping) -> tuple[str, ...]:
         if isinstance(value, Mapping):
             value = value.values()
         if isinstance(value, str):
-            found.update([value] if _DOTTED.fullmatch(value) else [])
+            parts = (part.strip() for part in re.split(r"[,()\[\]{}'\"]", value))  # text may list several
+            found.update(part for part in parts if _DOTTED.fullmatch(part))
         elif isinstance(value, Iterable):
             for element in value:
                 visit(element)
