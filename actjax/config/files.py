@@ -13,8 +13,7 @@ from ml_collections import ConfigDict
 
 from actjax.config import plain
 from actjax.config.recipe_files import config_path
-
-_VALUES = (str, int, float, bool, type(None))
+from actjax.config.values import storable
 
 
 class Loaded(NamedTuple):
@@ -36,11 +35,13 @@ def load_config(source: str | os.PathLike | Mapping) -> Loaded:
         value, None or sequence of these. Errors of the file itself are raised as they are.
     """
     if isinstance(source, (Mapping, ConfigDict)):
-        return Loaded(_checked(ConfigDict(plain(source))), None)
+        return Loaded(ConfigDict(storable(plain(source), "config")), None)
     name, colon, argument = config_path(os.fspath(source)).partition(":")
     file = pathlib.Path(name)
     if not file.is_file():
         raise FileNotFoundError(f"config file {file} does not exist; the name of a recipe has no folder and no .py")
+    if file.suffix != ".py":
+        raise ValueError(f"config file {file}: the name of a Python file ends in .py")
     module = _run(file)
     if not callable(get_config := getattr(module, "get_config", None)):
         raise ValueError(f"{file}: a config file defines get_config(), which returns a ConfigDict")
@@ -49,7 +50,7 @@ def load_config(source: str | os.PathLike | Mapping) -> Loaded:
         raise ValueError(f"{file}: get_config() returned {type(config).__name__}, not a ConfigDict")
     if isinstance(config, ConfigDict):
         config = config.copy_and_resolve_references()
-    return Loaded(_checked(ConfigDict(plain(config))), file)
+    return Loaded(ConfigDict(storable(plain(config), "config")), file)
 
 
 def _run(file: pathlib.Path):
@@ -95,23 +96,3 @@ def _as_written(value):
     if isinstance(value, dict):
         return {key: _as_written(inner) for key, inner in value.items()}
     return tuple(map(_as_written, value)) if isinstance(value, list) else value
-
-
-def _checked(config: ConfigDict) -> ConfigDict:
-    _check_values(plain(config), "config")
-    return config
-
-
-def _check_values(value, where: str) -> None:
-    """Raises ValueError for a value that a saved config could not hold."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            _check_values(inner, f"{where}.{key}")
-    elif isinstance(value, (tuple, list)):
-        for inner in value:
-            _check_values(inner, where)
-    elif callable(value):
-        name = f"{getattr(value, '__module__', 'package.module')}:{getattr(value, '__name__', 'name')}"
-        raise ValueError(f"{where}: configs hold names, not functions; write {name!r}")
-    elif not isinstance(value, _VALUES):
-        raise ValueError(f"{where}: configs hold text, numbers, None and sequences of them, not {type(value).__name__}")

@@ -3,14 +3,17 @@
 A key may be any parameter of the function that reads the section, whether or not the config has it.
 """
 
+import contextlib
 import copy
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from actjax.config import Reader, plain, unknown
+from actjax.config.sections import synonym
 from actjax.config.typed_text import read_text
+from actjax.config.values import fitted, storable
 
 log = logging.getLogger("actjax")
 
@@ -56,30 +59,40 @@ def override(config: Mapping, changes: Mapping[str, Any], reader: Reader) -> dic
       changes: {"run.epochs": 2.0} or {"run": {"epochs": 2.0}}. A `Text` is read by the annotation of the parameter.
       reader: the functions that read the config, `Registered.reader` of its task.
 
-    A new `name` drops the keys of the section that the new function does not take, and logs each.
+    A new `name` drops the keys of the section that the new function does not take, and logs each; so do other keys that
+    a reader lists as `together`.
 
     Raises:
-      ValueError: a key that nothing reads, a text that is no value of the parameter's type.
+      ValueError: a key that nothing reads, or a value of another type than the parameter's.
     """
-    sections, changes = copy.deepcopy(plain(config)), _flat(plain(changes))
+    sections, changes = copy.deepcopy(plain(config)), _flat(storable(plain(changes), "config"))
     is_name = lambda key: key.rpartition(".")[2] == "name"
-    for key, value in sorted(changes.items(), key=lambda change: not is_name(change[0])):  # names choose the readers
+    for key in sorted(changes, key=lambda key: not is_name(key)):  # names choose the readers
         *path, last = key.split(".")
-        section, part = _section(sections, path, reader, key)
-        kind = _annotation(section, part, path, last) if last != "name" else str  # the old name may name nothing
-        before = section.get(last)
-        if isinstance(value, Text):
-            try:
-                value = read_text(value, kind, before=before)
-                if changes[key] is BARE and value is not True:
-                    raise ValueError("expected a value")
-            except ValueError as error:
-                given = "" if changes[key] is BARE else f"={value}"
-                raise ValueError(f"{FLAG}{key}{given}: {error}") from None
-        section[last] = copy.deepcopy(value)
-        if last == "name" and before not in (None, section[last]):
-            _drop(section, part, path, kept={k.rpartition(".")[2] for k in changes if k.split(".")[:-1] == path})
+        section, part, parameter = _find(sections, reader, key)
+        default = None if parameter.default is parameter.empty else parameter.default
+        before = section.get(last, default)
+        kind = str if is_name(key) else parameter.annotation  # the old name may name nothing
+        section[last] = _value(key, changes[key], kind, before=before, part=part)
+        if before not in (None, section[last]):
+            typed = {other.rpartition(".")[2] for other in changes if other.split(".")[:-1] == path}
+            _drop(section, part, ".".join(("config", *path)), last, typed=typed)
     return sections
+
+
+def _value(key: str, value, kind, *, before, part: Reader | None):
+    """A value as the parameter takes it. ValueError: one of another type."""
+    typed = isinstance(value, Text)
+    try:
+        found = read_text(value, kind, before=before) if typed else fitted(value, kind)
+        if value is BARE and found is not True:
+            raise ValueError("expected a value")
+        return found
+    except ValueError as error:
+        flag, shown = (f"{FLAG}{key}", value) if typed else (f"config.{key}", repr(value))
+        inner = part and part.part(key.rpartition(".")[2])
+        hint = f"; write {flag}.name={shown}" if inner and any(isinstance(by, Mapping) for by in inner.by) else ""
+        raise ValueError(f"{flag}{'' if value is BARE else f'={shown}'}: {error}{hint}") from None
 
 
 def _flat(changes: Mapping[str, Any], where: str = "") -> dict[str, Any]:
@@ -93,36 +106,50 @@ def _flat(changes: Mapping[str, Any], where: str = "") -> dict[str, Any]:
     return flat
 
 
-def _section(sections: dict, path: list[str], reader: Reader, key: str) -> tuple[dict, Reader | None]:
-    """The section at `path`, which is created if the config lacks it, and its reader; None: it may hold any key."""
-    section, part = sections, reader
-    for depth, step in enumerate(path):
-        _annotation(section, part, path[:depth], step)
-        part = part.part(step) if part is not None else None
-        if section.get(step) is None:
-            section[step] = {}
-        section = section[step]
+def _find(sections: dict, reader: Reader, key: str) -> tuple[dict, Reader | None, inspect.Parameter]:
+    """The section of a key, which is created if the config lacks it; its reader; and the parameter that takes the key.
+
+    No reader: the section may hold any key. ValueError: nothing reads the key.
+    """
+    section, part, parameter = sections, reader, None
+    *path, last = key.split(".")
+    for depth, step in enumerate([*path, last]):
+        where = ".".join(("config", *path[:depth]))
         if not isinstance(section, dict):
-            raise ValueError(f"config.{key}: config.{'.'.join(path[: depth + 1])} is {section!r}, not a section")
-    return section, part
+            raise ValueError(f"config.{key}: {where} is {section!r}, not a section")
+        known = {} if part is None else part.parameters(section, where)
+        if part is not None and step not in known and not part.open(section, where) and not part.each:
+            raise ValueError(f"{where}.{_misplaced(sections, reader, key, step) or unknown(step, known)}")
+        parameter = known.get(step, inspect.Parameter("any", inspect.Parameter.KEYWORD_ONLY))
+        if depth < len(path):
+            part = part.part(step) if part is not None else None
+            if section.get(step) is None:
+                section[step] = {}
+            section = section[step]
+    return section, part, parameter
 
 
-def _annotation(section: dict, part: Reader | None, path: list[str], key: str):
-    """The annotation of a key, if it has one. ValueError: nothing reads the key."""
+def _misplaced(sections: Mapping, reader: Reader, key: str, step: str) -> str:
+    """The end of an error for a key that exists in another section; "" if it exists in none, or in many."""
+    last = synonym(key.rpartition(".")[2])
+    places = [place for place in _keys(sections, reader, "config") if place.rpartition(".")[2] == last]
+    return f"{step!r} is unknown; did you mean {' or '.join(places)}?" if 0 < len(places) < 4 else ""
+
+
+def _keys(section, reader: Reader, where: str) -> Iterator[str]:
+    """The dotted keys that a section and those in it may hold."""
+    section = section if isinstance(section, Mapping) else {}
+    with contextlib.suppress(ValueError):  # a name in the config that names nothing
+        yield from (f"{where}.{key}" for key in reader.parameters(section, where))
+    for name, part in reader.parts.items():
+        yield from _keys(section.get(name), part, f"{where}.{name}")
+
+
+def _drop(section: dict, part: Reader | None, where: str, changed: str, *, typed: set[str]) -> None:
+    """Removes what does not go with the new value of the key `changed`, unless it was typed, too."""
     if part is None:
-        return inspect.Parameter.empty
-    where = ".".join(("config", *path))
-    known = part.parameters(section, where)
-    if key not in known and not part.open(section, where) and not part.each:
-        raise ValueError(f"{where}.{unknown(key, known)}")
-    return known.get(key, inspect.Parameter.empty)
-
-
-def _drop(section: dict, part: Reader | None, path: list[str], *, kept: set[str]) -> None:
-    """Removes the keys that the section's new function does not take."""
-    where = ".".join(("config", *path))
-    if part is None or part.open(section, where):
         return
     known = part.parameters(section, where)
-    for key in [key for key in section if key not in known and key not in kept]:
-        log.info("%s.%s=%r is dropped: %s does not take it", where, key, section.pop(key), section["name"])
+    loose = section.keys() - known if changed == "name" and not part.open(section, where) else ()
+    for key in [key for key in section if key in (*loose, *part.together.get(changed, ())) and key not in typed]:
+        log.info("%s.%s=%r is dropped: %s is now %r", where, key, section.pop(key), changed, section[changed])

@@ -3,6 +3,7 @@
 So no key goes unread and no argument is missing: an unknown key stops the launch and the error suggests the nearest.
 """
 
+import builtins
 import contextlib
 import contextvars
 import difflib
@@ -11,9 +12,11 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
+
+from actjax.config.values import fitted
 
 
 def parse_arg(arg: str | None, **defaults) -> SimpleNamespace:
@@ -56,17 +59,30 @@ def bind(
       positional: how many more it passes by position, whatever their names.
 
     Raises:
-      ValueError: a key that the function does not take, or a required argument that is missing.
+      ValueError: a key that the function does not take, a required argument that is missing, or a value of another type
+        than the function's annotation.
     """
     section = _section(section, where)
     parameters, passes_on = _parameters(function, given, positional)
     for key in section:
         if key not in parameters and not passes_on:
             raise ValueError(f"{where}.{unknown(key, parameters)}")
-    for name, parameter in parameters.items():
-        if parameter.default is parameter.empty and name not in section:
-            raise ValueError(f"{where}.{name} is missing; {getattr(function, '__name__', function)} needs it")
+    needed = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
+    if missing := [f"{where}.{name}" for name in needed if name not in section]:
+        raise ValueError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+    for key in section.keys() & parameters.keys():
+        section[key] = _fitted(section[key], parameters[key], f"{where}.{key}")
     return functools.partial(function, **section)
+
+
+def _fitted(value, parameter: inspect.Parameter, where: str):
+    """A value of the type that the parameter has in its function, or its default."""
+    if value is parameter.default:
+        return value
+    try:
+        return fitted(value, parameter.annotation)
+    except ValueError as error:
+        raise ValueError(f"{where}={value!r}: {error}") from None
 
 
 def pick(table: Mapping[str, Callable], section: Mapping, where: str, **passed) -> Callable:
@@ -136,6 +152,7 @@ class Reader(NamedTuple):
     given, positional: arguments that the config does not set, as in `bind`.
     parts: readers of nested sections.
     each: reader of the nested sections whose names the config chooses.
+    together: {key: keys whose values go with its value}; an override of the first one alone drops the others.
     """
 
     by: tuple[Callable | Mapping[str, Callable], ...] = ()
@@ -143,6 +160,7 @@ class Reader(NamedTuple):
     positional: int = 0
     parts: Mapping[str, "Reader"] = {}
     each: "Reader | None" = None
+    together: Mapping[str, tuple[str, ...]] = {}
 
     def part(self, name: str) -> "Reader | None":
         """The reader of a nested section; None: it may hold any key."""
@@ -157,19 +175,25 @@ class Reader(NamedTuple):
         named = [table[name] for table in tables if isinstance(name, str) and name in table]
         return [*plain_ones, *(named or [find(tables[0], name, f"{where}.name")] if tables else ())]
 
-    def parameters(self, section: Mapping, where: str) -> dict[str, Any]:
-        """The keys that `section` may hold, and their annotations."""
+    def parameters(self, section: Mapping, where: str) -> dict[str, inspect.Parameter]:
+        """The keys that `section` may hold, with their annotations and defaults."""
+        known = {}
+        for function in self.functions(section, where):
+            known |= _parameters(function, self.given, self.positional)[0]
+        parts = [*(name for name in self.parts if name in known or name in self.given), *(section if self.each else ())]
         named = {"name": str} if any(isinstance(by, Mapping) for by in self.by) else {}
-        found = [_parameters(function, self.given, self.positional)[0] for function in self.functions(section, where)]
-        known = {name: p.annotation for parameters in found for name, p in parameters.items()}
-        chosen = section if self.each else ()
-        parts = [name for name in self.parts if name in known or name in self.given]
-        return named | known | dict.fromkeys([*parts, *chosen], dict | None)
+        for name, kind in (named | dict.fromkeys(parts, dict | None)).items():
+            known[name] = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind)
+        return known
 
     def open(self, section: Mapping, where: str) -> bool:
-        """Whether it may hold any other key, because a function takes `**kwargs` for itself."""
+        """Whether it may hold any other key, because a function takes `**kwargs` for itself.
+
+        Of several functions the first one passes its own on to the others.
+        """
         functions = self.functions(section, where)
-        return len(functions) == 1 and _parameters(functions[0], self.given, self.positional)[1]
+        own = functions[1:] if len(functions) > 1 else functions
+        return any(_parameters(function, self.given, self.positional)[1] for function in own)
 
     def bind(self, section, where: str) -> Callable:
         """The first function with its arguments taken from the section.
@@ -217,11 +241,19 @@ def _parameters(
 
 
 def _signature(function: Callable) -> inspect.Signature:
-    """With annotations as types, where they can be evaluated."""
-    try:
-        return inspect.signature(function, eval_str=True)
-    except (NameError, TypeError, SyntaxError):
-        return inspect.signature(function)
+    """With annotations as types; those that cannot be evaluated, such as names for type checkers, are left out."""
+    signature = inspect.signature(function)
+    names = vars(inspect.getmodule(inspect.unwrap(function)) or builtins)
+
+    def typed(parameter: inspect.Parameter) -> inspect.Parameter:
+        if not isinstance(parameter.annotation, str):
+            return parameter
+        try:
+            return parameter.replace(annotation=eval(parameter.annotation, dict(names)))
+        except Exception:
+            return parameter.replace(annotation=parameter.empty)
+
+    return signature.replace(parameters=[typed(parameter) for parameter in signature.parameters.values()])
 
 
 def _section(section, where: str) -> dict:
@@ -251,5 +283,28 @@ def of_a_run(config: Mapping) -> ConfigDict:
 
 def unknown(name, known) -> str:
     """The end of an error message: the nearest known name, and all known names."""
-    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    same = [synonym(name)] if synonym(name) in known else []
+    near = same or difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
     return f"{name!r} is unknown; {f'did you mean {near[0]!r}? ' if near else ''}choose from {sorted(known)}"
+
+
+# Names that other programs have for keys of a config.
+_SYNONYMS = {
+    "learning_rate": "lr",
+    "wd": "weight_decay",
+    "grad_clip": "clip_norm",
+    "max_grad_norm": "clip_norm",
+    "num_epochs": "epochs",
+    "max_epochs": "epochs",
+    "bs": "batch_size",
+    "workers": "num_workers",
+    "workers_per_gpu": "num_workers",
+    "videos_per_gpu": "batch_size",
+    "precision": "dtype",
+    "backbone": "arch",
+}
+
+
+def synonym(name) -> str:
+    """The name that a key has here, of a name that it has in other programs; other names are unchanged."""
+    return _SYNONYMS.get(str(name), str(name))

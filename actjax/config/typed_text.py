@@ -1,15 +1,13 @@
 """Text from the command line -> values, by the annotation of the parameter that takes them."""
 
 import ast
-import collections.abc
-import inspect
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any
 
-_SEQUENCES = (tuple, list, collections.abc.Sequence)
-_WORDS = {"none": None, "true": True, "false": False}
+from actjax.config.values import SEQUENCES, UNTYPED, elements, of_union, told
+
+_WORDS = {"none": None, "null": None, "true": True, "false": False}
 _REFUSED = (ValueError, TypeError, SyntaxError, KeyError, StopIteration)
 
 
@@ -26,25 +24,26 @@ def read_text(text: str, kind, *, before=None):
     Raises:
       ValueError: not a value of this type; says what was expected.
     """
-    if kind in (inspect.Parameter.empty, Any, object):
+    if kind in UNTYPED:
         if before is None or isinstance(before, Mapping):
             return _guess(text)
-        kind = type(before)
+        kind = int | float if type(before) is int else type(before)
     try:
         return _read(text, kind)
     except _REFUSED:
-        raise ValueError(f"expected {_told(kind)}") from None
+        raise ValueError(f"expected {told(kind, several='values separated by commas')}") from None
 
 
 def _read(value, kind):
     """Text, or an element of a sequence, as `kind`."""
-    kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
-    if len(kinds) > 1:
+    if kind in UNTYPED:
+        return _guess(value)
+    if kinds := of_union(kind):
         return _read_union(value, kinds)
     origin = typing.get_origin(kind) or kind
-    if origin in _SEQUENCES:
-        elements = [k for k in typing.get_args(kind) if k is not ...]
-        return tuple(_read(v, elements[0]) if elements else _guess(v) for v in _elements(value))
+    if origin in SEQUENCES:
+        values = _elements(value)
+        return tuple(map(_read, values, elements(kind, len(values))))
     if origin is typing.Literal:
         return next(choice for choice in typing.get_args(kind) if str(choice) == str(value))
     text = str(value)
@@ -53,7 +52,7 @@ def _read(value, kind):
     if origin in (int, float):
         return origin(text)
     if origin is types.NoneType:
-        return {"none": None}[text.lower()]
+        return {"none": None, "null": None}[text.lower()]
     if isinstance(origin, type) and issubclass(origin, Mapping):
         found = ast.literal_eval(text)
         if not isinstance(found, dict):
@@ -65,9 +64,9 @@ def _read(value, kind):
 def _read_union(value, kinds: tuple):
     """The first of several types that fits; text comes last, and a sequence before it only if it looks like one."""
     like_sequence = isinstance(value, tuple) or "," in str(value) or str(value)[:1] in ("(", "[")
-    order = sorted((k for k in kinds if k is not str), key=lambda k: (typing.get_origin(k) or k) in _SEQUENCES)
+    order = sorted((k for k in kinds if k is not str), key=lambda k: (typing.get_origin(k) or k) in SEQUENCES)
     for kind in order:
-        if str in kinds and (typing.get_origin(kind) or kind) in _SEQUENCES and not like_sequence:
+        if str in kinds and (typing.get_origin(kind) or kind) in SEQUENCES and not like_sequence:
             continue
         try:
             return _read(value, kind)
@@ -111,19 +110,3 @@ def _guess(text):
         except (ValueError, SyntaxError):
             return text
     return tuple(_guess(part.strip()) for part in text.split(",") if part.strip()) if "," in text else text
-
-
-_TOLD = {bool: "true or false", int: "an integer", float: "a number", types.NoneType: "None", str: "text"}
-_TOLD[dict] = "a section"
-
-
-def _told(kind) -> str:
-    """A type, in words."""
-    origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(map(_told, typing.get_args(kind)))
-    if (origin or kind) in _SEQUENCES:
-        return "values separated by commas"
-    if origin is typing.Literal:
-        return " or ".join(map(str, typing.get_args(kind)))
-    return _TOLD.get(kind, str(getattr(kind, "__name__", kind)))

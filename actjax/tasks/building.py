@@ -20,6 +20,7 @@ log = logging.getLogger("actjax")
 CHECKPOINTS = ("latest", "best")  # names that a config accepts
 RUN = Reader((training.Settings,), given=("scale_loss",))
 LOAD_FROM = Reader((import_checkpoint,), given=("model",))
+WITH_BACKBONE = {"arch": ("arch_options", "depth", "width", "small_input", "style")}  # see `config.Reader.together`
 _GIVEN = ("params", "schedule", "rules", "epoch", "epochs", "settings", "frozen")
 
 

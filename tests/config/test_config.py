@@ -40,7 +40,7 @@ def test_bind_and_pick():
         ({"name": "centre", "size": 2}, r"eval.view.name='centre' is unknown; did you mean 'center'"),
         ({"size": 2}, "eval.view.name is missing"),
         ({"name": "center", "siz": 2}, "eval.view.'siz' is unknown; did you mean 'size'"),
-        ({"name": "center"}, "eval.view.size is missing; center needs it"),
+        ({"name": "center"}, "^eval.view.size is missing$"),
         ({"name": "center", "size": 2, "height": 3}, "eval.view.'height' is unknown"),
         ("center", "eval.view: expected a section"),
     ],

@@ -2,12 +2,17 @@
 
 import inspect
 import logging
+import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from actjax.config import Reader, bind
 from actjax.config.files import load_config
 from actjax.config.overrides import Text, override, split_flags
 from actjax.config.recipe_files import recipe_names
@@ -43,6 +48,8 @@ from actjax.tasks import TASKS, build, registered
         ("x7", int | str, "x7"),
         ("{'a': 1}", dict, {"a": 1}),
         ("prob", Literal["prob", "score"], "prob"),
+        ("null", int | None, None),
+        ("a,0.5", tuple[str, float], ("a", 0.5)),
     ],
 )
 def test_the_annotation_says_what_a_text_means(text, kind, value):
@@ -61,6 +68,7 @@ def test_the_annotation_says_what_a_text_means(text, kind, value):
         ("1,x", tuple[int, ...], "values separated by commas"),
         ("mean", Literal["prob", "score"], "prob or score"),
         ("[1", dict, "a section"),
+        ("1,2,3", tuple[int, int], "2 values"),
         ("(1,.5,.75", tuple[float, ...], "values separated by commas"),
     ],
 )
@@ -73,6 +81,8 @@ def test_what_does_not_fit_is_refused(text, kind, expected):
     ("text", "before", "value"),
     [
         ("3", 0.5, 3.0),
+        ("0.5", 3, 0.5),
+        ("3", 2, 3),
         ("3", "name", "3"),
         ("3", None, 3),
         ("a,2", None, ("a", 2)),
@@ -148,8 +158,8 @@ def test_another_name_drops_what_it_does_not_take(caplog):
     recipe = "tsm_r50_1x1x8_50e_kinetics400_rgb"
     config = typed(recipe, "--config.optim.schedule.name=cosine", "--config.model.name=TSN")
     assert config["optim"]["schedule"] == {"name": "cosine"} and "shift_div" not in config["model"]
-    assert "config.optim.schedule.gamma=0.1 is dropped: cosine does not take it" in caplog.messages
-    assert len([text for text in caplog.messages if "is dropped: TSN" in text]) == 3
+    assert "config.optim.schedule.gamma=0.1 is dropped: name is now 'cosine'" in caplog.messages
+    assert len([text for text in caplog.messages if text.endswith("is dropped: name is now 'TSN'")]) == 3
     with pytest.raises(ValueError, match="config.optim.schedule.'gamma' is unknown"):  # never what was typed
         typed(recipe, "--config.optim.schedule.name=cosine", "--config.optim.schedule.gamma=0.5")
     same = typed(recipe, "--config.optim.schedule.name=step")
@@ -160,7 +170,12 @@ def test_another_name_drops_what_it_does_not_take(caplog):
     ("argument", "message"),
     [
         ("--config.run.epocs=3", "config.run.'epocs' is unknown; did you mean 'epochs'"),
-        ("--config.modl.width=3", "config.'modl' is unknown; did you mean 'model'"),
+        ("--config.modl.width=3", "config.'modl' is unknown; did you mean config.model.width?"),
+        ("--config.lr=0.1", "config.'lr' is unknown; did you mean config.optim.lr?"),
+        ("--config.optim.learning_rate=0.1", "config.optim.'learning_rate' is unknown; did you mean config.optim.lr?"),
+        ("--config.run.grad_clip=1", "config.run.'grad_clip' is unknown; did you mean config.optim.clip_norm?"),
+        ("--config.run.nothing_like_this=1", "config.run.'nothing_like_this' is unknown; choose from"),
+        ("--config.optim.schedule=cosine", "expected a section or None; write --config.optim.schedule.name=cosine"),
         ("--config.run=3", "--config.run=3: expected a section or None"),
         ("--config.run.epochs.more=3", "config.run.epochs.more: config.run.epochs is 8.0, not a section"),
         ("--config.run.epochs=many", "--config.run.epochs=many: expected a number"),
@@ -174,6 +189,73 @@ def test_another_name_drops_what_it_does_not_take(caplog):
 def test_what_nothing_reads_is_refused(argument, message):
     with pytest.raises(ValueError, match=message):
         build(typed("tsm_shapes", argument))
+
+
+def later(size: "tuple[int, int]", tag: "str" = "", other: "Unknown" = None):  # noqa: F821
+    """With annotations of which one cannot be evaluated."""
+
+
+def test_annotations_are_read_one_by_one():
+    reader = Reader((later,))
+    found = override({}, {"size": Text("2,3"), "tag": Text("007"), "other": Text("007")}, reader)
+    assert found == {"size": (2, 3), "tag": "007", "other": 7}
+    assert bind(later, {"size": [2, 3]}, "own").keywords == {"size": (2, 3)}
+
+
+def test_sizes_go_with_their_backbone(caplog):
+    caplog.set_level(logging.INFO, logger="actjax")
+    config = typed("tsm_shapes", "--config.model.arch=mobilenet_v2", "--config.model.width=16")
+    assert "depth" not in config["model"] and config["model"]["width"] == 16  # never what was typed
+    assert "config.model.depth=10 is dropped: arch is now 'mobilenet_v2'" in caplog.messages
+    assert typed("tsm_shapes", "--config.model.arch=resnet")["model"]["depth"] == 10
+
+
+def own_optimizer(params, schedule, rules, *, factor: float = 1.0, **more):
+    """Takes any key."""
+
+
+def test_keys_of_a_function_that_takes_any(monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "own_optimizer", own_optimizer)
+    named = {"optim": {"name": f"{__name__}:own_optimizer", "lr": 0.1, "lr_batch_size": 8}}
+    config = {"task": "recognition", **named}
+    assert override(config, {"optim.beta": 0.5}, TASKS["recognition"].reader)["optim"]["beta"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"run": {"seed": 3.5}}, "config.run.seed=3.5: must be an integer"),
+        ({"run": {"epochs": True}}, "config.run.epochs=True: must be a number"),
+        ({"run.batch_size": "8"}, "config.run.batch_size='8': must be an integer"),
+        ({"model": {"small_input": "false"}}, "config.model.small_input='false': must be true or false"),
+        ({"model.mean": "1,2,3"}, "config.model.mean='1,2,3': must be a sequence"),
+        ({"loss": print}, "config.loss: configs hold names, not functions; write 'builtins:print'"),
+        (
+            {"loss": {"class_weights": np.ones(3)}},
+            "configs hold text, numbers, None and sequences of them, not ndarray",
+        ),
+        ({"augment": {1: 2}}, "config.augment: the keys of a config are text, not 1"),
+        ({"optim": {"schedule": "cosine"}}, "write config.optim.schedule.name='cosine'"),
+    ],
+)
+def test_in_python_values_have_the_types_of_their_parameters(changes, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        changed("tsm_shapes", changes)
+
+
+def test_numbers_of_numpy_and_paths_are_plain_values():
+    config = changed(
+        "tsm_shapes", {"run": {"seed": np.int64(3)}, "optim.lr": np.float32(0.5), "data.folder": Path("a")}
+    )
+    found = config["run"]["seed"], config["optim"]["lr"], config["data"]["folder"]
+    assert found == (3, 0.5, "a") and [type(value) for value in found] == [int, float, str]
+
+
+def test_values_of_a_file_have_the_types_of_their_parameters():
+    config = load_config("tsm_shapes").config.to_dict()
+    config["run"]["batch_size"] = 8.5
+    with pytest.raises(ValueError, match="^run.batch_size=8.5: must be an integer$"):
+        build(config)
 
 
 def test_in_python_sections_are_merged_and_values_kept():

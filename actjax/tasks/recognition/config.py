@@ -18,7 +18,7 @@ from actjax.data.prepared import writing
 from actjax.losses import LOSSES
 from actjax.models import TSN, adapt
 from actjax.pixels import augment_in_order, make_augment
-from actjax.tasks.building import LOAD_FROM, OPTIM, RUN, make_network, video_settings
+from actjax.tasks.building import LOAD_FROM, OPTIM, RUN, WITH_BACKBONE, make_network, video_settings
 from actjax.tasks.loading import LoaderConfig, check_reading
 from actjax.tasks.recognition.checking import check_augment, check_loss
 from actjax.tasks.recognition.evaluators import EVALUATORS, make_evaluators
@@ -166,7 +166,7 @@ READERS = {
         parts={"select": Reader((selected,), positional=1)},
     ),
     "loader": Reader((LoaderConfig,)),
-    "model": Reader((MODELS,), given=("parent", "in_channels")),
+    "model": Reader((MODELS,), given=("parent", "in_channels"), together=WITH_BACKBONE),
     "train": _clips(_train_clips, TRAIN_VIEWS, "average_clips"),
     "eval": _EVAL,
     "test": _EVAL,

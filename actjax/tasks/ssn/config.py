@@ -18,7 +18,7 @@ from actjax.data.clips.transforms import EVAL_VIEWS, TRAIN_VIEWS
 from actjax.data.datasets.annotations import KINDS
 from actjax.data.datasets.ssn import PROPOSED
 from actjax.models import SSN
-from actjax.tasks.building import CHECKPOINTS, LOAD_FROM, OPTIM, RUN, make_network, video_settings
+from actjax.tasks.building import CHECKPOINTS, LOAD_FROM, OPTIM, RUN, WITH_BACKBONE, make_network, video_settings
 from actjax.tasks.loading import LoaderConfig, check_reading
 from actjax.tasks.ssn.report import TIOU_THRESHOLDS, Detect
 from actjax.tasks.ssn.run import SsnRun
@@ -49,7 +49,7 @@ READERS = {
     "sample": Reader((ProposalSampling,)),
     "sampler": Reader((Sampler,)),
     "assigner": Reader((Assigner,)),
-    "model": Reader((SSN,), given=("parent", "name", "in_channels", "segments")),
+    "model": Reader((SSN,), given=("parent", "name", "in_channels", "segments"), together=WITH_BACKBONE),
     "train": _scored(TrainConfig, TRAIN_VIEWS),
     "test": _scored(Scoring, EVAL_VIEWS),
     "optim": OPTIM,
