@@ -6,21 +6,18 @@ and imports from there, so that later edits do not reach its reader processes, a
 """
 
 import ast
-import atexit
 import contextlib
 import hashlib
-import importlib
 import json
 import logging
 import pathlib
 import re
-import shutil
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from actjax.config import plain, refusing
+from actjax.config.active_code import ActiveCode, write
 from actjax.config.recipe_files import recipe_folder
 from actjax.paths import cache_folder, is_url
 
@@ -28,7 +25,6 @@ log = logging.getLogger("actjax")
 
 FOLDER = "code"  # in a workdir
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
-_private: list[str] = []  # folders from which code of configs is imported in this process
 
 
 class OwnCode(NamedTuple):
@@ -62,38 +58,19 @@ class OwnCode(NamedTuple):
         if target.exists() and _read(target) == self.files:
             return
         if is_url(workdir):
-            return _write(self.files, target)
+            return write(self.files, target)
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
-            _write(self.files, pathlib.Path(temporary, "new"))
+            write(self.files, pathlib.Path(temporary, "new"))
             if target.exists():
                 log.warning("%s was changed by somebody; it is written again", target)
                 target.rename(pathlib.Path(temporary, "changed"))
             with contextlib.suppress(OSError):  # another process of the run was faster
                 pathlib.Path(temporary, "new").rename(target)
 
-    def activate(self) -> None:
-        """Makes the files importable, from a private copy, in place of those of the configs before.
-
-        The copy holds nothing else, so that no neighbour of the files hides a module of Python, and nothing that was
-        added to a workdir runs.
-
-        Raises:
-          ValueError: a file has the name of a module of Python or of a library.
-        """
-        tops = {file.partition("/")[0].removesuffix(".py") for file in self.files}
-        for top in tops:
-            if top in sys.stdlib_module_names or not _replaceable(sys.modules.get(top)):
-                raise ValueError(f"{self.folder / top}.py has the name of a module of Python or a library; rename it")
-        for name, module in list(sys.modules.items()):
-            if name.partition(".")[0] in tops or _is_private(module):
-                del sys.modules[name]
-        folder = tempfile.mkdtemp(prefix="actjax-code-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        _write(self.files, pathlib.Path(folder))
-        sys.path[:] = [folder, *(entry for entry in sys.path if entry not in _private)]
-        _private.append(folder)
-        importlib.invalidate_caches()
+    def activate(self) -> ActiveCode:
+        """Makes the files importable, in place of those of the configs before. ValueError: see `ActiveCode`."""
+        return ActiveCode(self.files)
 
     def remember(self) -> None:
         """Records that the user runs this code, so that its copies run without being asked for."""
@@ -111,24 +88,6 @@ class OwnCode(NamedTuple):
     @property
     def _marker(self) -> pathlib.Path:
         return cache_folder() / "own_code" / self._hashed(*self.names)
-
-
-def _replaceable(module) -> bool:
-    """Whether there is no loaded module of a name, or one that does not come from an installed package."""
-    parts = pathlib.Path(getattr(module, "__file__", None) or "").parts
-    return module is None or not {"site-packages", "dist-packages"} & set(parts)
-
-
-def _is_private(module) -> bool:
-    """Whether a module was imported from the code of a config."""
-    file = getattr(module, "__file__", None) or ""
-    return any(file.startswith(f"{folder}/") for folder in _private)
-
-
-def _write(files: Mapping[str, bytes], folder: pathlib.Path) -> None:
-    for file, content in files.items():
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_bytes(content)
 
 
 def _read(folder: pathlib.Path) -> dict[str, bytes]:
@@ -208,43 +167,55 @@ def of_workdir(workdir: pathlib.Path, config: Mapping) -> OwnCode | None:
 
 
 @contextlib.contextmanager
-def allowed(code: OwnCode | None, where, *, trust: bool, typed: Iterable[str] = ()) -> Iterator[None]:
+def allowed(code: OwnCode | None, where, *, trust: bool, typed: OwnCode | None = None) -> Iterator[ActiveCode | None]:
     """A context in which a run's config may be built: with its code active, or without any if it is not trusted.
 
     Args:
       where: the workdir, for errors.
-      typed: dotted names that the user gave for this call.
+      typed: the code that the user named for this call; it comes before the run's.
 
     Raises (when the config names a function that is not of actjax):
       ValueError: the code was not made here, and `trust` is False.
     """
-    if code is not None and (trust or code.trusted):
-        if code.files:
-            code.activate()
-        yield
+    typed = typed or OwnCode(pathlib.Path(), {}, ())
+    trusted = code is not None and (trust or code.trusted)
+    files = (code.files if trusted else {}) | typed.files
+    active = ActiveCode(files) if files else None
+    if trusted:
+        yield active
         return
     files = f"code of its own, {', '.join(sorted(code.files))} in {code.folder}" if code and code.files else ""
     what = files or ", ".join(code.names if code else ()) or "code"
     reason = f"{where} runs {what}, and was not made here: read it, then add --trust_code (trust_code=True)"
-    with refusing(reason, besides=typed):
-        yield
+    with refusing(reason, besides=typed.names):
+        yield active
 
 
 def _files(folder: pathlib.Path, module: str) -> list[pathlib.Path]:
-    """The files in `folder` that are run when `module` is imported."""
-    found, place = [], folder
-    if module.partition(".")[0] == "actjax":  # a config in the folder of a clone
+    """The files in `folder` that are run when `module` is imported; of a package all files, which it may find itself."""
+    top, *inner = module.split(".")
+    if top == "actjax":  # a config in the folder of a clone
         return []
-    for part in module.split("."):
+    if (folder / top / "__init__.py").is_file():
+        return [path for path in (folder / top).rglob("*.py") if path.is_file()]
+    found, place = [], folder
+    for part in (top, *inner):
         found += [place / part / "__init__.py", place / f"{part}.py"]
         place /= part
     return [path for path in found if path.is_file()]
 
 
 def _imported(file: pathlib.Path, folder: pathlib.Path) -> Iterator[str]:
-    """The modules that a file may import, anywhere in it; names imported from modules may be modules, too."""
+    """The modules that a file may import, anywhere in it; names imported from modules may be modules, too.
+
+    None for a file that Python cannot read, which fails only if it is imported.
+    """
     package = file.relative_to(folder).parent.parts
-    for node in ast.walk(ast.parse(file.read_bytes(), str(file))):
+    try:
+        tree = ast.parse(file.read_bytes(), str(file))
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from actjax.config import of_a_run, own_code
+from actjax.config.active_code import ActiveCode
 from actjax.config.files import load_config, saved_config
 from actjax.config.overrides import override
 from actjax.tasks import Registered, build, registered
@@ -14,11 +15,12 @@ from actjax.workdir import logging_to
 
 
 class Opened(NamedTuple):
-    """A run, its config, which a workdir can save, and its task."""
+    """A run, its config, which a workdir can save, its task, and the code that the config brings, if any."""
 
     config: ConfigDict
     run: Any
     task: Registered
+    code: ActiveCode | None = None
 
 
 def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | None = None) -> Opened:
@@ -35,8 +37,7 @@ def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | N
     """
     config, file = load_config(source)
     code = own_code.of_config(file, {"config": config, "changes": changes})
-    if code is not None:
-        code.activate()
+    active = code.activate() if code is not None else None
     task = registered(config)
     config = _overridden(config, changes, task)
     if code is not None:
@@ -45,7 +46,7 @@ def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | N
             config.update({own_code.FOLDER: code.digest})
         if code.files and workdir is not None:
             code.save(workdir)
-    return Opened(config, build(config), task)
+    return Opened(config, build(config), task, active)
 
 
 def open_workdir(workdir: pathlib.Path, changes: Mapping[str, Any], *, trust_code: bool = False) -> Opened:
@@ -56,13 +57,11 @@ def open_workdir(workdir: pathlib.Path, changes: Mapping[str, Any], *, trust_cod
         that was not made here, and `trust_code` is False.
     """
     saved = saved_config(workdir)
-    if typed := own_code.of_config(None, changes):
-        typed.activate()
-    names = own_code.dotted_names(changes)
-    with own_code.allowed(own_code.of_workdir(workdir, saved), workdir, trust=trust_code, typed=names):
+    code, typed = own_code.of_workdir(workdir, saved), own_code.of_config(None, changes)
+    with own_code.allowed(code, workdir, trust=trust_code, typed=typed) as active:
         task = registered(saved)
         config = _overridden(of_a_run(saved), changes, task)
-        return Opened(config, build(config), task)
+        return Opened(config, build(config), task, active)
 
 
 def _overridden(config: Mapping, changes: Mapping[str, Any], task: Registered) -> ConfigDict:

@@ -228,6 +228,35 @@ def test_the_code_of_one_config_does_not_reach_the_next(folder, tmp_path):
     assert find({}, "near:crop", "view.name")() == "near"
 
 
+def test_two_configs_take_turns(tmp_path):
+    """Each imports its own files, also late, and keeps the modules that it has imported."""
+    codes = {}
+    for name in ("one", "two"):
+        folder = write(tmp_path / name, near="def f():\n    import late\n    return late.name", late=f"name = {name!r}")
+        files = {f"{module}.py": (folder / f"{module}.py").read_bytes() for module in ("near", "late")}
+        codes[name] = OwnCode(folder, files, ("near:f",)).activate(), find({}, "near:f", "x.name")
+    for name in ("one", "two", "one"):
+        active, function = codes[name]
+        active.resume()
+        assert function() == name and find({}, "near:f", "x.name") is function
+
+
+def test_a_file_that_python_cannot_read_fails_only_where_it_is_imported(folder):
+    (folder / "pack" / "old.py").write_text("print 'python 2'")
+    config, file = load_config(str(folder / "mine.py"))
+    code = of_config(file, config)
+    assert "pack/old.py" in code.files
+    code.activate()
+    assert find({}, "pack.nets:Net", "model.name").__name__ == "Net"
+
+
+def test_a_package_comes_whole(folder):
+    """It may import modules by text."""
+    (folder / "pack" / "hidden.py").write_text("def f(): return 1")
+    config, file = load_config(str(folder / "mine.py"))
+    assert "pack/hidden.py" in of_config(file, config).files and "unused.py" not in of_config(file, config).files
+
+
 @pytest.mark.parametrize(
     "name", ["evil:Net ", "evil:a.b", "evil:x-y", "evil:", "\u00e9vil:Net", "evil:a:b", "evil:Net"]
 )
@@ -240,5 +269,5 @@ def test_no_spelling_of_a_name_escapes_the_question(tmp_path, monkeypatch, name)
         find({}, name, "model.name")
     with allowed(None, "RUN", trust=False), pytest.raises(ValueError):
         find({}, "evil:Net", "model.name")
-    with allowed(None, "RUN", trust=False, typed=("os:getpid",)):
+    with allowed(None, "RUN", trust=False, typed=OwnCode(tmp_path, {}, ("os:getpid",))):
         assert find({}, "os:getpid", "model.name")

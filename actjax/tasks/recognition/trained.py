@@ -67,6 +67,7 @@ class TrainedRecogniser(Trained):
         Raises:
           FileNotFoundError: no such file, or a folder without videos. TypeError, ValueError: not a video.
         """
+        self._resume_code()
         return self._predictor.predict(video, topk=topk)
 
     def scores(self, video) -> np.ndarray:
@@ -77,6 +78,7 @@ class TrainedRecogniser(Trained):
         Raises:
           VideoError: a video cannot be read. Others as `predict`.
         """
+        self._resume_code()
         return self._predictor.scores(video)
 
     def embed(self, video) -> np.ndarray:
@@ -85,6 +87,7 @@ class TrainedRecogniser(Trained):
         Raises:
           ValueError: the network does not store such features, see `actjax.models.outside`. Others as `scores`.
         """
+        self._resume_code()
         return self._predictor.embed(video)
 
     def close(self) -> None:
