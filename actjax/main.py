@@ -7,8 +7,10 @@ extract and export, `--config` may be omitted; the config saved in the run's wor
 """
 
 import datetime
+import multiprocessing
 import os
 import pathlib
+import signal
 import sys
 import time
 
@@ -116,8 +118,7 @@ def _do(workdir: pathlib.Path, started: float) -> None:
     except KeyboardInterrupt as error:
         if isinstance(error.__cause__, Preempted):
             raise error.__cause__ from None  # which has an exit status of its own
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
@@ -185,7 +186,30 @@ def _workdir() -> pathlib.Path:
 
 def start() -> None:
     """Runs the command line; never returns."""
-    app.run(main, flags_parser=_parse_flags)
+    sys.unraisablehook = _not_dropped
+    try:
+        app.run(main, flags_parser=_parse_flags)
+    except KeyboardInterrupt:
+        _leave()
+
+
+def _not_dropped(unraisable) -> None:
+    """Ends the program after a Ctrl-C that Python drops because it came in a callback: XLA has one for the gc."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        _leave()
+    sys.__unraisablehook__(unraisable)
+
+
+def _leave() -> None:
+    """Ends an interrupted program at once: XLA may be compiling in threads that crash when Python shuts down."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for child in multiprocessing.active_children():
+        child.kill()
+    if code := sys.modules.get("actjax.config.active_code"):
+        code.remove_all()
+    print("interrupted", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(130)
 
 
 if __name__ == "__main__":

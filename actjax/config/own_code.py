@@ -192,7 +192,7 @@ def allowed(code: OwnCode | None, where, *, trust: bool, typed: OwnCode | None =
 
 
 def _files(folder: pathlib.Path, module: str) -> list[pathlib.Path]:
-    """The files in `folder` that are run when `module` is imported; of a package all files, which it may find itself."""
+    """The files in `folder` that are run when `module` is imported; of a package all files."""
     top, *inner = module.split(".")
     if top == "actjax":  # a config in the folder of a clone
         return []

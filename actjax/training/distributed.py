@@ -130,9 +130,10 @@ def _end_with_others(index: int, left: threading.Event) -> None:
 
 def _fail(error: BaseException, index: int, heartbeat: int, left: threading.Event) -> None:
     """Prints the error as Python would, reports it to the other processes, and exits with status 1."""
-    told = isinstance(error, SystemExit)
+    told = isinstance(error, SystemExit | KeyboardInterrupt)
+    code = "interrupted" if isinstance(error, KeyboardInterrupt) else getattr(error, "code", None)
     if told:
-        print(error.code, file=sys.stderr)
+        print(code, file=sys.stderr)
     else:
         sys.excepthook(type(error), error, error.__traceback__)
     sys.stdout.flush()
@@ -141,7 +142,7 @@ def _fail(error: BaseException, index: int, heartbeat: int, left: threading.Even
             print(f"if another process was lost, JAX ends this one within {heartbeat} s", file=sys.stderr, flush=True)
             time.sleep(heartbeat + 15)
         left.set()
-        reason = str(error.code).removeprefix("error: ") if told else f"{type(error).__name__}: {error}"
+        reason = str(code).removeprefix("error: ") if told else f"{type(error).__name__}: {error}"
         set_once(f"{_FAILED}/{index}", " ".join(reason.split()))
         sys.stderr.flush()
         time.sleep(_LAST if index == 0 else 2 * _POLL)  # time for the others to read it

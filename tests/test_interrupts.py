@@ -1,0 +1,48 @@
+"""Ctrl-C on the command line outside of training steps: one line, status 130, whatever the process is doing."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from cli import ROOT, SMALL, command, environment
+
+LOST = """
+import gc, sys
+from actjax import main
+sys.unraisablehook = main._not_dropped
+
+def swallowed(*_):
+    gc.callbacks.remove(swallowed)
+    raise KeyboardInterrupt
+
+gc.callbacks.append(swallowed)
+print("collecting")
+gc.collect()
+print("went on")
+"""
+
+
+@pytest.mark.parametrize(("line", "statuses"), [("workdir: ", {130}), ("parameter groups", {130, 75})])
+def test_one_line_and_a_status(line, statuses, tmp_path, cache):
+    """From the second line on JAX compiles; a step may be saved already."""
+    variables = environment(tmp_path / "cache") | {"ACTJAX_CACHE": str(cache)}  # nothing is compiled yet
+    process = subprocess.Popen(
+        command(*SMALL, f"--workdir={tmp_path / 'run'}"), cwd=ROOT, env=variables | {"PYTHONUNBUFFERED": "1"},
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert any(line in printed for printed in process.stdout)
+        process.send_signal(signal.SIGINT)
+        printed, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode in statuses, errors
+    assert errors.endswith("interrupted\n") if process.returncode == 130 else "saved step" in printed
+    assert "Traceback" not in errors and "Fatal" not in errors
+
+
+def test_an_interrupt_in_a_callback_ends_the_program():
+    """Python prints and drops exceptions there."""
+    done = subprocess.run([sys.executable, "-c", LOST], cwd=ROOT, timeout=50, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "collecting\n", "interrupted\n")
