@@ -85,7 +85,8 @@ def main(argv: list[str]) -> None:
 def _check(argv: list[str]) -> None:
     """Raises ValueError for flags that are missing or do not go together."""
     if len(argv) > 1:
-        raise ValueError(f"unknown arguments {argv[1:]}")
+        hint = f"; write --mode={argv[1]}" if argv[1] in MODES else "; all arguments have names, such as --video=FILE"
+        raise ValueError(f"unknown arguments {argv[1:]}{hint}")
     for mode, flag, wanted in _NEEDED:
         if _MODE.value == mode and not flag.value:
             raise ValueError(f"--mode={mode} needs {wanted}")
@@ -131,6 +132,9 @@ def _parse_flags(argv: list[str]) -> list[str]:
         rest, changes = split_flags(argv[1:])
         _changes.update(changes)
         return flags.FLAGS([argv[0], *rest])
+    except flags.UnrecognizedFlagError as error:
+        hint = f"`actjax --help` lists the flags; keys of a config are written --config.SECTION.{error.flagname}=VALUE"
+        raise SystemExit(f"error: {error}; {hint}") from error
     except (flags.Error, ValueError) as error:
         raise SystemExit(f"error: {error}") from error
 

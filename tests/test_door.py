@@ -124,6 +124,8 @@ def test_evaluate_repeats_the_numbers(workdir, trained, cache, monkeypatch):
     assert trained.evaluate()["top1_acc"] == results["top1_acc"]
     again = actjax.evaluate(workdir, checkpoint="latest", protocol="eval", run=dict(eval_batch_size=16))
     assert again["top1_acc"] == results["top1_acc"] and again["step"] == 8
+    with pytest.raises(ValueError, match="protocol='tests' is unknown; did you mean 'test'"):
+        trained.evaluate(protocol="tests")
     assert json.loads((workdir / "results_eval.json").read_text())["top1_acc"] == results["top1_acc"]
     assert trained.config.run.epochs == 1.0 and trained.step == 8
 
@@ -160,12 +162,20 @@ def test_handlers_of_the_log_do_not_pile_up(workdir, trained, capsys, cache, mon
         (lambda p: actjax.train("tsm_shapes", p, run=dict(epocs=1)), ValueError, "config.run.'epocs' is unknown"),
         (lambda p: actjax.train("tsm_shapes", p, runs=dict(epochs=1)), ValueError, "config.'runs' is unknown; did you"),
         (lambda p: actjax.train(p / "mine.py", p), FileNotFoundError, "mine.py does not exist"),
-        (lambda p: actjax.train({"task": "recognition"}, p), ValueError, "config.data is missing"),
+        (
+            lambda p: actjax.train({"task": "recognition"}, p),
+            ValueError,
+            "^config.data, config.loader, .*, config.run are missing$",
+        ),
         (lambda p: actjax.train({"task": "recogniser"}, p), ValueError, "config.task='recogniser' is unknown; did you"),
         (lambda p: actjax.train({"model": {"name": len}}, p), ValueError, "config.model.name: configs hold names"),
         (lambda p: actjax.build("tsm_shapes", model={"name": "TSMM"}), ValueError, "model.name='TSMM' is unknown"),
         (lambda p: actjax.load(p / "no"), FileNotFoundError, "no folder of a run; .* checkpoint=FILE"),
         (lambda p: actjax.load(p), FileNotFoundError, "no .*config.json"),
+        (lambda p: actjax.train({"task": ["bsn"]}, p), ValueError, "config.task=.*'bsn'.* is unknown"),
+        (lambda p: actjax.train("tsm_shapes", "/dev/null"), FileExistsError, "/dev/null is not a folder"),
+        (lambda p: actjax.train("tsm_shapes", p, model={"name": "builtins:dict"}), ValueError, "builtins:dict"),
+        (lambda p: actjax.train("tsm_shapes", p, train={"view": {"name": ".evil:x"}}), ValueError, "'.evil:x'"),
         (lambda p: actjax.load("tsm_shapes", checkpoint=p / "x.pth"), FileNotFoundError, "x.pth"),
     ],
 )

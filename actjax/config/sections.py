@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from actjax.config.values import fitted
+from actjax.config.values import UNTYPED, fitted
 
 
 def parse_arg(arg: str | None, **defaults) -> SimpleNamespace:
@@ -128,6 +128,10 @@ def find(table: Mapping[str, Callable], name: str, where: str) -> Callable:
     if not callable(function := getattr(found, attribute, None)):
         known = [known for known, value in vars(found).items() if callable(value) and not known.startswith("_")]
         raise ValueError(f"{where}={name!r}: in {found.__file__}, {unknown(attribute, known)}")
+    try:
+        inspect.signature(function)
+    except ValueError as error:
+        raise ValueError(f"{where}={name!r}: its arguments are not known, write a function around it") from error
     return function
 
 
@@ -183,7 +187,8 @@ class Reader(NamedTuple):
         parts = [*(name for name in self.parts if name in known or name in self.given), *(section if self.each else ())]
         named = {"name": str} if any(isinstance(by, Mapping) for by in self.by) else {}
         for name, kind in (named | dict.fromkeys(parts, dict | None)).items():
-            known[name] = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind)
+            if name not in known or known[name].annotation in UNTYPED:
+                known[name] = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind)
         return known
 
     def open(self, section: Mapping, where: str) -> bool:

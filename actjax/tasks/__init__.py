@@ -18,11 +18,11 @@ __getattr__, __dir__ = lazy(__name__, _NAMES)
 class Registered(NamedTuple):
     """A task that a config can name.
 
-    build: config sections, as keyword arguments -> a run.
+    build: config sections, as keyword arguments -> a run. An argument `code` gets the digest of the config's own code,
+      for tasks that keep outputs of stages and make them again after a change.
     modes: name of a `--mode` -> function (run, `running.Call`).
     readers: name of a section -> the functions that read it.
     trained: (`opening.Opened`, workdir, checkpoint=) -> what `actjax.load` returns.
-    staged: whether outputs of stages are kept, and made again after a change of the config or of its own code.
     local: whether the workdir must be on a local disk, because stages write thousands of files and rename folders.
     """
 
@@ -30,7 +30,6 @@ class Registered(NamedTuple):
     modes: dict[str, Callable]
     readers: dict[str, Reader]
     trained: Callable = Trained
-    staged: bool = True
     local: bool = True
 
     @property
@@ -46,7 +45,7 @@ class Registered(NamedTuple):
 
 TASKS = {
     "recognition": Registered(
-        recognition.build, recognition.MODES, recognition.READERS, TrainedRecogniser, staged=False, local=False
+        recognition.build, recognition.MODES, recognition.READERS, TrainedRecogniser, local=False
     ),
     "bsn": Registered(bsn.build, bsn.MODES, bsn.READERS),
     "bmn": Registered(bsn.build_bmn, bsn.MODES, bsn.READERS),
@@ -57,7 +56,7 @@ TASKS = {
 def registered(config) -> Registered:
     """The task that a config names. Raises ValueError for an unknown name."""
     name = config.get("task")
-    if name not in TASKS:
+    if not isinstance(name, str) or name not in TASKS:
         raise ValueError(f"config.task={unknown(name, TASKS)}")
     return TASKS[name]
 
@@ -73,4 +72,4 @@ def build(config):
     sections.pop("task")
     code = sections.pop("code", "")  # the digest of the config's own code, see `config.own_code`
     run = bind(task.build, sections, "config", given=("code",))
-    return run(code=code) if task.staged else run()
+    return run(code=code) if "code" in inspect.signature(task.build).parameters else run()

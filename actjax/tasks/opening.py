@@ -34,7 +34,10 @@ def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | N
 
     Raises:
       FileNotFoundError, ValueError: no such config, a key or name that is not known, a value that does not fit.
+      FileExistsError: `workdir` is a file.
     """
+    if workdir is not None and workdir.exists() and not workdir.is_dir():
+        raise FileExistsError(f"{workdir} is not a folder; choose another workdir")
     config, file = load_config(source)
     code = own_code.of_config(file, {"config": config, "changes": changes})
     active = code.activate() if code is not None else None

@@ -4,7 +4,7 @@ Sections: `data`, `loader`, `model`, `train`, `eval`, `optim`, `run`, and option
 `augment`, `prepare`, `extract` and `evaluators`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def build(
     test=None,
     load_from=None,
     loss=None,
-    augment=None,
+    augment: dict | Sequence[dict] | None = None,
     prepare=None,
     extract=None,
     evaluators=None,

@@ -54,6 +54,7 @@ class Extraction(NamedTuple):
 
 
 EMBEDDINGS = ("scores", "embedding")
+PROTOCOLS = ("test", "eval")
 
 
 class RecognitionRun(NamedTuple):
@@ -147,7 +148,9 @@ class RecognitionRun(NamedTuple):
             return {"protocol": protocol, **evaluations.run(evaluations.all, variables)}
 
     def tested(self, protocol: str) -> Test:
-        """Task and clip spec of the section `protocol`, "test" or "eval"."""
+        """Task and clip spec of the section `protocol`, "test" or "eval". ValueError: another name."""
+        if protocol not in PROTOCOLS:
+            raise ValueError(f"protocol={unknown(protocol, PROTOCOLS)}")
         return self.test if protocol == "test" else Test(self.network.task, self.eval_clips)
 
     def prepare(
