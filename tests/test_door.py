@@ -165,7 +165,7 @@ def test_handlers_of_the_log_do_not_pile_up(workdir, trained, capsys, cache, mon
         (
             lambda p: actjax.train({"task": "recognition"}, p),
             ValueError,
-            "^config.data, config.loader, .*, config.run are missing$",
+            "^config.data, config.model, .*, config.run are missing$",
         ),
         (lambda p: actjax.train({"task": "recogniser"}, p), ValueError, "config.task='recogniser' is unknown; did you"),
         (lambda p: actjax.train({"model": {"name": len}}, p), ValueError, "config.model.name: configs hold names"),

@@ -126,16 +126,19 @@ def optimizer_of(
     *,
     name: str,
     lr: float,
-    lr_batch_size: int,
     schedule,
     rules,
     settings: training.Settings,
     frozen: tuple,
+    lr_batch_size: int | None = None,
     warmup_epochs: float = 0.0,
     warmup_ratio: float = 0.1,
     **options,
 ) -> tuple[training.Optimizer, tuple]:
-    """The optimizer and its parameter rules. `lr` applies to `lr_batch_size` clips and scales with the batch size."""
+    """The optimizer and its parameter rules.
+
+    `lr` applies to a batch of `lr_batch_size` clips and scales with the batch size; None: it does not scale.
+    """
     rules = (*frozen, *pick(RULES, rules, "optim.rules")())
     factor = pick(SCHEDULES, schedule, "optim.schedule", given=("epoch", "epochs"))
     given = ("params", "schedule", "rules")
@@ -143,7 +146,7 @@ def optimizer_of(
     scheduled = functools.partial(
         by_epoch,
         functools.partial(factor, epochs=settings.epochs),
-        lr=lr * settings.batch_size / lr_batch_size,
+        lr=lr * settings.batch_size / (lr_batch_size or settings.batch_size),
         warmup_epochs=warmup_epochs,
         warmup_ratio=warmup_ratio,
     )

@@ -1,6 +1,6 @@
 """The config of a recogniser -> its run, with every section checked.
 
-Sections: `data`, `loader`, `model`, `train`, `eval`, `optim`, `run`, and optionally `test`, `load_from`, `loss`,
+Sections: `data`, `model`, `train`, `eval`, `optim`, `run`, and optionally `loader`, `test`, `load_from`, `loss`,
 `augment`, `prepare`, `extract` and `evaluators`.
 """
 
@@ -29,12 +29,12 @@ from actjax.tasks.recognition.task import MODELS, Test, recognition_task
 def build(
     *,
     data,
-    loader,
     model,
     train,
     eval,
     optim,
     run,
+    loader=None,
     test=None,
     load_from=None,
     loss=None,
@@ -76,7 +76,7 @@ def build(
         ),
         data=plain(data),
         multi_label=multi_label,
-        loader=READERS["loader"].bind(loader, "loader")(),
+        loader=READERS["loader"].bind(loader or {}, "loader")(),
         train_clips=train_clips,
         eval_clips=eval_clips,
         test=tests["test"],

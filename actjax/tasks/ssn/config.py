@@ -1,6 +1,6 @@
 """The config of SSN -> its run, with every section checked.
 
-Sections: `data`, `loader`, `sample`, `sampler`, `assigner`, `model`, `train`, `test`, `optim`, `run`, and optionally
+Sections: `data`, `sample`, `sampler`, `assigner`, `model`, `train`, `test`, `optim`, `run`, and optionally `loader`,
 `detect`, `loss`, `load_from`. `checkpoint` names the checkpoint that scores videos after training.
 """
 
@@ -63,7 +63,6 @@ READERS = {
 def build(
     *,
     data,
-    loader,
     sample,
     sampler,
     assigner,
@@ -72,6 +71,7 @@ def build(
     test,
     optim,
     run,
+    loader=None,
     detect=None,
     loss=None,
     load_from=None,
@@ -118,7 +118,7 @@ def build(
             frozen=training.frozen_rules(network.freezing.patterns()),
         ),
         data=plain(data),
-        loader=READERS["loader"].bind(loader, "loader")(),
+        loader=READERS["loader"].bind(loader or {}, "loader")(),
         specs={"train": train_spec, "val": val_spec},
         assigner=assigner,
         reg_norm_consts=fit.reg_norm_consts,
