@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from actjax.errors import check_number
 from actjax.models.backbones import check_called, check_paths, described, make_backbone
 from actjax.models.freezing import Freezing
 from actjax.models.non_local import NON_LOCAL_MODES, NonLocal
@@ -50,6 +51,11 @@ class _Recognizer(nn.Module):
     to_bgr: bool = False
     dtype: Any = "float32"
     arch_options: Any = None
+
+    def __post_init__(self):
+        check_number("num_classes", self.num_classes, "[1, inf)", whole=True)
+        check_number("dropout", self.dropout, "[0, 1]")
+        super().__post_init__()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
