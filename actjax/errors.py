@@ -6,6 +6,8 @@ MMAction2 still catches it.
 
 import contextlib
 import logging
+import math
+import numbers
 
 log = logging.getLogger("actjax")
 _told: set[str] = set()
@@ -17,6 +19,38 @@ class ShapeError(ValueError, IndexError, AssertionError):
 
 class EmptyError(ValueError, ZeroDivisionError):
     """Nothing to average: no video, no ground truth or no proposal."""
+
+
+class RangeError(ValueError):
+    """A number is out of range; the message begins with its name."""
+
+
+def check_number(name: str, value, bounds: str = "(-inf, inf)", *, whole: bool = False) -> None:
+    """Raises RangeError unless `value` is a number within `bounds`, an interval such as "[0, 1)". Arrays pass.
+
+    >>> check_number("momentum", 2, "[0, 1)")
+    Traceback (most recent call last):
+    actjax.errors.RangeError: momentum=2; must be a number in [0, 1)
+
+    Args:
+      whole: it must be an integer.
+    """
+    if hasattr(value, "ndim") and not isinstance(value, numbers.Real):
+        return  # it may be traced
+    low, high = map(float, bounds[1:-1].split(","))
+    kind = numbers.Integral if whole else numbers.Real
+    inside = isinstance(value, kind) and not isinstance(value, bool) and not math.isnan(value) and low <= value <= high
+    if not inside or (value == low and bounds[0] == "(") or (value == high and bounds[-1] == ")"):
+        raise RangeError(f"{name}={value!r}; must be a {'whole ' * whole}number in {bounds}")
+
+
+@contextlib.contextmanager
+def named(section: str):
+    """Puts the name of a config section before that of a number that is out of range."""
+    try:
+        yield
+    except RangeError as error:
+        raise RangeError(f"{section}.{error}") from error
 
 
 @contextlib.contextmanager

@@ -17,9 +17,9 @@ import jax
 import numpy as np
 import rich
 from rich.logging import RichHandler
-from rich.table import Table
 
 from actjax.paths import Spool
+from actjax.showing import Table, show
 
 log = logging.getLogger("actjax")
 
@@ -164,6 +164,6 @@ def save_results(workdir: pathlib.Path, name: str, metrics: dict, class_names: l
     table = Table("metric", "value", title=name)
     for key, value in numbers.items():
         table.add_row(key, f"{value:.4f}" if isinstance(value, float) else str(value))
-    rich.print(table)
+    show(table)
     for what, file in ((name, f"{name}.json"), ("checkpoints", "checkpoints"), ("log", "train.log")):
-        rich.print(f"{what:12} {workdir / file}")
+        show(f"{what:12} {workdir / file}")

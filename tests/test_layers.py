@@ -10,7 +10,7 @@ from conftest import ROOT
 
 # From the bottom to the top; those of one line do not know each other. Inside `data` the parts are layers, too.
 LAYERS = [
-    {"errors", "faces", "hosts", "paths", "usage", "version"},
+    {"errors", "faces", "hosts", "paths", "showing", "usage", "version"},
     {"config", "config.sections", "segments"},
     {"config.recipe_files", "config.typed_text", "recipes", "tables"},
     {"config.files", "config.overrides", "config.own_code"},
@@ -120,6 +120,7 @@ def test_there_is_no_cycle():
 
 # Modules that bring jax, or another heavy library, to a place that has to be light.
 LATE = {
+    "metrics.__main__": {"showing"},
     "video.decoding": {"video.decord_opencv", "video.pictures", "video.pyav"},
     "main": {"door", "tasks.bsn.modes", "tasks.opening", "training"},
 }

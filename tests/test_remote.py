@@ -128,6 +128,9 @@ def test_files_of_a_run(bucket, caplog):
         assert np.load(file)["scores"].shape == (1, 2)
     workdir.save_results(run, "results", {"top1": 0.5, "confusion": np.eye(2)}, ["x", "y"])
     assert (run / "confusion.csv").read_text().splitlines()[1] == "x,1.0,0.0"
+    matrix = [[1, 0], [0, 1]]  # as evaluations return it
+    workdir.save_results(run, "results", {"[bold]top1": 0.5, "own/confusion": matrix}, ["[/x]", "[bold]y"])
+    assert (run / "own_confusion.csv").read_text().splitlines()[1] == "[/x],1,0"
     save_png(run / "browse.png", np.zeros((4, 4, 3), np.uint8))
     assert (run / "browse.png").read_bytes()[1:4] == b"PNG"
 

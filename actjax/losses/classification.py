@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from actjax.errors import check_number
+
 
 def cross_entropy(
     scores,
@@ -23,6 +25,7 @@ def cross_entropy(
         the mean of the result is the weighted mean loss.
       loss_weight: factor of the result.
     """
+    check_number("label_smoothing", label_smoothing, "[0, 1]")
     k = scores.shape[-1]
     log_probabilities = jax.nn.log_softmax(scores.astype(jnp.float32))
     if labels.ndim == 1 and not label_smoothing and class_weights is None:
@@ -51,6 +54,7 @@ def binary_cross_entropy(
 
     Source: MMAction2's BCELossWithLogits.
     """
+    check_number("label_smoothing", label_smoothing, "[0, 1]")
     scores = scores.astype(jnp.float32)
     losses = jax.nn.softplus(scores) - smoothed(targets, label_smoothing) * scores
     if class_weights is not None:

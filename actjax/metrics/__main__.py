@@ -96,18 +96,17 @@ def _report(options, truth: ground_truth.GroundTruth, found: results.Predictions
 
 
 def _print(report: dict) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from actjax.showing import Table, show
 
-    tables, console = {"": report} | {k: v for k, v in report.items() if isinstance(v, dict)}, Console()
+    tables = {"": report} | {k: v for k, v in report.items() if isinstance(v, dict)}
     for title, numbers in tables.items():
         table = Table("metric", "value", title=title or None)
         for name, value in numbers.items():
             if isinstance(value, float):
                 table.add_row(name, f"{value:.4f}")
             elif not isinstance(value, dict):
-                console.print(f"{name.replace('_', ' ')}: {value}", highlight=False, soft_wrap=True)
-        console.print(table)
+                show(f"{name.replace('_', ' ')}: {value}")
+        show(table)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,74 +1,84 @@
 """Recognisers that are not ours: any Linen module that maps clips to logits.
 
-The contract: `__call__(clips [b, t, h, w, c], *, train) -> logits [b, k]`. Variables may be in "params" and any other
-collections; `dropout` is the stream of random numbers in training. Optional attributes of the module, and what holds
-without them:
+The contract: `__call__(clips [b, t, h, w, c], *, train) -> logits [b, k]`, the same k in training and at test.
+
+  parameters      in "params", made with `train=False`, too. All are floating point.
+  collections     of any other name, such as "batch_stats", change in training alone.
+  randomness      `dropout` is the only stream of random numbers, and there is none at test.
+  sown values     are dropped, those of the collections "losses" and "intermediates" whatever they are. Features [b, d],
+                  stored once by `self.sow("intermediates", "embedding", features)`, are for `embed` and for
+                  `extract.what="embedding"`.
+
+Optional attributes of the class, or fields. Without them, or if they are None, this holds:
 
   in_channels     c; without it, the module finds out from the clips.
-  mean, std       of pixels in 0..255; without them ImageNet's for 3 channels, and 128 for flow. The module gets
-                  normalised float32 clips.
-  normalizes      True: the module gets uint8 clips and normalises them itself.
-  dtype           "float32", "bfloat16" or "float16" (with loss scaling).
+  mean, std       of pixels in 0..255, a number or one for each channel; ImageNet's for 3 channels, and 128 for flow.
+                  The module gets normalised float32 clips.
+  normalizes      True: the module gets uint8 clips and normalises them itself; False.
+  dtype           "float32", "bfloat16" or "float16" (with loss scaling); "float32".
   freezing        an object with `patterns()`, regular expressions of the paths of frozen parameters; without it, all
                   parameters train.
 
-A module that stores its pooled features by `self.sow("intermediates", "embedding", features)`, [b, d], can be used with
-`embed` and `extract.what="embedding"`. In checkpoints for other programs its parameters are named by their paths.
+The names of submodules and parameters are free. In checkpoints for other programs parameters are named by their paths.
 """
 
+import dataclasses
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
+from actjax.errors import named
+from actjax.models.contract import attributes_of, check_freezing, traced, without_sown
 from actjax.models.freezing import Freezing
 from actjax.models.tsm import _Recognizer
-from actjax.pixels.normalize import IMAGENET_MEAN, IMAGENET_STD, normalize
-
-FLOW = (128.0,)  # mean and standard deviation of the pixels of optical flow
+from actjax.pixels.normalize import normalize
 
 
-class Outside(nn.Module):
-    """A foreign module with the attributes of our recognisers; its parameters keep their paths.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outside:
+    """A foreign module with the methods and attributes of our recognisers. It is no module itself, so that no name of
+    the foreign one can clash with its own.
 
     Attributes:
-      module: the module.
-      num_classes: k.
+      module: the foreign one.
       input_shape: [t, h, w, c] of a clip.
+      mean, std, dtype, freezing, normalizes: see above.
+      num_classes: k.
     """
 
     module: nn.Module
-    num_classes: int
     input_shape: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    dtype: str = "float32"
+    freezing: Any = Freezing()
+    normalizes: bool = False
+    num_classes: int = 0
 
-    def setup(self):
-        nn.share_scope(self, self.module)
+    def init(self, key, clips) -> dict:
+        """The initial variables, for clips of this shape."""
+        pixels = jnp.zeros(clips.shape, jnp.uint8)
+        return without_sown(self.module.init(key, self.prepared(pixels), train=False))
 
-    @property
-    def mean(self) -> tuple[float, ...]:
-        return tuple(getattr(self.module, "mean", IMAGENET_MEAN if self.input_shape[-1] == 3 else FLOW))
+    def apply(self, variables, clips, *, train: bool = False, **options):
+        """Logits, float32 [b, k], of clips uint8 or normalised; `options` as in Linen's `Module.apply`."""
+        result = self.module.apply(variables, self.prepared(clips), train=train, **options)
+        if options.get("mutable", False) is False:
+            return result.astype(jnp.float32)
+        logits, updated = result
+        return logits.astype(jnp.float32), updated
 
-    @property
-    def std(self) -> tuple[float, ...]:
-        return tuple(getattr(self.module, "std", IMAGENET_STD if self.input_shape[-1] == 3 else FLOW))
-
-    @property
-    def dtype(self) -> str:
-        return str(jnp.dtype(getattr(self.module, "dtype", None) or "float32"))
-
-    @property
-    def freezing(self):
-        return getattr(self.module, "freezing", Freezing())
-
-    def __call__(self, clips, *, train: bool = False):
-        if clips.dtype == jnp.uint8 and not getattr(self.module, "normalizes", False):
-            clips = normalize(clips, mean=self.mean, std=self.std)
-        return self.module(clips, train=train).astype(jnp.float32)
+    def prepared(self, clips):
+        """Clips as the module gets them."""
+        if self.normalizes or clips.dtype != jnp.uint8:
+            return clips
+        return normalize(clips, mean=self.mean, std=self.std)
 
 
-def adapt(make: Callable, clip_shape: tuple[int, ...], *, name: str) -> nn.Module:
+def adapt(make: Callable, clip_shape: tuple[int, ...], *, name: str):
     """The recogniser that `make` makes for clips of `clip_shape`, [t, h, w, c]; a foreign module is wrapped.
 
     >>> class Net(nn.Module):
@@ -82,44 +92,25 @@ def adapt(make: Callable, clip_shape: tuple[int, ...], *, name: str) -> nn.Modul
       name: of the module in the config, for errors.
 
     Raises:
-      ValueError: it is no Linen module, does not take clips, or returns no logits [b, k].
+      ValueError: it is no Linen module, or it breaks the contract; it is traced with shapes alone.
     """
     channels = clip_shape[-1]
     takes = inspect.signature(make).parameters
-    module = make(**({"in_channels": channels} if "in_channels" in takes else {}))
     where = f"model.name={name!r}"
+    with named("model"):
+        module = make(**({"in_channels": channels} if "in_channels" in takes else {}))
     if not isinstance(module, nn.Module):
         raise ValueError(f"{where} makes {type(module).__name__}; a network is a Linen module (flax.linen.nn.Module)")
-    if not isinstance(module, _Recognizer):
-        module = Outside(module, _count_classes(module, clip_shape, where), tuple(clip_shape))
+    foreign = not isinstance(module, _Recognizer)
+    if foreign:
+        module = Outside(module, tuple(clip_shape), **attributes_of(module, channels, where))
     for attribute in ("mean", "std"):
         if len(getattr(module, attribute)) not in (1, channels):
             raise ValueError(
                 f"{where}: {attribute} needs 1 or {channels} numbers: one for all channels or one for each"
             )
-    return module
-
-
-def _count_classes(module: nn.Module, clip_shape: tuple[int, ...], where: str) -> int:
-    """k, from the shape of the logits of two clips."""
-    clips = jax.ShapeDtypeStruct((2, *clip_shape), jnp.float32)
-
-    def logits(clips):
-        keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
-        return module.init_with_output(keys, clips, train=True)[0]
-
-    try:
-        shape = jax.eval_shape(logits, clips)
-    except TypeError as error:
-        raise ValueError(
-            f"{where}: a network is called as network(clips, train=True), clips {clips.shape} [b, t, h, w, c]: {error}"
-        ) from error
-    found = getattr(shape, "shape", type(shape).__name__)
-    if (
-        not isinstance(found, tuple)
-        or len(found) != 2
-        or found[0] != 2
-        or not jnp.issubdtype(shape.dtype, jnp.floating)
-    ):
-        raise ValueError(f"{where}: a network returns logits [b, k]; for clips {clips.shape} it returned {found}")
-    return found[1]
+    if not foreign:
+        return module
+    num_classes, paths = traced(module, where)
+    check_freezing(module.freezing, paths, where)
+    return dataclasses.replace(module, num_classes=num_classes)

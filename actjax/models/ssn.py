@@ -9,6 +9,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
+from actjax.errors import check_number
 from actjax.models.stpp import TickScores, num_parts, part_divisors, pool_segments, pool_ticks
 from actjax.models.temporal import Temporal
 from actjax.models.tsm import TSM
@@ -48,6 +49,10 @@ class SSN(TSM):
     segments: tuple[int, int, int] = (2, 5, 2)
     stpp_stage: tuple = (1, 1, 1)
     use_regression: bool = True
+
+    def __post_init__(self):
+        check_number("head_dropout", self.head_dropout, "[0, 1]")
+        super().__post_init__()
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from actjax.errors import check_number
 from actjax.models.backbones import check_called, check_paths, described, make_backbone
 from actjax.models.freezing import Freezing
 from actjax.models.non_local import NON_LOCAL_MODES, NonLocal
@@ -50,6 +51,11 @@ class _Recognizer(nn.Module):
     to_bgr: bool = False
     dtype: Any = "float32"
     arch_options: Any = None
+
+    def __post_init__(self):
+        check_number("num_classes", self.num_classes, "[1, inf)", whole=True)
+        check_number("dropout", self.dropout, "[0, 1]")
+        super().__post_init__()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -229,12 +235,25 @@ def embedding(model: _Recognizer, variables: dict, clips, *, what: str):
 
     Args:
       what: "scores", the logits, or "embedding", the pooled features before the classifier.
+
+    Raises:
+      ValueError: the network does not store one array of features [n v, d].
     """
     n, v = clips.shape[:2]
     scores, state = model.apply(variables, clips.reshape(n * v, *clips.shape[2:]), mutable=["intermediates"])
-    if what != "scores" and "embedding" not in state.get("intermediates", {}):
-        raise ValueError(
-            "embedding: the network stores no features; let it call self.sow('intermediates', 'embedding', features)"
-        )
-    features = scores if what == "scores" else state["intermediates"]["embedding"][0]
-    return features.reshape(n, v, -1).mean(1)
+    features = scores if what == "scores" else _sown_features(state.get("intermediates", {}).get("embedding"), n * v)
+    return features.astype(jnp.float32).reshape(n, v, -1).mean(1)
+
+
+def _sown_features(sown, n: int):
+    """The features [n, d] that a network stores. ValueError: it stores none, several, or others."""
+    hint = "let it call self.sow('intermediates', 'embedding', features) once, with features [b, d]"
+    if sown is None:
+        raise ValueError(f"embedding: the network stores no features; {hint}")
+    if not isinstance(sown, tuple) or len(sown) != 1:
+        found = f"{len(sown)} times" if isinstance(sown, tuple) else "by a reduce_fn of its own"
+        raise ValueError(f"embedding: the network stores features {found}; {hint}")
+    shape, dtype = getattr(sown[0], "shape", ()), getattr(sown[0], "dtype", None)
+    if len(shape) != 2 or shape[0] != n or not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"embedding: the network stores features {dtype} {list(shape)} for {n} clips; {hint}")
+    return sown[0]

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from actjax.config import bind, find, plain
+from actjax.errors import check_number
 from actjax.pixels.clips import clipwise, pixels_like
 from actjax.pixels.color import color_jitter
 from actjax.pixels.mixing import cutmix, mixup, random_erasing
@@ -178,8 +179,9 @@ def _named(key, name: str):
 
 
 def _alpha(name: str, options: Mapping) -> float:
-    if set(options) != {"alpha"} or not options["alpha"] > 0:
-        raise ValueError(f"{name}: {dict(options)}; expected dict(alpha=...) with alpha > 0")
+    if set(options) != {"alpha"}:
+        raise ValueError(f"{name}: {dict(options)}; expected dict(alpha=...)")
+    check_number(f"{name}: alpha", options["alpha"], "(0, inf)")
     return float(options["alpha"])
 
 

@@ -10,6 +10,7 @@ import jax
 
 from actjax import training
 from actjax.config import Reader, bind, pick
+from actjax.errors import check_number, named
 from actjax.interop import import_checkpoint
 from actjax.interop.importing import Report
 from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES, by_epoch, with_stages
@@ -92,18 +93,25 @@ def make_network(
       frozen: rules for parameters that are not trained.
 
     Raises:
-      ValueError: an unknown key in a section, or an invalid attribute of the model.
+      ValueError: an unknown key in a section, a number out of range, or an invalid attribute of the model.
     """
     make = bind(optimizer_of, with_stages(optim, model), f"{where}optim", given=("settings", "frozen"))
-    optimizer, rules = make(settings=settings, frozen=frozen)
+    with named(f"{where}optim"):
+        optimizer, rules = make(settings=settings, frozen=frozen)
     starts = load_from and load_from.get("path") != ""
+    with named("model"):
+        shapes = _parameter_shapes(task)
+    groups = training.param_groups(shapes, rules)
+    with named(f"{where}optim"):
+        schedule = optimizer.schedule(1.0)
+        jax.eval_shape(lambda params: optimizer.transform(params, schedule).init(params), shapes)
     return Network(
         model=model,
         task=task,
         settings=settings,
         optimizer=optimizer,
         element_spec=element_spec,
-        groups=training.param_groups(_parameter_shapes(task), rules),
+        groups=groups,
         load_from=LOAD_FROM.bind(load_from, "load_from") if starts else None,
     )
 
@@ -140,6 +148,8 @@ def optimizer_of(
     `lr` applies to a batch of `lr_batch_size` clips and scales with the batch size; None: it does not scale.
     """
     rules = (*frozen, *pick(RULES, rules, "optim.rules")())
+    check_number("lr", lr, "[0, inf)")
+    check_number("lr_batch_size", lr_batch_size, "[1, inf)", whole=True)
     factor = pick(SCHEDULES, schedule, "optim.schedule", given=("epoch", "epochs"))
     given = ("params", "schedule", "rules")
     make = functools.partial(pick(OPTIMIZERS, {"name": name, **options}, "optim", given=given), rules=rules)

@@ -12,6 +12,7 @@ from actjax.data.clips.spec import MODALITIES
 from actjax.data.loading.batches import Loader, eval_batches, train_batches
 from actjax.data.loading.order import Shard
 from actjax.data.loading.quarantine import Quarantine
+from actjax.errors import check_number, named
 from actjax.paths import is_url
 from actjax.training import Settings
 from actjax.video.decoding import BACKENDS, backend_names, check_backend
@@ -33,6 +34,16 @@ class LoaderConfig(NamedTuple):
     max_broken: float = 0.05
     skip: str = ""
     power: float | None = None
+
+    def check(self) -> "LoaderConfig":
+        """Returns itself. Raises ValueError for a value out of range."""
+        with named("loader"):
+            check_number("num_workers", self.num_workers, "[0, inf)", whole=True)
+            check_number("timeout", self.timeout, "(0, inf)")
+            check_number("max_broken", self.max_broken, "[0, 1]")
+            if self.power is not None:
+                check_number("power", self.power)
+        return self
 
 
 class ClipData:

@@ -6,12 +6,10 @@ import pathlib
 import time
 from typing import Any, NamedTuple
 
-import rich
-from rich.table import Table
-
 from actjax import training
 from actjax.errors import clear_errors
 from actjax.interop import export_checkpoint
+from actjax.showing import Table, show
 from actjax.tasks.building import Network
 from actjax.workdir import logging_to, save_description
 
@@ -119,5 +117,5 @@ def explain_step(title: str, network: Network) -> None:
     table = Table(title, "")
     for row in costs.rows():
         table.add_row(*row)
-    rich.print(table)
+    show(table)
     log.info("parameter groups\n%s", network.groups)

@@ -39,10 +39,15 @@ def higher_is_better(metric: str) -> bool:
 def open_checkpoints(folder: pathlib.Path, *, keep: int, best: str, read_only: bool = False) -> ocp.CheckpointManager:
     """Opens the checkpoints in `folder`. Keeps the `keep` latest ones and the best one by the metric `best`.
 
-    A checkpoint without this metric, because its evaluator was not due or the run had another `best`, ranks last.
+    A checkpoint without this metric, because its evaluator was not due or the run had another `best`, ranks last; so
+    does NaN.
     """
     upward = higher_is_better(best)
-    value = lambda metrics: metrics.get(best, -math.inf if upward else math.inf)
+
+    def value(metrics: dict) -> float:
+        found = metrics.get(best, math.nan)
+        return (-math.inf if upward else math.inf) if math.isnan(found) else found
+
     policies = [
         LatestN(keep),
         BestN(get_metric_fn=value, reverse=not upward, n=1, keep_checkpoints_without_metrics=False),

@@ -103,7 +103,7 @@ class Evaluations:
 
 
 def evaluate(predict: Callable, score: Callable, variables, batches: Iterable[dict], *, put: Callable | None = None):
-    """Applies `score` to the output of `collect` -> its dict, plus `num_videos`.
+    """Applies `score` to the output of `collect` -> its dict, plus `num_videos`. Arrays become nested lists.
 
     >>> batches = [{"x": np.array([1.0, 2.0]), "label": np.array([1, 0]), "mask": np.array([True, False])}]
     >>> predict = lambda variables, batch: {"scores": variables * batch["x"]}
@@ -117,7 +117,9 @@ def evaluate(predict: Callable, score: Callable, variables, batches: Iterable[di
 
 
 def _scored(score: Callable, outputs: dict, targets: dict) -> dict:
-    return score(outputs, targets) | {"num_videos": len(next(iter(targets.values())))}
+    """The numbers of `score` as Python's own, arrays as nested lists, so that `json.dumps` takes them."""
+    plain = {name: np.asarray(value).tolist() for name, value in score(outputs, targets).items()}
+    return plain | {"num_videos": len(next(iter(targets.values())))}
 
 
 def collect(

@@ -115,7 +115,7 @@ def train(
             metrics = None
             with report.not_training():
                 if eval_due:
-                    metrics = evaluations.run(eval_due, state.eval_variables)
+                    metrics = _evaluated(evaluations, eval_due, state, manager, n)
                     report.evaluation(n, epoch_of(n), scalars(metrics))
                 if save_due:
                     checkpoints.save(manager, n, state, metrics=scalars(metrics) if metrics else None)
@@ -124,6 +124,22 @@ def train(
                     manager.wait_until_finished()
                     raise Preempted(n)
     return metrics
+
+
+def _evaluated(evaluations: Evaluations, due: Sequence[Evaluator], state, manager, step: int) -> dict:
+    """The metrics of the evaluators in `due`. If one cannot be computed, no training is lost: the step is saved first.
+
+    Raises:
+      ValueError: a metric fails, is not finite, or is not reported.
+    """
+    try:
+        return evaluations.run(due, state.eval_variables)
+    except ValueError as error:
+        checkpoints.save(manager, step, state)
+        manager.wait_until_finished()
+        error.clear = True
+        error.args = (f"{error}. Step {step} is saved; mend the evaluation and start again to go on from there",)
+        raise
 
 
 def save_variables(

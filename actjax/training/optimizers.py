@@ -11,6 +11,7 @@ import jax
 import optax
 
 from actjax.config import plain
+from actjax.errors import check_number
 from actjax.models.freezing import numbered_stages
 from actjax.training.groups import ParamGroups, Rule, checked_rules, unmatched
 from actjax.training.naming import parameter_names
@@ -181,10 +182,12 @@ def sgd(
       rules: multipliers of learning rate and decay, see `param_groups`.
 
     Raises:
-      ValueError: see `param_groups`; in an update, if the gradients have a parameter that `params` does not have.
+      ValueError: a number is out of range; see `param_groups`; in an update, if the gradients have a parameter that
+        `params` does not have.
 
     Source: CopyOfSGD.
     """
+    check_number("momentum", momentum, "[0, 1)")
     moved = optax.trace(momentum, nesterov=nesterov)
     return _descent(params, schedule, moved, weight_decay=weight_decay, clip_norm=clip_norm, rules=rules)
 
@@ -209,12 +212,18 @@ def adam(
 
     Other arguments as in `sgd`. Source: arXiv:1412.6980.
     """
+    for beta in betas:
+        check_number("betas", beta, "[0, 1)")
+    check_number("eps", eps, "[0, inf)")
     moved = optax.scale_by_adam(*betas, eps=eps)
     return _descent(params, schedule, moved, weight_decay=weight_decay, clip_norm=clip_norm, rules=rules)
 
 
 def _descent(params, schedule: Schedule, moved, *, weight_decay, clip_norm, rules) -> optax.GradientTransformation:
     """Chains clipping, weight decay, the transformation `moved` and the learning rate; applies the rules."""
+    check_number("weight_decay", weight_decay, "[0, inf)")
+    if clip_norm is not None:
+        check_number("clip_norm", clip_norm, "(0, inf]")
     groups = param_groups(params, rules)
 
     def decay(gradients, params):
@@ -290,7 +299,14 @@ SCHEDULES = {"step": step_schedule, "cosine": cosine_schedule, "constant": const
 def by_epoch(
     factor: Callable, *, lr: float, steps_per_epoch: float, warmup_epochs: float = 0.0, warmup_ratio: float = 0.1
 ) -> Schedule:
-    """Factor as a function of the epoch -> learning rate per step, with linear warm-up from `warmup_ratio * lr`."""
+    """Factor as a function of the epoch -> learning rate per step, with linear warm-up from `warmup_ratio * lr`.
+
+    Raises:
+      ValueError: a negative learning rate or warm-up, a ratio outside [0, 1].
+    """
+    check_number("lr", lr, "[0, inf)")
+    check_number("warmup_epochs", warmup_epochs, "[0, inf)")
+    check_number("warmup_ratio", warmup_ratio, "[0, 1]")
 
     def schedule(step):
         epoch = step / steps_per_epoch

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 from jax.sharding import Mesh
 
+from actjax.errors import check_number, named
 from actjax.training import checkpoints, devices, step
 from actjax.training.optimizers import Optimizer
 
@@ -44,15 +45,25 @@ class Settings(NamedTuple):
         """The number of videos in an evaluation batch."""
         return self.eval_batch_size or self.batch_size
 
-    def check(self) -> "Settings":
-        """Returns itself. Raises ValueError for a value out of range or an unknown name."""
-        for name in ("epochs", "batch_size", "log_every", "eval_every", "save_every", "keep", "accumulate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"run.{name}={getattr(self, name)}; must be positive")
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise ValueError(f"run.ema={self.ema}; must lie between 0 and 1, or be None")
-        if self.fsdp < 1 and self.fsdp != -1:
-            raise ValueError(f"run.fsdp={self.fsdp}; must be positive, or -1 for all devices")
+    def check(self, where: str = "run") -> "Settings":
+        """Returns itself. Raises ValueError for a value out of range or an unknown name.
+
+        Args:
+          where: the section of the config, for errors.
+        """
+        with named(where):
+            for name in ("epochs", "eval_every"):
+                check_number(name, getattr(self, name), "(0, inf)")
+            for name in ("batch_size", "log_every", "save_every", "keep", "accumulate"):
+                check_number(name, getattr(self, name), "[1, inf)", whole=True)
+            check_number("seed", self.seed, "[0, inf)", whole=True)
+            if self.eval_batch_size is not None:
+                check_number("eval_batch_size", self.eval_batch_size, "[1, inf)", whole=True)
+            if self.ema is not None:
+                check_number("ema", self.ema, "(0, 1)")
+            check_number("fsdp", self.fsdp, "[-1, inf)", whole=True)
+        if self.fsdp == 0:
+            raise ValueError(f"{where}.fsdp=0; must be positive, or -1 for all devices")
         step.bn_group(self.bn)
         checkpoints.higher_is_better(self.best)
         return self

@@ -174,6 +174,10 @@ def test_readers_do_not_outlive_their_pass(shapes, hard, tmp_path):
             r"'own_functions:array' returned an array \[16\]; it must return a number",
         ),
         (dict(metrics="own_functions:empty"), r"'own_functions:empty' returned the names \[\]; expected text"),
+        (
+            dict(metrics="own_functions:num_videos"),
+            "returned 'num_videos', which is the name of another",
+        ),
         (dict(metrics="own_functions:slashed"), r"'own_functions:slashed' returned the names \['a/b'\]"),
         (
             dict(metrics="own_functions:failing"),

@@ -1,11 +1,13 @@
 """Evaluators besides the validation: when they are due, which passes they share, and what a resumed run does."""
 
+import json
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from lines import RECORDS, SETTINGS, Killed, dying_data, line_data, line_task, optimizer, rows
 
-from actjax.training import Data, Evaluator, checkpoints, restore_variables, train
+from actjax.training import Data, Evaluator, checkpoints, evaluate, restore_variables, train
 
 TASK = line_task()
 
@@ -53,7 +55,7 @@ def test_each_has_its_interval_and_the_last_step_evaluates_all(tmp_path):
     assert found == {"": [3, 5, 8, 10], "often/": [2, 4, 6, 8, 10], "seldom/": [8, 10]}
     assert metrics["often/num_videos"] == metrics["seldom/rows"] == 4 and metrics["num_videos"] == 8
     assert rows(tmp_path, "val")[-1].items() >= by_name(metrics).items()
-    assert metrics["seldom/matrix"].shape == (2, 2)
+    assert np.shape(metrics["seldom/matrix"]) == (2, 2)
 
 
 def test_passes_are_shared_and_closed(tmp_path):
@@ -120,6 +122,37 @@ def test_the_best_is_one_of_those_that_were_measured(tmp_path):
     assert restore_variables(TASK, optimizer, settings, tmp_path, "best")[1] == 5
     kept = {int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdecimal()}
     assert kept == {5, 10}
+
+
+def test_a_metric_that_fails_loses_no_training(tmp_path):
+    """The step is saved without metrics, and the run goes on once the metric is mended."""
+
+    def broken(outputs, targets):
+        raise ValueError("metric 'own' returned nan; it must return finite numbers")
+
+    evaluators = [Evaluator("own", 1, TASK.predict, broken, Passes())]
+    with pytest.raises(ValueError, match="'own' returned nan; .* finite numbers. Step 3 is saved; mend") as raised:
+        train(TASK, line_data(), optimizer, SETTINGS, tmp_path, evaluators=evaluators)
+    assert raised.value.clear and "\n" not in str(raised.value)
+    assert restore_variables(TASK, optimizer, SETTINGS, tmp_path, "latest")[1] == 3
+    mended = train(TASK, line_data(), optimizer, SETTINGS, tmp_path)
+    assert by_name(mended) == by_name(train(TASK, line_data(), optimizer, SETTINGS, tmp_path / "whole"))
+
+
+def test_nan_is_never_the_best(tmp_path):
+    measured = iter([float("nan"), 1.0, 2.0])
+    evaluator = Evaluator("own", 2, TASK.predict, lambda outputs, targets: {"loss": next(measured)}, Passes())
+    settings = SETTINGS._replace(best="own/loss")
+    train(TASK, line_data(), optimizer, settings, tmp_path, evaluators=[evaluator])
+    assert restore_variables(TASK, optimizer, settings, tmp_path, "best")[1] == 10
+
+
+def test_results_are_plain_numbers():
+    """json.dumps takes them, matrices as nested lists."""
+    batches = [{"x": np.ones(2), "label": np.array([1, 0]), "mask": np.array([True, True])}]
+    score = lambda outputs, targets: {"a": np.float32(0.5), "b": jnp.int32(3), "matrix": np.eye(2, dtype=int)}
+    found = evaluate(lambda variables, batch: {"y": batch["x"]}, score, 0.0, batches, put=dict)
+    assert json.loads(json.dumps(found)) == found == {"a": 0.5, "b": 3, "matrix": [[1, 0], [0, 1]], "num_videos": 2}
 
 
 def test_another_best_for_a_run_that_goes_on(tmp_path):

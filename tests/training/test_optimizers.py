@@ -125,3 +125,30 @@ def test_multipliers_of_numpy_keep_bfloat16():
     optimizer = sgd(params, lambda step: 0.1, rules=[("all", r".*", np.float64(0.5), np.float32(1))])
     updates, _ = optimizer.update(params, optimizer.init(params), params)
     assert updates["w"].dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (sgd, dict(momentum=1.0), r"momentum=1.0; must be a number in \[0, 1\)"),
+        (sgd, dict(weight_decay=-0.1), "weight_decay=-0.1; must be"),
+        (sgd, dict(weight_decay="0.1"), "weight_decay='0.1'; must be a number"),
+        (sgd, dict(clip_norm=-1.0), "clip_norm=-1.0; must be"),
+        (adam, dict(betas=(0.9, 1.5)), "betas=1.5; must be"),
+        (adam, dict(eps=float("nan")), "eps=nan; must be"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(make, options, message):
+    with pytest.raises(ValueError, match=message):
+        make({"w": jnp.ones(2)}, lambda step: 1.0, **options)
+
+
+def test_traced_numbers_are_accepted():
+    """As in a search over hyperparameters inside one compiled function."""
+    params = {"w": jnp.ones(2)}
+
+    def step(decay):
+        optimizer = sgd(params, lambda step: 1.0, momentum=0.0, weight_decay=decay)
+        return optimizer.update(params, optimizer.init(params), params)[0]["w"]
+
+    np.testing.assert_allclose(jax.jit(step)(0.5), -1.5)

@@ -59,7 +59,7 @@ def _run(chain, stages: str, networks, pgm, detect, loader, sections) -> BsnRun:
         pgm=pgm,
         data=plain(sections["data"]),
         detect=READERS["detect"].bind(detect or {}, "detect")(),
-        loader=READERS["loader"].bind(loader or {}, "loader")(),
+        loader=READERS["loader"].bind(loader or {}, "loader")().check(),
         sections=sections,
         readers=READERS,
     )
@@ -114,7 +114,7 @@ def _checkpoint(where: str, name: str) -> str:
 
 
 def _network(where, model, task, optim, run, load_from, shapes, best):
-    settings = bind(training.Settings, run, f"{where}.run", given=("scale_loss", "bn"))().check()
+    settings = bind(training.Settings, run, f"{where}.run", given=("scale_loss", "bn"))().check(f"{where}.run")
     if settings.best not in best:
         raise ValueError(f"{where}.run.best={unknown(settings.best, best)}")
     return make_network(model, task, settings, optim=optim, element_spec=shapes, load_from=load_from, where=f"{where}.")

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-import rich
-from rich.table import Table
 
 from actjax.localization import detections_from_proposals, proposal_list, uniform_proposals
 from actjax.metrics import (
@@ -27,6 +25,7 @@ from actjax.metrics import (
 from actjax.metrics.average_recall import THRESHOLDS
 from actjax.metrics.plots import plot_average_recall
 from actjax.metrics.results import video_id
+from actjax.showing import Table, show
 
 log = logging.getLogger("actjax")
 
@@ -121,10 +120,10 @@ def _show(curves: dict[str, AverageRecall], numbers: dict, files: dict) -> None:
     table = Table("proposals per video", *map(str, BUDGETS), "AUC", title="average recall, tIoU 0.5 to 0.95")
     for kind, score in curves.items():
         table.add_row(kind, *(f"{score.avg_recall[k - 1]:.4f}" for k in BUDGETS), f"{score.auc:.2f}")
-    rich.print(table)
+    show(table)
     if "average_mAP" in numbers:
         shown = {name: value for name, value in numbers.items() if name in ("mAP@0.50", "mAP@0.75", "mAP@0.95")}
         parts = [f"{name} {value:.4f}" for name, value in shown.items()]
-        rich.print("detections   " + "  ".join([*parts, f"mean {numbers['average_mAP']:.4f}"]))
+        show("detections   " + "  ".join([*parts, f"mean {numbers['average_mAP']:.4f}"]))
     for what, file in files.items():
-        rich.print(f"{what:12} {file}")
+        show(f"{what:12} {file}")

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from actjax.errors import RangeError, named
+
 
 def check_augment(augment: Callable, clip_shape: tuple[int, ...], num_classes: int) -> None:
     """Traces an augmentation for two videos of `clip_shape`, [v, t, h, w, c].
@@ -33,7 +35,10 @@ def check_loss(criterion: Callable, name: str, num_classes: int, *, vectors: boo
     labels = jax.ShapeDtypeStruct((n, num_classes), jnp.float32) if vectors else jax.ShapeDtypeStruct((n,), jnp.int32)
     given = f"logits float32 {list(logits.shape)} and labels {labels.dtype} {list(labels.shape)}"
     try:
-        losses = jax.eval_shape(criterion, logits, labels)
+        with named("loss"):
+            losses = jax.eval_shape(criterion, logits, labels)
+    except RangeError:
+        raise
     except Exception as error:
         raise ValueError(f"loss.name={name!r} failed on {given}: {type(error).__name__}: {error}") from error
     shape, dtype = getattr(losses, "shape", None), getattr(losses, "dtype", None)

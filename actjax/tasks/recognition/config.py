@@ -76,7 +76,7 @@ def build(
         ),
         data=plain(data),
         multi_label=multi_label,
-        loader=READERS["loader"].bind(loader or {}, "loader")(),
+        loader=READERS["loader"].bind(loader or {}, "loader")().check(),
         train_clips=train_clips,
         eval_clips=eval_clips,
         test=tests["test"],

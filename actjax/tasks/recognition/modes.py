@@ -8,8 +8,7 @@ import pathlib
 
 import jax
 import numpy as np
-import rich
-from rich.table import Table
+from rich.text import Text
 
 from actjax import training
 from actjax.data.clips.snippets import Snippets
@@ -20,6 +19,7 @@ from actjax.data.loading.checking import scan
 from actjax.data.loading.quarantine import Quarantine
 from actjax.errors import clear_errors
 from actjax.models import embedding
+from actjax.showing import Table, show
 from actjax.tasks.loading import this_shard
 from actjax.tasks.recognition.browsing import contact_sheet, save_png
 from actjax.tasks.recognition.extracting import extract_features, join_info
@@ -83,11 +83,11 @@ def predict(run: RecognitionRun, call: Call) -> None:
         for row in predictor.rows(videos):
             file.write(json.dumps(row) + "\n")
             if "error" in row:
-                table.add_row(row["video"], "[red]cannot be decoded", row["error"])
+                table.add_row(row["video"], Text("cannot be decoded", style="red"), row["error"])
             for rank, best in enumerate(row.get("predictions", ())):
                 table.add_row("" if rank else row["video"], best["class"], f"{best['score']:.4f}")
-    rich.print(table)
-    rich.print(f"predictions  {path}")
+    show(table)
+    show(f"predictions  {path}")
 
 
 def extract(run: RecognitionRun, call: Call) -> None:

@@ -120,6 +120,8 @@ class Predictor:
         """Checks clips -> uint8 [b, v, t, h, w, c]."""
         clips = np.asarray(clips)
         shape = self._clips.clip_shape[1:]
+        if clips.ndim == 6 and not clips.shape[1]:
+            raise ValueError(f"clips are {clips.shape}; [b, v, t, h, w, c] needs 1 crop or more, v >= 1")
         if clips.dtype != np.uint8 or clips.shape[-4:] != shape:
             raise ValueError(f"clips are {clips.dtype} {clips.shape}; the network takes uint8 [b, t, h, w, c], {shape}")
         return clips if clips.ndim == 6 else clips[:, None]

@@ -10,7 +10,11 @@ import numpy as np
 
 from actjax import metrics
 from actjax.config import find
+from actjax.errors import check_number
 
+# Other numbers and words in a row of results or of `metrics.jsonl`.
+TAKEN = ("step", "epoch", "split", "protocol", "decoder", "num_videos", "num_broken", "confusion_matrix")
+TAKEN += ("bn", "batch_size", "seconds")
 NUMBERS = "biuf"  # kinds of NumPy's types that are numbers
 
 
@@ -28,7 +32,9 @@ def task_score(outputs: dict, targets: dict, *, topk: Sequence[int], multi_label
 
 
 def accuracies(scores, labels, *, topk: Sequence[int] = (1, 5)) -> dict[str, float]:
-    """`top1_acc`, `top5_acc`: `metrics.top_k_accuracy`."""
+    """`top1_acc`, `top5_acc`: `metrics.top_k_accuracy`. ValueError: a k below 1."""
+    for k in topk:
+        check_number("topk", k, "[1, inf)", whole=True)
     shares = metrics.top_k_accuracy(scores, _single(labels), topk=tuple(topk))
     return {f"top{k}_acc": share for k, share in zip(topk, shares, strict=True)}
 
@@ -68,7 +74,8 @@ class Metric(NamedTuple):
         """Its numbers by name; a single number has the function's name.
 
         Raises:
-          ValueError: the function fails, returns anything but real numbers or, with `finite`, NaN or infinity.
+          ValueError: the function fails, returns anything but real numbers or, with `finite`, NaN or infinity, or a
+            name of other results.
         """
         try:
             found = self.function(scores.copy(), labels.copy())  # it may change them
@@ -84,6 +91,11 @@ class Metric(NamedTuple):
                 raise ValueError(f"metric {self.name!r} returned {float(value)}; it must return finite numbers")
         if not named or not all(isinstance(name, str) and name and "/" not in name for name in named):
             raise ValueError(f"metric {self.name!r} returned the names {list(named)}; expected text without slashes")
+        if taken := sorted(named.keys() & set(TAKEN)):
+            raise ValueError(
+                f"metric {self.name!r} returned {taken[0]!r}, which is the name of another number of the results; "
+                "choose another name"
+            )
         return {name: float(value) for name, value in named.items()}
 
 

@@ -17,6 +17,7 @@ from actjax.data.clips.ssn_clips import ProposalSampling, ProposalSpec, Ticks
 from actjax.data.clips.transforms import EVAL_VIEWS, TRAIN_VIEWS
 from actjax.data.datasets.annotations import KINDS
 from actjax.data.datasets.ssn import PROPOSED
+from actjax.errors import named
 from actjax.models import SSN
 from actjax.tasks.building import CHECKPOINTS, LOAD_FROM, OPTIM, RUN, WITH_BACKBONE, make_network, video_settings
 from actjax.tasks.loading import LoaderConfig, check_reading
@@ -91,7 +92,9 @@ def build(
     val_spec = ProposalSpec(sampling, functools.partial(_first_view, view=test_view), **common, test=True)
     ticks = Ticks(sampling, test_view, scoring.chunk)
     _check_shapes(train_spec, ticks)
-    network = READERS["model"].bind(model, "model")(in_channels=ticks.clip_shape[-1], segments=sampling.segments)
+    make_model = READERS["model"].bind(model, "model")
+    with named("model"):
+        network = make_model(in_channels=ticks.clip_shape[-1], segments=sampling.segments)
     frames = ticks.clip_shape[1]
     if network.num_segments is not None and (network.num_segments < 1 or frames % network.num_segments):
         raise ValueError(f"model.num_segments={network.num_segments} does not divide the {frames} frames of a clip")
@@ -118,7 +121,7 @@ def build(
             frozen=training.frozen_rules(network.freezing.patterns()),
         ),
         data=plain(data),
-        loader=READERS["loader"].bind(loader or {}, "loader")(),
+        loader=READERS["loader"].bind(loader or {}, "loader")().check(),
         specs={"train": train_spec, "val": val_spec},
         assigner=assigner,
         reg_norm_consts=fit.reg_norm_consts,

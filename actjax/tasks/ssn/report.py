@@ -13,9 +13,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-import rich
 from rich.box import SIMPLE
-from rich.table import Table
 
 from actjax.data.datasets.ssn import Proposed
 from actjax.data.datasets.ssn_lists import SSNRecord
@@ -24,6 +22,7 @@ from actjax.metrics import Instances, average_precisions, dump_results
 from actjax.metrics.average_precision import join
 from actjax.metrics.average_recall import THRESHOLDS, THUMOS14_THRESHOLDS
 from actjax.segments import pairs, temporal_iou
+from actjax.showing import Table, show
 from actjax.tasks.ssn.scoring import load_results
 
 log = logging.getLogger("actjax")
@@ -92,7 +91,7 @@ def report(
     _write_detections(files["detections"], dataset, results, found)
     _show(tables, dataset.class_names, counts, options, thresholds)
     for what, file in files.items():
-        rich.print(f"{what:12} {file}")
+        show(f"{what:12} {file}")
     return numbers
 
 
@@ -162,8 +161,8 @@ def _show(tables: dict, names: Sequence[str], counts, options: Detect, threshold
     for who, table in tables.items():
         means = np.nanmean(table, axis=0)
         shown.add_row(who, *cells(means), f"{means.mean():.3f}")
-    rich.print(shown)
+    show(shown)
     by_class = Table("AP of SSN at tIoU", "instances", *columns, box=SIMPLE)
     for name, count, row in zip(names, counts, tables["SSN"], strict=True):
         by_class.add_row(name, str(count), *cells(row))
-    rich.print(by_class)
+    show(by_class)
