@@ -138,6 +138,24 @@ def test_a_checkpoint_of_another_program(workdir, trained, cache, media, tmp_pat
         loaded.evaluate()
 
 
+def test_names_of_classes_that_are_given_hold(workdir, media, tmp_path, cache, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [f"motion {k}" for k in range(8)]
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    (tmp_path / "val.txt").write_text(f"{media}/test.mp4 0\n")
+    data = dict(name="videos", train="val.txt", val="val.txt")
+    for given in ("names.txt", names):
+        loaded = actjax.load(workdir, data=data | dict(class_names=given))
+        assert loaded.class_names == names and loaded.predict(media / "test.mp4")[0]["class"] in names
+    flags = [f"--config.data.{key}={value}" for key, value in data.items()]
+    flags += [f"--config.data.class_names={','.join(names)}", f"--video={media}/test.mp4"]
+    run("--mode=predict", f"--workdir={workdir}", *flags, cache=cache)
+    (row,) = map(json.loads, (workdir / "predictions.jsonl").read_text().splitlines())
+    assert row["predictions"][0]["class"] in names
+    with pytest.raises(ValueError, match="2 class names for a network with 8 classes; correct class_names.json"):
+        actjax.load(workdir, data=data | dict(class_names=["a", "b"]))
+
+
 def test_handlers_of_the_log_do_not_pile_up(workdir, trained, capsys, cache, monkeypatch):
     monkeypatch.setenv("ACTJAX_CACHE", str(cache))
     log = logging.getLogger("actjax")

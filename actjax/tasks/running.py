@@ -10,6 +10,8 @@ import rich
 from rich.table import Table
 
 from actjax import training
+from actjax.config.files import saved_config
+from actjax.data.datasets.annotations import load_class_names
 from actjax.errors import clear_errors
 from actjax.interop import export_checkpoint
 from actjax.tasks.building import Network
@@ -30,7 +32,7 @@ class Trained:
     def __init__(self, opened, workdir: pathlib.Path | None, *, checkpoint: str | int | None = None):
         self.config, self.workdir = opened.config, workdir
         self._opened, self._checkpoint = opened, checkpoint
-        self.class_names = read_class_names(workdir) if workdir else opened.run.class_names()
+        self.class_names = names_of(opened.config, workdir) if workdir else opened.run.class_names()
 
     def evaluate(self, *, protocol: str = "test") -> dict:
         """`--mode=eval`: scores the validation split and writes the same files -> metrics.
@@ -83,6 +85,15 @@ def read_class_names(workdir: pathlib.Path) -> list[str]:
     return json.loads(file.read_text())
 
 
+def names_of(config, workdir: pathlib.Path) -> list[str]:
+    """The class names of a run: those that it saved, or `data.class_names` of a config that names others since."""
+    names = read_class_names(workdir)
+    given, saved = (section.get("data", {}).get("class_names") for section in (config, saved_config(workdir)))
+    if not given or given == saved:
+        return names
+    return load_class_names(given) if isinstance(given, str) else list(given)
+
+
 def import_(run, call: Call) -> None:
     """Turns another program's checkpoint into a run that can be evaluated, used or trained further."""
     with clear_errors():
@@ -96,7 +107,7 @@ def export(run, call: Call) -> None:
     """Writes a checkpoint under MMAction2's parameter names, as .pth for torch or as .safetensors."""
     with clear_errors():
         variables, step = run.network.restore(call.workdir, call.checkpoint or "best")
-        meta = {"step": step, "CLASSES": read_class_names(call.workdir)}
+        meta = {"step": step, "CLASSES": names_of(call.config, call.workdir)}
         names = export_checkpoint(variables, run.network.model, call.out, meta=meta)
     log.info("%s: %d tensors of step %d", call.out, len(names), step)
 

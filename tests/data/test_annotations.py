@@ -233,6 +233,8 @@ def test_options_of_another_kind(golden):
 def test_class_names(tmp_path):
     (tmp_path / "names.txt").write_text("riding a bike\nyoga\n")
     assert load_class_names(tmp_path / "names.txt") == ["riding a bike", "yoga"]
+    (tmp_path / "edited.txt").write_text("\ufeffriding a bike\r\nyoga\r\n\r\n", encoding="utf-8")
+    assert load_class_names(tmp_path / "edited.txt") == ["riding a bike", "yoga"]
     with pytest.raises(FileNotFoundError, match="class name file .*none.txt does not exist"):
         load_class_names(tmp_path / "none.txt")
 
@@ -284,6 +286,10 @@ def test_labels_and_names_must_fit_the_model(tmp_path):
     lists = dict(train=str(tmp_path / "list.txt"), val=str(tmp_path / "list.txt"))
     with pytest.raises(ValueError, match="list.txt, line 1: .*label 3 needs model.num_classes > 3"):
         videos(**lists, num_classes=3)
-    with pytest.raises(ValueError, match="holds 2 names; model.num_classes is 4"):
+    message = r"names.txt has 2 names, but model.num_classes=4; set model.num_classes=2, or correct the names"
+    with pytest.raises(ValueError, match=message):
         videos(**lists, num_classes=4, class_names=str(tmp_path / "names.txt"))
+    with pytest.raises(ValueError, match="^data.class_names has 3 names, but model.num_classes=4"):
+        videos(**lists, num_classes=4, class_names=["a", "b", "c"])
+    assert videos(**lists, num_classes=4, class_names=("a", "b", "c", "d")).class_names == ["a", "b", "c", "d"]
     assert videos(**lists, num_classes=4).class_names == ["0", "1", "2", "3"]

@@ -119,8 +119,8 @@ def save_annotations(records: Sequence, path: str | os.PathLike) -> None:
 
 
 def load_class_names(path: str | os.PathLike) -> list[str]:
-    """A file with one class name per line -> list; line i names class i."""
+    """A file with one class name per line -> list; line i, counted from 0, names class i."""
     path = to_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"class name file {path} does not exist")
-    return path.read_text().splitlines()
+    return path.read_bytes().decode("utf-8-sig").rstrip().splitlines()

@@ -28,7 +28,7 @@ def videos(
     val: str | Sequence[str],
     num_classes: int,
     data_prefix: str = "",
-    class_names: str = "",
+    class_names: str | Sequence[str] = "",
     select: dict | None = None,
     **options,
 ) -> Dataset:
@@ -38,7 +38,7 @@ def videos(
       train, val: annotation files (text, JSON or CSV; see `load_annotations`), one or several for each split.
       num_classes: labels are below this.
       data_prefix: folder or URL that relative paths start from; "" for the folder of the annotation file.
-      class_names: file with one name per line; "" to use the class numbers.
+      class_names: the names, or a file with one per line, in the order of the labels; "" to use the class numbers.
       select: selects training records, see `selected`.
       options: of `load_annotations`: `multi_class`.
 
@@ -54,7 +54,7 @@ def rawframes(
     val: str | Sequence[str],
     num_classes: int,
     data_prefix: str = "",
-    class_names: str = "",
+    class_names: str | Sequence[str] = "",
     select: dict | None = None,
     **options,
 ) -> Dataset:
@@ -104,7 +104,10 @@ def build_dataset(config, *, num_classes: int) -> Dataset:
         raise ValueError(f"data.name={config['name']!r} returned {type(dataset).__name__}; it must be a Dataset")
     if len(dataset.class_names) != num_classes:
         found = len(dataset.class_names)
-        raise ValueError(f"data.name={config['name']!r} has {found} class names; model.num_classes is {num_classes}")
+        raise ValueError(
+            f"data.name={config['name']!r} has {found} class names, but model.num_classes={num_classes}; "
+            f"set model.num_classes={found}, or correct the names"
+        )
     return dataset
 
 
@@ -145,7 +148,7 @@ def selected(
 
 
 def _from_lists(
-    kind: str, train, val, num_classes: int, data_prefix: str, class_names: str, select, options: dict
+    kind: str, train, val, num_classes: int, data_prefix: str, class_names, select, options: dict
 ) -> Dataset:
     options = options | dict(data_prefix=data_prefix or None, num_classes=num_classes)
     splits = [_records(kind, [files] if isinstance(files, str) else files, options) for files in (train, val)]
@@ -158,8 +161,14 @@ def _records(kind: str, files: Sequence[str], options: dict) -> Sequence:
     return lists[0] if len(lists) == 1 else concatenate(*lists)
 
 
-def _names(source: str, num_classes: int, load) -> list[str]:
-    names = [str(k) for k in range(num_classes)] if not source else load(source)
+def _names(source: str | Sequence[str], num_classes: int, load) -> list[str]:
+    """Class names from a file that `load` reads, or as given; without a source, the class numbers."""
+    if not source:
+        return [str(k) for k in range(num_classes)]
+    names, where = (load(source), source) if isinstance(source, str) else ([*map(str, source)], "data.class_names")
     if len(names) != num_classes:
-        raise ValueError(f"{source} holds {len(names)} names; model.num_classes is {num_classes}")
+        raise ValueError(
+            f"{where} has {len(names)} names, but model.num_classes={num_classes}; "
+            f"set model.num_classes={len(names)}, or correct the names"
+        )
     return names

@@ -26,7 +26,7 @@ from actjax.tasks.recognition.extracting import extract_features, join_info
 from actjax.tasks.recognition.predicting import video_files
 from actjax.tasks.recognition.run import RecognitionRun
 from actjax.tasks.recognition.trained import make_predictor
-from actjax.tasks.running import Call, explain, export, import_, read_class_names
+from actjax.tasks.running import Call, explain, export, import_, names_of
 from actjax.workdir import progress, save_description, save_results
 
 log = logging.getLogger("actjax")
@@ -73,7 +73,7 @@ def predict(run: RecognitionRun, call: Call) -> None:
     table = Table("video", "class", "score")
     path = call.workdir / "predictions.jsonl"
     with clear_errors(), contextlib.ExitStack() as stack:
-        names = read_class_names(call.workdir)
+        names = names_of(call.config, call.workdir)
         variables = training.local(run.network.restore(call.workdir, call.checkpoint or "best")[0])
         predictor = stack.enter_context(
             contextlib.closing(make_predictor(run, variables, names, protocol=call.protocol))

@@ -19,8 +19,20 @@ log = logging.getLogger("actjax")
 def make_predictor(
     run: RecognitionRun, variables: dict, class_names: list[str], *, protocol: str = "test"
 ) -> Predictor:
-    """The predictor of a run's network with these variables; `protocol`: the section that describes the clips."""
+    """The predictor of a run's network with these variables.
+
+    Args:
+      protocol: the config section that describes the clips, "test" or "eval".
+
+    Raises:
+      ValueError: the number of names differs from the network's number of classes.
+    """
     model, (_, clips) = run.network.model, run.tested(protocol)
+    if len(class_names) != model.num_classes:
+        raise ValueError(
+            f"{len(class_names)} class names for a network with {model.num_classes} classes; correct class_names.json "
+            "in the workdir, or set data.class_names"
+        )
     return Predictor(
         variables,
         clips=clips,
