@@ -39,6 +39,12 @@ def to_path(path: str | os.PathLike, *more: str) -> pathlib.Path:
     return epath.Path(os.fspath(path), *more)
 
 
+def does_not_exist(path: str | os.PathLike) -> str:
+    """The end of an error message; for a relative path with the folder that it starts from."""
+    relative = not is_url(path) and not os.path.isabs(path)
+    return f"{os.fspath(path)} does not exist{f' in {os.getcwd()}' if relative else ''}"
+
+
 def local(path: str | os.PathLike, what: str) -> pathlib.Path:
     """A path that must be on a local disk, `~` expanded. ValueError, naming it `what`: it is a URL."""
     if is_url(path):

@@ -15,6 +15,7 @@ import pytest
 from cli import ROOT, environment, run
 
 import actjax
+from actjax.config.files import load_config
 from actjax.video.decoding import open_video
 from actjax.video.errors import VideoError
 
@@ -191,6 +192,18 @@ def test_faults_are_ordinary_exceptions(tmp_path, call, error, message):
     with pytest.raises(error, match=message):
         call(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_lists_that_cannot_be_read_stop_the_run_before_it_compiles(tmp_path):
+    (tmp_path / "list.txt").write_text("no.mp4 0\n")
+    config = load_config("tsm_shapes").config
+    for name, error, message in (
+        ("", ValueError, "is a folder, not an annotation file"),
+        ("list.txt", FileNotFoundError, "none of the first 1 files exists, such as .*/no.mp4 does not exist; relative"),
+    ):
+        config.data = dict(name="videos", train=str(tmp_path / name), val=str(tmp_path / name))
+        with pytest.raises(error, match=message):
+            actjax.train(config, tmp_path / "run")
 
 
 def test_an_interrupted_call_goes_on_where_it_stopped(tmp_path, cache, monkeypatch):

@@ -6,7 +6,7 @@ from data_cases import cases
 
 from actjax.data.datasets import annotations
 from actjax.data.datasets.annotations import load_annotations, load_class_names, save_annotations
-from actjax.data.datasets.recognition import build_dataset, videos
+from actjax.data.datasets.recognition import build_dataset, check_files, videos
 from actjax.data.datasets.records import RawframesRecord, VideoRecord
 from actjax.video.decoding import open_video
 
@@ -278,6 +278,30 @@ def test_missing_and_empty(tmp_path):
         load_annotations("videos", tmp_path / "empty.txt")
     with pytest.raises(ValueError, match="choose from"):
         load_annotations("movies", tmp_path / "empty.txt")
+
+
+def test_a_folder_and_a_file_that_is_elsewhere(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=f"^{tmp_path} is a folder, not an annotation file"):
+        load_annotations("videos", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"^annotation file lists/a.txt does not exist in {tmp_path}$"):
+        load_annotations("videos", "lists/a.txt")
+    with pytest.raises(FileNotFoundError, match="^class name file /no/names.txt does not exist$"):
+        load_class_names("/no/names.txt")
+
+
+def test_lists_without_a_file_that_exists(tmp_path):
+    (tmp_path / "train.txt").write_text("".join(f"{k}.mp4 0\n" for k in range(300)))
+    (tmp_path / "val.txt").write_text("gs://bucket/0.mp4 0\n")
+    config = dict(name="videos", train=str(tmp_path / "train.txt"), val=str(tmp_path / "val.txt"))
+    check = lambda **more: check_files(config | more, build_dataset(config | more, num_classes=1))
+    message = f"^data.train={tmp_path}/train.txt: none of the first 100 files exists, such as {{}}/0.mp4 does not exist;"
+    with pytest.raises(FileNotFoundError, match=f"{message.format(tmp_path)} .* start from the folder of the list$"):
+        check()
+    with pytest.raises(FileNotFoundError, match=f"{message.format('/no')} .* start from data.data_prefix=/no$"):
+        check(data_prefix="/no")
+    (tmp_path / "99.mp4").touch()
+    check()
 
 
 def test_labels_and_names_must_fit_the_model(tmp_path):

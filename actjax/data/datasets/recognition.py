@@ -1,6 +1,7 @@
 """The data sets that a config may name for recognition."""
 
 import inspect
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from actjax.data.datasets.selecting import concatenate, repeat, subset
 from actjax.data.prepared.reading import load_class_names as prepared_class_names
 from actjax.data.prepared.reading import load_prepared
 from actjax.data.samples.shapes import make_shapes
+from actjax.paths import does_not_exist, is_url
 
 
 class Dataset(NamedTuple):
@@ -84,6 +86,7 @@ def shapes(*, num_classes: int, folder: str = "", num_train: int = 1280, num_val
 
 DATASETS = {"videos": videos, "rawframes": rawframes, "prepared": prepared, "shapes": shapes}
 FROM_LISTS = ("videos", "rawframes")  # data sets that take further lists
+_TRIED = 100  # files of each split that are looked for at launch
 
 
 def build_dataset(config, *, num_classes: int) -> Dataset:
@@ -109,6 +112,25 @@ def build_dataset(config, *, num_classes: int) -> Dataset:
             f"set model.num_classes={found}, or correct the names"
         )
     return dataset
+
+
+def check_files(config, dataset: Dataset) -> None:
+    """Checks that annotation files of `FROM_LISTS` name files that exist, by the first local ones of each split.
+
+    Raises:
+      FileNotFoundError: none of the first `_TRIED` exists. Fewer missing files count as broken videos when they are
+        read.
+    """
+    if config["name"] not in FROM_LISTS:
+        return
+    for split in ("train", "val"):
+        paths = [r.path for r in itertools.islice(getattr(dataset, split), _TRIED) if not is_url(r.path)]
+        if paths and not any(map(os.path.exists, paths)):
+            start = f"data.data_prefix={prefix}" if (prefix := config.get("data_prefix")) else "the folder of the list"
+            raise FileNotFoundError(
+                f"data.{split}={config[split]}: none of the first {len(paths)} files exists, such as "
+                f"{does_not_exist(paths[0])}; relative paths start from {start}"
+            )
 
 
 def load_list(config, files: Sequence[str], *, num_classes: int) -> Sequence:
