@@ -9,7 +9,8 @@ import pathlib
 import jax
 import numpy as np
 import rich
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from actjax import training
 from actjax.data.clips.snippets import Snippets
@@ -20,6 +21,7 @@ from actjax.data.loading.checking import scan
 from actjax.data.loading.quarantine import Quarantine
 from actjax.errors import clear_errors
 from actjax.models import embedding
+from actjax.paths import to_path
 from actjax.tasks.loading import this_shard
 from actjax.tasks.recognition.browsing import contact_sheet, save_png
 from actjax.tasks.recognition.extracting import extract_features, join_info
@@ -69,25 +71,28 @@ def _finish(name: str, metrics: dict, dataset, clips: ClipSpec, run: Recognition
 
 
 def predict(run: RecognitionRun, call: Call) -> None:
-    """The top five classes of a video file, or of every file in a folder, as a table and as JSON lines."""
-    table = Table("video", "class", "score")
-    path = call.workdir / "predictions.jsonl"
+    """The likeliest classes of a video file, or of every file in a folder, as a table and as JSON lines."""
+    table = Table(*(Column(name, overflow="fold") for name in ("video", "class", "score")))
+    path = to_path(call.out) if call.out else call.workdir / "predictions.jsonl"
     with clear_errors(), contextlib.ExitStack() as stack:
+        if path.is_dir():
+            raise ValueError(f"--out={path} is a folder; predictions are written to a file")
         names = names_of(call.config, call.workdir)
         variables = training.local(run.network.restore(call.workdir, call.checkpoint or "best")[0])
         predictor = stack.enter_context(
             contextlib.closing(make_predictor(run, variables, names, protocol=call.protocol))
         )
         videos = video_files(call.video)
+        path.parent.mkdir(parents=True, exist_ok=True)
         file = stack.enter_context(path.open("w"))
-        for row in predictor.rows(videos):
+        for row in predictor.rows(videos, topk=call.topk):
             file.write(json.dumps(row) + "\n")
             if "error" in row:
-                table.add_row(row["video"], "[red]cannot be decoded", row["error"])
+                table.add_row(Text(row["video"]), "[red]cannot be decoded", Text(row["error"]))
             for rank, best in enumerate(row.get("predictions", ())):
-                table.add_row("" if rank else row["video"], best["class"], f"{best['score']:.4f}")
+                table.add_row("" if rank else Text(row["video"]), Text(best["class"]), f"{best['score']:.4f}")
     rich.print(table)
-    rich.print(f"predictions  {path}")
+    print(f"predictions  {path}")
 
 
 def extract(run: RecognitionRun, call: Call) -> None:

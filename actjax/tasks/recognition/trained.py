@@ -66,6 +66,9 @@ class TrainedRecogniser(Trained):
             variables = training.local(variables)
         self._predictor = make_predictor(run, variables, self.class_names)
 
+    def _names_of_config(self) -> list[str]:
+        return self._opened.run.class_names()
+
     def predict(self, video, *, topk: int = 5) -> list[dict]:
         """The likeliest classes, as `--mode=predict` writes them.
 
@@ -74,15 +77,16 @@ class TrainedRecogniser(Trained):
 
         Returns:
           For one video [{"class", "label", "score"}], best first. For a list or a folder a row for each video,
-          {"video", "predictions"}. A video that cannot be read gives the row {"video", "error"}.
+          {"video", "predictions"}, or {"video", "error"} if it cannot be read. For one video that cannot be read the
+          list of its row, [{"video", "error"}].
 
         Raises:
-          FileNotFoundError: no such file, or a folder without videos. TypeError, ValueError: not a video.
+          FileNotFoundError: no such file, or a folder without videos. TypeError, ValueError: not a video, or no `topk`.
         """
         return self._predictor.predict(video, topk=topk)
 
     def scores(self, video) -> np.ndarray:
-        """Probabilities of the classes, float32 [k]; [n, k] for a list of n videos or a folder.
+        """Probabilities of the classes, float32 [k]; [n, k] for a list of n >= 0 videos or a folder.
 
         Clips that are ready for the network, uint8 [b, t, h, w, c] or [b, v, t, h, w, c] with v crops, give [b, k].
 
