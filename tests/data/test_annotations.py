@@ -295,10 +295,12 @@ def test_lists_without_a_file_that_exists(tmp_path):
     (tmp_path / "val.txt").write_text("gs://bucket/0.mp4 0\n")
     config = dict(name="videos", train=str(tmp_path / "train.txt"), val=str(tmp_path / "val.txt"))
     check = lambda **more: check_files(config | more, build_dataset(config | more, num_classes=1))
-    message = f"^data.train={tmp_path}/train.txt: none of the first 100 files exists, such as {{}}/0.mp4 does not exist;"
-    with pytest.raises(FileNotFoundError, match=f"{message.format(tmp_path)} .* start from the folder of the list$"):
+    message = (
+        "^data.train=.*/train.txt: none of the first 100 files exists, such as {}/0.mp4 does not exist; .* from {}$"
+    )
+    with pytest.raises(FileNotFoundError, match=message.format(tmp_path, "the folder of the list")):
         check()
-    with pytest.raises(FileNotFoundError, match=f"{message.format('/no')} .* start from data.data_prefix=/no$"):
+    with pytest.raises(FileNotFoundError, match=message.format("/no", "data.data_prefix=/no")):
         check(data_prefix="/no")
     (tmp_path / "99.mp4").touch()
     check()

@@ -12,7 +12,7 @@ from actjax.data.datasets.selecting import concatenate, repeat, subset
 from actjax.data.prepared.reading import load_class_names as prepared_class_names
 from actjax.data.prepared.reading import load_prepared
 from actjax.data.samples.shapes import make_shapes
-from actjax.paths import does_not_exist, is_url
+from actjax.paths import check_url, does_not_exist, is_url
 
 
 class Dataset(NamedTuple):
@@ -119,12 +119,15 @@ def check_files(config, dataset: Dataset) -> None:
 
     Raises:
       FileNotFoundError: none of the first `_TRIED` exists. Fewer missing files count as broken videos when they are
-        read.
+        read. ValueError: the first one is a URL that needs a package.
     """
     if config["name"] not in FROM_LISTS:
         return
     for split in ("train", "val"):
-        paths = [r.path for r in itertools.islice(getattr(dataset, split), _TRIED) if not is_url(r.path)]
+        paths = [record.path for record in itertools.islice(getattr(dataset, split), _TRIED)]
+        for url in filter(is_url, paths[:1]):
+            check_url(url)
+        paths = [path for path in paths if not is_url(path)]
         if paths and not any(map(os.path.exists, paths)):
             start = f"data.data_prefix={prefix}" if (prefix := config.get("data_prefix")) else "the folder of the list"
             raise FileNotFoundError(
