@@ -18,7 +18,9 @@ from actjax.workdir import logging_to
 
 
 def train(config: str | os.PathLike | Mapping, workdir: str | os.PathLike, **overrides) -> dict:
-    """Trains in `workdir`, or resumes there, as `--mode=train` does -> the results.
+    """Trains in `workdir`, or resumes there, as `--mode=train` does -> the results of the last step.
+
+    `load` and `evaluate` use the best checkpoint, so their numbers may differ.
 
     >>> results = train("tsm_shapes", "runs/shapes", optim={"lr": 0.05})  # doctest: +SKIP
     >>> print(results["top1_acc"], results["num_videos"])  # doctest: +SKIP
@@ -66,15 +68,18 @@ def load(
 ):
     """A trained run -> an object with `predict`, `scores`, `embed`, `evaluate`, `class_names` and `config`.
 
+    It is a context manager: at the end of a `with` block, or by `close`, the process that decodes videos ends.
+
     >>> trained = load("runs/shapes")  # doctest: +SKIP
     >>> print(trained.predict("clip.mp4", topk=1))  # doctest: +SKIP
     [{'class': 'moving left', 'label': 1, 'score': 0.9987}]
 
     Args:
       source: the workdir of a run; or a recipe or config, as in `train`, for a checkpoint of another program.
-      checkpoint: for a workdir "best", "latest" or a step; None: the best. For a recipe a file.
+      checkpoint: for a workdir "best", "latest" or a step; None: the best, which need not be the last step, whose
+        results `train` returns. For a recipe a file.
       trust_code: run code that the workdir brings, even if it was not made on this computer.
-      overrides: of the config, by section.
+      overrides: of the config, by section; `data=dict(class_names=...)` gives the classes of own videos other names.
 
     Raises:
       FileNotFoundError: no such workdir, recipe or checkpoint. ValueError: a key that is not known, a checkpoint that

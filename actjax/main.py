@@ -23,6 +23,7 @@ from actjax.config.recipe_files import config_path
 from actjax.errors import clear_errors, one_line
 from actjax.paths import is_url, local, to_path
 from actjax.usage import MODES, help_page
+from actjax.version import __version__
 
 # Heavy modules are imported where they are used, so a wrong flag fails at once.
 
@@ -32,7 +33,10 @@ _OF_A_RUN = ("eval", "predict", "extract", "export")  # modes that use an existi
 _OF_MANY = ("train", "eval", "extract")  # modes that can run in several processes
 _MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
 _VIDEO = flags.DEFINE_string("video", None, "predict, extract: a video file, or a folder of them.")
-_OUT = flags.DEFINE_string("out", None, "Folder of the prepared set or features; export: a .pth or .safetensors file.")
+_OUT = flags.DEFINE_string(
+    "out", None, "prepare, extract: a folder; export: a .pth or .safetensors file; predict: a .jsonl file."
+)
+_TOPK = flags.DEFINE_integer("topk", 5, "predict: number of classes to show, likeliest first.", lower_bound=1)
 _FROM = flags.DEFINE_string("from", None, "import: a checkpoint from MMAction2, the TSM authors or torchvision.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "test", ["test", "eval"], "eval, predict, extract: config section to use.")
 _FEATURES = flags.DEFINE_string("features", None, "prepare: folder of feature files, instead of a config's videos.")
@@ -55,6 +59,18 @@ _NEEDED = (
     ("extract", _OUT, "--out=FOLDER"),
     ("export", _OUT, "--out=FILE.pth or FILE.safetensors"),
     ("import", _FROM, "--from=FILE"),
+)
+_TAKEN_BY = (  # flags that only these modes take
+    ("devices", _DEVICES, ("explain",)),
+    ("video", _VIDEO, ("predict", "extract")),
+    ("topk", _TOPK, ("predict",)),
+    ("out", _OUT, ("predict", "extract", "export", "prepare")),
+    ("from", _FROM, ("import",)),
+    ("features", _FEATURES, ("prepare",)),
+    ("stage", _STAGE, ("import", "export")),
+    ("num", _NUM, ("browse",)),
+    ("protocol", _PROTOCOL, ("eval", "predict", "extract")),
+    ("checkpoint", _CHECKPOINT, _OF_A_RUN),
 )
 _changes: dict = {}  # overrides of the config, by dotted key
 
@@ -90,8 +106,9 @@ def _check(argv: list[str]) -> None:
     for mode, flag, wanted in _NEEDED:
         if _MODE.value == mode and not flag.value:
             raise ValueError(f"--mode={mode} needs {wanted}")
-    if _DEVICES.value and _MODE.value != "explain":
-        raise ValueError("--devices works only with --mode=explain")
+    for name, flag, modes in _TAKEN_BY:
+        if flag.present and _MODE.value not in modes:
+            raise ValueError(f"--{name} works only with --mode={' or '.join(modes)}, not with --mode={_MODE.value}")
     for name, flag in (("--out", _OUT), ("--from", _FROM), ("--features", _FEATURES)):
         local(flag.value or "", name)
     if _CONFIG.value is not None:
@@ -111,8 +128,9 @@ def _do(workdir: pathlib.Path, started: float) -> None:
         else:
             opened = open_workdir(workdir, _changes, trust_code=_TRUST_CODE.value)
     names = dict(
-        video=_VIDEO, out=_OUT, source=_FROM, stage=_STAGE, num=_NUM, protocol=_PROTOCOL, checkpoint=_CHECKPOINT
-    )
+        video=_VIDEO, out=_OUT, source=_FROM, stage=_STAGE, num=_NUM, protocol=_PROTOCOL, topk=_TOPK,
+        checkpoint=_CHECKPOINT,
+    )  # fmt: skip
     options = {name: flag.value for name, flag in names.items()}
     try:
         run_mode(_MODE.value, opened, workdir, started=started, **options)
@@ -127,6 +145,9 @@ def _parse_flags(argv: list[str]) -> list[str]:
     if {"--help", "-help", "--helpshort", "-h", "-?"} & {*argv[1:]}:
         ours = flags.FLAGS.find_module_defining_flag("workdir")
         print(help_page(flags.FLAGS.get_flags_for_module(ours)), end="")
+        raise SystemExit(0)
+    if {"--version", "-version"} & {*argv[1:]}:
+        print(f"actjax {__version__}")
         raise SystemExit(0)
     try:
         rest, changes = split_flags(argv[1:])

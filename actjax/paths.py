@@ -39,6 +39,26 @@ def to_path(path: str | os.PathLike, *more: str) -> pathlib.Path:
     return epath.Path(os.fspath(path), *more)
 
 
+def does_not_exist(path: str | os.PathLike) -> str:
+    """The end of an error message; for a relative path with the folder that it starts from."""
+    relative = not is_url(path) and not os.path.isabs(path)
+    return f"{os.fspath(path)} does not exist{f' in {os.getcwd()}' if relative else ''}"
+
+
+def check_url(url: str | os.PathLike) -> None:
+    """Checks that fsspec can open URLs of this kind. ValueError: a package is missing, or the scheme is unknown."""
+    scheme = os.fspath(url).partition("://")[0]
+    try:
+        import fsspec
+
+        fsspec.get_filesystem_class(scheme)
+    except ImportError as error:
+        install = " ".join(("pip install 'actjax[remote]'", PACKAGES.get(scheme, ""))).rstrip()
+        raise ValueError(f"{url}: {error}; {install}") from error
+    except ValueError as error:
+        raise ValueError(f"{url}: {error}") from error
+
+
 def local(path: str | os.PathLike, what: str) -> pathlib.Path:
     """A path that must be on a local disk, `~` expanded. ValueError, naming it `what`: it is a URL."""
     if is_url(path):

@@ -9,7 +9,7 @@ from rich.text import Text
 
 
 class Table(rich.table.Table):
-    """A table of rich whose cells are literal text.
+    """A table of rich whose cells are literal text; long ones are wrapped, not cut.
 
     >>> table = Table("class", "videos")
     >>> table.add_row("[bold]jump", "3")
@@ -17,7 +17,7 @@ class Table(rich.table.Table):
     """
 
     def __init__(self, *columns: str, **options):
-        super().__init__(*(rich.table.Column(Text(name)) for name in columns), **options)
+        super().__init__(*(rich.table.Column(Text(name), overflow="fold") for name in columns), **options)
 
     def add_row(self, *cells: str | Text, **options) -> None:
         """Adds a row; a `Text` keeps its style."""

@@ -50,7 +50,7 @@ modes:
 flags:
 {flags}
 
-`actjax` alone lists the recipes; `--helpfull` also lists the flags of libraries.
+`actjax` alone lists the recipes; `--helpfull` also lists the flags of libraries; `--version` prints the version.
 """
 
 

@@ -181,7 +181,8 @@ GROUPS = {
             leaves=("runs/data/broken.jsonl", "runs/data/train_clean.csv"),
             says="8 of 8 videos are sound",
         ),
-        f"{MAIN} --config={VIDEOS}:scratch --workdir=runs/mine {LISTS} --config.model.num_classes=12": Run(
+        f"{MAIN} --config={VIDEOS}:scratch --workdir=runs/mine {LISTS} --config.data.class_names=classes.txt "
+        "--config.model.num_classes=12": Run(
             SMALL, leaves=("runs/mine/results.json", "runs/mine/checkpoints/2"), says="top1_acc"
         ),
         f"{MAIN} --mode=eval --workdir=runs/mine": Run(

@@ -1,9 +1,11 @@
 """`actjax.train`, `load`, `evaluate` and `build`: the command line from Python."""
 
+import importlib
 import json
 import logging
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import pytest
 from cli import ROOT, environment, run
 
 import actjax
+from actjax.config.files import load_config
 from actjax.video.decoding import open_video
 from actjax.video.errors import VideoError
 
@@ -81,6 +84,7 @@ def test_a_broken_file_is_a_row(trained, media, tmp_path):
     broken.write_text("no video")
     (row,) = trained.predict(broken)
     assert row["video"] == str(broken) and "not a video file" in row["error"]
+    assert trained.predict([broken]) == [row]
     rows = trained.predict([media / "test.mp4", broken, b"junk"])
     assert ["error" in row for row in rows] == [False, True, True]
     with pytest.raises(VideoError, match="not a video file"):
@@ -97,6 +101,9 @@ def test_scores_and_features(trained, media):
     ready = trained.scores(clips)
     assert ready.shape == (3, 8)
     np.testing.assert_allclose(trained.scores(clips[:, None]), ready)
+    assert trained.scores([]).shape == trained.scores(clips[:0]).shape == (0, 8) and trained.embed([]).shape == (0, 64)
+    with pytest.raises(ValueError, match=r"clips are uint8 \(3, 0, 8, 40, 40, 3\)"):
+        trained.scores(clips[:, None][:, :0])
 
 
 @pytest.mark.parametrize(
@@ -105,7 +112,10 @@ def test_scores_and_features(trained, media):
         ("nowhere.mp4", FileNotFoundError, "nowhere.mp4 does not exist"),
         (3, TypeError, "a video is a path, a URL, bytes or frames"),
         (np.zeros((4, 8, 8, 3)), ValueError, r"frames are float64 \(4, 8, 8, 3\); expected uint8"),
-        (np.zeros((4, 8, 8), np.uint8), ValueError, "expected uint8"),
+        ([np.zeros((8, 8, 3), np.uint8)] * 4, ValueError, r"expected uint8 \[n, h, w, c\]; np.stack\(frames\) makes"),
+        ((file for file in ["clip.mp4"]), TypeError, r"not generator; for several videos give a list, list\(videos\)"),
+        ("", ValueError, "the path of the video is empty"),
+        ("no://where.mp4", ValueError, "no://where.mp4: Protocol not known: no"),
         (np.zeros((0, 8, 8, 3), np.uint8), ValueError, "expected uint8"),
         (np.zeros((4, 8, 8, 1), np.uint8), ValueError, "frames have 1 channels; the clips of the network have 3"),
         (["clip.mp4", "nowhere.mp4"], FileNotFoundError, "clip.mp4 does not exist"),
@@ -118,6 +128,45 @@ def test_what_is_no_video(trained, video, error, message):
         trained.scores(np.zeros((1, 8, 8, 8, 3), np.uint8))
     with pytest.raises(ValueError, match=r"clips are \(2, 0, 8, \d+, \d+, 3\); .* needs 1 crop or more"):
         trained.scores(np.zeros((2, 0, 8, 40, 40, 3), np.uint8))
+
+
+@pytest.mark.parametrize("topk", [0, -1, None, 2.5])
+def test_how_many_classes(trained, media, topk):
+    with pytest.raises(ValueError, match=f"topk={topk}; must be a whole number, 1 or more"):
+        trained.predict(media / "test.mp4", topk=topk)
+
+
+def test_folders_are_searched_by_suffix(trained, media, tmp_path):
+    (tmp_path / "deeper").mkdir()
+    shutil.copy(media / "test.mp4", tmp_path / "deeper")
+    with pytest.raises(FileNotFoundError, match="no file with the suffix of a video, .*; subfolders are not searched"):
+        trained.predict(tmp_path)
+    for name in ("a.m4v", "b.TS", "c.txt"):
+        shutil.copy(media / "test.mp4", tmp_path / name)
+    assert [pathlib.Path(row["video"]).name for row in trained.predict(tmp_path)] == ["a.m4v", "b.TS"]
+
+
+def test_a_url_that_needs_a_package(trained, monkeypatch):
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    for name in ("fsspec.implementations.http", "fsspec.implementations.http_sync"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    registry = importlib.import_module("fsspec.registry")
+    monkeypatch.delitem(registry._registry, "https", raising=False)
+    with pytest.raises(ValueError, match=r"https://a.b/c.mp4: .*aiohttp.*; pip install 'actjax\[remote\]'$"):
+        trained.predict("https://a.b/c.mp4")
+
+
+def test_a_loaded_run_tells_what_it_is_and_ends(workdir, media, monkeypatch, tmp_path):
+    monkeypatch.chdir(workdir.parent)
+    with actjax.load("small") as loaded:
+        assert repr(loaded) == f"<TrainedRecogniser recognition: {workdir}, step 8, 8 classes>"
+        monkeypatch.chdir(tmp_path)
+        assert loaded.workdir == workdir
+        loaded.predict(media / "test.mp4")
+        assert loaded._predictor._readers is not None
+    assert loaded._predictor._readers is None
+    with pytest.raises(ValueError, match="task bmn: a checkpoint of another program cannot be loaded alone; import it"):
+        actjax.load("bmn_sample", checkpoint="x.pth")
 
 
 def test_evaluate_repeats_the_numbers(workdir, trained, cache, monkeypatch):
@@ -140,6 +189,24 @@ def test_a_checkpoint_of_another_program(workdir, trained, cache, media, tmp_pat
     assert loaded.class_names == trained.class_names and loaded.workdir is None
     with pytest.raises(ValueError, match="needs a workdir"):
         loaded.evaluate()
+
+
+def test_names_of_classes_that_are_given_hold(workdir, media, tmp_path, cache, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [f"motion {k}" for k in range(8)]
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    (tmp_path / "val.txt").write_text(f"{media}/test.mp4 0\n")
+    data = dict(name="videos", train="val.txt", val="val.txt")
+    for given in ("names.txt", names):
+        loaded = actjax.load(workdir, data=data | dict(class_names=given))
+        assert loaded.class_names == names and loaded.predict(media / "test.mp4")[0]["class"] in names
+    flags = [f"--config.data.{key}={value}" for key, value in data.items()]
+    flags += [f"--config.data.class_names={','.join(names)}", f"--video={media}/test.mp4"]
+    run("--mode=predict", f"--workdir={workdir}", *flags, cache=cache)
+    (row,) = map(json.loads, (workdir / "predictions.jsonl").read_text().splitlines())
+    assert row["predictions"][0]["class"] in names
+    with pytest.raises(ValueError, match="2 class names for a network with 8 classes; correct class_names.json"):
+        actjax.load(workdir, data=data | dict(class_names=["a", "b"]))
 
 
 def test_handlers_of_the_log_do_not_pile_up(workdir, trained, capsys, cache, monkeypatch):
@@ -185,6 +252,18 @@ def test_faults_are_ordinary_exceptions(tmp_path, call, error, message):
     with pytest.raises(error, match=message):
         call(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_lists_that_cannot_be_read_stop_the_run_before_it_compiles(tmp_path):
+    (tmp_path / "list.txt").write_text("no.mp4 0\n")
+    config = load_config("tsm_shapes").config
+    for name, error, message in (
+        ("", ValueError, "is a folder, not an annotation file"),
+        ("list.txt", FileNotFoundError, "none of the first 1 files exists, such as .*/no.mp4 does not exist; relative"),
+    ):
+        config.data = dict(name="videos", train=str(tmp_path / name), val=str(tmp_path / name))
+        with pytest.raises(error, match=message):
+            actjax.train(config, tmp_path / "run")
 
 
 def test_an_interrupted_call_goes_on_where_it_stopped(tmp_path, cache, monkeypatch):

@@ -89,6 +89,20 @@ def test_predict_a_folder_with_a_broken_file(trained, cache, media, tmp_path):
         assert row["predictions"][0]["class"] in output
 
 
+def test_predictions_go_where_they_are_asked_for(trained, cache, media, tmp_path):
+    workdir, _ = trained
+    video = tmp_path / f"{'long-' * 12}[take1].mp4"
+    shutil.copy(media / "test.mp4", video)
+    arguments = (f"--workdir={workdir}", f"--video={video}", "--topk=2")
+    output = run("--mode=predict", *arguments, f"--out={tmp_path}/new/found.jsonl", cache=cache, columns=60)
+    (row,) = map(json.loads, (tmp_path / "new" / "found.jsonl").read_text().splitlines())
+    assert row["video"] == str(video) and len(row["predictions"]) == 2
+    cells = [line.split("│")[1].strip() for line in output.splitlines() if line.count("│") == 4]
+    assert "".join(cells) == str(video)  # over several lines, with its brackets
+    output = run("--mode=predict", *arguments, f"--out={tmp_path}", cache=cache, status=1)
+    assert f"error: --out={tmp_path} is a folder; predictions are written to a file" in output
+
+
 @pytest.mark.parametrize("hidden", ["", "decord"])
 def test_a_saved_run_that_names_decord_is_read_by_pyav_where_decord_cannot(trained, cache, media, tmp_path, hidden):
     """Runs of earlier versions name it; decord refuses the packed file, or is not there at all."""
@@ -217,6 +231,12 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
         (["--mode=train"], "--config=RECIPE or --config=FILE.py is missing"),
         (["--config.run.epochs=1"], "no --config, and no .*config.json"),
         (["--config=configs/tsm_shapes.py", "--devices=4"], "--devices works only with --mode=explain"),
+        (["--config=tsm_shapes", "--topk=3"], "--topk works only with --mode=predict, not with --mode=train"),
+        (["--mode=eval", "--workdir=docs", "--out=x"], "--out works only with --mode=predict or extract or export or"),
+        (
+            ["--config=tsm_shapes", "--checkpoint=best"],
+            "--checkpoint works only with --mode=eval or predict or extract",
+        ),
         (["--mode=eval"], "needs --workdir"),
         (["--mode=eval", "--workdir=nowhere"], "needs --workdir, the folder of a trained run; got nowhere"),
         (["--mode=eval", "--workdir=docs"], "no --config, and no docs/config.json"),

@@ -8,6 +8,7 @@ import sys
 import pytest
 from cli import ROOT
 
+import actjax
 from actjax import main
 from actjax.config.recipe_files import recipe_names
 from actjax.usage import MODES, help_page, overview
@@ -65,6 +66,11 @@ def test_help_lists_our_flags_in_one_line_each(module):
     texts = dict(flags)
     assert texts["protocol"].endswith("(test|eval, default test).") and texts["mode"] == "What to do (default train)."
     assert texts["num"].endswith("(default 16).") and "default" not in texts["video"]
+
+
+def test_the_version():
+    done = call("actjax.__main__", "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"actjax {actjax.__version__}\n", "")
 
 
 def test_helpfull_has_the_flags_of_libraries():

@@ -7,8 +7,11 @@ import time
 from typing import Any, NamedTuple
 
 from actjax import training
+from actjax.config.files import saved_config
+from actjax.data.datasets.annotations import load_class_names
 from actjax.errors import clear_errors
 from actjax.interop import export_checkpoint
+from actjax.paths import absolute, does_not_exist
 from actjax.showing import Table, show
 from actjax.tasks.building import Network
 from actjax.workdir import logging_to, save_description
@@ -17,7 +20,7 @@ log = logging.getLogger("actjax")
 
 
 class Trained:
-    """A trained run.
+    """A trained run. As a context manager it ends its processes: `with actjax.load("runs/mine") as trained:`.
 
     Attributes:
       config: the config of the run.
@@ -26,9 +29,28 @@ class Trained:
     """
 
     def __init__(self, opened, workdir: pathlib.Path | None, *, checkpoint: str | int | None = None):
-        self.config, self.workdir = opened.config, workdir
+        self.config, self.workdir = opened.config, absolute(workdir) if workdir else None
         self._opened, self._checkpoint = opened, checkpoint
-        self.class_names = read_class_names(workdir) if workdir else opened.run.class_names()
+        self.class_names = names_of(opened.config, workdir) if workdir else self._names_of_config()
+
+    def __repr__(self) -> str:
+        step = f", step {self.step}" if hasattr(self, "step") else ""
+        return f"<{type(self).__name__} {self.config.task}: {self.workdir}{step}, {len(self.class_names)} classes>"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the processes of this object, if it has any."""
+
+    def _names_of_config(self) -> list[str]:
+        raise ValueError(
+            f"task {self.config.task}: a checkpoint of another program cannot be loaded alone; import it with "
+            "--mode=import, then load the run"
+        )
 
     def evaluate(self, *, protocol: str = "test") -> dict:
         """`--mode=eval`: scores the validation split and writes the same files -> metrics.
@@ -57,7 +79,7 @@ class Call(NamedTuple):
     config: config of the run.
     workdir: folder of the run.
     started: `time.perf_counter()` when the program started.
-    video, out, source, stage, num, protocol: the flags of these names; `source` is `--from`.
+    video, out, source, stage, num, protocol, topk: the flags of these names; `source` is `--from`.
     checkpoint: "best", "latest" or a step; None if the flag was not given.
     """
 
@@ -71,6 +93,7 @@ class Call(NamedTuple):
     stage: str | None = None
     num: int = 16
     protocol: str = "test"
+    topk: int = 5
     checkpoint: str | None = None
 
     @property
@@ -83,8 +106,17 @@ def read_class_names(workdir: pathlib.Path) -> list[str]:
     """The class names that a run saved. FileNotFoundError: there are none."""
     file = workdir / "class_names.json"
     if not file.exists():
-        raise FileNotFoundError(f"{file} does not exist; a run writes it when it starts to train")
+        raise FileNotFoundError(f"{does_not_exist(file)}; a run writes it when it starts to train")
     return json.loads(file.read_text())
+
+
+def names_of(config, workdir: pathlib.Path) -> list[str]:
+    """The class names of a run: those that it saved, or `data.class_names` of a config that names others since."""
+    names = read_class_names(workdir)
+    given, saved = (section.get("data", {}).get("class_names") for section in (config, saved_config(workdir)))
+    if not given or given == saved:
+        return names
+    return load_class_names(given) if isinstance(given, str) else list(given)
 
 
 def import_(run, call: Call) -> None:
@@ -100,7 +132,7 @@ def export(run, call: Call) -> None:
     """Writes a checkpoint under MMAction2's parameter names, as .pth for torch or as .safetensors."""
     with clear_errors():
         variables, step = run.network.restore(call.workdir, call.checkpoint or "best")
-        meta = {"step": step, "CLASSES": read_class_names(call.workdir)}
+        meta = {"step": step, "CLASSES": names_of(call.config, call.workdir)}
         names = export_checkpoint(variables, run.network.model, call.out, meta=meta)
     log.info("%s: %d tensors of step %d", call.out, len(names), step)
 

@@ -6,7 +6,7 @@ from data_cases import cases
 
 from actjax.data.datasets import annotations
 from actjax.data.datasets.annotations import load_annotations, load_class_names, save_annotations
-from actjax.data.datasets.recognition import build_dataset, videos
+from actjax.data.datasets.recognition import build_dataset, check_files, videos
 from actjax.data.datasets.records import RawframesRecord, VideoRecord
 from actjax.video.decoding import open_video
 
@@ -233,6 +233,8 @@ def test_options_of_another_kind(golden):
 def test_class_names(tmp_path):
     (tmp_path / "names.txt").write_text("riding a bike\nyoga\n")
     assert load_class_names(tmp_path / "names.txt") == ["riding a bike", "yoga"]
+    (tmp_path / "edited.txt").write_text("\ufeffriding a bike\r\nyoga\r\n\r\n", encoding="utf-8")
+    assert load_class_names(tmp_path / "edited.txt") == ["riding a bike", "yoga"]
     with pytest.raises(FileNotFoundError, match="class name file .*none.txt does not exist"):
         load_class_names(tmp_path / "none.txt")
 
@@ -278,12 +280,42 @@ def test_missing_and_empty(tmp_path):
         load_annotations("movies", tmp_path / "empty.txt")
 
 
+def test_a_folder_and_a_file_that_is_elsewhere(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=f"^{tmp_path} is a folder, not an annotation file"):
+        load_annotations("videos", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"^annotation file lists/a.txt does not exist in {tmp_path}$"):
+        load_annotations("videos", "lists/a.txt")
+    with pytest.raises(FileNotFoundError, match="^class name file /no/names.txt does not exist$"):
+        load_class_names("/no/names.txt")
+
+
+def test_lists_without_a_file_that_exists(tmp_path):
+    (tmp_path / "train.txt").write_text("".join(f"{k}.mp4 0\n" for k in range(300)))
+    (tmp_path / "val.txt").write_text("gs://bucket/0.mp4 0\n")
+    config = dict(name="videos", train=str(tmp_path / "train.txt"), val=str(tmp_path / "val.txt"))
+    check = lambda **more: check_files(config | more, build_dataset(config | more, num_classes=1))
+    message = (
+        "^data.train=.*/train.txt: none of the first 100 files exists, such as {}/0.mp4 does not exist; .* from {}$"
+    )
+    with pytest.raises(FileNotFoundError, match=message.format(tmp_path, "the folder of the list")):
+        check()
+    with pytest.raises(FileNotFoundError, match=message.format("/no", "data.data_prefix=/no")):
+        check(data_prefix="/no")
+    (tmp_path / "99.mp4").touch()
+    check()
+
+
 def test_labels_and_names_must_fit_the_model(tmp_path):
     (tmp_path / "list.txt").write_text("one.mp4 3\n")
     (tmp_path / "names.txt").write_text("a\nb\n")
     lists = dict(train=str(tmp_path / "list.txt"), val=str(tmp_path / "list.txt"))
     with pytest.raises(ValueError, match="list.txt, line 1: .*label 3 needs model.num_classes > 3"):
         videos(**lists, num_classes=3)
-    with pytest.raises(ValueError, match="holds 2 names; model.num_classes is 4"):
+    message = r"names.txt has 2 names, but model.num_classes=4; set model.num_classes=2, or correct the names"
+    with pytest.raises(ValueError, match=message):
         videos(**lists, num_classes=4, class_names=str(tmp_path / "names.txt"))
+    with pytest.raises(ValueError, match="^data.class_names has 3 names, but model.num_classes=4"):
+        videos(**lists, num_classes=4, class_names=["a", "b", "c"])
+    assert videos(**lists, num_classes=4, class_names=("a", "b", "c", "d")).class_names == ["a", "b", "c", "d"]
     assert videos(**lists, num_classes=4).class_names == ["0", "1", "2", "3"]

@@ -36,10 +36,16 @@ def free_port() -> int:
 
 
 def run(
-    *arguments, cache: pathlib.Path, timeout: float = 300, status: int = 0, level: int = 0, hidden: str = ""
+    *arguments,
+    cache: pathlib.Path,
+    timeout: float = 300,
+    status: int = 0,
+    level: int = 0,
+    hidden: str = "",
+    columns: int = 200,
 ) -> str:
-    """What it printed; fails unless it ends with `status`. hidden: a package that it does not find."""
-    variables = environment(cache, level=level)
+    """What it printed, on so many `columns`; fails unless it ends with `status`. hidden: a package it does not find."""
+    variables = environment(cache, level=level) | {"COLUMNS": str(columns)}
     if hidden:
         variables["PYTHONPATH"] = os.pathsep.join((str(ROOT / "tests" / f"without_{hidden}"), variables["PYTHONPATH"]))
     done = subprocess.run(

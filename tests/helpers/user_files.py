@@ -12,7 +12,7 @@ from actjax.data.samples.shapes import write_video
 
 
 def videos(folder: pathlib.Path) -> None:
-    """Eight videos to train on, two to validate on, their lists, and a clip."""
+    """Eight videos to train on, two to validate on, their lists, the names of twelve classes, and a clip."""
     rng = np.random.default_rng(0)
     (folder / "videos").mkdir()
     for split, count in (("train", 8), ("val", 2)):
@@ -20,6 +20,7 @@ def videos(folder: pathlib.Path) -> None:
             frames = rng.integers(0, 256, (1, 48, 64, 3), np.uint8).repeat(12, 0)
             write_video(folder / "videos" / f"{split}_{k}.mp4", frames, fps=12)
         (folder / f"{split}.txt").write_text("".join(f"videos/{split}_{k}.mp4 {k}\n" for k in range(count)))
+    (folder / "classes.txt").write_text("".join(f"action {k}\n" for k in range(12)))
     shutil.copy(MEDIA / "test.mp4", folder / "clip.mp4")
 
 

@@ -14,7 +14,7 @@ from actjax.data.datasets.lists import rawframes, videos
 from actjax.data.datasets.records import ActivityNetRecord, RawframesRecord, VideoRecord
 from actjax.data.datasets.ssn_lists import SSNRecord, load_ssn
 from actjax.data.prepared.reading import load_prepared
-from actjax.paths import to_path
+from actjax.paths import does_not_exist, to_path
 
 __all__ = [
     "KINDS",
@@ -55,7 +55,8 @@ def load_annotations(kind: str, path: str | os.PathLike, *, data_prefix: str | N
         that are not in the table are left out.
 
     Raises:
-      ValueError: an unknown kind or option; a line that does not parse (names file, line and text); no records.
+      ValueError: an unknown kind or option; a line that does not parse (names file, line and text); no records; a
+        folder instead of a file.
       FileNotFoundError: no such annotation file.
     """
     if kind not in KINDS:
@@ -66,7 +67,9 @@ def load_annotations(kind: str, path: str | os.PathLike, *, data_prefix: str | N
         raise ValueError(f"load_annotations: kind {kind!r} does not take {unknown}; it takes {sorted(known)}")
     path = to_path(path)
     if not path.exists():
-        raise FileNotFoundError(f"annotation file {path} does not exist")
+        raise FileNotFoundError(f"annotation file {does_not_exist(path)}")
+    if KINDS[kind] is not _prepared and path.is_dir():
+        raise ValueError(f"{path} is a folder, not an annotation file, which lists the videos and their labels")
     prefix = str(path.parent) if data_prefix is None else os.path.expanduser(data_prefix)
     records = KINDS[kind](path, prefix, **options)
     if not len(records):
@@ -119,8 +122,8 @@ def save_annotations(records: Sequence, path: str | os.PathLike) -> None:
 
 
 def load_class_names(path: str | os.PathLike) -> list[str]:
-    """A file with one class name per line -> list; line i names class i."""
+    """A file with one class name per line -> list; line i, counted from 0, names class i."""
     path = to_path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"class name file {path} does not exist")
-    return path.read_text().splitlines()
+        raise FileNotFoundError(f"class name file {does_not_exist(path)}")
+    return path.read_bytes().decode("utf-8-sig").rstrip().splitlines()

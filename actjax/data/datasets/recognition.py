@@ -1,6 +1,7 @@
 """The data sets that a config may name for recognition."""
 
 import inspect
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from actjax.data.datasets.selecting import concatenate, repeat, subset
 from actjax.data.prepared.reading import load_class_names as prepared_class_names
 from actjax.data.prepared.reading import load_prepared
 from actjax.data.samples.shapes import make_shapes
+from actjax.paths import check_url, does_not_exist, is_url
 
 
 class Dataset(NamedTuple):
@@ -28,7 +30,7 @@ def videos(
     val: str | Sequence[str],
     num_classes: int,
     data_prefix: str = "",
-    class_names: str = "",
+    class_names: str | Sequence[str] = "",
     select: dict | None = None,
     **options,
 ) -> Dataset:
@@ -38,7 +40,7 @@ def videos(
       train, val: annotation files (text, JSON or CSV; see `load_annotations`), one or several for each split.
       num_classes: labels are below this.
       data_prefix: folder or URL that relative paths start from; "" for the folder of the annotation file.
-      class_names: file with one name per line; "" to use the class numbers.
+      class_names: the names, or a file with one per line, in the order of the labels; "" to use the class numbers.
       select: selects training records, see `selected`.
       options: of `load_annotations`: `multi_class`.
 
@@ -54,7 +56,7 @@ def rawframes(
     val: str | Sequence[str],
     num_classes: int,
     data_prefix: str = "",
-    class_names: str = "",
+    class_names: str | Sequence[str] = "",
     select: dict | None = None,
     **options,
 ) -> Dataset:
@@ -84,6 +86,7 @@ def shapes(*, num_classes: int, folder: str = "", num_train: int = 1280, num_val
 
 DATASETS = {"videos": videos, "rawframes": rawframes, "prepared": prepared, "shapes": shapes}
 FROM_LISTS = ("videos", "rawframes")  # data sets that take further lists
+_TRIED = 100  # files of each split that are looked for at launch
 
 
 def build_dataset(config, *, num_classes: int) -> Dataset:
@@ -104,8 +107,33 @@ def build_dataset(config, *, num_classes: int) -> Dataset:
         raise ValueError(f"data.name={config['name']!r} returned {type(dataset).__name__}; it must be a Dataset")
     if len(dataset.class_names) != num_classes:
         found = len(dataset.class_names)
-        raise ValueError(f"data.name={config['name']!r} has {found} class names; model.num_classes is {num_classes}")
+        raise ValueError(
+            f"data.name={config['name']!r} has {found} class names, but model.num_classes={num_classes}; "
+            f"set model.num_classes={found}, or correct the names"
+        )
     return dataset
+
+
+def check_files(config, dataset: Dataset) -> None:
+    """Checks that annotation files of `FROM_LISTS` name files that exist, by the first local ones of each split.
+
+    Raises:
+      FileNotFoundError: none of the first `_TRIED` exists. Fewer missing files count as broken videos when they are
+        read. ValueError: the first one is a URL that needs a package.
+    """
+    if config["name"] not in FROM_LISTS:
+        return
+    for split in ("train", "val"):
+        paths = [record.path for record in itertools.islice(getattr(dataset, split), _TRIED)]
+        for url in filter(is_url, paths[:1]):
+            check_url(url)
+        paths = [path for path in paths if not is_url(path)]
+        if paths and not any(map(os.path.exists, paths)):
+            start = f"data.data_prefix={prefix}" if (prefix := config.get("data_prefix")) else "the folder of the list"
+            raise FileNotFoundError(
+                f"data.{split}={config[split]}: none of the first {len(paths)} files exists, such as "
+                f"{does_not_exist(paths[0])}; relative paths start from {start}"
+            )
 
 
 def load_list(config, files: Sequence[str], *, num_classes: int) -> Sequence:
@@ -145,7 +173,7 @@ def selected(
 
 
 def _from_lists(
-    kind: str, train, val, num_classes: int, data_prefix: str, class_names: str, select, options: dict
+    kind: str, train, val, num_classes: int, data_prefix: str, class_names, select, options: dict
 ) -> Dataset:
     options = options | dict(data_prefix=data_prefix or None, num_classes=num_classes)
     splits = [_records(kind, [files] if isinstance(files, str) else files, options) for files in (train, val)]
@@ -158,8 +186,14 @@ def _records(kind: str, files: Sequence[str], options: dict) -> Sequence:
     return lists[0] if len(lists) == 1 else concatenate(*lists)
 
 
-def _names(source: str, num_classes: int, load) -> list[str]:
-    names = [str(k) for k in range(num_classes)] if not source else load(source)
+def _names(source: str | Sequence[str], num_classes: int, load) -> list[str]:
+    """Class names from a file that `load` reads, or as given; without a source, the class numbers."""
+    if not source:
+        return [str(k) for k in range(num_classes)]
+    names, where = (load(source), source) if isinstance(source, str) else ([*map(str, source)], "data.class_names")
     if len(names) != num_classes:
-        raise ValueError(f"{source} holds {len(names)} names; model.num_classes is {num_classes}")
+        raise ValueError(
+            f"{where} has {len(names)} names, but model.num_classes={num_classes}; "
+            f"set model.num_classes={len(names)}, or correct the names"
+        )
     return names

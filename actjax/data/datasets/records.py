@@ -52,7 +52,8 @@ class FramesRecord(NamedTuple):
     def check(self) -> "FramesRecord":
         """Returns itself. Raises ValueError for another type or shape."""
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4 or not self.pixels.size:
-            raise ValueError(f"frames are {self.pixels.dtype} {self.pixels.shape}; expected uint8 [n, h, w, c]")
+            hint = "; np.stack(frames) makes one array of a list of frames" if self.pixels.ndim == 3 else ""
+            raise ValueError(f"frames are {self.pixels.dtype} {self.pixels.shape}; expected uint8 [n, h, w, c]{hint}")
         return self
 
     def open(self, *, backend: str | Sequence[str] = "pyav") -> "FramesRecord":

@@ -19,6 +19,7 @@ from actjax.data.loading.checking import scan
 from actjax.data.loading.quarantine import Quarantine
 from actjax.errors import clear_errors
 from actjax.models import embedding
+from actjax.paths import to_path
 from actjax.showing import Table, show
 from actjax.tasks.loading import this_shard
 from actjax.tasks.recognition.browsing import contact_sheet, save_png
@@ -26,7 +27,7 @@ from actjax.tasks.recognition.extracting import extract_features, join_info
 from actjax.tasks.recognition.predicting import video_files
 from actjax.tasks.recognition.run import RecognitionRun
 from actjax.tasks.recognition.trained import make_predictor
-from actjax.tasks.running import Call, explain, export, import_, read_class_names
+from actjax.tasks.running import Call, explain, export, import_, names_of
 from actjax.workdir import progress, save_description, save_results
 
 log = logging.getLogger("actjax")
@@ -69,18 +70,21 @@ def _finish(name: str, metrics: dict, dataset, clips: ClipSpec, run: Recognition
 
 
 def predict(run: RecognitionRun, call: Call) -> None:
-    """The top five classes of a video file, or of every file in a folder, as a table and as JSON lines."""
+    """The likeliest classes of a video file, or of every file in a folder, as a table and as JSON lines."""
     table = Table("video", "class", "score")
-    path = call.workdir / "predictions.jsonl"
+    path = to_path(call.out) if call.out else call.workdir / "predictions.jsonl"
     with clear_errors(), contextlib.ExitStack() as stack:
-        names = read_class_names(call.workdir)
+        if path.is_dir():
+            raise ValueError(f"--out={path} is a folder; predictions are written to a file")
+        names = names_of(call.config, call.workdir)
         variables = training.local(run.network.restore(call.workdir, call.checkpoint or "best")[0])
         predictor = stack.enter_context(
             contextlib.closing(make_predictor(run, variables, names, protocol=call.protocol))
         )
         videos = video_files(call.video)
+        path.parent.mkdir(parents=True, exist_ok=True)
         file = stack.enter_context(path.open("w"))
-        for row in predictor.rows(videos):
+        for row in predictor.rows(videos, topk=call.topk):
             file.write(json.dumps(row) + "\n")
             if "error" in row:
                 table.add_row(row["video"], Text("cannot be decoded", style="red"), row["error"])

@@ -6,7 +6,7 @@ A video is a path or URL of a file, the bytes of a file, or its frames, uint8 [t
 import os
 import pathlib
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -14,10 +14,10 @@ import numpy as np
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.datasets.records import BytesRecord, FramesRecord, VideoRecord
 from actjax.data.loading.readers import Readers
-from actjax.paths import PACKAGES, is_url, to_path
+from actjax.paths import PACKAGES, check_url, does_not_exist, is_url, to_path
 from actjax.video.errors import VideoError
 
-VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".webm")
+VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
 
 
 class Predictor:
@@ -59,7 +59,12 @@ class Predictor:
 
         For a list of videos or a folder: a row for each, {"video", "predictions"}. A video that cannot be read gives a
         row {"video", "error"}, also if it is alone.
+
+        Raises:
+          ValueError: `topk` is not a whole number above 0. Others as `records_of`.
         """
+        if not isinstance(topk, int | np.integer) or topk < 1:
+            raise ValueError(f"topk={topk!r}; must be a whole number, 1 or more")
         rows = list(self.rows(video, topk=topk))
         return rows if is_several(video) or "error" in rows[0] else rows[0]["predictions"]
 
@@ -84,12 +89,14 @@ class Predictor:
           VideoError: a video cannot be read. ValueError: clips of another shape.
         """
         if isinstance(video, np.ndarray | jax.Array) and np.ndim(video) in (5, 6):
-            return np.stack([np.asarray(self._scores(self._variables, clips)) for clips in self._crops(video)])
-        return self._each(self._scores_of, video)
+            each = [np.asarray(self._scores(self._variables, clips)) for clips in self._crops(video)]
+            return np.stack(each) if each else self._nothing(self._scores)
+        return self._each(self._scores_of, video, self._scores)
 
     def embed(self, video) -> np.ndarray:
         """The features before the classifier, float32 [d] or [n, d]; arguments and errors as `scores`."""
-        return self._each(lambda record: np.asarray(self._embed(self._variables, self._read(record))), video)
+        read = lambda record: np.asarray(self._embed(self._variables, self._read(record)))
+        return self._each(read, video, self._embed)
 
     def close(self) -> None:
         """Ends the reader process; the next call starts another one."""
@@ -97,9 +104,17 @@ class Predictor:
             self._end()
             self._readers = None
 
-    def _each(self, function: Callable, video) -> np.ndarray:
+    def _each(self, function: Callable, video, network: Callable) -> np.ndarray:
+        """`function` of the video's record, or of each record of several videos; `network` makes the last step."""
         results = [function(record) for record in records_of(video)]
+        if not results:
+            return self._nothing(network)
         return np.stack(results) if is_several(video) else results[0]
+
+    def _nothing(self, network: Callable) -> np.ndarray:
+        """The result for an empty list of videos: float32 [0, k] or [0, d]."""
+        clips = jax.ShapeDtypeStruct(self._clips.clip_shape, np.uint8)
+        return np.zeros((0, *jax.eval_shape(network, self._variables, clips).shape), np.float32)
 
     def _scores_of(self, record) -> np.ndarray:
         return np.asarray(self._scores(self._variables, self._read(record)), np.float32)
@@ -120,9 +135,7 @@ class Predictor:
         """Checks clips -> uint8 [b, v, t, h, w, c]."""
         clips = np.asarray(clips)
         shape = self._clips.clip_shape[1:]
-        if clips.ndim == 6 and not clips.shape[1]:
-            raise ValueError(f"clips are {clips.shape}; [b, v, t, h, w, c] needs 1 crop or more, v >= 1")
-        if clips.dtype != np.uint8 or clips.shape[-4:] != shape:
+        if clips.dtype != np.uint8 or clips.shape[-4:] != shape or (clips.ndim == 6 and not clips.shape[1]):
             raise ValueError(f"clips are {clips.dtype} {clips.shape}; the network takes uint8 [b, t, h, w, c], {shape}")
         return clips if clips.ndim == 6 else clips[:, None]
 
@@ -140,19 +153,24 @@ def records_of(video) -> list:
     """The records of a video, of a list of videos, or of the videos in a folder.
 
     Raises:
-      FileNotFoundError: as `video_files`. ValueError: frames of another type or shape. TypeError: no video.
+      FileNotFoundError: as `video_files`. ValueError: frames of another type or shape, an empty path, a URL that needs
+        a package. TypeError: not a video.
     """
     if isinstance(video, list | tuple):
         return [record for one in video for record in records_of(one)]
+    if isinstance(video, str | os.PathLike) and not os.fspath(video):
+        raise ValueError("the path of the video is empty")
     if isinstance(video, bytes | bytearray | memoryview):
         return [BytesRecord(bytes(video))]
     if isinstance(video, str | os.PathLike):
         if is_url(video) and not _stored(video):
+            check_url(video)
             return [VideoRecord(os.fspath(video))]
         return [VideoRecord(str(file)) for file in video_files(video)]
     if hasattr(video, "__array__"):
         return [FramesRecord(np.asarray(video)).check()]
-    raise TypeError(f"a video is a path, a URL, bytes or frames uint8 [t, h, w, c], not {type(video).__name__}")
+    hint = "; for several videos give a list, list(videos)" if isinstance(video, Iterable) else ""
+    raise TypeError(f"a video is a path, a URL, bytes or frames uint8 [t, h, w, c], not {type(video).__name__}{hint}")
 
 
 def _stored(url) -> bool:
@@ -161,17 +179,20 @@ def _stored(url) -> bool:
 
 
 def video_files(path: str | os.PathLike) -> list[pathlib.Path]:
-    """The file itself, or the video files of a folder, sorted by name.
+    """The file itself, or the files of a folder that have a suffix of `VIDEO_SUFFIXES`, sorted by name.
+
+    Subfolders are not searched.
 
     Raises:
       FileNotFoundError: no such file, or no video file in the folder.
     """
     path = to_path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
+        raise FileNotFoundError(does_not_exist(path))
     if not path.is_dir():
         return [path]
     files = sorted(f for f in path.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES)
     if not files:
-        raise FileNotFoundError(f"{path}: no video file found; the suffix must be one of {VIDEO_SUFFIXES}")
+        suffixes = " ".join(VIDEO_SUFFIXES)
+        raise FileNotFoundError(f"{path}: no file with the suffix of a video, {suffixes}; subfolders are not searched")
     return files

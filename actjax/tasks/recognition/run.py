@@ -9,7 +9,7 @@ from typing import NamedTuple
 from actjax import training
 from actjax.config import unknown
 from actjax.data.clips.spec import ClipSpec
-from actjax.data.datasets.recognition import Dataset, build_dataset, load_list, load_names
+from actjax.data.datasets.recognition import Dataset, build_dataset, check_files, load_list, load_names
 from actjax.data.prepared import writing
 from actjax.tasks.building import Network
 from actjax.tasks.loading import ClipData, LoaderConfig, open_quarantine
@@ -83,7 +83,9 @@ class RecognitionRun(NamedTuple):
 
     def open_dataset(self) -> Dataset:
         """Records of both splits, and of the lists of evaluators. Generates a sample set on first use."""
-        return self._with_lists(build_dataset(self.data, num_classes=self.network.model.num_classes))
+        dataset = build_dataset(self.data, num_classes=self.network.model.num_classes)
+        check_files(self.data, dataset)
+        return self._with_lists(dataset)
 
     def _with_lists(self, dataset: Dataset) -> Dataset:
         """The data set with the lists of all evaluators, which are read unless it has them."""

@@ -19,8 +19,20 @@ log = logging.getLogger("actjax")
 def make_predictor(
     run: RecognitionRun, variables: dict, class_names: list[str], *, protocol: str = "test"
 ) -> Predictor:
-    """The predictor of a run's network with these variables; `protocol`: the section that describes the clips."""
+    """The predictor of a run's network with these variables.
+
+    Args:
+      protocol: the config section that describes the clips, "test" or "eval".
+
+    Raises:
+      ValueError: the number of names differs from the network's number of classes.
+    """
     model, (_, clips) = run.network.model, run.tested(protocol)
+    if len(class_names) != model.num_classes:
+        raise ValueError(
+            f"{len(class_names)} class names for a network with {model.num_classes} classes; correct class_names.json "
+            "in the workdir, or set data.class_names"
+        )
     return Predictor(
         variables,
         clips=clips,
@@ -54,6 +66,9 @@ class TrainedRecogniser(Trained):
             variables = training.local(variables)
         self._predictor = make_predictor(run, variables, self.class_names)
 
+    def _names_of_config(self) -> list[str]:
+        return self._opened.run.class_names()
+
     def predict(self, video, *, topk: int = 5) -> list[dict]:
         """The likeliest classes, as `--mode=predict` writes them.
 
@@ -62,16 +77,17 @@ class TrainedRecogniser(Trained):
 
         Returns:
           For one video [{"class", "label", "score"}], best first. For a list or a folder a row for each video,
-          {"video", "predictions"}. A video that cannot be read gives the row {"video", "error"}.
+          {"video", "predictions"}, or {"video", "error"} if it cannot be read. For one video that cannot be read the
+          list of its row, [{"video", "error"}].
 
         Raises:
-          FileNotFoundError: no such file, or a folder without videos. TypeError, ValueError: not a video.
+          FileNotFoundError: no such file, or a folder without videos. TypeError, ValueError: not a video, or no `topk`.
         """
         self._resume_code()
         return self._predictor.predict(video, topk=topk)
 
     def scores(self, video) -> np.ndarray:
-        """Probabilities of the classes, float32 [k]; [n, k] for a list of n videos or a folder.
+        """Probabilities of the classes, float32 [k]; [n, k] for a list of n >= 0 videos or a folder.
 
         Clips that are ready for the network, uint8 [b, t, h, w, c] or [b, v, t, h, w, c] with v crops, give [b, k].
 
