@@ -14,7 +14,7 @@ MODES = {
     "check": "decode every video and list the broken ones",
     "prepare": "decode all videos once and store their frames in --out",
     "browse": "draw training clips as the network sees them",
-    "explain": "print what a training step costs",
+    "explain": "print the config, and what a training step costs",
 }
 
 _CALL = """\

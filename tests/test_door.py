@@ -209,6 +209,18 @@ def test_names_of_classes_that_are_given_hold(workdir, media, tmp_path, cache, m
         actjax.load(workdir, data=data | dict(class_names=["a", "b"]))
 
 
+def test_localization_has_no_classes_to_predict(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACTJAX_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "run").mkdir()
+    config = load_config("bmn_sample").config
+    (tmp_path / "run" / "config.json").write_text(config.to_json_best_effort())
+    (tmp_path / "run" / "class_names.json").write_text("[]")
+    with pytest.raises(AttributeError, match="runs of the task 'bmn' have no predict"):
+        actjax.load(tmp_path / "run").predict("x.mp4")
+    with pytest.raises(ValueError, match="cannot be loaded alone; import it with --mode=import"):
+        actjax.load("bmn_sample", checkpoint=tmp_path / "x.pth")
+
+
 def test_handlers_of_the_log_do_not_pile_up(workdir, trained, capsys, cache, monkeypatch):
     monkeypatch.setenv("ACTJAX_CACHE", str(cache))
     log = logging.getLogger("actjax")

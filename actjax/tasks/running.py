@@ -6,7 +6,10 @@ import pathlib
 import time
 from typing import Any, NamedTuple
 
+from flax.traverse_util import flatten_dict
+
 from actjax import training
+from actjax.config import plain
 from actjax.config.files import saved_config
 from actjax.data.datasets.annotations import load_class_names
 from actjax.errors import clear_errors
@@ -36,6 +39,13 @@ class Trained:
     def __repr__(self) -> str:
         step = f", step {self.step}" if hasattr(self, "step") else ""
         return f"<{type(self).__name__} {self.config.task}: {self.workdir}{step}, {len(self.class_names)} classes>"
+
+    def __getattr__(self, name: str):
+        if name in ("predict", "scores", "embed"):
+            raise AttributeError(
+                f"runs of the task {self.config.task!r} have no {name}; their results are in the workdir"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __enter__(self):
         return self
@@ -138,8 +148,18 @@ def export(run, call: Call) -> None:
 
 
 def explain(run, call: Call) -> None:
-    """Prints the costs of a training step on the available devices, or on `--devices` simulated ones; needs no data."""
+    """Prints the config, and the costs of a training step on the available or on `--devices` simulated devices.
+
+    Needs no data.
+    """
+    show_config(call.config)
     explain_step("training step", run.network)
+
+
+def show_config(config) -> None:
+    """Prints the keys and values of a config."""
+    for key, value in flatten_dict(plain(config), sep=".").items():
+        show(f"{key} = {value!r}")
 
 
 def explain_step(title: str, network: Network) -> None:

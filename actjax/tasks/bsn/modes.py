@@ -8,7 +8,7 @@ from actjax.data.prepared import writing
 from actjax.errors import clear_errors
 from actjax.interop import export_checkpoint
 from actjax.tasks.bsn.run import BsnRun
-from actjax.tasks.running import Call, explain_step
+from actjax.tasks.running import Call, explain_step, show_config
 from actjax.workdir import logging_to, progress, save_description
 
 log = logging.getLogger("actjax")
@@ -43,7 +43,8 @@ def _opened(run: BsnRun, call: Call) -> Untrimmed:
 
 
 def explain(run: BsnRun, call: Call) -> None:
-    """Prints the costs of a training step of every network."""
+    """Prints the config, and the costs of a training step of every network."""
+    show_config(call.config)
     for name, stage in run.networks.items():
         explain_step(f"training step of {name}", stage.network)
 
