@@ -25,7 +25,7 @@ class RangeError(ValueError):
     """A number is out of range; the message begins with its name."""
 
 
-def check_number(name: str, value, bounds: str = "(-inf, inf)", *, whole: bool = False) -> None:
+def check_number(name: str, value, bounds: str, *, whole: bool = False) -> None:
     """Raises RangeError unless `value` is a number within `bounds`, an interval such as "[0, 1)". Arrays pass.
 
     >>> check_number("momentum", 2, "[0, 1)")

@@ -42,7 +42,7 @@ class LoaderConfig(NamedTuple):
             check_number("timeout", self.timeout, "(0, inf)")
             check_number("max_broken", self.max_broken, "[0, 1]")
             if self.power is not None:
-                check_number("power", self.power)
+                check_number("power", self.power, "(-inf, inf)")
         return self
 
 

@@ -25,7 +25,7 @@ from actjax.training.task import Task
 
 def test_run_leaves_what_it_promises(tmp_path):
     metrics = train(line_task(), line_data(), optimizer, SETTINGS, tmp_path)
-    assert metrics["rows"] == metrics["num_videos"] == RECORDS and metrics["matrix"].shape == (2, 2)
+    assert metrics["rows"] == metrics["num_videos"] == RECORDS and np.shape(metrics["matrix"]) == (2, 2)
     assert [row["step"] for row in rows(tmp_path, "val")] == [3, 5, 8, 10]  # epochs end inside batches 3 and 8
     train_rows = rows(tmp_path, "train")
     assert [row["step"] for row in train_rows] == [2, 4, 6, 8, 10]
