@@ -106,8 +106,11 @@ def _sown(values: Mapping) -> bool:
     return bool(found) and all(isinstance(value, tuple) for value in found)
 
 
-def traced(model, where: str) -> tuple[int, list[str]]:
-    """k of an `Outside` and the paths of its parameters, from one trace each of init, training and test."""
+def traced(model, where: str, *, tested: Sequence[tuple[int, ...]] = ()) -> tuple[int, list[str]]:
+    """k of an `Outside` and the paths of its parameters, from one trace each of init, training and test.
+
+    tested: shapes [t, h, w, c] of the clips at test, if they differ from the `input_shape`.
+    """
     one, clips = (jax.ShapeDtypeStruct((n, *model.input_shape), jnp.uint8) for n in (1, 2))
     variables = _trace(model.init, jax.random.key(0), one, train=False, where=where)
     others = {name: values for name, values in variables.items() if name != "params"}
@@ -124,9 +127,11 @@ def traced(model, where: str) -> tuple[int, list[str]]:
                 f"{where}: collection {name!r} has other entries, shapes or types after a call with train=True "
                 f"({CONTRACT})"
             )
-    logits = _trace(lambda *given: apply(*given, train=False), variables, clips, train=False, where=where)
-    if (tested := _classes(logits, clips, where, train=False)) != k:
-        raise ValueError(f"{where}: logits have {k} classes with train=True, {tested} with train=False ({CONTRACT})")
+    for shape in {model.input_shape, *tested}:
+        clips = jax.ShapeDtypeStruct((2, *shape), jnp.uint8)
+        logits = _trace(lambda *given: apply(*given, train=False), variables, clips, train=False, where=where)
+        if (found := _classes(logits, clips, where, train=False)) != k:
+            raise ValueError(f"{where}: logits have {k} classes with train=True, {found} with train=False ({CONTRACT})")
     _check_parameters(paths, where)
     return k, list(paths)
 

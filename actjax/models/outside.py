@@ -24,7 +24,7 @@ The names of submodules and parameters are free. In checkpoints for other progra
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -78,7 +78,7 @@ class Outside:
         return normalize(clips, mean=self.mean, std=self.std)
 
 
-def adapt(make: Callable, clip_shape: tuple[int, ...], *, name: str):
+def adapt(make: Callable, clip_shape: tuple[int, ...], *, name: str, tested: Sequence[tuple[int, ...]] = ()):
     """The recogniser that `make` makes for clips of `clip_shape`, [t, h, w, c]; a foreign module is wrapped.
 
     >>> class Net(nn.Module):
@@ -90,6 +90,7 @@ def adapt(make: Callable, clip_shape: tuple[int, ...], *, name: str):
 
     Args:
       name: of the module in the config, for errors.
+      tested: shapes of the clips that a foreign module gets in evaluations.
 
     Raises:
       ValueError: it is no Linen module, or it breaks the contract; it is traced with shapes alone.
@@ -111,6 +112,6 @@ def adapt(make: Callable, clip_shape: tuple[int, ...], *, name: str):
             )
     if not foreign:
         return module
-    num_classes, paths = traced(module, where)
+    num_classes, paths = traced(module, where, tested=tested)
     check_freezing(module.freezing, paths, where)
     return dataclasses.replace(module, num_classes=num_classes)

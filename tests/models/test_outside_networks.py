@@ -303,3 +303,14 @@ def test_other_features_than_one_vector_of_each_clip_are_refused(sown, message):
     clips = jnp.zeros((2, 1, *SHAPE), jnp.uint8)
     with pytest.raises(ValueError, match=f"embedding: the network {message}"):
         embedding(model, initialize(model, key=jax.random.key(0)), clips, what="embedding")
+
+
+def test_clips_of_evaluations_are_tried_too():
+    class Flat(nn.Module):
+        @nn.compact
+        def __call__(self, clips, *, train):
+            return nn.Dense(5)(clips.reshape(len(clips), -1))
+
+    adapt(Flat, SHAPE, name="own:Flat", tested=[SHAPE])
+    with pytest.raises(ValueError, match=r"own:Flat' failed on clips \(2, 8, 8, 8, 3\) .* with train=False"):
+        adapt(Flat, SHAPE, name="own:Flat", tested=[SHAPE, (8, 8, 8, 3)])

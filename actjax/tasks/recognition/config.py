@@ -49,7 +49,8 @@ def build(
     test_clips, test_at_once = READERS["test"].bind(test, "test")(where="test") if test else (eval_clips, at_once)
     _check_channels(train_clips, eval_clips, test_clips)
     make_model = READERS["model"].bind(model, "model")
-    network = adapt(make_model, train_clips.clip_shape[1:], name=plain(model)["name"])
+    tested = [clips.clip_shape[1:] for clips in (eval_clips, test_clips)]
+    network = adapt(make_model, train_clips.clip_shape[1:], name=plain(model)["name"], tested=tested)
     READERS["data"].bind(data, "data")
     settings = video_settings(network, run)
     augment = _augment(augment, train_clips.clip_shape, network.num_classes) if augment else None
