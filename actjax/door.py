@@ -20,6 +20,7 @@ from actjax.workdir import logging_to
 def train(config: str | os.PathLike | Mapping, workdir: str | os.PathLike, **overrides) -> dict:
     """Trains in `workdir`, or resumes there, as `--mode=train` does -> the results of the last step.
 
+    Results are numbers, and for one class per video `confusion_matrix`, nested lists whose rows are the true classes.
     `load` and `evaluate` use the best checkpoint, so their numbers may differ.
 
     >>> results = train("tsm_shapes", "runs/shapes", optim={"lr": 0.05})  # doctest: +SKIP
