@@ -183,7 +183,7 @@ def test_unread_key_is_an_error(root, section, key, message):
         ("run.eval_batch_size", 0, "run.eval_batch_size=0; must be"),
         ("run.log_every", -1, "run.log_every=-1; must be"),
         ("run.eval_every", float("nan"), "run.eval_every=nan; must be"),
-        ("run.keep", True, "run.keep=True; must be a whole number"),
+        ("run.keep", True, "run.keep=True: must be an integer"),
         ("run.seed", -1, "run.seed=-1; must be"),
         ("run.ema", 1.0, r"run.ema=1.0; must be a number in \(0, 1\)"),
         ("run.fsdp", 0, "run.fsdp=0; must be positive, or -1"),

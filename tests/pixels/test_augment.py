@@ -130,7 +130,7 @@ def test_each_operation_is_drawn_as_often():
         (dict(rand_augment=dict(num_ops=0, magnitude=3)), "num_ops=0"),
         (dict(rand_augment=dict(magnitude=3)), "rand_augment: "),
         (dict(random_erasing=dict(probability=2)), "probability=2"),
-        (dict(mixup=dict(alpha=0)), "alpha > 0"),
+        (dict(mixup=dict(alpha=0)), r"mixup: alpha=0; must be a number in \(0, inf\)"),
         (dict(cutmix=dict(beta=1)), "expected dict"),
     ],
 )

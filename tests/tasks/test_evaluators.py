@@ -186,7 +186,7 @@ def test_readers_do_not_outlive_their_pass(shapes, hard, tmp_path):
         ),
         (dict(interval=0), "evaluators.own.interval=0; must be a positive number of epochs"),
         (dict(interval=-1.0), "evaluators.own.interval=-1.0; must be"),
-        (dict(interval="1"), "evaluators.own.interval='1'; must be"),
+        (dict(interval="1"), "evaluators.own.interval='1': must be a number"),
         (dict(interval=float("nan")), "evaluators.own.interval=nan; must be"),
         (dict(list=()), r"evaluators.own.list=\(\); expected one name or several"),
         (dict(list="", split=None), "evaluators.own.list=.*; expected one name or several"),

@@ -84,7 +84,7 @@ def test_losses_that_fit_their_labels_are_accepted():
         ),
         ((dict(name="own_functions:alone"),), r"'own_functions:alone' returned float32 \[2, 8, 40, 40, 3\]; it must"),
         ((dict(name="mixup"),), r"mixup: {}; expected dict\(alpha=...\)"),
-        ("mixup", "augment='mixup'; expected a section, or a sequence of sections"),
+        ("mixup", "config.augment='mixup': must be a section or a sequence or None"),
         (dict(mix_up=dict(alpha=0.2)), "augment.'mix_up' is unknown; did you mean 'mixup'"),
     ],
 )

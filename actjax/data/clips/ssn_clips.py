@@ -39,7 +39,7 @@ class ProposalSampling(NamedTuple):
     aug_segments: tuple[int, int] = (2, 2)
     aug_ratio: float | tuple[float, float] = (0.5, 0.5)
     test_interval: int = 6
-    backend: str = "pyav"
+    backend: str | tuple[str, ...] = "pyav"
     fused: bool = True
     modality: str = "RGB"
     stack: int = 1
