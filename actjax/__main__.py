@@ -1,6 +1,5 @@
 """The command `actjax`, also `python -m actjax`: `actjax.main`, or without arguments a page about it."""
 
-import os
 import sys
 
 from actjax.config.recipe_files import recipe_names
@@ -13,8 +12,6 @@ def main() -> None:
     if len(sys.argv) == 1:
         print(overview(recipe_names()), end="")
         return
-    if (here := os.getcwd()) not in sys.path:  # as with `python -m`: configs name functions of modules that lie here
-        sys.path.append(here)
     start()
 
 

@@ -88,11 +88,13 @@ def load(
     """
     if isinstance(source, str | os.PathLike) and (workdir := to_path(source)).is_dir():
         opened = open_workdir(workdir, overrides, trust_code=trust_code)
-        return opened.task.trained(opened, workdir, checkpoint=None if checkpoint is None else str(checkpoint))
+        with opened.turn():
+            return opened.task.trained(opened, workdir, checkpoint=None if checkpoint is None else str(checkpoint))
     if checkpoint is None:
         raise FileNotFoundError(f"{source}: no folder of a run; for a recipe or config, give checkpoint=FILE")
     opened = open_config(source, overrides)
-    return opened.task.trained(opened, None, checkpoint=os.fspath(checkpoint))
+    with opened.turn():
+        return opened.task.trained(opened, None, checkpoint=os.fspath(checkpoint))
 
 
 def build(config: str | os.PathLike | Mapping, **overrides):
@@ -121,7 +123,7 @@ def run_mode(mode: str, opened: Opened, workdir, **options: Any):
             local(workdir, "--workdir of BSN, BMN and SSN:")
     call = Call(mode, opened.config, workdir, **({"started": time.perf_counter()} | options))
     try:
-        with logging_to(workdir / "train.log" if mode in ("train", "eval") else None):
+        with opened.turn(), logging_to(workdir / "train.log" if mode in ("train", "eval") else None):
             return opened.task.modes[mode](opened.run, call)
     except Preempted as stopped:
         raise KeyboardInterrupt(f"saved step {stopped.step}; the same call resumes from it") from stopped

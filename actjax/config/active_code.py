@@ -1,22 +1,26 @@
 """The code of one config at a time on Python's path: its modules come and go together."""
 
-import atexit
+import contextlib
 import importlib
 import pathlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 
-_active: "list[ActiveCode]" = []  # the one whose modules can be imported, if any
+_turns = threading.RLock()
+_active: "list[ActiveCode]" = []  # the one whose turn it is, if any
+_living: "weakref.WeakSet[ActiveCode]" = weakref.WeakSet()
 
 
 class ActiveCode:
-    """Python files that can be imported, from a private copy, in place of those of the configs before.
+    """Python files that can be imported in `turn`, from a private copy, in place of others of the same names.
 
     The copy holds nothing else, so that no neighbour of the files hides a module of Python, and nothing that was added
-    to a workdir runs.
+    to a workdir runs. It is removed with the object.
 
     Args:
       files: contents by relative path.
@@ -28,39 +32,54 @@ class ActiveCode:
     def __init__(self, files: Mapping[str, bytes]):
         self._tops = {file.partition("/")[0].removesuffix(".py") for file in files}
         for top in sorted(self._tops):
-            if top in sys.stdlib_module_names or not _replaceable(sys.modules.get(top)):
+            if top in (*sys.stdlib_module_names, "actjax") or not _replaceable(sys.modules.get(top)):
                 raise ValueError(f"{top}.py has the name of a module of Python or a library; rename it")
         self._folder = tempfile.mkdtemp(prefix="actjax-code-")
-        self._modules: dict[str, ModuleType] = {}
-        atexit.register(self.remove)
+        self.remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        _living.add(self)
         write(files, pathlib.Path(self._folder))
-        self.resume()
+        self._own: dict[str, ModuleType] = {}  # modules that were imported from the copy
+        self._hidden: dict[str, ModuleType] = {}  # modules of the session, in whose place they are
 
-    def resume(self) -> None:
-        """Makes the files importable again, with the modules that were imported from them."""
-        if _active == [self]:
-            return
-        for other in _active:
-            other._suspend()
-        for name in [name for name in sys.modules if name.partition(".")[0] in self._tops]:
-            del sys.modules[name]
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """A context in which the files can be imported, and modules that were imported from them are there again.
+
+        It waits for a turn of other code in another thread.
+        """
+        with _turns:
+            before = _active[:]
+            if before != [self]:
+                _switch(before, [self])
+            try:
+                yield
+            finally:
+                if before != [self]:
+                    _switch([self], before)
+
+    def _resume(self) -> None:
+        self._hidden = self._taken()
+        sys.modules.update(self._own)
         sys.path.insert(0, self._folder)
-        sys.modules.update(self._modules)
-        importlib.invalidate_caches()
-        _active[:] = [self]
 
     def _suspend(self) -> None:
         sys.path[:] = [entry for entry in sys.path if entry != self._folder]
-        self._modules = {name: module for name, module in sys.modules.items() if self._holds(module)}
-        for name in self._modules:
-            del sys.modules[name]
+        self._own = self._taken()
+        sys.modules.update(self._hidden)
 
-    def _holds(self, module: ModuleType) -> bool:
-        return (getattr(module, "__file__", None) or "").startswith(f"{self._folder}/")
+    def _taken(self) -> dict[str, ModuleType]:
+        """Removes the modules that have the names of the files from `sys.modules`, and returns them."""
+        names = [name for name in sys.modules if name.partition(".")[0] in self._tops]
+        return {name: sys.modules.pop(name) for name in names}
 
-    def remove(self) -> None:
-        """Removes the private copy."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+
+def _switch(leaving: list[ActiveCode], coming: list[ActiveCode]) -> None:
+    for code in leaving:
+        code._suspend()
+    for code in coming:
+        code._resume()
+    importlib.invalidate_caches()
+    _active[:] = coming
 
 
 def _replaceable(module: ModuleType | None) -> bool:
@@ -70,9 +89,9 @@ def _replaceable(module: ModuleType | None) -> bool:
 
 
 def remove_all() -> None:
-    """Removes the private copies, for a program that ends without `atexit`."""
-    for active in _active:
-        active.remove()
+    """Removes the private copies, for a program that ends without the usual steps."""
+    for code in list(_living):
+        code.remove()
 
 
 def write(files: Mapping[str, bytes], folder) -> None:

@@ -13,7 +13,7 @@ import logging
 import pathlib
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from actjax.config import plain, refusing
@@ -24,6 +24,8 @@ from actjax.paths import cache_folder, is_url
 log = logging.getLogger("actjax")
 
 FOLDER = "code"  # in a workdir
+_COPY = re.compile(r"/code/[0-9a-f]{16}/")
+_LISTED = 20  # files in a message
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
@@ -68,10 +70,6 @@ class OwnCode(NamedTuple):
             with contextlib.suppress(OSError):  # another process of the run was faster
                 pathlib.Path(temporary, "new").rename(target)
 
-    def activate(self) -> ActiveCode:
-        """Makes the files importable, in place of those of the configs before. ValueError: see `ActiveCode`."""
-        return ActiveCode(self.files)
-
     def remember(self) -> None:
         """Records that the user runs this code, so that its copies run without being asked for."""
         try:
@@ -98,8 +96,10 @@ def _read(folder: pathlib.Path) -> dict[str, bytes]:
 
 def _linked(path: pathlib.Path, folder: pathlib.Path) -> bool:
     """Whether a path in a local folder, or a folder between the two, is a symbolic link."""
+    if is_url(folder):
+        return False
     places = [path, *path.parents]
-    return not is_url(folder) and any(place.is_symlink() for place in places[: places.index(folder)])
+    return any(place.is_symlink() for place in places[: places.index(folder)])
 
 
 def dotted_names(config: Mapping) -> tuple[str, ...]:
@@ -108,11 +108,11 @@ def dotted_names(config: Mapping) -> tuple[str, ...]:
 
     def visit(value) -> None:
         if isinstance(value, Mapping):
-            value = value.values()
+            value = tuple(value.values())
         if isinstance(value, str):
             parts = (part.strip() for part in re.split(r"[,()\[\]{}'\"]", value))  # text may list several
             found.update(part for part in parts if _DOTTED.fullmatch(part))
-        elif isinstance(value, Iterable):
+        elif isinstance(value, tuple | list):
             for element in value:
                 visit(element)
 
@@ -153,7 +153,7 @@ def of_workdir(workdir: pathlib.Path, config: Mapping) -> OwnCode | None:
       config: the saved config; its key `code` is the name of the copy.
 
     Raises:
-      FileNotFoundError: the copy is missing.
+      FileNotFoundError: the copy is missing. ValueError: `code` is not the name of a copy.
     """
     names, digest = dotted_names(config), config.get(FOLDER)
     if not digest:
@@ -161,6 +161,8 @@ def of_workdir(workdir: pathlib.Path, config: Mapping) -> OwnCode | None:
     if not re.fullmatch(r"[0-9a-f]{16}", str(digest)):
         raise ValueError(f"{workdir / 'config.json'}: code={digest!r} is not the name of a copy")
     folder = workdir / FOLDER / digest
+    if _linked(folder, workdir):
+        raise ValueError(f"{folder} is a symbolic link; a run has a copy of its code")
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}, the code of this run, is missing; copy it from where the run was made")
     return OwnCode(folder, _read(folder), names)
@@ -179,16 +181,25 @@ def allowed(code: OwnCode | None, where, *, trust: bool, typed: OwnCode | None =
     """
     typed = typed or OwnCode(pathlib.Path(), {}, ())
     trusted = code is not None and (trust or code.trusted)
-    files = (code.files if trusted else {}) | typed.files
-    active = ActiveCode(files) if files else None
-    if trusted:
+    files = code.files if trusted else {}
+    if clash := sorted(file for file in files.keys() & typed.files.keys() if files[file] != typed.files[file]):
+        raise ValueError(f"{typed.folder / clash[0]} differs from the file of the same name in {where}; rename yours")
+    active = ActiveCode(files | typed.files) if files or typed.files else None
+    with contextlib.ExitStack() as stack:
+        if active:
+            stack.enter_context(active.turn())
+        if not trusted:
+            stack.enter_context(refusing(_question(code, where), besides=typed.names))
         yield active
-        return
-    files = f"code of its own, {', '.join(sorted(code.files))} in {code.folder}" if code and code.files else ""
-    what = files or ", ".join(code.names if code else ()) or "code"
-    reason = f"{where} runs {what}, and was not made here: read it, then add --trust_code (trust_code=True)"
-    with refusing(reason, besides=typed.names):
-        yield active
+
+
+def _question(code: OwnCode | None, where) -> str:
+    """What a run would execute, and how to allow it."""
+    files = sorted(map(ascii, code.files)) if code else []
+    more = f" and {len(files) - _LISTED} more" if len(files) > _LISTED else ""
+    own = f"code of its own, {', '.join(files[:_LISTED])}{more} in {code.folder}" if files else ""
+    what = own or ", ".join(code.names if code else ()) or "code"
+    return f"{where} runs {what}, and was not made here: read it, then add --trust_code (trust_code=True)"
 
 
 def _files(folder: pathlib.Path, module: str) -> list[pathlib.Path]:
@@ -197,7 +208,8 @@ def _files(folder: pathlib.Path, module: str) -> list[pathlib.Path]:
     if top == "actjax":  # a config in the folder of a clone
         return []
     if (folder / top / "__init__.py").is_file():
-        return [path for path in (folder / top).rglob("*.py") if path.is_file()]
+        paths = [path for path in (folder / top).rglob("*.py") if path.is_file()]
+        return [path for path in paths if not _COPY.search(path.relative_to(folder).as_posix())]  # a workdir lies in it
     found, place = [], folder
     for part in (top, *inner):
         found += [place / part / "__init__.py", place / f"{part}.py"]

@@ -1,5 +1,6 @@
 """A config by name, file, value or workdir -> its run, with overrides applied and its own code importable."""
 
+import contextlib
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from actjax.config import of_a_run, own_code
 from actjax.config.active_code import ActiveCode
 from actjax.config.files import load_config, saved_config
 from actjax.config.overrides import override
+from actjax.paths import is_url
 from actjax.tasks import Registered, build, registered
 from actjax.workdir import logging_to
 
@@ -22,11 +24,15 @@ class Opened(NamedTuple):
     task: Registered
     code: ActiveCode | None = None
 
+    def turn(self) -> contextlib.AbstractContextManager:
+        """A context in which this code can be imported; to use the run, enter it."""
+        return self.code.turn() if self.code else contextlib.nullcontext()
+
 
 def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | None = None) -> Opened:
     """The run of a recipe, a config file or a config, as `config.files.load_config` takes them.
 
-    The code that the config names beside its file (beside no file: in the current folder) becomes importable.
+    The code that the config names lies beside its file; beside no file, in the current folder.
 
     Args:
       changes: see `config.overrides.override`.
@@ -39,17 +45,19 @@ def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | N
     if workdir is not None and workdir.exists() and not workdir.is_dir():
         raise FileExistsError(f"{workdir} is not a folder; choose another workdir")
     config, file = load_config(source)
+    config.pop(own_code.FOLDER, None)
     code = own_code.of_config(file, {"config": config, "changes": changes})
-    active = code.activate() if code is not None else None
-    task = registered(config)
-    config = _overridden(config, changes, task)
-    if code is not None:
-        code._replace(names=own_code.dotted_names(config)).remember()
-        if code.files:
+    active = ActiveCode(code.files) if code is not None and code.files else None
+    with active.turn() if active else contextlib.nullcontext():
+        task = registered(config)
+        config = _overridden(config, changes, task)
+        if code is not None:
+            code._replace(names=own_code.dotted_names(config)).remember()
+        if active:
             config.update({own_code.FOLDER: code.digest})
-        if code.files and workdir is not None:
+        if active and workdir is not None:
             code.save(workdir)
-    return Opened(config, build(config), task, active)
+        return Opened(config, build(config), task, active)
 
 
 def open_workdir(workdir: pathlib.Path, changes: Mapping[str, Any], *, trust_code: bool = False) -> Opened:
@@ -59,12 +67,22 @@ def open_workdir(workdir: pathlib.Path, changes: Mapping[str, Any], *, trust_cod
       FileNotFoundError: no saved config, or the run's code is missing. ValueError: as `open_config`; the run has code
         that was not made here, and `trust_code` is False.
     """
+    if not isinstance(trust_code, bool):
+        raise ValueError(f"trust_code={trust_code!r}; must be True or False")
+    _check_links(workdir)
     saved = saved_config(workdir)
     code, typed = own_code.of_workdir(workdir, saved), own_code.of_config(None, changes)
     with own_code.allowed(code, workdir, trust=trust_code, typed=typed) as active:
         task = registered(saved)
         config = _overridden(of_a_run(saved), changes, task)
         return Opened(config, build(config), task, active)
+
+
+def _check_links(workdir: pathlib.Path) -> None:
+    """Raises ValueError for a link in place of a file that a mode would overwrite, as a strange workdir may have."""
+    for path in () if is_url(workdir) else sorted(workdir.iterdir()):
+        if path.is_symlink() and not path.is_dir():
+            raise ValueError(f"{path} is a symbolic link to {path.readlink()}; replace it by a copy of the file")
 
 
 def _overridden(config: Mapping, changes: Mapping[str, Any], task: Registered) -> ConfigDict:

@@ -72,14 +72,8 @@ class Trained:
             raise ValueError("evaluate() needs a workdir: import the checkpoint with --mode=import, then load the run")
         call = Call("eval", self.config, self.workdir, time.perf_counter(), protocol=protocol)
         call = call._replace(checkpoint=None if self._checkpoint is None else str(self._checkpoint))
-        self._resume_code()
-        with logging_to(self.workdir / "train.log"):
+        with self._opened.turn(), logging_to(self.workdir / "train.log"):
             return self._opened.task.modes["eval"](self._opened.run, call)
-
-    def _resume_code(self) -> None:
-        """Makes the config's own code importable again, in case that of another run took its place."""
-        if self._opened.code is not None:
-            self._opened.code.resume()
 
 
 class Call(NamedTuple):

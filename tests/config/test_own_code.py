@@ -1,11 +1,16 @@
 """Code that comes with a config: found, copied, imported from the copy, and trusted."""
 
+import gc
+import importlib
+import pathlib
 import sys
+import threading
 
 import pytest
 from ml_collections import ConfigDict
 
 from actjax.config import find, own_code
+from actjax.config.active_code import ActiveCode
 from actjax.config.files import load_config
 from actjax.config.own_code import OwnCode, allowed, dotted_names, of_config, of_workdir
 
@@ -72,14 +77,15 @@ def test_a_run_uses_its_copy(folder, tmp_path):
     copy = of_workdir(tmp_path / "run", config.to_dict() | {"code": code.digest})
     assert copy.files == code.files and copy.folder == tmp_path / "run" / "code" / code.digest
     (folder / "near.py").write_text("def crop(): return 'edited'")
-    copy.activate()
-    assert find({}, "near:crop", "view.name")() == "near"
+    with ActiveCode(copy.files).turn():
+        assert find({}, "near:crop", "view.name")() == "near"
+    assert "near" not in sys.modules
     # Edited code is another copy, which takes the place of the first.
     again = of_config(file, config)._replace(names=("near:crop",))
     assert again.digest != code.digest
     again.save(tmp_path / "run")
-    again.activate()
-    assert find({}, "near:crop", "view.name")() == "edited"
+    with ActiveCode(again.files).turn():
+        assert find({}, "near:crop", "view.name")() == "edited"
     assert len(list((tmp_path / "run" / "code").iterdir())) == 2
 
 
@@ -124,14 +130,14 @@ def test_a_copy_that_is_not_there(tmp_path, digest, error):
         of_workdir(tmp_path, {"code": digest, "model": {"name": "a:B"}})
 
 
-@pytest.mark.parametrize("name", ["random", "numpy"])
+@pytest.mark.parametrize("name", ["random", "numpy", "actjax"])
 def test_a_file_with_the_name_of_a_library_is_refused(tmp_path, name):
     import numpy  # noqa: F401
 
     write(tmp_path / "theirs", **{name: "x = len"})
     code = OwnCode(tmp_path / "theirs", {f"{name}.py": b"x = len"}, (f"{name}:x",))
     with pytest.raises(ValueError, match=f"{name}.py has the name of a module of Python or a library; rename it"):
-        code.activate()
+        ActiveCode(code.files)
 
 
 def test_configs_import_their_neighbours(folder, monkeypatch):
@@ -207,25 +213,32 @@ def test_what_was_added_to_a_copy_does_not_run(folder, tmp_path):
     (copy / "unused").symlink_to(tmp_path / "elsewhere")
     found = of_workdir(tmp_path / "run", config.to_dict() | {"code": code.digest})
     assert found.files == code.files and found.trusted
-    found.activate()
-    assert find({}, "near:crop", "view.name")() == "near"
+    with ActiveCode(found.files).turn():
+        assert find({}, "near:crop", "view.name")() == "near"
     (copy / "near.py").write_text("changed = True")
     code.save(tmp_path / "run")
     assert of_workdir(tmp_path / "run", config.to_dict() | {"code": code.digest}).files == code.files
 
 
-def test_the_code_of_one_config_does_not_reach_the_next(folder, tmp_path):
+def test_the_code_of_one_config_does_not_reach_the_next(folder, tmp_path, monkeypatch):
     config, file = load_config(str(folder / "mine.py"))
-    of_config(file, config).activate()
-    assert find({}, "near:crop", "view.name")() == "near"
+    first = ActiveCode(of_config(file, config).files)
     other = write(
         tmp_path / "other", lone="try:\n    import near\nexcept ImportError:\n    near = None\ndef f(): return near"
     )
-    of_config(None, {"name": "none:x"})
-    OwnCode(other, {"lone.py": (other / "lone.py").read_bytes()}, ("lone:f",)).activate()
-    assert find({}, "lone:f", "x.name")() is None and "near" not in sys.modules
-    of_config(file, config).activate()  # and once more the first
-    assert find({}, "near:crop", "view.name")() == "near"
+    second = ActiveCode({"lone.py": (other / "lone.py").read_bytes()})
+    with first.turn():
+        assert find({}, "near:crop", "view.name")() == "near"
+        with second.turn():
+            assert find({}, "lone:f", "x.name")() is None and "near" not in sys.modules
+        assert find({}, "near:crop", "view.name")() == "near"
+    # The session's own modules are there again, as they were.
+    monkeypatch.syspath_prepend(str(write(tmp_path / "session", near="name = 'session'")))
+    near = importlib.import_module("near")
+    path = sys.path[:]
+    with first.turn():
+        assert importlib.import_module("near") is not near
+    assert importlib.reload(near) is near and near.name == "session" and sys.path == path
 
 
 def test_two_configs_take_turns(tmp_path):
@@ -233,12 +246,65 @@ def test_two_configs_take_turns(tmp_path):
     codes = {}
     for name in ("one", "two"):
         folder = write(tmp_path / name, near="def f():\n    import late\n    return late.name", late=f"name = {name!r}")
-        files = {f"{module}.py": (folder / f"{module}.py").read_bytes() for module in ("near", "late")}
-        codes[name] = OwnCode(folder, files, ("near:f",)).activate(), find({}, "near:f", "x.name")
+        code = ActiveCode({f"{module}.py": (folder / f"{module}.py").read_bytes() for module in ("near", "late")})
+        with code.turn():
+            codes[name] = code, find({}, "near:f", "x.name")
     for name in ("one", "two", "one"):
-        active, function = codes[name]
-        active.resume()
-        assert function() == name and find({}, "near:f", "x.name") is function
+        code, function = codes[name]
+        with code.turn():
+            assert function() == name and find({}, "near:f", "x.name") is function
+
+
+def test_turns_wait_for_other_threads(tmp_path):
+    codes = {name: ActiveCode({"near.py": f"name = {name!r}".encode()}) for name in ("one", "two")}
+    wrong = []
+
+    def work(name: str) -> None:
+        for _ in range(50):
+            with codes[name].turn():
+                if importlib.import_module("near").name != name:
+                    wrong.append(name)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in codes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not wrong and "near" not in sys.modules
+
+
+def test_the_private_copy_goes_with_the_object():
+    code = ActiveCode({"near.py": b""})
+    with code.turn():
+        folder = pathlib.Path(sys.path[0])
+    assert (folder / "near.py").exists()
+    del code
+    gc.collect()
+    assert not folder.exists()
+
+
+def test_typed_files_do_not_take_the_place_of_the_runs(tmp_path):
+    run = OwnCode(tmp_path / "run", {"near.py": b"name = 1", "far.py": b""}, ("near:f",))
+    typed = OwnCode(tmp_path / "here", {"near.py": b"name = 2"}, ("near:g",))
+    with pytest.raises(ValueError, match="here/near.py differs from the file of the same name in RUN; rename yours"):
+        allowed(run, "RUN", trust=True, typed=typed).__enter__()
+    same = typed._replace(files={"near.py": b"name = 1", "more.py": b""})
+    with allowed(run, "RUN", trust=True, typed=same):
+        assert importlib.import_module("near").name == 1 and importlib.import_module("more")
+
+
+def test_copies_in_a_workdir_inside_of_a_package_are_no_part_of_it(folder):
+    write(folder, pack__runs__x__code__0123456789abcdef__nets="x = 1", pack__code__deep="")
+    config, file = load_config(str(folder / "mine.py"))
+    files = of_config(file, config).files
+    assert "pack/code/deep.py" in files and not any("0123456789abcdef" in name for name in files)
+
+
+def test_a_copy_that_is_a_link_is_refused(folder, tmp_path):
+    (tmp_path / "run" / "code").mkdir(parents=True)
+    (tmp_path / "run" / "code" / "0123456789abcdef").symlink_to(folder)
+    with pytest.raises(ValueError, match="0123456789abcdef is a symbolic link"):
+        of_workdir(tmp_path / "run", {"model": {"name": "near:f"}, "code": "0123456789abcdef"})
 
 
 def test_a_file_that_python_cannot_read_fails_only_where_it_is_imported(folder):
@@ -246,8 +312,8 @@ def test_a_file_that_python_cannot_read_fails_only_where_it_is_imported(folder):
     config, file = load_config(str(folder / "mine.py"))
     code = of_config(file, config)
     assert "pack/old.py" in code.files
-    code.activate()
-    assert find({}, "pack.nets:Net", "model.name").__name__ == "Net"
+    with ActiveCode(code.files).turn():
+        assert find({}, "pack.nets:Net", "model.name").__name__ == "Net"
 
 
 def test_a_package_comes_whole(folder):

@@ -35,10 +35,10 @@ class GuardedProcess:
 
         work = cloudpickle.dumps((serve, arguments))
         ours, theirs = socket.socketpair()
-        path = os.pathsep.join(filter(None, sys.path))
+        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", f"from actjax.data.loading.processes import run; run({theirs.fileno()})"],
+                [sys.executable, "-P", "-c", f"from actjax.data.loading.processes import run; run({theirs.fileno()})"],
                 pass_fds=(theirs.fileno(), *descriptors),
                 env=os.environ | {"PYTHONPATH": path},
             )

@@ -83,8 +83,8 @@ class TrainedRecogniser(Trained):
         Raises:
           FileNotFoundError: no such file, or a folder without videos. TypeError, ValueError: not a video, or no `topk`.
         """
-        self._resume_code()
-        return self._predictor.predict(video, topk=topk)
+        with self._opened.turn():
+            return self._predictor.predict(video, topk=topk)
 
     def scores(self, video) -> np.ndarray:
         """Probabilities of the classes, float32 [k]; [n, k] for a list of n >= 0 videos or a folder.
@@ -94,8 +94,8 @@ class TrainedRecogniser(Trained):
         Raises:
           VideoError: a video cannot be read. Others as `predict`.
         """
-        self._resume_code()
-        return self._predictor.scores(video)
+        with self._opened.turn():
+            return self._predictor.scores(video)
 
     def embed(self, video) -> np.ndarray:
         """The features before the classifier, float32 [d]; [n, d] for a list of n videos or a folder.
@@ -103,8 +103,8 @@ class TrainedRecogniser(Trained):
         Raises:
           ValueError: the network does not store such features, see `actjax.models.outside`. Others as `scores`.
         """
-        self._resume_code()
-        return self._predictor.embed(video)
+        with self._opened.turn():
+            return self._predictor.embed(video)
 
     def close(self) -> None:
         """Ends the process that decodes; the next video starts another one."""
