@@ -154,7 +154,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
         _changes.update(changes)
         return flags.FLAGS([argv[0], *rest])
     except flags.UnrecognizedFlagError as error:
-        hint = f"`actjax --help` lists the flags; keys of a config are written --config.SECTION.{error.flagname}=VALUE"
+        key = error.flagname if "." in error.flagname else f"SECTION.{error.flagname}"
+        hint = f"`actjax --help` lists the flags; keys of a config are written --config.{key}=VALUE"
         raise SystemExit(f"error: {error}; {hint}") from error
     except (flags.Error, ValueError) as error:
         raise SystemExit(f"error: {error}") from error
@@ -197,7 +198,8 @@ def _workdir() -> pathlib.Path:
     if is_url(_WORKDIR.value or "") and not _WORKDIR.value.startswith("gs://"):  # orbax writes to no other URLs
         raise ValueError(f"--workdir={_WORKDIR.value}: use a local folder or a gs:// URL, and copy the run afterwards")
     if _MODE.value in _OF_A_RUN and not (_WORKDIR.value and to_path(_WORKDIR.value).is_dir()):
-        raise ValueError(f"--mode={_MODE.value} needs --workdir, the folder of a trained run; got {_WORKDIR.value}")
+        found = f"{_WORKDIR.value} is no folder" if _WORKDIR.value else "none was given"
+        raise ValueError(f"--mode={_MODE.value} needs --workdir, the folder of a trained run; {found}")
     if _WORKDIR.value:
         workdir = to_path(_WORKDIR.value)
         if _CONFIG.value is None and not _FEATURES.value and not (workdir / "config.json").exists():
@@ -211,11 +213,17 @@ def _workdir() -> pathlib.Path:
 
 def start() -> None:
     """Runs the command line; never returns."""
+    signal.signal(signal.SIGINT, _interrupt)
     sys.unraisablehook = _not_dropped
     try:
         app.run(main, flags_parser=_parse_flags)
     except KeyboardInterrupt:
         _leave()
+
+
+def _interrupt(number: int, frame) -> None:
+    """Interrupts XLA's compiler, too, for which Python's own handler would wait: `training.preemption.compiling`."""
+    raise KeyboardInterrupt
 
 
 def _not_dropped(unraisable) -> None:

@@ -18,6 +18,7 @@ from cli import ROOT, environment, run
 
 import actjax
 from actjax.config.files import load_config
+from actjax.tasks.opening import open_config
 from actjax.video.decoding import open_video
 from actjax.video.errors import VideoError
 
@@ -271,7 +272,7 @@ def test_lists_that_cannot_be_read_stop_the_run_before_it_compiles(tmp_path):
     config = load_config("tsm_shapes").config
     for name, error, message in (
         ("", ValueError, "is a folder, not an annotation file"),
-        ("list.txt", FileNotFoundError, "none of the first 1 files exists, such as .*/no.mp4 does not exist; relative"),
+        ("list.txt", FileNotFoundError, "none of the first 1 files exists: .*/no.mp4 does not exist; relative"),
     ):
         config.data = dict(name="videos", train=str(tmp_path / name), val=str(tmp_path / name))
         with pytest.raises(error, match=message):
@@ -305,6 +306,21 @@ results = actjax.train("tsm_shapes", {workdir!r}, **{small!r})
 trained = actjax.load({workdir!r})
 print(trained.predict({video!r})[0]["class"] in trained.class_names, results["num_videos"])
 """
+
+
+def test_a_run_and_its_saved_config_without_the_code(workdir, tmp_path, cache, monkeypatch):
+    """A saved config that lost the names of own functions brings no code; a folder with links is not written to."""
+    monkeypatch.setenv("ACTJAX_CACHE", str(cache))
+    saved = load_config(json.loads((workdir / "config.json").read_text())).config
+    saved.code = "0123456789abcdef"
+    assert "code" not in open_config(saved, {}).config
+    strange = tmp_path / "strange"
+    shutil.copytree(workdir, strange)
+    (strange / "notes.txt").symlink_to(tmp_path / "precious")
+    with pytest.raises(ValueError, match="notes.txt is a symbolic link to .*precious; replace it by a copy"):
+        actjax.load(strange)
+    with pytest.raises(ValueError, match="trust_code='no'; must be True or False"):
+        actjax.load(workdir, trust_code="no")
 
 
 @pytest.mark.parametrize("how", ["file", "standard input"])

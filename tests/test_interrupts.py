@@ -7,6 +7,8 @@ import sys
 import pytest
 from cli import ROOT, SMALL, command, environment
 
+from actjax.training.preemption import compiling
+
 LOST = """
 import gc, sys
 from actjax import main
@@ -46,3 +48,22 @@ def test_an_interrupt_in_a_callback_ends_the_program():
     """Python prints and drops exceptions there."""
     done = subprocess.run([sys.executable, "-c", LOST], cwd=ROOT, timeout=50, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "collecting\n", "interrupted\n")
+
+
+def test_the_compiler_is_waited_for():
+    before, done = signal.signal(signal.SIGINT, signal.default_int_handler), []
+    try:
+        with pytest.raises(KeyboardInterrupt, match="nothing was saved"), compiling("nothing was saved"):
+            signal.raise_signal(signal.SIGINT)
+            done.append("compiled")
+        with pytest.raises(KeyboardInterrupt, match="^$"), compiling("nothing was saved"):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            done.append("not reached")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, handler := lambda *_: done.append("own"))
+        with compiling("nothing was saved"):
+            signal.raise_signal(signal.SIGINT)
+        assert done == ["compiled", "own"] and signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)

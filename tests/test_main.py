@@ -100,7 +100,7 @@ def test_predictions_go_where_they_are_asked_for(trained, cache, media, tmp_path
     cells = [line.split("│")[1].strip() for line in output.splitlines() if line.count("│") == 4]
     assert "".join(cells) == str(video)  # over several lines, with its brackets
     output = run("--mode=predict", *arguments, f"--out={tmp_path}", cache=cache, status=1)
-    assert f"error: --out={tmp_path} is a folder; predictions are written to a file" in output
+    assert f"error: --out={tmp_path}: predictions are JSON lines; give a file whose name ends in .jsonl" in output
 
 
 @pytest.mark.parametrize("hidden", ["", "decord"])
@@ -238,7 +238,7 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
             "--checkpoint works only with --mode=eval or predict or extract",
         ),
         (["--mode=eval"], "needs --workdir"),
-        (["--mode=eval", "--workdir=nowhere"], "needs --workdir, the folder of a trained run; got nowhere"),
+        (["--mode=eval", "--workdir=nowhere"], "needs --workdir, the folder of a trained run; nowhere is no folder"),
         (["--mode=eval", "--workdir=docs"], "no --config, and no docs/config.json"),
         (["--mode=predict", "--workdir=nowhere"], "needs --video"),
         (

@@ -41,7 +41,7 @@ def test_it_trains_and_resumes(trained):
     assert files == ["base_config.py", *(f"motion/{name}.py" for name in parts), "own_config.py"]
 
 
-def test_it_is_evaluated_and_used_from_any_folder(trained, cache, media):
+def test_it_is_evaluated_and_used_from_any_folder(trained, cache, media, tmp_path):
     """Without `--config`, and without the files that it was made from."""
     workdir, *_ = trained
     run("--mode=eval", f"--workdir={workdir}", "--checkpoint=latest", cache=cache)
@@ -50,9 +50,12 @@ def test_it_is_evaluated_and_used_from_any_folder(trained, cache, media):
     run("--mode=predict", f"--workdir={workdir}", f"--video={media / 'test.mp4'}", cache=cache)
     (row,) = map(json.loads, (workdir / "predictions.jsonl").read_text().splitlines())
     assert len(row["predictions"]) == 5
+    # The current folder is on the path of this script and of its reader processes, behind the run's copy.
+    (tmp_path / "motion").mkdir()
+    (tmp_path / "motion" / "__init__.py").write_text("raise RuntimeError('imported')")
     script = f"import actjax; print(actjax.load({str(workdir)!r}).predict({str(media / 'test.mp4')!r}))"
     done = subprocess.run(
-        [sys.executable, "-"], input=script, env=environment(cache) | {"PYTHONPATH": str(ROOT)}, cwd=workdir.parent,
+        [sys.executable, "-"], input=script, env=environment(cache) | {"PYTHONPATH": str(ROOT)}, cwd=tmp_path,
         text=True, capture_output=True, timeout=300,
     )  # fmt: skip
     assert done.stdout.strip() == str(row["predictions"]), done.stderr

@@ -70,11 +70,15 @@ def override(config: Mapping, changes: Mapping[str, Any], reader: Reader) -> dic
     for key in sorted(changes, key=lambda key: not is_name(key)):  # names choose the readers
         *path, last = key.split(".")
         section, part, parameter = _find(sections, reader, key)
-        default = None if parameter.default is parameter.empty else parameter.default
-        before = section.get(last, default)
+        before = section.get(last, parameter.default)
         kind = str if is_name(key) else parameter.annotation  # the old name may name nothing
-        section[last] = _value(key, changes[key], kind, before=before, part=part)
-        if before not in (None, section[last]):
+        value = _value(key, changes[key], kind, before=section.get(last), part=part)
+        if isinstance(value, dict) and part and part.part(last) and isinstance(section.get(last), dict | None):
+            section.setdefault(last, {})
+            sections = override(sections, {f"{key}.{inner}": one for inner, one in value.items()}, reader)
+            continue
+        section[last] = value
+        if isinstance(before, str) and before != value:
             typed = {other.rpartition(".")[2] for other in changes if other.split(".")[:-1] == path}
             _drop(section, part, ".".join(("config", *path)), last, typed=typed)
     return sections
@@ -90,9 +94,18 @@ def _value(key: str, value, kind, *, before, part: Reader | None):
         return found
     except ValueError as error:
         flag, shown = (f"{FLAG}{key}", value) if typed else (f"config.{key}", repr(value))
-        inner = part and part.part(key.rpartition(".")[2])
-        hint = f"; write {flag}.name={shown}" if inner and any(isinstance(by, Mapping) for by in inner.by) else ""
+        hint = _of_section(flag, value, shown, part and part.part(key.rpartition(".")[2]))
         raise ValueError(f"{flag}{'' if value is BARE else f'={shown}'}: {error}{hint}") from None
+
+
+def _of_section(flag: str, value, shown: str, reader: Reader | None) -> str:
+    """The end of an error for a value in place of a section: the key that was meant, if it is clear."""
+    if reader is None:
+        return ""
+    if any(isinstance(by, Mapping) and value in by for by in reader.by if isinstance(value, str)):
+        return f"; write {flag}.name={shown}"
+    keys = sorted(key for by in reader.by if callable(by) for key in inspect.signature(by).parameters)
+    return f"; its keys are {', '.join(key for key in keys if key not in reader.given)}" if keys else ""
 
 
 def _flat(changes: Mapping[str, Any], where: str = "") -> dict[str, Any]:
@@ -119,7 +132,8 @@ def _find(sections: dict, reader: Reader, key: str) -> tuple[dict, Reader | None
             raise ValueError(f"config.{key}: {where} is {section!r}, not a section")
         known = {} if part is None else part.parameters(section, where)
         if part is not None and step not in known and not part.open(section, where) and not part.each:
-            raise ValueError(f"{where}.{_misplaced(sections, reader, key, step) or unknown(step, known)}")
+            hint = _of_others(part, section, where, step) or _misplaced(sections, reader, key, step)
+            raise ValueError(f"{where}.{hint or unknown(step, known)}")
         parameter = known.get(step, inspect.Parameter("any", inspect.Parameter.KEYWORD_ONLY))
         if depth < len(path):
             part = part.part(step) if part is not None else None
@@ -127,6 +141,15 @@ def _find(sections: dict, reader: Reader, key: str) -> tuple[dict, Reader | None
                 section[step] = {}
             section = section[step]
     return section, part, parameter
+
+
+def _of_others(part: Reader, section: Mapping, where: str, step: str) -> str:
+    """The end of an error for a key that goes with other names of the section; "" if with none, or with many."""
+    names = {name for by in part.by if isinstance(by, Mapping) for name in by}
+    takes = sorted(name for name in names if step in part.parameters({"name": name}, where))
+    if not 0 < len(takes) < 4:
+        return ""
+    return f"{step!r} does not go with {where}.name={section.get('name')!r}, only with {' or '.join(map(repr, takes))}"
 
 
 def _misplaced(sections: Mapping, reader: Reader, key: str, step: str) -> str:

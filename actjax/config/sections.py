@@ -239,8 +239,9 @@ def _parameters(
     function: Callable, given: tuple[str, ...], positional: int = 0
 ) -> tuple[dict[str, inspect.Parameter], bool]:
     """Arguments that a config may set, and whether `**kwargs` pass others on to a function that checks them itself."""
-    signature = list(_signature(function).parameters.values())[positional:]
-    named = [p for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    signature = list(_signature(function).parameters.values())
+    by_position = [p for p in signature if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:positional]
+    named = [p for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p not in by_position]
     parameters = {p.name: p for p in named if p.name not in given}
     return parameters, any(p.kind is p.VAR_KEYWORD for p in signature)
 

@@ -31,9 +31,11 @@ def storable(value, where: str):
             raise ValueError(f"{where}: the keys of a config are text, not {keys[0]!r}")
         return {key: storable(inner, f"{where}.{key}") for key, inner in value.items()}
     if isinstance(value, tuple | list):
-        return type(value)([storable(inner, where) for inner in value])
-    if isinstance(value, np.generic):
-        value = value.item()
+        return (list if isinstance(value, list) else tuple)(storable(inner, where) for inner in value)
+    if isinstance(value, np.generic) or (hasattr(value, "__array__") and np.ndim(value) == 0):
+        value = np.asarray(value).item()
+    if isinstance(value, np.dtype) or isinstance(getattr(value, "dtype", None), np.dtype) and callable(value):
+        value = np.dtype(value).name  # np.dtype("float32"), jnp.float32
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if callable(value):
@@ -107,15 +109,17 @@ def elements(kind, count: int) -> list:
     return [inner[0] if inner else Any] * count
 
 
-def told(kind, *, several: str = "a sequence") -> str:
-    """A type, in words. several: the word for a sequence."""
+def told(kind, *, several: str = "a list or tuple") -> str:
+    """A type, in words. several: the words for a sequence."""
     if kinds := of_union(kind):
         return " or ".join(told(one, several=several) for one in kinds)
     origin, inner = typing.get_origin(kind) or kind, typing.get_args(kind)
     if origin is tuple and inner and inner[-1] is not ...:
         return f"{len(inner)} values"
     if origin in SEQUENCES:
-        return several
+        return (
+            f"{several}, each {told(inner[0], several='several values')}" if inner and inner[0] in _NAMES else several
+        )
     if origin is typing.Literal:
         return " or ".join(map(str, inner))
     return _NAMES.get(kind, str(getattr(kind, "__name__", kind)))

@@ -45,7 +45,8 @@ def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | N
     if workdir is not None and workdir.exists() and not workdir.is_dir():
         raise FileExistsError(f"{workdir} is not a folder; choose another workdir")
     config, file = load_config(source)
-    config.pop(own_code.FOLDER, None)
+    if own_code.FOLDER in config:  # of a saved config
+        del config[own_code.FOLDER]
     code = own_code.of_config(file, {"config": config, "changes": changes})
     active = ActiveCode(code.files) if code is not None and code.files else None
     with active.turn() if active else contextlib.nullcontext():

@@ -107,19 +107,27 @@ class Call(NamedTuple):
 
 
 def read_class_names(workdir: pathlib.Path) -> list[str]:
-    """The class names that a run saved. FileNotFoundError: there are none."""
+    """The class names that a run saved. FileNotFoundError: there are none. ValueError: the file holds no names."""
     file = workdir / "class_names.json"
     if not file.exists():
         raise FileNotFoundError(f"{does_not_exist(file)}; a run writes it when it starts to train")
-    return json.loads(file.read_text())
+    try:
+        names = json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {error}") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{file}: expected a list of names")
+    return names
 
 
 def names_of(config, workdir: pathlib.Path) -> list[str]:
     """The class names of a run: those that it saved, or `data.class_names` of a config that names others since."""
     names = read_class_names(workdir)
     given, saved = (section.get("data", {}).get("class_names") for section in (config, saved_config(workdir)))
-    if not given or given == saved:
+    if given == saved:
         return names
+    if not given:
+        return [str(k) for k in range(len(names))]
     return load_class_names(given) if isinstance(given, str) else list(given)
 
 

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from actjax.training import devices
+from actjax.training.preemption import compiling
 
 INPUTS = ("video", "feature")  # not gathered with the targets, because they are large
 VALIDATION = ""  # the name of the evaluator whose metrics have no prefix
@@ -156,9 +157,10 @@ def stream(
       put: host batch -> device batch; None: split over all devices.
     """
     put = put or functools.partial(devices.put, sharding=devices.split(devices.make_mesh()))
-    for batch in batches:
+    for k, batch in enumerate(batches):
         on_device = put(batch)
-        predicted = predict(variables, on_device)
+        with contextlib.nullcontext() if k else compiling("the evaluation was interrupted"):
+            predicted = predict(variables, on_device)
         given = {name: values for name, values in on_device.items() if name not in INPUTS}
         predicted, given = devices.gather((predicted, given))  # the rows of all hosts, on every host
         mask = given.pop("mask")

@@ -5,7 +5,7 @@ import logging
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from typing import NamedTuple
 
 import jax
@@ -15,11 +15,13 @@ from actjax.training.distributed import wait_for_all
 from actjax.training.evaluating import VALIDATION, Evaluations, Evaluator
 from actjax.training.feeding import Feeder
 from actjax.training.optimizers import Optimizer
-from actjax.training.preemption import Preempted, StopOnSigterm
+from actjax.training.preemption import Preempted, StopOnSigterm, compiling
 from actjax.training.program import Settings, make_program
 from actjax.training.reporting import Report, check_finite, scalars
 
 log = logging.getLogger(__name__)
+
+_NOTHING = "stopped before the first step; nothing was saved"
 
 
 class Data(NamedTuple):
@@ -74,7 +76,8 @@ def train(
         )
         latest = manager.latest_step()
         restore = lambda: checkpoints.restore(manager, program.shapes, step=latest)
-        state = program.start(initial) if latest is None else restore()
+        with compiling(_NOTHING):
+            state = program.start(initial) if latest is None else restore()
         first = latest or 0
         here, whole = devices.bytes_of(program.shapes)
         log.info("steps %d to %d, devices: %d", first + 1, steps, jax.device_count())
@@ -96,7 +99,8 @@ def train(
         waited, numbers = feeder.waited, None
         for n in range(first + 1, steps + 1):
             previous = numbers
-            state, numbers = program.update(state, batch)
+            with compiling(_NOTHING) if n == first + 1 else nullcontext():
+                state, numbers = program.update(state, batch)
             if n == first + 1:  # the step has compiled, which takes long; before this, SIGTERM ends the process at once
                 sigterm = stack.enter_context(StopOnSigterm())
             report.advance(n)

@@ -1,8 +1,10 @@
 """SIGTERM or Ctrl-C in training: all processes save the same step and exit with status 75."""
 
+import contextlib
 import logging
 import signal
 import threading
+from collections.abc import Iterator
 
 import jax
 
@@ -21,6 +23,36 @@ class Preempted(SystemExit):
         super().__init__(PREEMPTED)
         self.step = step
         log.info("interrupted: saved step %d; run the same command to resume", step)
+
+
+@contextlib.contextmanager
+def compiling(then: str) -> Iterator[None]:
+    """A context for calls that XLA compiles: Ctrl-C waits for the compiler, a second Ctrl-C does not.
+
+    XLA would go on after a KeyboardInterrupt, and crash when Python ends. Programs with a SIGINT handler of their own
+    are left alone, such as the command line, which ends at once.
+
+    Args:
+      then: the text of the KeyboardInterrupt.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    noticed = []
+
+    def notice(number: int, frame) -> None:
+        noticed.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        log.warning("interrupted: waiting for the compiler; interrupt again to stop at once")
+
+    signal.signal(signal.SIGINT, notice)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if noticed:
+        raise KeyboardInterrupt(then)
 
 
 class StopOnSigterm:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -18,6 +19,7 @@ from actjax.config.overrides import Text, override, split_flags
 from actjax.config.recipe_files import recipe_names
 from actjax.config.typed_text import read_text
 from actjax.tasks import TASKS, build, registered
+from actjax.training.groups import Rule
 
 
 @pytest.mark.parametrize(
@@ -65,11 +67,11 @@ def test_the_annotation_says_what_a_text_means(text, kind, value):
         ("", float, "a number"),
         ("maybe", bool, "true or false"),
         ("x", float | None, "a number or None"),
-        ("1,x", tuple[int, ...], "values separated by commas"),
+        ("1,x", tuple[int, ...], "values separated by commas, each an integer"),
         ("mean", Literal["prob", "score"], "prob or score"),
         ("[1", dict, "a section"),
         ("1,2,3", tuple[int, int], "2 values"),
-        ("(1,.5,.75", tuple[float, ...], "values separated by commas"),
+        ("(1,.5,.75", tuple[float, ...], "values separated by commas, each a number"),
     ],
 )
 def test_what_does_not_fit_is_refused(text, kind, expected):
@@ -160,7 +162,9 @@ def test_another_name_drops_what_it_does_not_take(caplog):
     assert config["optim"]["schedule"] == {"name": "cosine"} and "shift_div" not in config["model"]
     assert "config.optim.schedule.gamma=0.1 is dropped: name is now 'cosine'" in caplog.messages
     assert len([text for text in caplog.messages if text.endswith("is dropped: name is now 'TSN'")]) == 3
-    with pytest.raises(ValueError, match="config.optim.schedule.'gamma' is unknown"):  # never what was typed
+    with pytest.raises(
+        ValueError, match="config.optim.schedule.'gamma' does not go with config.optim.schedule.name='cosine'"
+    ):  # never what was typed
         typed(recipe, "--config.optim.schedule.name=cosine", "--config.optim.schedule.gamma=0.5")
     same = typed(recipe, "--config.optim.schedule.name=step")
     assert same["optim"]["schedule"]["gamma"] == 0.1
@@ -183,7 +187,7 @@ def test_another_name_drops_what_it_does_not_take(caplog):
         ("--config.model.parent=x", "config.model.'parent' is unknown"),
         ("--config.data.num_classes=3", "config.data.'num_classes' is unknown"),
         ("--config.task=bsn", "config.'task' is unknown"),
-        ("--config.data.select.fraction=0.5", "config.data.'select' is unknown"),
+        ("--config.data.select.fraction=0.5", "config.data.'select' does not go with config.data.name='shapes', only"),
     ],
 )
 def test_what_nothing_reads_is_refused(argument, message):
@@ -200,6 +204,25 @@ def test_annotations_are_read_one_by_one():
     found = override({}, {"size": Text("2,3"), "tag": Text("007"), "other": Text("007")}, reader)
     assert found == {"size": (2, 3), "tag": "007", "other": 7}
     assert bind(later, {"size": [2, 3]}, "own").keywords == {"size": (2, 3)}
+
+
+def loss_of_any(*arguments, gamma: float = 1.0, weights=np.ones(3)):  # noqa: B008
+    """Takes its inputs as `*args`, and has an array as a default."""
+
+
+def test_functions_with_other_signatures():
+    reader = Reader((loss_of_any,), positional=2)
+    assert override({}, {"gamma": Text("2"), "weights": [1, 2, 3]}, reader) == {"gamma": 2.0, "weights": [1, 2, 3]}
+    assert bind(loss_of_any, {"gamma": 2}, "loss", positional=2).keywords == {"gamma": 2}
+
+
+def test_sections_are_merged_however_they_are_given():
+    for changes in ({"loader": {"num_workers": 1}}, {"loader": Text("{'num_workers': 1}")}):
+        assert changed("tsm_shapes", changes)["loader"] == {"num_workers": 1, "max_broken": 0.05}
+    assert changed("tsm_shapes", {"loader": {}, "loss": {}}) == load_config("tsm_shapes").config.to_dict() | {
+        "loss": {}
+    }
+    assert changed("tsm_shapes", {"loss": None})["loss"] is None
 
 
 def test_sizes_go_with_their_backbone(caplog):
@@ -228,7 +251,7 @@ def test_keys_of_a_function_that_takes_any(monkeypatch):
         ({"run": {"epochs": True}}, "config.run.epochs=True: must be a number"),
         ({"run.batch_size": "8"}, "config.run.batch_size='8': must be an integer"),
         ({"model": {"small_input": "false"}}, "config.model.small_input='false': must be true or false"),
-        ({"model.mean": "1,2,3"}, "config.model.mean='1,2,3': must be a sequence"),
+        ({"model.mean": "1,2,3"}, "config.model.mean='1,2,3': must be a list or tuple, each a number"),
         ({"loss": print}, "config.loss: configs hold names, not functions; write 'builtins:print'"),
         (
             {"loss": {"class_weights": np.ones(3)}},
@@ -244,11 +267,18 @@ def test_in_python_values_have_the_types_of_their_parameters(changes, message):
 
 
 def test_numbers_of_numpy_and_paths_are_plain_values():
-    config = changed(
-        "tsm_shapes", {"run": {"seed": np.int64(3)}, "optim.lr": np.float32(0.5), "data.folder": Path("a")}
-    )
-    found = config["run"]["seed"], config["optim"]["lr"], config["data"]["folder"]
-    assert found == (3, 0.5, "a") and [type(value) for value in found] == [int, float, str]
+    row = Rule("all", ".*", 1, 1)
+    changes = {
+        "run": {"seed": np.int64(3)},
+        "optim": {"lr": jnp.float32(0.5), "rules": dict(name="table", rows=[row])},
+        "data.folder": Path("a"),
+        "model.dtype": jnp.bfloat16,
+    }
+    config = changed("tsm_shapes", changes)
+    found = config["run"]["seed"], config["optim"]["lr"], config["data"]["folder"], config["model"]["dtype"]
+    assert found == (3, 0.5, "a", "bfloat16") and [type(value) for value in found] == [int, float, str, str]
+    (found,) = config["optim"]["rules"]["rows"]
+    assert found == row and type(found) is tuple
 
 
 def test_values_of_a_file_have_the_types_of_their_parameters():

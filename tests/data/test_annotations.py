@@ -295,9 +295,7 @@ def test_lists_without_a_file_that_exists(tmp_path):
     (tmp_path / "val.txt").write_text("gs://bucket/0.mp4 0\n")
     config = dict(name="videos", train=str(tmp_path / "train.txt"), val=str(tmp_path / "val.txt"))
     check = lambda **more: check_files(config | more, build_dataset(config | more, num_classes=1))
-    message = (
-        "^data.train=.*/train.txt: none of the first 100 files exists, such as {}/0.mp4 does not exist; .* from {}$"
-    )
+    message = "^data.train=.*/train.txt: none of the first 100 files exists: {}/0.mp4 does not exist; .* from {}$"
     with pytest.raises(FileNotFoundError, match=message.format(tmp_path, "the folder of the list")):
         check()
     with pytest.raises(FileNotFoundError, match=message.format("/no", "data.data_prefix=/no")):
@@ -319,3 +317,8 @@ def test_labels_and_names_must_fit_the_model(tmp_path):
         videos(**lists, num_classes=4, class_names=["a", "b", "c"])
     assert videos(**lists, num_classes=4, class_names=("a", "b", "c", "d")).class_names == ["a", "b", "c", "d"]
     assert videos(**lists, num_classes=4).class_names == ["0", "1", "2", "3"]
+
+
+def test_a_video_in_place_of_a_list_is_one_line(media):
+    with pytest.raises(ValueError, match="test.mp4 is no text in UTF-8, as an annotation file has to be"):
+        load_annotations("videos", media / "test.mp4", num_classes=3)

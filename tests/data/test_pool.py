@@ -4,11 +4,13 @@ import contextlib
 import os
 import pickle
 import signal
+import sys
 import threading
 
 import pytest
 
 from actjax.data.loading.pool import Ended, GuardedPool
+from actjax.data.loading.processes import GuardedProcess
 from actjax.video.errors import VideoError, VideoTimeout
 
 
@@ -115,3 +117,16 @@ def test_a_closed_pool_says_so(pool):
         with pytest.raises(RuntimeError, match="closed"):
             late()
     pool.close()
+
+
+def test_a_process_imports_nothing_from_the_current_folder(tmp_path, monkeypatch):
+    """Unless it is on the path of its parent, and then in the same place."""
+    (tmp_path / "cv2.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "first"), *filter(None, sys.path)])
+    process = GuardedProcess(lambda channel: channel.send(__import__("sys").path[:2]))
+    try:
+        assert process.channel.recv() == sys.path[:2]
+    finally:
+        process.kill()
+        process.wait()

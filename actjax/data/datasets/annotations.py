@@ -69,7 +69,7 @@ def load_annotations(kind: str, path: str | os.PathLike, *, data_prefix: str | N
     if not path.exists():
         raise FileNotFoundError(f"annotation file {does_not_exist(path)}")
     if KINDS[kind] is not _prepared and path.is_dir():
-        raise ValueError(f"{path} is a folder, not an annotation file, which lists the videos and their labels")
+        raise ValueError(f"{path} is a folder, not an annotation file, that is, a list of videos and their labels")
     prefix = str(path.parent) if data_prefix is None else os.path.expanduser(data_prefix)
     records = KINDS[kind](path, prefix, **options)
     if not len(records):

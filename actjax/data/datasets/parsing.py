@@ -26,7 +26,10 @@ def parsed(path: pathlib.Path, parse: Callable, *, line: str, columns: str) -> l
 def items(path: pathlib.Path) -> Iterator[tuple[str, object]]:
     """(place, item) of a text, CSV or JSON file; an item is a line, a dict by column, or an entry."""
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    text = data.decode("utf-8-sig")  # spreadsheets start their CSV files with a byte order mark
+    try:
+        text = data.decode("utf-8-sig")  # spreadsheets start their CSV files with a byte order mark
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8, as an annotation file has to be ({error})") from None
     suffix = pathlib.Path(path.name.removesuffix(".gz")).suffix
     if suffix == ".json":
         try:

@@ -131,7 +131,7 @@ def check_files(config, dataset: Dataset) -> None:
         if paths and not any(map(os.path.exists, paths)):
             start = f"data.data_prefix={prefix}" if (prefix := config.get("data_prefix")) else "the folder of the list"
             raise FileNotFoundError(
-                f"data.{split}={config[split]}: none of the first {len(paths)} files exists, such as "
+                f"data.{split}={config[split]}: none of the first {len(paths)} files exists: "
                 f"{does_not_exist(paths[0])}; relative paths start from {start}"
             )
 

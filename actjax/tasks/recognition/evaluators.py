@@ -68,7 +68,7 @@ def make_evaluators(
     """The evaluators of a config, with every section checked.
 
     Args:
-      sections: the section `evaluators`.
+      sections: the section `evaluators`; None in place of one removes it.
       tests: the choices of `transform`.
       data: the section `data`.
       settings: with the interval of evaluators that set none, and the metric `best`.
@@ -83,7 +83,7 @@ def make_evaluators(
     labels = dict(num_classes=num_classes, multi_label=data.get("multi_class", False))
     own = task_metrics(tests["eval"].task, **labels)
     made = []
-    for name, section in sections.items():
+    for name, section in ((name, section) for name, section in sections.items() if section is not None):
         where = f"evaluators.{name}"
         if name in (taken := (*RESERVED, *own)) or not name or "/" in name:
             raise ValueError(f"{where}: choose another name, without a slash and none of {sorted(taken)}")

@@ -74,8 +74,8 @@ def predict(run: RecognitionRun, call: Call) -> None:
     table = Table("video", "class", "score")
     path = to_path(call.out) if call.out else call.workdir / "predictions.jsonl"
     with clear_errors(), contextlib.ExitStack() as stack:
-        if path.is_dir():
-            raise ValueError(f"--out={path} is a folder; predictions are written to a file")
+        if path.suffix != ".jsonl" or path.is_dir():
+            raise ValueError(f"--out={path}: predictions are JSON lines; give a file whose name ends in .jsonl")
         names = names_of(call.config, call.workdir)
         variables = training.local(run.network.restore(call.workdir, call.checkpoint or "best")[0])
         predictor = stack.enter_context(

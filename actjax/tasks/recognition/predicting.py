@@ -3,6 +3,7 @@
 A video is a path or URL of a file, the bytes of a file, or its frames, uint8 [t, h, w, c].
 """
 
+import contextlib
 import os
 import pathlib
 import weakref
@@ -15,6 +16,7 @@ from actjax.data.clips.spec import ClipSpec
 from actjax.data.datasets.records import BytesRecord, FramesRecord, VideoRecord
 from actjax.data.loading.readers import Readers
 from actjax.paths import PACKAGES, check_url, does_not_exist, is_url, to_path
+from actjax.training.preemption import compiling
 from actjax.video.errors import VideoError
 
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
@@ -45,6 +47,7 @@ class Predictor:
     ):
         self._variables, self._clips, self._names = variables, clips, list(class_names)
         self._timeout, self._readers = timeout, None
+        self._compiled = set()  # functions and shapes of clips
         self._embed = jax.jit(embed)
         mean_first = clips.average_clips != "prob"
 
@@ -89,14 +92,13 @@ class Predictor:
           VideoError: a video cannot be read. ValueError: clips of another shape.
         """
         if isinstance(video, np.ndarray | jax.Array) and np.ndim(video) in (5, 6):
-            each = [np.asarray(self._scores(self._variables, clips)) for clips in self._crops(video)]
+            each = [self._run(self._scores, clips) for clips in self._crops(video)]
             return np.stack(each) if each else self._nothing(self._scores)
         return self._each(self._scores_of, video, self._scores)
 
     def embed(self, video) -> np.ndarray:
         """The features before the classifier, float32 [d] or [n, d]; arguments and errors as `scores`."""
-        read = lambda record: np.asarray(self._embed(self._variables, self._read(record)))
-        return self._each(read, video, self._embed)
+        return self._each(lambda record: self._run(self._embed, self._read(record)), video, self._embed)
 
     def close(self) -> None:
         """Ends the reader process; the next call starts another one."""
@@ -117,7 +119,15 @@ class Predictor:
         return np.zeros((0, *jax.eval_shape(network, self._variables, clips).shape), np.float32)
 
     def _scores_of(self, record) -> np.ndarray:
-        return np.asarray(self._scores(self._variables, self._read(record)), np.float32)
+        return np.asarray(self._run(self._scores, self._read(record)), np.float32)
+
+    def _run(self, network: Callable, clips) -> np.ndarray:
+        """The output of a jitted function for the clips of a video, [v, t, h, w, c]."""
+        known = (network, clips.shape) in self._compiled
+        with contextlib.nullcontext() if known else compiling("interrupted while the network was compiled"):
+            output = np.asarray(network(self._variables, clips))
+        self._compiled.add((network, clips.shape))
+        return output
 
     def _read(self, record) -> np.ndarray:
         """The clips of a video, uint8 [v, t, h, w, c]."""
