@@ -115,4 +115,4 @@ def _label(label, boxes: list[views.View], pairs: tuple[tuple[int, int], ...]):
     swap = dict(pairs) | {b: a for a, b in pairs}
     if np.ndim(label) == 0:
         return swap.get(label, label)
-    return label[[swap.get(k, k) for k in range(len(label))]]
+    return np.asarray(label)[[swap.get(k, k) for k in range(len(label))]]
