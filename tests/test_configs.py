@@ -185,6 +185,11 @@ def test_unread_key_is_an_error(root, section, key, message):
         ("run.eval_every", float("nan"), "run.eval_every=nan; must be"),
         ("run.keep", True, "run.keep=True: must be an integer"),
         ("run.seed", -1, "run.seed=-1; must be"),
+        ("run.seed", 2**32, r"run.seed=4294967296; must be a whole number in \[0, 4294967296\)"),  # as 0 for JAX
+        ("train.flip_labels", ((0, 8),), r"train.flip_labels=\(\(0, 8\),\); expected pairs of classes in 0..7"),
+        ("train.flip_labels", ((-1, 2),), "train.flip_labels=.*expected pairs"),
+        ("train.flip_labels", ((0, 1), (1, 2)), "train.flip_labels=.*each class once at most"),
+        ("train.flip_labels", ((3, 3),), "train.flip_labels=.*each class once at most"),
         ("run.ema", 1.0, r"run.ema=1.0; must be a number in \(0, 1\)"),
         ("run.fsdp", 0, "run.fsdp=0; must be positive, or -1"),
         ("loader.num_workers", -1, r"loader.num_workers=-1; must be a whole number in \[0, inf\)"),

@@ -100,7 +100,7 @@ class _Recognizer(nn.Module):
         hooks, idle = watched(temporal)
         backbone = self.network(hooks, name="backbone")
         maps = backbone(frames, train=train)
-        check_called(backbone, frames, maps, idle)
+        check_called(backbone, frames, maps, idle, pooled=temporal.before_stage is not Temporal().before_stage)
         if self.is_initializing():
             stages = self.stages if getattr(backbone, "stages", None) else {}
             check_paths(type(backbone).__name__, self.variables, stages, self.freezing)

@@ -52,6 +52,7 @@ def build(
     tested = [clips.clip_shape[1:] for clips in (eval_clips, test_clips)]
     network = adapt(make_model, train_clips.clip_shape[1:], name=plain(model)["name"], tested=tested)
     READERS["data"].bind(data, "data")
+    _check_flip_labels(train_clips.flip_labels, network.num_classes)
     settings = video_settings(network, run)
     augment = _augment(augment, train_clips.clip_shape, network.num_classes) if augment else None
     READERS["prepare"].bind(prepare or {}, "prepare")
@@ -131,6 +132,15 @@ def _check_channels(*specs: ClipSpec) -> None:
     channels = {clips.clip_shape[-1] for clips in specs}
     if len(channels) > 1:
         raise ValueError(f"the clips of train, eval and test have {sorted(channels)} channels; see modality and stack")
+
+
+def _check_flip_labels(pairs: Sequence[Sequence[int]], num_classes: int) -> None:
+    """Raises ValueError unless these are pairs of two classes each, and every class is in one pair at most."""
+    classes = [k for pair in pairs for k in pair]
+    if not all(0 <= k < num_classes for k in classes) or len(set(classes)) < len(classes):
+        raise ValueError(
+            f"train.flip_labels={pairs}; expected pairs of classes in 0..{num_classes - 1}, and each class once at most"
+        )
 
 
 def _transforms(where: str, sample, view) -> tuple[Callable, Callable]:
