@@ -55,6 +55,7 @@ class _Recognizer(nn.Module):
     def __post_init__(self):
         check_number("num_classes", self.num_classes, "[1, inf)", whole=True)
         check_number("dropout", self.dropout, "[0, 1]")
+        check_number("init_std", self.init_std, "[0, inf)")
         super().__post_init__()
 
     @property
@@ -164,6 +165,10 @@ class TSM(_Recognizer):
     non_local: tuple[tuple[int, ...], ...] = ()
     non_local_mode: str = "embedded_gaussian"
 
+    def __post_init__(self):
+        check_number("shift_div", self.shift_div, "[1, inf)", whole=True)
+        super().__post_init__()
+
     @property
     def stages(self) -> dict[str, str]:
         """As in TSN, non-local blocks included."""
@@ -189,6 +194,7 @@ class TSM(_Recognizer):
         def shift(x, stage, block):
             if not self.shifts(stage, block):
                 return x
+            check_number("shift_div", self.shift_div, f"[1, {x.shape[-1]}]", whole=True)  # or nothing moves
             return temporal_shift(x, num_segments=frames_in(stage), shift_div=self.shift_div)
 
         def pool(x, stage):

@@ -280,11 +280,13 @@ RULES = {"tsm": tsm_rules, "uniform": lambda: UNIFORM_RULES, "layerwise": layerw
 
 def step_schedule(epoch, *, epochs: float, milestones: Sequence[int], gamma: float = 0.1):
     """Learning rate factor gamma^(number of milestones reached); milestones are epochs."""
+    check_number("gamma", gamma, "[0, inf)")
     return math.prod(jax.numpy.where(epoch >= milestone, gamma, 1.0) for milestone in milestones)
 
 
 def cosine_schedule(epoch, *, epochs: float, final: float = 0.0):
     """Learning rate factor that follows half a cosine from 1 to `final` over the run. Source: arXiv:1608.03983."""
+    check_number("final", final, "[0, inf)")
     return final + (1 - final) * 0.5 * (1 + jax.numpy.cos(jax.numpy.pi * epoch / epochs))
 
 

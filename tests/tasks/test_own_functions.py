@@ -191,3 +191,40 @@ def test_the_names_of_a_data_set_need_no_records():
     """For uses of a trained network where its videos are not."""
     config = dict(name="own_functions:labelled", train=[])
     assert load_names(config, num_classes=2) == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        (
+            dict(name="own_functions:untraceable"),
+            r"name='own_functions:untraceable' failed on a traced epoch.*TracerBoolConversionError: [^\n]*\Z",
+        ),
+        (dict(name="own_functions:without_epochs"), "failed on a traced epoch.*unexpected keyword argument 'epochs'"),
+        (dict(name="own_functions:falling", to=float("nan")), "own_functions:falling' returned nan for epoch 0 of"),
+        (dict(name="own_functions:falling", to=-1.0), r"returned -0\.\d+ for epoch .*finite number, 0 or more"),
+        (dict(name="own_functions:several_rates"), r"returned .*\(2,\).* for an epoch; it must return one number"),
+    ],
+)
+def test_schedules_are_tried_at_launch(schedule, message):
+    given = config()
+    given.optim.schedule = schedule
+    with pytest.raises(ValueError, match=message):
+        build(given)
+
+
+def test_schedules_of_ones_own():
+    for schedule in (dict(name="own_functions:half_way"), dict(name="own_functions:falling", to=0.0)):
+        given = config()
+        given.optim.schedule = schedule
+        build(given)
+
+
+@pytest.mark.parametrize("kind", ["none", "number", "text"])
+def test_rules_that_are_no_rows_are_refused(kind):
+    given = config()
+    given.optim.rules = dict(name="own_functions:rules_of", kind="rows")
+    build(given)
+    given.optim.rules.kind = kind
+    with pytest.raises(ValueError, match=r"optim.rules.name='own_functions:rules_of' returned (NoneType|int|str); it"):
+        build(given)

@@ -15,6 +15,7 @@ from actjax.data.clips.transforms import EVAL_VIEWS, SAMPLERS, TRAIN_VIEWS
 from actjax.data.datasets import lists
 from actjax.data.datasets.recognition import DATASETS, selected
 from actjax.data.prepared import writing
+from actjax.errors import check_number, named
 from actjax.losses import LOSSES
 from actjax.models import TSN, adapt
 from actjax.pixels import augment_in_order, make_augment
@@ -55,7 +56,8 @@ def build(
     _check_flip_labels(train_clips.flip_labels, network.num_classes)
     settings = video_settings(network, run)
     augment = _augment(augment, train_clips.clip_shape, network.num_classes) if augment else None
-    READERS["prepare"].bind(prepare or {}, "prepare")
+    with named("prepare"):
+        writing.check_options(READERS["prepare"].bind(prepare or {}, "prepare").keywords)
     multi_label = plain(data).get("multi_class", False)
     criterion = _criterion(loss or {}, multi_label, network.num_classes, mixed=augment is not None)
     options = dict(augment=augment, multi_label=multi_label, criterion=criterion)
@@ -123,6 +125,8 @@ def _eval_clips(
     *, where: str, sample, view, average_clips: str, clips_at_once: int = 0, **options
 ) -> tuple[ClipSpec, int]:
     """The clip spec, and how many crops of a video go through the network at a time."""
+    with named(where):
+        check_number("clips_at_once", clips_at_once, "[0, inf)", whole=True)
     options |= dict(average_clips=average_clips, test=True)
     return _checked(where, ClipSpec(*_transforms(where, sample, view), **options)), clips_at_once
 
