@@ -123,8 +123,9 @@ def check_called(backbone: nn.Module, frames, maps, idle: set[str], *, pooled: b
         raise ValueError(f"{name} maps {frames.shape} to {maps.shape}; a backbone maps [n, h, w, c] to [n, h', w', d]")
     if idle:
         why, otherwise = HOOKS[min(idle)]
+        shifting = " on model.shift_div or more channels" * ("shift" in why)
         raise ValueError(
-            f"{why}: {name} never calls `temporal.{min(idle)}`, so it would do nothing; call it there "
+            f"{why}: {name} never calls `temporal.{min(idle)}`{shifting}, so it would do nothing; call it there "
             f"(see actjax.models.backbones), or {otherwise}"
         )
     if len(maps) != (expected := len(frames) // (1 + pooled)):

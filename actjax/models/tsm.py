@@ -166,7 +166,7 @@ class TSM(_Recognizer):
     non_local_mode: str = "embedded_gaussian"
 
     def __post_init__(self):
-        check_number("shift_div", self.shift_div, "[1, inf)", whole=True)
+        check_number("shift_div", self.shift_div, "[2, inf)", whole=True)
         super().__post_init__()
 
     @property
@@ -194,8 +194,8 @@ class TSM(_Recognizer):
         def shift(x, stage, block):
             if not self.shifts(stage, block):
                 return x
-            check_number("shift_div", self.shift_div, f"[1, {x.shape[-1]}]", whole=True)  # or nothing moves
-            return temporal_shift(x, num_segments=frames_in(stage), shift_div=self.shift_div)
+            moved = temporal_shift(x, num_segments=frames_in(stage), shift_div=self.shift_div)
+            return moved if x.shape[-1] >= self.shift_div else x  # the same values, and the hook counts as idle
 
         def pool(x, stage):
             return temporal_pool(x, num_segments=num_segments) if stage == 1 else x
