@@ -26,6 +26,7 @@ def cross_entropy(
       loss_weight: factor of the result.
     """
     check_number("label_smoothing", label_smoothing, "[0, 1]")
+    check_number("loss_weight", loss_weight, "(0, inf)")
     k = scores.shape[-1]
     log_probabilities = jax.nn.log_softmax(scores.astype(jnp.float32))
     if labels.ndim == 1 and not label_smoothing and class_weights is None:
@@ -55,6 +56,7 @@ def binary_cross_entropy(
     Source: MMAction2's BCELossWithLogits.
     """
     check_number("label_smoothing", label_smoothing, "[0, 1]")
+    check_number("loss_weight", loss_weight, "(0, inf)")
     scores = scores.astype(jnp.float32)
     losses = jax.nn.softplus(scores) - smoothed(targets, label_smoothing) * scores
     if class_weights is not None:
@@ -70,6 +72,10 @@ def smoothed(targets, share: float):
 def _checked(class_weights: Sequence[float], k: int):
     if len(class_weights) != k:
         raise ValueError(f"loss.class_weights has {len(class_weights)} numbers; the model has {k} classes")
+    for weight in class_weights:
+        check_number("class_weights", weight, "[0, inf)")
+    if isinstance(class_weights, Sequence) and not any(class_weights):
+        raise ValueError(f"loss.class_weights={class_weights}; at least one must be above 0")
     return jnp.asarray(class_weights, jnp.float32)
 
 

@@ -108,8 +108,12 @@ def lacking(backbone: type, attribute: str) -> str:
     return f"{why}: {backbone.__name__} has no attribute `{attribute}`; {remedy} (see actjax.models.backbones)"
 
 
-def check_called(backbone: nn.Module, frames, maps, idle: set[str]) -> None:
-    """Checks a call of the backbone. `idle`: the hooks of `Temporal` that have done nothing.
+def check_called(backbone: nn.Module, frames, maps, idle: set[str], *, pooled: bool) -> None:
+    """Checks a call of the backbone.
+
+    Args:
+      idle: the hooks of `Temporal` that have done nothing.
+      pooled: whether a hook halves the number of frames.
 
     Raises:
       ValueError: the output is not a map for each frame, or a hook that TSM needs was never called.
@@ -119,9 +123,15 @@ def check_called(backbone: nn.Module, frames, maps, idle: set[str]) -> None:
         raise ValueError(f"{name} maps {frames.shape} to {maps.shape}; a backbone maps [n, h, w, c] to [n, h', w', d]")
     if idle:
         why, otherwise = HOOKS[min(idle)]
+        shifting = " on model.shift_div or more channels" * ("shift" in why)
         raise ValueError(
-            f"{why}: {name} never calls `temporal.{min(idle)}`, so it would do nothing; call it there "
+            f"{why}: {name} never calls `temporal.{min(idle)}`{shifting}, so it would do nothing; call it there "
             f"(see actjax.models.backbones), or {otherwise}"
+        )
+    if len(maps) != (expected := len(frames) // (1 + pooled)):
+        raise ValueError(
+            f"{name} maps {frames.shape} to {maps.shape}; a backbone returns one map for each frame, here {expected}"
+            + " after temporal_pool" * pooled
         )
 
 

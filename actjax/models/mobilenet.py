@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import flax.linen as nn
 import jax.numpy as jnp
 
+from actjax.errors import check_number
 from actjax.models.checkpoint_names import FROM_MMACTION2, MMACTION2, CheckpointNames
 from actjax.models.freezing import Freezing, numbered_stages
 from actjax.models.layers import ConvBN
@@ -120,6 +121,7 @@ class MobileNetV2(nn.Module):
 
     @nn.compact
     def __call__(self, x, *, train: bool):
+        check_number("width", self.width, "[2, inf)", whole=True)  # with 1, the first stage has no channels
         scaled = lambda features: features * self.width // 32
         stem = ConvBN(self.width, 3, 2, act=nn.relu6, dtype=self.dtype, name="stem")
         x = stem(x, train=self.freezing.stem(train))

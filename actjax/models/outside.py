@@ -30,7 +30,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from actjax.errors import named
+from actjax.errors import RangeError, named
 from actjax.models.contract import attributes_of, check_freezing, traced, without_sown
 from actjax.models.freezing import Freezing
 from actjax.models.tsm import _Recognizer
@@ -98,8 +98,13 @@ def adapt(make: Callable, clip_shape: tuple[int, ...], *, name: str, tested: Seq
     channels = clip_shape[-1]
     takes = inspect.signature(make).parameters
     where = f"model.name={name!r}"
-    with named("model"):
-        module = make(**({"in_channels": channels} if "in_channels" in takes else {}))
+    try:
+        with named("model"):
+            module = make(**({"in_channels": channels} if "in_channels" in takes else {}))
+    except RangeError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{where} failed: {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"{where} makes {type(module).__name__}; a network is a Linen module (flax.linen.nn.Module)")
     foreign = not isinstance(module, _Recognizer)

@@ -9,6 +9,7 @@ import re
 import flax.linen as nn
 import jax.numpy as jnp
 
+from actjax.errors import check_number
 from actjax.models.checkpoint_names import FROM_MMACTION2, MMACTION2, CheckpointNames, renamed
 from actjax.models.freezing import Freezing, numbered_stages
 from actjax.models.layers import ConvBN, max_pool
@@ -120,6 +121,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x, *, train: bool):
+        check_number("width", self.width, "[1, inf)", whole=True)
         bottleneck, stages = stages_of(self.depth)
         if self.style not in STYLES:
             raise ValueError(f"ResNet: style={self.style!r}; choose from {STYLES}")

@@ -55,6 +55,7 @@ class _Recognizer(nn.Module):
     def __post_init__(self):
         check_number("num_classes", self.num_classes, "[1, inf)", whole=True)
         check_number("dropout", self.dropout, "[0, 1]")
+        check_number("init_std", self.init_std, "[0, inf)")
         super().__post_init__()
 
     @property
@@ -100,7 +101,7 @@ class _Recognizer(nn.Module):
         hooks, idle = watched(temporal)
         backbone = self.network(hooks, name="backbone")
         maps = backbone(frames, train=train)
-        check_called(backbone, frames, maps, idle)
+        check_called(backbone, frames, maps, idle, pooled=temporal.before_stage is not Temporal().before_stage)
         if self.is_initializing():
             stages = self.stages if getattr(backbone, "stages", None) else {}
             check_paths(type(backbone).__name__, self.variables, stages, self.freezing)
@@ -164,6 +165,10 @@ class TSM(_Recognizer):
     non_local: tuple[tuple[int, ...], ...] = ()
     non_local_mode: str = "embedded_gaussian"
 
+    def __post_init__(self):
+        check_number("shift_div", self.shift_div, "[2, inf)", whole=True)
+        super().__post_init__()
+
     @property
     def stages(self) -> dict[str, str]:
         """As in TSN, non-local blocks included."""
@@ -189,7 +194,8 @@ class TSM(_Recognizer):
         def shift(x, stage, block):
             if not self.shifts(stage, block):
                 return x
-            return temporal_shift(x, num_segments=frames_in(stage), shift_div=self.shift_div)
+            moved = temporal_shift(x, num_segments=frames_in(stage), shift_div=self.shift_div)
+            return moved if x.shape[-1] >= self.shift_div else x  # the same values, and the hook counts as idle
 
         def pool(x, stage):
             return temporal_pool(x, num_segments=num_segments) if stage == 1 else x

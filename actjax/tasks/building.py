@@ -2,15 +2,17 @@
 
 import functools
 import logging
+import math
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from actjax import training
-from actjax.config import Reader, bind, pick
-from actjax.errors import check_number, named
+from actjax.config import Reader, bind, pick, plain
+from actjax.errors import RangeError, check_number, named
 from actjax.interop import import_checkpoint
 from actjax.interop.importing import Report
 from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES, by_epoch, with_stages
@@ -147,21 +149,63 @@ def optimizer_of(
 
     `lr` applies to a batch of `lr_batch_size` clips and scales with the batch size; None: it does not scale.
     """
-    rules = (*frozen, *pick(RULES, rules, "optim.rules")())
+    rules = (*frozen, *_made_rules(rules))
     check_number("lr", lr, "[0, inf)")
     check_number("lr_batch_size", lr_batch_size, "[1, inf)", whole=True)
-    factor = pick(SCHEDULES, schedule, "optim.schedule", given=("epoch", "epochs"))
+    factor = functools.partial(
+        pick(SCHEDULES, schedule, "optim.schedule", given=("epoch", "epochs")), epochs=settings.epochs
+    )
+    _check_schedule(factor, plain(schedule)["name"])
     given = ("params", "schedule", "rules")
     make = functools.partial(pick(OPTIMIZERS, {"name": name, **options}, "optim", given=given), rules=rules)
     scheduled = functools.partial(
         by_epoch,
-        functools.partial(factor, epochs=settings.epochs),
+        factor,
         lr=lr * settings.batch_size / (lr_batch_size or settings.batch_size),
         warmup_epochs=warmup_epochs,
         warmup_ratio=warmup_ratio,
     )
     freeze = lambda params: training.freeze(params, training.param_groups(params, rules))
     return training.Optimizer(lambda steps: scheduled(steps_per_epoch=steps), make, freeze), rules
+
+
+def _made_rules(section) -> Iterable[Sequence]:
+    rules = pick(RULES, section, "optim.rules")()
+    if isinstance(rules, str | Mapping) or not isinstance(rules, Iterable):
+        raise ValueError(
+            f"optim.rules.name={plain(section)['name']!r} returned {type(rules).__name__}; it must return rows of "
+            "(group, pattern, lr multiplier, decay multiplier)"
+        )
+    return rules
+
+
+def _check_schedule(factor: Callable, name: str) -> None:
+    """Traces a schedule, (epoch) -> factor of the learning rate, and tries it at both ends of the run.
+
+    Args:
+      name: of the schedule in the config, for errors.
+
+    Raises:
+      ValueError: it fails for a traced epoch, or does not return a finite number of at least 0.
+    """
+    where = f"optim.schedule.name={name!r}"
+    try:
+        with named("schedule"):
+            traced = jax.eval_shape(factor, jax.ShapeDtypeStruct((), np.float32))
+    except RangeError:
+        raise
+    except Exception as error:
+        told = str(error).partition("\n")[0]
+        raise ValueError(f"{where} failed on a traced epoch, float32 []: {type(error).__name__}: {told}") from error
+    if getattr(traced, "shape", None) != () or np.dtype(traced.dtype).kind not in "iuf":
+        raise ValueError(f"{where} returned {traced} for an epoch; it must return one number")
+    epochs = factor.keywords["epochs"]
+    for epoch in (0.0, 0.999 * epochs):  # the last step comes before the very end, where it need not be defined
+        if not 0 <= (value := float(factor(jax.numpy.float32(epoch)))) < math.inf:
+            raise ValueError(
+                f"{where} returned {value:g} for epoch {epoch:g} of {epochs:g}; "
+                "it must return a finite number, 0 or more"
+            )
 
 
 OPTIM = Reader(

@@ -38,7 +38,7 @@ class LoaderConfig(NamedTuple):
     def check(self) -> "LoaderConfig":
         """Returns itself. Raises ValueError for a value out of range."""
         with named("loader"):
-            check_number("num_workers", self.num_workers, "[0, inf)", whole=True)
+            check_number("num_workers", self.num_workers, "[0, 1000]", whole=True)
             check_number("timeout", self.timeout, "(0, inf)")
             check_number("max_broken", self.max_broken, "[0, 1]")
             if self.power is not None:

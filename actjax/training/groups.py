@@ -30,7 +30,8 @@ class Rule(NamedTuple):
     def matches(self, path: str, paths: Container[str]) -> bool:
         """Whether the rule applies to `path`, one of the `paths` of all parameters."""
         module, slash, _ = path.rpartition("/")
-        return bool(re.fullmatch(self.pattern, path)) and (not self.beside or module + slash + self.beside in paths)
+        matched = re.fullmatch(self.pattern, path, re.DOTALL)  # any character: also that of a line break in a key
+        return bool(matched) and (not self.beside or module + slash + self.beside in paths)
 
 
 def checked_rules(rows: Sequence[Sequence]) -> tuple[Rule, ...]:

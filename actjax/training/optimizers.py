@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
 
 from actjax.config import plain
@@ -187,7 +188,7 @@ def sgd(
 
     Source: CopyOfSGD.
     """
-    check_number("momentum", momentum, "[0, 1)")
+    momentum = _number("momentum", momentum, "[0, 1)")
     moved = optax.trace(momentum, nesterov=nesterov)
     return _descent(params, schedule, moved, weight_decay=weight_decay, clip_norm=clip_norm, rules=rules)
 
@@ -212,18 +213,17 @@ def adam(
 
     Other arguments as in `sgd`. Source: arXiv:1412.6980.
     """
-    for beta in betas:
-        check_number("betas", beta, "[0, 1)")
-    check_number("eps", eps, "[0, inf)")
+    betas = [_number("betas", beta, "[0, 1)") for beta in betas]
+    eps = _number("eps", eps, "[0, inf)")
     moved = optax.scale_by_adam(*betas, eps=eps)
     return _descent(params, schedule, moved, weight_decay=weight_decay, clip_norm=clip_norm, rules=rules)
 
 
 def _descent(params, schedule: Schedule, moved, *, weight_decay, clip_norm, rules) -> optax.GradientTransformation:
     """Chains clipping, weight decay, the transformation `moved` and the learning rate; applies the rules."""
-    check_number("weight_decay", weight_decay, "[0, inf)")
+    weight_decay = _number("weight_decay", weight_decay, "[0, inf)")
     if clip_norm is not None:
-        check_number("clip_norm", clip_norm, "(0, inf]")
+        clip_norm = _number("clip_norm", clip_norm, "(0, inf]")
     groups = param_groups(params, rules)
 
     def decay(gradients, params):
@@ -236,6 +236,13 @@ def _descent(params, schedule: Schedule, moved, *, weight_decay, clip_norm, rule
         optax.stateless(lambda updates, _: groups.map(lambda rule, u: u * rule.lr_mult, updates)),
         optax.scale_by_learning_rate(schedule),
     )
+
+
+def _number(name: str, value, bounds: str):
+    """The value, once it is checked. NumPy's numbers become Python's, as they would turn bfloat16 into float32."""
+    value = float(value) if isinstance(value, np.generic | np.ndarray) and np.ndim(value) == 0 else value
+    check_number(name, value, bounds)
+    return value
 
 
 def tsm_optimizer(
@@ -280,11 +287,13 @@ RULES = {"tsm": tsm_rules, "uniform": lambda: UNIFORM_RULES, "layerwise": layerw
 
 def step_schedule(epoch, *, epochs: float, milestones: Sequence[int], gamma: float = 0.1):
     """Learning rate factor gamma^(number of milestones reached); milestones are epochs."""
+    check_number("gamma", gamma, "[0, inf)")
     return math.prod(jax.numpy.where(epoch >= milestone, gamma, 1.0) for milestone in milestones)
 
 
 def cosine_schedule(epoch, *, epochs: float, final: float = 0.0):
     """Learning rate factor that follows half a cosine from 1 to `final` over the run. Source: arXiv:1608.03983."""
+    check_number("final", final, "[0, inf)")
     return final + (1 - final) * 0.5 * (1 + jax.numpy.cos(jax.numpy.pi * epoch / epochs))
 
 

@@ -17,6 +17,7 @@ class Settings(NamedTuple):
 
     bn: scope of batch norm statistics: "global", "device" or "group:K"; see `step.update`.
     fsdp: number of devices that shard parameters, optimizer state and moving averages; -1: all.
+    seed: of all random numbers, below 2**32, the number of JAX's keys.
     keep: number of latest checkpoints to keep, besides the best one.
     best: metric that selects the best checkpoint.
     eval_batch_size: videos per evaluation batch; None: `batch_size`.
@@ -56,7 +57,7 @@ class Settings(NamedTuple):
                 check_number(name, getattr(self, name), "(0, inf)")
             for name in ("batch_size", "log_every", "save_every", "keep", "accumulate"):
                 check_number(name, getattr(self, name), "[1, inf)", whole=True)
-            check_number("seed", self.seed, "[0, inf)", whole=True)
+            check_number("seed", self.seed, f"[0, {2**32})", whole=True)
             if self.eval_batch_size is not None:
                 check_number("eval_batch_size", self.eval_batch_size, "[1, inf)", whole=True)
             if self.ema is not None:

@@ -407,7 +407,7 @@ def test_what_is_not_there(folder, tmp_path):
     [
         (dict(split="train/1"), 0, "split='train/1'; letters"),
         (dict(modality="Depth"), 0, r"modality='Depth'; choose from \['Flow', 'RGB'\]"),
-        (dict(quality=0), 0, "quality=0; expected"),
+        (dict(quality=0), 0, r"quality=0; must be a whole number in \[1, 100\]"),
         (dict(short_side=-1), 0, "short_side=-1"),
         (dict(num_shards=3), 0, r"num_shards=3; expected 1\.\.2"),
         (dict(class_names=["a", "b", "a"]), 0, r"class_names holds \['a'\] more than once"),

@@ -108,6 +108,14 @@ class VectorNet(nn.Module):
         return nn.Dense(8)(frames.mean((1, 2)))
 
 
+class HalfNet(TinyNet):
+    """Loses half of its maps."""
+
+    def __call__(self, frames, *, train: bool):
+        maps = super().__call__(frames, train=train)
+        return maps[: len(maps) // 2]
+
+
 class TwinNet(nn.Module):
     """Two parameters of one module that torch would both call weight."""
 

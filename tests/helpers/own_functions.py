@@ -4,6 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from actjax.data.datasets.recognition import Dataset
+from actjax.data.datasets.records import VideoRecord
+
 
 def f1(scores, labels):
     """The mean over classes of 2 p r / (p + r)."""
@@ -102,3 +105,34 @@ def mean_loss(logits, labels):
 
 def counted(logits, labels):
     return logits.argmax(1)
+
+
+def labelled(*, num_classes: int, train=(0, 1), val=(0, 1), names=None, multi_class: bool = False, as_records=None):
+    """A data set of videos with these labels, which do not exist."""
+    make = lambda labels: [VideoRecord(f"{k}.mp4", label) for k, label in enumerate(labels)]
+    names = [str(k) for k in range(num_classes)] if names is None else names
+    return Dataset((as_records or list)(make(train)), val if val is None else make(val), names)
+
+
+def half_way(epoch, *, epochs):
+    return jnp.where(epoch < epochs / 2, 1.0, 0.1)
+
+
+def untraceable(epoch, *, epochs):
+    return 1.0 if epoch < 2 else 0.1
+
+
+def without_epochs(epoch):
+    return 1.0
+
+
+def falling(epoch, *, epochs, to: float):
+    return 1 - (1 - to) * epoch / epochs
+
+
+def several_rates(epoch, *, epochs):
+    return jnp.ones(2)
+
+
+def rules_of(*, kind: str):
+    return {"rows": (row for row in [("all", ".*", 1, 1)]), "none": None, "number": 3, "text": "tsm"}[kind]

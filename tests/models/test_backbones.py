@@ -100,6 +100,17 @@ PLAINLY = "outside_nets:PlainNet"
         (TSN, dict(arch=PLAINLY, norm_eval=True), "PlainNet has no attribute `freezing`; add `freezing: Freezing"),
         (TSN, dict(arch=PLAINLY, frozen_stages=0), "PlainNet has no attribute `freezing`"),
         (TSN, dict(arch="outside_nets:VectorNet"), r"VectorNet maps \(2, 32, 32, 3\) to \(2, 8\)"),
+        (
+            TSN,
+            dict(arch="outside_nets:HalfNet"),
+            r"HalfNet maps \(2, 32, 32, 3\) to \(1, 8, 8, 16\).*each frame, here 2\n",
+        ),
+        (TSM, dict(arch="outside_nets:HalfNet", num_segments=4), r"to \(2, 8, 8, 16\).*here 4\n"),
+        (
+            TSM,
+            dict(arch="outside_nets:HalfNet", num_segments=4, temporal_pool=True),
+            r"HalfNet maps \(4, 32, 32, 3\) to \(1, .*here 2 after temporal_pool",
+        ),
         (TSN, TINY | dict(frozen_stages=3), "frozen_stages=3.*has 2 stages"),
         (TSN, dict(frozen_stages=5), "frozen_stages=5.*has 4 stages"),
         (TSN, dict(arch="outside_nets:MistakenNet"), "MistakenNet.stages: 'late' matches no parameter"),

@@ -314,3 +314,12 @@ def test_clips_of_evaluations_are_tried_too():
     adapt(Flat, SHAPE, name="own:Flat", tested=[SHAPE])
     with pytest.raises(ValueError, match=r"own:Flat' failed on clips \(2, 8, 8, 8, 3\) .* with train=False"):
         adapt(Flat, SHAPE, name="own:Flat", tested=[SHAPE, (8, 8, 8, 3)])
+
+
+def test_an_error_in_the_constructor_names_the_network():
+    class Broken(Net):
+        def __post_init__(self):
+            raise KeyError("no such size")
+
+    with pytest.raises(ValueError, match="model.name='x:Broken' failed: KeyError: 'no such size'"):
+        adapt(Broken, SHAPE, name="x:Broken")

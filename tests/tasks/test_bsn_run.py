@@ -265,6 +265,9 @@ ERRORS = {
     "data.rescale='lineer' is unknown; did you mean 'linear'": ("bmn_sample", ("data", "rescale"), "lineer"),
     "model.sampling='gathr'": ("bmn_sample", ("bmn", "model", "sampling"), "gathr"),
     "bmn.checkpoint='newest'": ("bmn_sample", ("bmn", "checkpoint"), "newest"),
+    "tem.loss.action_weight=-1.0; must be": ("bsn_sample", ("tem", "loss"), dict(action_weight=-1.0)),
+    "bmn.loss.regression_weight=nan; must be": ("bmn_sample", ("bmn", "loss"), dict(regression_weight=float("nan"))),
+    "pem.optim.schedule.gamma=-1.0; must be": ("bsn_sample", ("pem", "optim", "schedule", "gamma"), -1.0),
     "detect.'classes' is unknown": ("bmn_sample", ("detect", "classes"), 3),
 }
 

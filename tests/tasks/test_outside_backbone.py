@@ -21,6 +21,7 @@ def get_config():
             arch="outside_nets:TinyNet",
             arch_options=dict(channels=4),
             num_classes=8,
+            shift_div=4,
             frozen_stages=0,
             dropout=0.0,
         )

@@ -1,6 +1,7 @@
-"""Losses and augmentations that are not ours, named in a config and tried at launch."""
+"""Losses, augmentations and data sets that are not ours, named in a config and tried at launch."""
 
 import json
+import re
 import time
 
 import cv2
@@ -13,6 +14,7 @@ from conftest import ROOT
 from ml_collections import ConfigDict
 
 from actjax.config.files import load_config
+from actjax.data.datasets import build_dataset, load_names
 from actjax.tasks import build
 from actjax.tasks.recognition import modes
 from actjax.tasks.running import Call
@@ -134,3 +136,95 @@ def test_focal_loss_of_the_tests():
     hot = jax.nn.one_hot(labels, 3)
     expected = -(hot * jax.nn.log_softmax(logits)).sum(1)
     np.testing.assert_allclose(own_functions.focal(logits, hot, gamma=0.0), expected, rtol=1e-6)
+
+
+def labelled(**options):
+    return build_dataset(dict(name="own_functions:labelled", **options), num_classes=2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        dict(train=np.array([1, 0]), val=[np.int64(1), np.array(0)]),
+        dict(train=[np.float32([0.3, 0.7])]),
+        dict(train=[np.float32([1, 1]), [0, 1], (0, 0)], val=[[1, 0.5]], multi_class=True),
+    ],
+    ids=["classes", "of NumPy", "distributions", "several"],
+)
+def test_data_sets_of_ones_own(options):
+    labelled(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(train=[0, 1, 2, 3]), "train: record 2, '2.mp4', has label 2; expected a whole number in 0..1"),
+        (dict(val=[0, -1]), "val: record 1, '1.mp4', has label -1; expected a whole"),
+        (dict(train=[0.5]), "train: record 0, '0.mp4', has label 0.5; expected a whole"),
+        (dict(train=[0, "1"]), "train: record 1, '1.mp4', has label '1'; expected a whole"),
+        (dict(train=[True]), "has label True; expected a whole"),
+        (dict(train=[[1, [2]]]), "has label [1, [2]]; expected a whole"),
+        (dict(train=[0, [0, 1]]), "record 1, '1.mp4', has label [0, 1]; expected a whole"),
+        (dict(train=[[0, 1], 0]), "record 1, '1.mp4', has label 0; expected 2 numbers in [0, 1], one for each class"),
+        (dict(train=[[0, 0, 1]]), "has label [0, 0, 1]; expected 2 numbers"),
+        (dict(train=[[0, np.nan]]), "has label [0, nan]; expected 2 numbers"),
+        (dict(train=[["0", "1"]]), "has label ['0', '1']; expected 2 numbers"),
+        (dict(train=[[1, 1]]), "has label [1, 1]; expected weights that sum to 1, as data.multi_class is not set"),
+        (dict(multi_class=True), "train: record 0, '0.mp4', has label 0; expected 2 numbers"),
+        (dict(train=[[2, 0]], multi_class=True), "has label [2, 0]; expected 2 numbers"),
+        (dict(names={"a": 0, "b": 1}), "class_names is dict; it must be a list of text, name k of class k"),
+        (dict(names=["a"]), "has 1 class names, but model.num_classes=2"),
+        (dict(train=[]), "train has no records"),
+        (dict(val=[]), "val has no records"),
+        (dict(val=None), "val is NoneType; it must be a sequence of records, such as a list"),
+        (dict(as_records=iter), "train is list_iterator; it must be a sequence of records"),
+        (dict(as_records=lambda records: ["a.mp4"]), "train: record 0, str, has no attribute 'path'"),
+    ],
+)
+def test_a_data_set_that_breaks_the_contract_is_refused_at_launch(options, message):
+    with pytest.raises(ValueError, match=f"data.name='own_functions:labelled'.*{re.escape(message)}"):
+        labelled(**options)
+
+
+def test_the_names_of_a_data_set_need_no_records():
+    """For uses of a trained network where its videos are not."""
+    config = dict(name="own_functions:labelled", train=[])
+    assert load_names(config, num_classes=2) == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        (
+            dict(name="own_functions:untraceable"),
+            r"name='own_functions:untraceable' failed on a traced epoch.*TracerBoolConversionError: [^\n]*\Z",
+        ),
+        (dict(name="own_functions:without_epochs"), "failed on a traced epoch.*unexpected keyword argument 'epochs'"),
+        (dict(name="own_functions:falling", to=float("nan")), "own_functions:falling' returned nan for epoch 0 of"),
+        (dict(name="own_functions:falling", to=-1.0), r"returned -0\.\d+ for epoch .*finite number, 0 or more"),
+        (dict(name="own_functions:several_rates"), r"returned .*\(2,\).* for an epoch; it must return one number"),
+    ],
+)
+def test_schedules_are_tried_at_launch(schedule, message):
+    given = config()
+    given.optim.schedule = schedule
+    with pytest.raises(ValueError, match=message):
+        build(given)
+
+
+def test_schedules_of_ones_own():
+    for schedule in (dict(name="own_functions:half_way"), dict(name="own_functions:falling", to=0.0)):
+        given = config()
+        given.optim.schedule = schedule
+        build(given)
+
+
+@pytest.mark.parametrize("kind", ["none", "number", "text"])
+def test_rules_that_are_no_rows_are_refused(kind):
+    given = config()
+    given.optim.rules = dict(name="own_functions:rules_of", kind="rows")
+    build(given)
+    given.optim.rules.kind = kind
+    with pytest.raises(ValueError, match=r"optim.rules.name='own_functions:rules_of' returned (NoneType|int|str); it"):
+        build(given)

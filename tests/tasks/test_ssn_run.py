@@ -231,6 +231,8 @@ def test_report_tells_good_scores_from_none(tmp_path):
         ({"test.view.size": 56}, "sample, train.view, test.view: .*56"),
         ({"model.stpp_stage": (1, (1, 9), 1)}, "cuts .* segments into 9 parts"),
         ({"model.stpp_stage": (1, 1)}, "expected three entries"),
+        ({"sample.stack": 0}, "sample.stack=0; must be a whole number"),
+        ({"loss": dict(regression_weight=float("nan"))}, "loss.regression_weight=nan; must be a number"),
         ({"model.num_segments": 3}, "num_segments=3 does not divide the 4 frames"),
     ],
 )

@@ -92,7 +92,9 @@ def test_a_message_stays_short():
     assert len(proposed(message)[0]) == 8 and "\n  ...\nor, as the last" in message
 
 
-KEYS = st.sampled_from(["scale", "bias", "kernel", "norm1", "BatchNorm_0", "a.b", "a|b", '"', "\\", "é", "7", ""])
+KEYS = st.sampled_from(
+    ["scale", "bias", "kernel", "norm1", "BatchNorm_0", "a.b", "a|b", '"', "\\", "é", "7", "", "a\nb"]
+)
 LEAVES = st.sampled_from([np.float32(0), np.ones(2), np.ones((2, 3))])
 NODES = lambda nodes: (
     st.lists(nodes, max_size=3)
@@ -101,6 +103,7 @@ NODES = lambda nodes: (
 
 
 @given(st.recursive(LEAVES, NODES, max_leaves=8))
+@example({"a\nb": np.ones(2), "b\n": np.ones(2)})
 @example({"kernel": np.ones(2), "a": {"kernel": np.ones(2)}})
 @example({"norm1": {"scale": np.ones(2)}, "a": {"norm1": {"bias": np.ones(2), "scale": np.ones(2)}}})
 def test_the_proposed_rows_are_enough(tree):

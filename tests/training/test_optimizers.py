@@ -120,6 +120,42 @@ def test_tsm_optimizer_takes_rows():
     np.testing.assert_allclose(updates["embedding"], -0.1 * 3 * 0.5 * 2, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("make", "numbers"),
+    [
+        (sgd, dict(weight_decay=0.1)),
+        (sgd, dict(momentum=0.5)),
+        (sgd, dict(clip_norm=1.0)),
+        (adam, dict(betas=(0.5, 0.9))),
+        (adam, dict(eps=0.1, weight_decay=0.1, clip_norm=1.0)),
+        (tsm_optimizer, dict(momentum=0.5, weight_decay=0.1, clip_norm=1.0)),
+    ],
+)
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.array])
+def test_numbers_of_numpy_are_as_pythons(make, numbers, kind):
+    """They keep the type of the parameters and of the state, here bfloat16."""
+    params = {"kernel": jnp.ones(2, jnp.bfloat16)}
+    found = []
+    for given_numbers in (numbers, jax.tree.map(kind, numbers)):
+        optimizer = make(params, lambda step: 0.1, **given_numbers)
+        state = optimizer.init(params)
+        updates, after = optimizer.update(params, state, params)
+        assert updates["kernel"].dtype == jnp.bfloat16
+        assert jax.tree.map(jnp.result_type, after) == jax.tree.map(jnp.result_type, state)
+        found.append(updates["kernel"])
+    np.testing.assert_allclose(*np.asarray(found, np.float32), rtol=1e-2)
+
+
+def test_a_traced_number_stays_one():
+    params = {"kernel": jnp.ones(2)}
+
+    def moved(decay):
+        optimizer = sgd(params, lambda step: 0.1, weight_decay=decay)
+        return optimizer.update(params, optimizer.init(params), params)[0]["kernel"]
+
+    np.testing.assert_allclose(jax.jit(moved)(0.5), -0.15, rtol=1e-6)
+
+
 def test_multipliers_of_numpy_keep_bfloat16():
     params = {"w": jnp.ones(2, jnp.bfloat16)}
     optimizer = sgd(params, lambda step: 0.1, rules=[("all", r".*", np.float64(0.5), np.float32(1))])

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from actjax.errors import check_number
 from actjax.video import views
 from actjax.video.rendering import render
 
@@ -47,8 +48,9 @@ class ClipSpec(NamedTuple):
         """(v, t, h, w, c) of every clip, whatever the video.
 
         Raises:
-          ValueError: `stack` does not divide the number of frames.
+          ValueError: `stack` does not divide the number of frames, or is below 1.
         """
+        check_number("stack", self.stack, "[1, inf)", whole=True)
         rng = None if self.test else np.random.default_rng(0)
         boxes = self.view(480, 640, rng=rng)
         samplings, n = self.sample(1000, rng=rng).shape
@@ -115,4 +117,4 @@ def _label(label, boxes: list[views.View], pairs: tuple[tuple[int, int], ...]):
     swap = dict(pairs) | {b: a for a, b in pairs}
     if np.ndim(label) == 0:
         return swap.get(label, label)
-    return label[[swap.get(k, k) for k in range(len(label))]]
+    return np.asarray(label)[[swap.get(k, k) for k in range(len(label))]]

@@ -21,6 +21,7 @@ from actjax.data.clips.ssn_assignment import (
 )
 from actjax.data.datasets.ssn_lists import SSNRecord
 from actjax.data.seeding import generator
+from actjax.errors import check_number
 from actjax.video.errors import VideoError
 from actjax.video.ssn_sampling import sample_proposal_frames
 
@@ -56,7 +57,8 @@ class ProposalSampling(NamedTuple):
         return {name: getattr(self, name) for name in ("aug_ratio", "clip_len", "frame_interval")}
 
     def clip_shape(self, view: Callable, rng) -> tuple[int, int, int, int]:
-        """(t, h, w, c) of a clip. ValueError: `stack` does not divide `clip_len`."""
+        """(t, h, w, c) of a clip. ValueError: `stack` does not divide `clip_len`, or is below 1."""
+        check_number("sample.stack", self.stack, "[1, inf)", whole=True)
         if self.clip_len % self.stack:
             raise ValueError(f"sample.stack={self.stack} does not divide sample.clip_len={self.clip_len}")
         size = view(480, 640, rng=rng)[0].size

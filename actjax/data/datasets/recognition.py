@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from actjax.config import pick
 from actjax.data.datasets.annotations import load_annotations, load_class_names
+from actjax.data.datasets.checking import check_names, check_records
 from actjax.data.datasets.selecting import concatenate, repeat, subset
 from actjax.data.prepared.reading import load_class_names as prepared_class_names
 from actjax.data.prepared.reading import load_prepared
@@ -94,23 +95,29 @@ def build_dataset(config, *, num_classes: int) -> Dataset:
 
     A data set of one's own, "package.module:name", is called with `num_classes` if it takes it. It returns a `Dataset`
     whose records have `path` (a name, unique in its split), `label` and `open(backend=)`, as those of
-    `actjax.data.datasets.records`.
+    `actjax.data.datasets.records`. Labels are classes, or float [num_classes], see `checking.check_records`.
 
     Raises:
-      ValueError: an unknown name or key; suggests the nearest valid one; no `Dataset`, or another number of class
-        names. Whatever the data set's function raises.
+      ValueError: an unknown name or key; suggests the nearest valid one; no `Dataset`, another number of class names,
+        no records, or a wrong label. Whatever the data set's function raises.
     """
+    dataset = _made(config, num_classes)
+    if config["name"] not in DATASETS:
+        where = f"data.name={config['name']!r}"
+        splits = {"train": dataset.train, "val": dataset.val}
+        for split, records in (splits | {f"lists[{files}]": dataset.lists[files] for files in dataset.lists}).items():
+            check_records(records, num_classes, f"{where}: {split}", multi_class=bool(config.get("multi_class", False)))
+    return dataset
+
+
+def _made(config, num_classes: int) -> Dataset:
+    """The data set of a config, whose records are not checked yet."""
     make = pick(DATASETS, config, "data", given=("num_classes",))
     given = {"num_classes": num_classes} if "num_classes" in inspect.signature(make).parameters else {}
     dataset = make(**given)
     if not isinstance(dataset, Dataset):
         raise ValueError(f"data.name={config['name']!r} returned {type(dataset).__name__}; it must be a Dataset")
-    if len(dataset.class_names) != num_classes:
-        found = len(dataset.class_names)
-        raise ValueError(
-            f"data.name={config['name']!r} has {found} class names, but model.num_classes={num_classes}; "
-            f"set model.num_classes={found}, or correct the names"
-        )
+    check_names(dataset.class_names, num_classes, f"data.name={config['name']!r}")
     return dataset
 
 
@@ -155,7 +162,7 @@ def load_names(config, *, num_classes: int) -> list[str]:
     """
     if config["name"] in FROM_LISTS:
         return _names(config.get("class_names", ""), num_classes, load_class_names)
-    return build_dataset(config, num_classes=num_classes).class_names
+    return _made(config, num_classes).class_names
 
 
 def selected(

@@ -13,7 +13,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ import numpy as np
 from actjax.data.datasets.features import load_feature
 from actjax.data.prepared.reading import index_path, load_index, load_metadata, open_shard, splits
 from actjax.data.prepared.shards import Job, checksum, path_of, write_shards
+from actjax.errors import check_number
 from actjax.paths import replace
 from actjax.video import views
 from actjax.video.errors import VideoError
@@ -50,6 +51,13 @@ def without_progress(items, total: int, what: str):
 def open_record(record, *, backend: str):
     """`record.open(backend=backend)`: how `prepare` opens videos by default."""
     return record.open(backend=backend)
+
+
+def check_options(options: Mapping) -> None:
+    """Raises ValueError if one of these options of `prepare` is out of range; None and others pass."""
+    for name, bounds in (("short_side", "[0, inf)"), ("quality", "[1, 100]"), ("num_shards", "[1, inf)")):
+        if options.get(name) is not None:
+            check_number(name, options[name], bounds, whole=True)
 
 
 def prepare(
@@ -97,8 +105,7 @@ def prepare(
     """
     if modality not in PARTS:
         raise ValueError(f"prepare: modality={modality!r}; choose from {sorted(PARTS)}")
-    if short_side < 0 or not 1 <= quality <= 100:
-        raise ValueError(f"prepare: short_side={short_side}, quality={quality}; expected 0 or more, and 1..100")
+    check_options(dict(short_side=short_side, quality=quality, num_shards=num_shards))
     records, class_names = list(records), list(class_names)
     several = _check_labels(records, class_names)
     labels = [np.asarray(record.label).tolist() for record in records]

@@ -11,6 +11,7 @@ import numpy as np
 from actjax import training
 from actjax.config import Reader, bind, plain, unknown
 from actjax.data.datasets.untrimmed import UNTRIMMED
+from actjax.errors import named
 from actjax.models import BMN, PEM, TEM
 from actjax.tasks.bsn.proposals import Nms, Pgm
 from actjax.tasks.bsn.report import Detect
@@ -68,7 +69,8 @@ def _run(chain, stages: str, networks, pgm, detect, loader, sections) -> BsnRun:
 def _tem(*, model, optim, run, loss=None, labels=None, load_from=None, checkpoint="latest", results="") -> StageNetwork:
     labels = bind(_tem_labels, labels or {}, "tem.labels")()
     model = _model(TEM, model, "tem")
-    task = bind(tem, loss or {}, "tem.loss", given=("model",))(model)
+    with named("tem.loss"):
+        task = bind(tem, loss or {}, "tem.loss", given=("model",))(model)
     shapes = _shapes(feature=model.input_shape, label=(3, model.temporal_scale))
     network = _network("tem", model, task, optim, run, load_from, shapes, TEM_METRICS)
     return StageNetwork(network, _checkpoint("tem", checkpoint), labels, results=results)
@@ -98,7 +100,8 @@ def _shapes(**shapes: tuple[int, ...]) -> dict:
 def _proposing(where, task, model, optim, run, nms, loss, load_from, checkpoint, shapes) -> StageNetwork:
     """A stage whose network predicts proposals."""
     nms = bind(Nms, nms, f"{where}.nms")()
-    task = bind(task, loss or {}, f"{where}.loss", given=("model", "nms"))(model, nms=nms._asdict())
+    with named(f"{where}.loss"):
+        task = bind(task, loss or {}, f"{where}.loss", given=("model", "nms"))(model, nms=nms._asdict())
     network = _network(where, model, task, optim, run, load_from, shapes, PROPOSAL_METRICS)
     return StageNetwork(network, _checkpoint(where, checkpoint), {}, nms)
 

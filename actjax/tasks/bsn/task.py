@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from actjax.errors import check_number
 from actjax.localization import batched, inside_video
 from actjax.losses import binary_logistic_regression, bmn_classification, bmn_regression, proposal_regression
 from actjax.models.init import initialize
@@ -29,6 +30,7 @@ def tem(model: nn.Module, *, match_threshold: float = 0.5, action_weight: float 
 
     Source: TEM.
     """
+    check_number("action_weight", action_weight, "[0, inf)")
     weights = dict(zip(CURVES, (action_weight, 1.0, 1.0), strict=True))
 
     def losses(curves, labels):
@@ -117,6 +119,8 @@ def bmn(
 
     Source: BMN, BMNLoss.
     """
+    check_number("regression_weight", regression_weight, "[0, inf)")
+    check_number("classification_weight", classification_weight, "[0, inf)")
     inside = inside_video(model.temporal_scale)
 
     def loss(variables, batch, key):

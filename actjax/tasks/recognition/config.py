@@ -15,6 +15,7 @@ from actjax.data.clips.transforms import EVAL_VIEWS, SAMPLERS, TRAIN_VIEWS
 from actjax.data.datasets import lists
 from actjax.data.datasets.recognition import DATASETS, selected
 from actjax.data.prepared import writing
+from actjax.errors import check_number, named
 from actjax.losses import LOSSES
 from actjax.models import TSN, adapt
 from actjax.pixels import augment_in_order, make_augment
@@ -52,9 +53,11 @@ def build(
     tested = [clips.clip_shape[1:] for clips in (eval_clips, test_clips)]
     network = adapt(make_model, train_clips.clip_shape[1:], name=plain(model)["name"], tested=tested)
     READERS["data"].bind(data, "data")
+    _check_flip_labels(train_clips.flip_labels, network.num_classes)
     settings = video_settings(network, run)
     augment = _augment(augment, train_clips.clip_shape, network.num_classes) if augment else None
-    READERS["prepare"].bind(prepare or {}, "prepare")
+    with named("prepare"):
+        writing.check_options(READERS["prepare"].bind(prepare or {}, "prepare").keywords)
     multi_label = plain(data).get("multi_class", False)
     criterion = _criterion(loss or {}, multi_label, network.num_classes, mixed=augment is not None)
     options = dict(augment=augment, multi_label=multi_label, criterion=criterion)
@@ -122,6 +125,8 @@ def _eval_clips(
     *, where: str, sample, view, average_clips: str, clips_at_once: int = 0, **options
 ) -> tuple[ClipSpec, int]:
     """The clip spec, and how many crops of a video go through the network at a time."""
+    with named(where):
+        check_number("clips_at_once", clips_at_once, "[0, inf)", whole=True)
     options |= dict(average_clips=average_clips, test=True)
     return _checked(where, ClipSpec(*_transforms(where, sample, view), **options)), clips_at_once
 
@@ -131,6 +136,15 @@ def _check_channels(*specs: ClipSpec) -> None:
     channels = {clips.clip_shape[-1] for clips in specs}
     if len(channels) > 1:
         raise ValueError(f"the clips of train, eval and test have {sorted(channels)} channels; see modality and stack")
+
+
+def _check_flip_labels(pairs: Sequence[Sequence[int]], num_classes: int) -> None:
+    """Raises ValueError unless these are pairs of two classes each, and every class is in one pair at most."""
+    classes = [k for pair in pairs for k in pair]
+    if not all(0 <= k < num_classes for k in classes) or len(set(classes)) < len(classes):
+        raise ValueError(
+            f"train.flip_labels={pairs}; expected pairs of classes in 0..{num_classes - 1}, and each class once at most"
+        )
 
 
 def _transforms(where: str, sample, view) -> tuple[Callable, Callable]:

@@ -11,6 +11,7 @@ from actjax.config import unknown
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.datasets.recognition import Dataset, build_dataset, check_files, load_list, load_names
 from actjax.data.prepared import writing
+from actjax.errors import check_number, named
 from actjax.tasks.building import Network
 from actjax.tasks.loading import ClipData, LoaderConfig, open_quarantine
 from actjax.tasks.recognition.evaluators import EvaluatorSpec, of_the_loop
@@ -43,9 +44,10 @@ class Extraction(NamedTuple):
 
     def check(self) -> "Extraction":
         """Returns itself. Raises ValueError for a value out of range or an unknown name."""
-        for name in ("interval", "chunk"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"extract.{name}={getattr(self, name)}; must be 1 or more")
+        with named("extract"):
+            for name in ("interval", "chunk", "num_frames"):
+                if getattr(self, name) is not None:
+                    check_number(name, getattr(self, name), "[1, inf)", whole=True)
         if self.what not in EMBEDDINGS:
             raise ValueError(f"extract.what={unknown(self.what, EMBEDDINGS)}")
         if self.suffix not in (".csv", ".npy"):

@@ -100,7 +100,8 @@ def build(
         raise ValueError(f"model.num_segments={network.num_segments} does not divide the {frames} frames of a clip")
     settings = video_settings(network, run)
     positive, incomplete, _ = sampler.counts
-    task = READERS["loss"].bind(loss or {}, "loss")(network, num_hard=min(positive, incomplete))
+    with named("loss"):
+        task = READERS["loss"].bind(loss or {}, "loss")(network, num_hard=min(positive, incomplete))
     detect = READERS["detect"].bind(detect or {}, "detect")()
     for key, value, known in (
         ("run.best", settings.best, METRICS),

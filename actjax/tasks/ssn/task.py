@@ -5,6 +5,7 @@ import math
 import flax.linen as nn
 import numpy as np
 
+from actjax.errors import check_number
 from actjax.losses import activity_loss, boundary_regression_loss, completeness_loss
 from actjax.losses.ssn import INCOMPLETE
 from actjax.models.init import initialize
@@ -29,6 +30,8 @@ def ssn_task(
 
     Source: MMAction2 0.6, SSN; its loss weights are in `train_cfg.ssn.loss_weight`.
     """
+    check_number("completeness_weight", completeness_weight, "[0, inf)")
+    check_number("regression_weight", regression_weight, "[0, inf)")
     weights = dict(zip(LOSSES, (1.0, completeness_weight, regression_weight), strict=True))
 
     def losses(scores, batch) -> dict:

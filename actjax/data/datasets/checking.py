@@ -1,0 +1,81 @@
+"""Data sets that are not ours are checked at launch: their class names, their records and the labels of these.
+
+Every function raises ValueError, in one line that begins with the name of the data set.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+
+def check_names(names, num_classes: int, where: str) -> None:
+    """Checks that there is one name for each class, in a list."""
+    if isinstance(names, str | Mapping) or not (hasattr(names, "__len__") and hasattr(names, "__getitem__")):
+        raise ValueError(
+            f"{where}: class_names is {type(names).__name__}; it must be a list of text, name k of class k"
+        )
+    if (found := len(names)) != num_classes:
+        raise ValueError(
+            f"{where} has {found} class names, but model.num_classes={num_classes}; "
+            f"set model.num_classes={found}, or correct the names"
+        )
+
+
+def check_records(records, num_classes: int, where: str, *, multi_class: bool) -> None:
+    """Checks that records are a sequence, not empty, and that their labels fit the classes and each other.
+
+    Args:
+      where: the data set and its split, for errors.
+      multi_class: labels are vectors [num_classes] of numbers in [0, 1]. Otherwise all are classes, whole numbers, or
+        all are distributions over the classes, [num_classes].
+    """
+    if isinstance(records, str | Mapping) or not (hasattr(records, "__len__") and hasattr(records, "__getitem__")):
+        raise ValueError(f"{where} is {type(records).__name__}; it must be a sequence of records, such as a list")
+    if not len(records):
+        raise ValueError(f"{where} has no records")
+    vectors = multi_class
+    for number in range(len(records)):
+        record = records[number]
+        for name in ("path", "label", "open"):
+            if not hasattr(record, name):
+                raise ValueError(f"{where}: record {number}, {type(record).__name__}, has no attribute {name!r}")
+        label = record.label
+        if not number and not multi_class:
+            vectors = _array(label).ndim > 0
+        if vectors:
+            expected = _expected_of_vector(label, num_classes, multi_class)
+        else:
+            expected = "" if _is_class(label, num_classes) else f"a whole number in 0..{num_classes - 1}"
+        if expected:
+            raise ValueError(
+                f"{where}: record {number}, {record.path!r}, has label {_told(label)}; expected {expected}"
+            )
+
+
+def _is_class(label, num_classes: int) -> bool:
+    if type(label) is not int and (_array(label).ndim or _array(label).dtype.kind not in "iu"):
+        return False
+    return 0 <= label < num_classes
+
+
+def _expected_of_vector(label, num_classes: int, multi_class: bool) -> str:
+    """What a label should be instead; "" if it is a vector that fits."""
+    vector = _array(label)
+    fits = vector.shape == (num_classes,) and vector.dtype.kind in "biuf"
+    if not (fits and vector.min() >= 0 and vector.max() <= 1):
+        return f"{num_classes} numbers in [0, 1], one for each class"
+    return (
+        "" if multi_class or abs(vector.sum() - 1) < 1e-3 else "weights that sum to 1, as data.multi_class is not set"
+    )
+
+
+def _array(label) -> np.ndarray:
+    try:
+        return np.asarray(label)
+    except (TypeError, ValueError):  # sequences of several lengths
+        return np.asarray(None)
+
+
+def _told(label) -> str:
+    text = repr(label)
+    return text if len(text) <= 60 else f"{text[:60]}..."
