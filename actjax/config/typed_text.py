@@ -31,7 +31,7 @@ def read_text(text: str, kind, *, before=None):
     try:
         return _read(text, kind)
     except _REFUSED:
-        raise ValueError(f"expected {told(kind, several='values separated by commas')}") from None
+        raise ValueError(f"expected {told(kind, typed=True)}") from None
 
 
 def _read(value, kind):

@@ -15,6 +15,7 @@ SEQUENCES = (tuple, list, collections.abc.Sequence)
 UNTYPED = (inspect.Parameter.empty, Any, object)
 _NAMES = {bool: "true or false", int: "an integer", float: "a number", types.NoneType: "None", str: "text"}
 _NAMES |= {dict: "a section"}
+_SEVERAL = {int: "integers", float: "numbers", str: "text", dict: "sections"}
 
 
 def storable(value, where: str):
@@ -109,17 +110,16 @@ def elements(kind, count: int) -> list:
     return [inner[0] if inner else Any] * count
 
 
-def told(kind, *, several: str = "a list or tuple") -> str:
-    """A type, in words. several: the words for a sequence."""
+def told(kind, *, typed: bool = False) -> str:
+    """A type, in words, for a value in Python or one that is typed."""
     if kinds := of_union(kind):
-        return " or ".join(told(one, several=several) for one in kinds)
+        *first, last = (told(one, typed=typed) for one in kinds)
+        return f"{', '.join(first)} or {last}"
     origin, inner = typing.get_origin(kind) or kind, typing.get_args(kind)
-    if origin is tuple and inner and inner[-1] is not ...:
-        return f"{len(inner)} values"
     if origin in SEQUENCES:
-        return (
-            f"{several}, each {told(inner[0], several='several values')}" if inner and inner[0] in _NAMES else several
-        )
+        one = origin is tuple and inner and inner[-1] is not ...
+        what = f"{len(inner)} values" if one else _SEVERAL.get(inner[0] if inner else None, "values")
+        return f"{what} separated by commas" if typed else f"a list of {what}"
     if origin is typing.Literal:
         return " or ".join(map(str, inner))
     return _NAMES.get(kind, str(getattr(kind, "__name__", kind)))

@@ -1,6 +1,7 @@
 """Config sections -> a network, its optimizer and its settings. Shared by all tasks."""
 
 import functools
+import inspect
 import logging
 import math
 import pathlib
@@ -11,7 +12,7 @@ import jax
 import numpy as np
 
 from actjax import training
-from actjax.config import Reader, bind, pick, plain
+from actjax.config import Reader, bind, find, pick, plain
 from actjax.errors import RangeError, check_number, named
 from actjax.interop import import_checkpoint
 from actjax.interop.importing import Report
@@ -151,12 +152,15 @@ def optimizer_of(
     """
     rules = (*frozen, *_made_rules(rules))
     check_number("lr", lr, "[0, inf)")
-    check_number("lr_batch_size", lr_batch_size, "[1, inf)", whole=True)
+    if lr_batch_size is not None:
+        check_number("lr_batch_size", lr_batch_size, "[1, inf)", whole=True)
     factor = functools.partial(
         pick(SCHEDULES, schedule, "optim.schedule", given=("epoch", "epochs")), epochs=settings.epochs
     )
     _check_schedule(factor, plain(schedule)["name"])
     given = ("params", "schedule", "rules")
+    if lacks := [key for key in given if key not in inspect.signature(find(OPTIMIZERS, name, "optim.name")).parameters]:
+        raise ValueError(f"optim.name={name!r} has no argument {lacks[0]!r}; an optimizer of your own takes {given}")
     make = functools.partial(pick(OPTIMIZERS, {"name": name, **options}, "optim", given=given), rules=rules)
     scheduled = functools.partial(
         by_epoch,

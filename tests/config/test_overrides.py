@@ -67,11 +67,11 @@ def test_the_annotation_says_what_a_text_means(text, kind, value):
         ("", float, "a number"),
         ("maybe", bool, "true or false"),
         ("x", float | None, "a number or None"),
-        ("1,x", tuple[int, ...], "values separated by commas, each an integer"),
+        ("1,x", tuple[int, ...], "integers separated by commas"),
         ("mean", Literal["prob", "score"], "prob or score"),
         ("[1", dict, "a section"),
-        ("1,2,3", tuple[int, int], "2 values"),
-        ("(1,.5,.75", tuple[float, ...], "values separated by commas, each a number"),
+        ("1,2,3", tuple[int, int], "2 values separated by commas"),
+        ("(1,.5,.75", tuple[float, ...], "numbers separated by commas"),
     ],
 )
 def test_what_does_not_fit_is_refused(text, kind, expected):
@@ -251,7 +251,7 @@ def test_keys_of_a_function_that_takes_any(monkeypatch):
         ({"run": {"epochs": True}}, "config.run.epochs=True: must be a number"),
         ({"run.batch_size": "8"}, "config.run.batch_size='8': must be an integer"),
         ({"model": {"small_input": "false"}}, "config.model.small_input='false': must be true or false"),
-        ({"model.mean": "1,2,3"}, "config.model.mean='1,2,3': must be a list or tuple, each a number"),
+        ({"model.mean": "1,2,3"}, "config.model.mean='1,2,3': must be a list of numbers"),
         ({"loss": print}, "config.loss: configs hold names, not functions; write 'builtins:print'"),
         (
             {"loss": {"class_weights": np.ones(3)}},

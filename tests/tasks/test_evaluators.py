@@ -164,7 +164,7 @@ def test_readers_do_not_outlive_their_pass(shapes, hard, tmp_path):
         (dict(metrics="own_functions:f2"), r"evaluators.own.metrics='own_functions:f2': in .* did you mean 'f1'"),
         (dict(metrics=()), r"evaluators.own.metrics=\(\); expected one name or several"),
         (dict(metrics=("mAP", "mAP")), r"metric 'mAP' returned 'mAP', as another metric does"),
-        (dict(metrics=(3,)), r"evaluators.own.metrics=\(3,\): must be text or a sequence or None"),
+        (dict(metrics=(3,)), r"evaluators.own.metrics=\(3,\): must be text, a list of text or None"),
         (
             dict(metrics="own_functions:nothing"),
             "metric 'own_functions:nothing' returned None; it must return a number",

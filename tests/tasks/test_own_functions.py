@@ -13,6 +13,7 @@ import pytest
 from conftest import ROOT
 from ml_collections import ConfigDict
 
+import actjax
 from actjax.config.files import load_config
 from actjax.data.datasets import build_dataset, load_names
 from actjax.tasks import build
@@ -86,7 +87,7 @@ def test_losses_that_fit_their_labels_are_accepted():
         ),
         ((dict(name="own_functions:alone"),), r"'own_functions:alone' returned float32 \[2, 8, 40, 40, 3\]; it must"),
         ((dict(name="mixup"),), r"mixup: {}; expected dict\(alpha=...\)"),
-        ("mixup", "config.augment='mixup': must be a section or a sequence or None"),
+        ("mixup", "config.augment='mixup': must be a section, a list of sections or None"),
         (dict(mix_up=dict(alpha=0.2)), "augment.'mix_up' is unknown; did you mean 'mixup'"),
     ],
 )
@@ -228,3 +229,17 @@ def test_rules_that_are_no_rows_are_refused(kind):
     given.optim.rules.kind = kind
     with pytest.raises(ValueError, match=r"optim.rules.name='own_functions:rules_of' returned (NoneType|int|str); it"):
         build(given)
+
+
+def test_an_optimizer_takes_parameters_schedule_and_rules():
+    with pytest.raises(ValueError, match="optim.name='optax:adamw' has no argument 'params'; an optimizer of your own"):
+        actjax.build("tsm_shapes", optim=dict(name="optax:adamw"))
+
+
+def test_without_a_batch_size_of_its_own_the_learning_rate_does_not_scale():
+    config = load_config("tsm_shapes").config
+    del config.optim.lr_batch_size
+    config.optim.update(lr=0.25, warmup_epochs=0.0)
+    for size in (8, 16):
+        config.run.batch_size = size
+        assert float(actjax.build(config).network.optimizer.schedule(10.0)(0)) == 0.25
