@@ -10,13 +10,13 @@ import difflib
 import functools
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import SimpleNamespace
-from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from actjax.config.values import UNTYPED, fitted
+from actjax.config.values import fitted
 
 
 def parse_arg(arg: str | None, **defaults) -> SimpleNamespace:
@@ -62,8 +62,8 @@ def bind(
       ValueError: a key that the function does not take, a required argument that is missing, or a value of another type
         than the function's annotation.
     """
-    section = _section(section, where)
-    parameters, passes_on = _parameters(function, given, positional)
+    section = as_section(section, where)
+    parameters, passes_on = parameters_of(function, given, positional=positional)
     for key in section:
         if key not in parameters and not passes_on:
             raise ValueError(f"{where}.{unknown(key, parameters)}")
@@ -90,7 +90,7 @@ def pick(table: Mapping[str, Callable], section: Mapping, where: str, **passed) 
 
     `passed`: `given` and `positional` of `bind`. The name may be "package.module:name", see `find`.
     """
-    section = _section(section, where)
+    section = as_section(section, where)
     if "name" not in section:
         raise ValueError(f"{where}.name is missing; choose from {sorted(table)}, or write 'package.module:name'")
     return bind(find(table, section.pop("name"), f"{where}.name"), section, where, **passed)
@@ -127,7 +127,9 @@ def find(table: Mapping[str, Callable], name: str, where: str) -> Callable:
         raise ValueError(f"{where}={name!r}: there is no module {error.name!r} on Python's path") from error
     if not callable(function := getattr(found, attribute, None)):
         known = [known for known, value in vars(found).items() if callable(value) and not known.startswith("_")]
-        raise ValueError(f"{where}={name!r}: in {found.__file__}, {unknown(attribute, known)}")
+        file = getattr(found, "__file__", None) or module
+        file = re.sub(r".*/actjax-code-[^/]*/", "", file)  # the private copy of a config's own code
+        raise ValueError(f"{where}={name!r}: in {file}, {unknown(attribute, known)}")
     try:
         inspect.signature(function)
     except ValueError as error:
@@ -148,95 +150,8 @@ def refusing(reason: str, *, besides: Iterable[str] = ()) -> Iterator[None]:
         _refusal.reset(token)
 
 
-class Reader(NamedTuple):
-    """The functions that read a config section: what it may hold, and with which types and defaults.
-
-    by: functions that take its keys; of a table, the function that the section's `name` selects. The first one is
-      called, and passes on what the others take.
-    given, positional: arguments that the config does not set, as in `bind`.
-    parts: readers of nested sections.
-    each: reader of the nested sections whose names the config chooses.
-    together: {key: keys whose values go with its value}; an override of the first one alone drops the others.
-    """
-
-    by: tuple[Callable | Mapping[str, Callable], ...] = ()
-    given: tuple[str, ...] = ()
-    positional: int = 0
-    parts: Mapping[str, "Reader"] = {}
-    each: "Reader | None" = None
-    together: Mapping[str, tuple[str, ...]] = {}
-
-    def part(self, name: str) -> "Reader | None":
-        """The reader of a nested section; None: it may hold any key."""
-        return self.parts.get(name, self.each)
-
-    def functions(self, section: Mapping, where: str) -> list[Callable]:
-        """The functions that read `section`; all of a table, if the section selects none. ValueError: unknown name."""
-        name, tables = section.get("name"), [by for by in self.by if isinstance(by, Mapping)]
-        plain_ones = [by for by in self.by if not isinstance(by, Mapping)]
-        if name is None:
-            return [*plain_ones, *(function for table in tables for function in table.values())]
-        named = [table[name] for table in tables if isinstance(name, str) and name in table]
-        return [*plain_ones, *(named or [find(tables[0], name, f"{where}.name")] if tables else ())]
-
-    def parameters(self, section: Mapping, where: str) -> dict[str, inspect.Parameter]:
-        """The keys that `section` may hold, with their annotations and defaults."""
-        known = {}
-        for function in self.functions(section, where):
-            known |= _parameters(function, self.given, self.positional)[0]
-        parts = [*(name for name in self.parts if name in known or name in self.given), *(section if self.each else ())]
-        named = {"name": str} if any(isinstance(by, Mapping) for by in self.by) else {}
-        for name, kind in (named | dict.fromkeys(parts, dict | None)).items():
-            if name not in known or known[name].annotation in UNTYPED:
-                known[name] = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind)
-        return known
-
-    def open(self, section: Mapping, where: str) -> bool:
-        """Whether it may hold any other key, because a function takes `**kwargs` for itself.
-
-        Of several functions the first one passes its own on to the others.
-        """
-        functions = self.functions(section, where)
-        own = functions[1:] if len(functions) > 1 else functions
-        return any(_parameters(function, self.given, self.positional)[1] for function in own)
-
-    def bind(self, section, where: str) -> Callable:
-        """The first function with its arguments taken from the section.
-
-        Raises:
-          ValueError: a key that no function takes, or a required argument that is missing.
-        """
-        section = _section(section, where)
-        known = self.parameters(section, where)
-        for key in section:
-            if key not in known and not self.open(section, where):
-                raise ValueError(f"{where}.{unknown(key, known)}")
-        by = self.by[0]
-        return (pick if isinstance(by, Mapping) else bind)(
-            by, section, where, given=self.given, positional=self.positional
-        )
-
-
-def filled(section, reader: Reader):
-    """A section with its reader's defaults filled in, at any depth, so that a missing key equals its default.
-
-    A missing section counts as empty. A section without a required key is not filled in.
-    """
-    section = {} if section is None else plain(section)
-    if not isinstance(section, dict):
-        return section
-    for by in reader.by:
-        function = by.get(section.get("name")) if isinstance(by, Mapping) else by
-        parameters = _parameters(function, reader.given, reader.positional)[0] if function else {}
-        defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
-        if parameters.keys() <= defaults.keys() | section.keys():
-            section = defaults | section
-    parts = [*reader.parts, *(section if reader.each else ())]
-    return section | {key: filled(section.get(key), reader.part(key)) for key in parts}
-
-
-def _parameters(
-    function: Callable, given: tuple[str, ...], positional: int = 0
+def parameters_of(
+    function: Callable, given: tuple[str, ...], *, positional: int = 0
 ) -> tuple[dict[str, inspect.Parameter], bool]:
     """Arguments that a config may set, and whether `**kwargs` pass others on to a function that checks them itself."""
     signature = list(_signature(function).parameters.values())
@@ -262,7 +177,8 @@ def _signature(function: Callable) -> inspect.Signature:
     return signature.replace(parameters=[typed(parameter) for parameter in signature.parameters.values()])
 
 
-def _section(section, where: str) -> dict:
+def as_section(section, where: str) -> dict:
+    """A section as a dict of its own. ValueError: it is none."""
     section = plain(section)
     if not isinstance(section, dict):
         raise ValueError(f"{where}: expected a section of keys and values, got {section!r}")
@@ -289,7 +205,7 @@ def of_a_run(config: Mapping) -> ConfigDict:
 
 def unknown(name, known) -> str:
     """The end of an error message: the nearest known name, and all known names."""
-    same = [synonym(name)] if synonym(name) in known else []
+    same = [key for key in known if str(key).lower() == synonym(name).lower()]
     near = same or difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
     return f"{name!r} is unknown; {f'did you mean {near[0]!r}? ' if near else ''}choose from {sorted(known)}"
 
