@@ -73,6 +73,11 @@ class ActiveCode:
         return {name: sys.modules.pop(name) for name in names}
 
 
+def turn_of(code: ActiveCode | None) -> contextlib.AbstractContextManager:
+    """The turn of a config's code; a context that does nothing if the config brings none."""
+    return code.turn() if code else contextlib.nullcontext()
+
+
 def _switch(leaving: list[ActiveCode], coming: list[ActiveCode]) -> None:
     for code in leaving:
         code._suspend()

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from actjax.config import plain, refusing
-from actjax.config.active_code import ActiveCode, write
+from actjax.config.active_code import ActiveCode, turn_of, write
 from actjax.config.recipe_files import recipe_folder
 from actjax.paths import cache_folder, is_url
 
@@ -174,10 +174,11 @@ def allowed(code: OwnCode | None, where, *, trust: bool, typed: OwnCode | None =
 
     Args:
       where: the workdir, for errors.
-      typed: the code that the user named for this call; it comes before the run's.
+      typed: the code that the user named for this call, which is importable, too.
 
-    Raises (when the config names a function that is not of actjax):
-      ValueError: the code was not made here, and `trust` is False.
+    Raises:
+      ValueError: a file of `typed` differs from the run's file of the same name. In the context, from `find`: the
+        config names a function that is not of actjax, the code was not made here, and `trust` is False.
     """
     typed = typed or OwnCode(pathlib.Path(), {}, ())
     trusted = code is not None and (trust or code.trusted)
@@ -186,8 +187,7 @@ def allowed(code: OwnCode | None, where, *, trust: bool, typed: OwnCode | None =
         raise ValueError(f"{typed.folder / clash[0]} differs from the file of the same name in {where}; rename yours")
     active = ActiveCode(files | typed.files) if files or typed.files else None
     with contextlib.ExitStack() as stack:
-        if active:
-            stack.enter_context(active.turn())
+        stack.enter_context(turn_of(active))
         if not trusted:
             stack.enter_context(refusing(_question(code, where), besides=typed.names))
         yield active

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from actjax.config import of_a_run, own_code
-from actjax.config.active_code import ActiveCode
+from actjax.config.active_code import ActiveCode, turn_of
 from actjax.config.files import load_config, saved_config
 from actjax.config.overrides import override
 from actjax.paths import is_url
@@ -26,7 +26,7 @@ class Opened(NamedTuple):
 
     def turn(self) -> contextlib.AbstractContextManager:
         """A context in which this code can be imported; to use the run, enter it."""
-        return self.code.turn() if self.code else contextlib.nullcontext()
+        return turn_of(self.code)
 
 
 def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | None = None) -> Opened:
@@ -49,7 +49,7 @@ def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | N
         del config[own_code.FOLDER]
     code = own_code.of_config(file, {"config": config, "changes": changes})
     active = ActiveCode(code.files) if code is not None and code.files else None
-    with active.turn() if active else contextlib.nullcontext():
+    with turn_of(active):
         task = registered(config)
         config = _overridden(config, changes, task)
         if code is not None:

@@ -322,3 +322,5 @@ def test_labels_and_names_must_fit_the_model(tmp_path):
 def test_a_video_in_place_of_a_list_is_one_line(media):
     with pytest.raises(ValueError, match="test.mp4 is no text in UTF-8, as an annotation file has to be"):
         load_annotations("videos", media / "test.mp4", num_classes=3)
+    with pytest.raises(ValueError, match="test.mp4 is no text in UTF-8, as a class name file has to be"):
+        load_class_names(media / "test.mp4")

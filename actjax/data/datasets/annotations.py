@@ -11,6 +11,7 @@ import numpy as np
 from actjax.data.datasets.activitynet import activitynet
 from actjax.data.datasets.labels import label_text
 from actjax.data.datasets.lists import rawframes, videos
+from actjax.data.datasets.parsing import text_of
 from actjax.data.datasets.records import ActivityNetRecord, RawframesRecord, VideoRecord
 from actjax.data.datasets.ssn_lists import SSNRecord, load_ssn
 from actjax.data.prepared.reading import load_prepared
@@ -126,4 +127,4 @@ def load_class_names(path: str | os.PathLike) -> list[str]:
     path = to_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"class name file {does_not_exist(path)}")
-    return path.read_bytes().decode("utf-8-sig").rstrip().splitlines()
+    return text_of(path, "a class name file").rstrip().splitlines()

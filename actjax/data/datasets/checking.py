@@ -10,7 +10,7 @@ import numpy as np
 
 def check_names(names, num_classes: int, where: str) -> None:
     """Checks that there is one name for each class, in a list."""
-    if isinstance(names, str | Mapping) or not (hasattr(names, "__len__") and hasattr(names, "__getitem__")):
+    if not _is_sequence(names):
         raise ValueError(
             f"{where}: class_names is {type(names).__name__}; it must be a list of text, name k of class k"
         )
@@ -29,7 +29,7 @@ def check_records(records, num_classes: int, where: str, *, multi_class: bool) -
       multi_class: labels are vectors [num_classes] of numbers in [0, 1]. Otherwise all are classes, whole numbers, or
         all are distributions over the classes, [num_classes].
     """
-    if isinstance(records, str | Mapping) or not (hasattr(records, "__len__") and hasattr(records, "__getitem__")):
+    if not _is_sequence(records):
         raise ValueError(f"{where} is {type(records).__name__}; it must be a sequence of records, such as a list")
     if not len(records):
         raise ValueError(f"{where} has no records")
@@ -50,6 +50,10 @@ def check_records(records, num_classes: int, where: str, *, multi_class: bool) -
             raise ValueError(
                 f"{where}: record {number}, {record.path!r}, has label {_told(label)}; expected {expected}"
             )
+
+
+def _is_sequence(value) -> bool:
+    return not isinstance(value, str | Mapping) and hasattr(value, "__len__") and hasattr(value, "__getitem__")
 
 
 def _is_class(label, num_classes: int) -> bool:

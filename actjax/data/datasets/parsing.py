@@ -25,11 +25,7 @@ def parsed(path: pathlib.Path, parse: Callable, *, line: str, columns: str) -> l
 
 def items(path: pathlib.Path) -> Iterator[tuple[str, object]]:
     """(place, item) of a text, CSV or JSON file; an item is a line, a dict by column, or an entry."""
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    try:
-        text = data.decode("utf-8-sig")  # spreadsheets start their CSV files with a byte order mark
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8, as an annotation file has to be ({error})") from None
+    text = text_of(path, "an annotation file")
     suffix = pathlib.Path(path.name.removesuffix(".gz")).suffix
     if suffix == ".json":
         try:
@@ -53,6 +49,22 @@ def items(path: pathlib.Path) -> Iterator[tuple[str, object]]:
         for number, line in enumerate(text.splitlines(), start=1):
             if line.strip():
                 yield f"line {number}", line
+
+
+def text_of(path: pathlib.Path, what: str) -> str:
+    """The text of a file, which is unpacked if its name ends in .gz.
+
+    Args:
+      what: what the file should be, for the error.
+
+    Raises:
+      ValueError: it is not text in UTF-8.
+    """
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")  # spreadsheets start their files with a byte order mark
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8, as {what} has to be ({error})") from None
 
 
 def joined_path(prefix: str, name: str) -> str:
