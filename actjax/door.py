@@ -4,12 +4,14 @@ Every function takes overrides of the config as keyword arguments: `run={"epochs
 Faults of a config or a file raise ValueError or FileNotFoundError; the messages are those of the command line.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from actjax.errors import clear_errors
+from actjax.locking import locked
 from actjax.paths import local, to_path
 from actjax.tasks.opening import Opened, open_config, open_workdir
 from actjax.tasks.running import Call
@@ -122,8 +124,9 @@ def run_mode(mode: str, opened: Opened, workdir, **options: Any):
         if opened.task.local:
             local(workdir, "--workdir of BSN, BMN and SSN:")
     call = Call(mode, opened.config, workdir, **({"started": time.perf_counter()} | options))
+    alone = locked(workdir) if mode in ("train", "import") else contextlib.nullcontext()
     try:
-        with opened.turn(), logging_to(workdir / "train.log" if mode in ("train", "eval") else None):
+        with alone, opened.turn(), logging_to(workdir / "train.log" if mode in ("train", "eval") else None):
             return opened.task.modes[mode](opened.run, call)
     except Preempted as stopped:
-        raise KeyboardInterrupt(f"saved step {stopped.step}; the same call resumes from it") from stopped
+        raise KeyboardInterrupt(f"saved step {stopped.step}; the same call goes on from it") from stopped

@@ -5,9 +5,11 @@ MMAction2 still catches it.
 """
 
 import contextlib
+import errno
 import logging
 import math
 import numbers
+import os
 
 log = logging.getLogger("actjax")
 _told: set[str] = set()
@@ -19,6 +21,12 @@ class ShapeError(ValueError, IndexError, AssertionError):
 
 class EmptyError(ValueError, ZeroDivisionError):
     """Nothing to average: no video, no ground truth or no proposal."""
+
+
+class StorageError(OSError):
+    """A disk or a file server cannot be written: what happened, in one line."""
+
+    clear = True  # see `clear_errors`
 
 
 class RangeError(ValueError):
@@ -69,6 +77,8 @@ def one_line():
     try:
         yield
     except Exception as error:
+        if isinstance(error, OSError) and (fault := storage_fault(error)):
+            raise SystemExit(f"error: {error if getattr(error, 'clear', False) else fault}") from error
         if not getattr(error, "clear", False):
             raise
         raise SystemExit(f"error: {error}") from error
@@ -79,3 +89,25 @@ def warn_once(text: str) -> None:
     if text not in _told:
         _told.add(text)
         log.warning("%s", text)
+
+
+_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EFBIG)
+_WORDS = {os.strerror(number).lower(): os.strerror(number) for number in _FAULTS}
+
+
+def storage_fault(error: BaseException | None) -> str | None:
+    """What a disk or file server lacks, such as "No space left on device", by an error or its causes; None: nothing.
+
+    >>> storage_fault(ValueError("Error writing local file: No space left on device"))
+    'No space left on device'
+
+    Libraries raise such faults as errors of their own, which hold the words of the system.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FAULTS:
+            return os.strerror(error.errno) + (f": {error.filename}" if error.filename else "")
+        told = str(error).lower()
+        if found := [words for key, words in _WORDS.items() if key in told]:
+            return found[0]
+        error = error.__cause__ or error.__context__
+    return None

@@ -10,6 +10,7 @@ import datetime
 import multiprocessing
 import os
 import pathlib
+import shlex
 import signal
 import sys
 import time
@@ -136,8 +137,17 @@ def _do(workdir: pathlib.Path, started: float) -> None:
         run_mode(_MODE.value, opened, workdir, started=started, **options)
     except KeyboardInterrupt as error:
         if isinstance(error.__cause__, Preempted):
+            print(f"to go on: {_same_command(workdir)}", file=sys.stderr, flush=True)
             raise error.__cause__ from None  # which has an exit status of its own
         raise
+
+
+def _same_command(workdir: pathlib.Path) -> str:
+    """The command line of this run, with its workdir."""
+    program = os.path.basename(sys.argv[0])
+    program = "python -m actjax.main" if program.endswith(".py") else program
+    given = [] if _WORKDIR.present else [f"--workdir={workdir}"]
+    return shlex.join([*program.split(), *sys.argv[1:], *given])
 
 
 def _parse_flags(argv: list[str]) -> list[str]:

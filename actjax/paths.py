@@ -5,6 +5,7 @@ Object stores keep whole files: they cannot append to a file or rename a folder.
 """
 
 import importlib.util
+import itertools
 import os
 import pathlib
 import tempfile
@@ -118,6 +119,24 @@ class Spool:
 def replace(path: pathlib.Path, write: Callable) -> None:
     """Writes a file atomically."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        write(file)
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def unused(path: pathlib.Path) -> pathlib.Path:
+    """`path`, or if it exists, the first of `path1`, `path2`, ... that does not."""
+    names = itertools.chain([path.name], (f"{path.name}{k}" for k in itertools.count(1)))
+    return next(free for name in names if not (free := path.with_name(name)).exists())
+
+
+def rewrite(path: pathlib.Path, text: str) -> None:
+    """Writes a text file, whose earlier content stays until the new one is complete, even if the disk is full."""
+    if is_url(path):
+        path.write_text(text)
+    else:
+        replace(path, lambda file: file.write(text.encode()))

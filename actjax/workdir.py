@@ -18,7 +18,8 @@ import numpy as np
 import rich
 from rich.logging import RichHandler
 
-from actjax.paths import Spool
+from actjax.config.changes import differences, told
+from actjax.paths import Spool, rewrite, unused
 from actjax.showing import Table, show
 
 log = logging.getLogger("actjax")
@@ -74,7 +75,9 @@ def _shown() -> logging.Handler:
 
 
 class _LogFile(logging.FileHandler):
-    """A log file; in an object store it is uploaded once a minute and by `upload`."""
+    """A log file; in an object store it is uploaded once a minute and by `upload`. A full disk costs it lines."""
+
+    failed = False
 
     def __init__(self, spool: Spool, name: str):
         super().__init__(spool.file(name))
@@ -89,6 +92,16 @@ class _LogFile(logging.FileHandler):
         self._spool.upload()
         self._uploaded = time.monotonic()
 
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its name in logging
+        """Says once, on the terminal alone, that the file cannot be written."""
+        if not self.failed:
+            self.failed = True
+            print(f"{self.baseFilename} cannot be written: {sys.exception()}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
 
 def progress(items, total: int, what: str):
     """Iterates over `items`, with a progress bar on a terminal."""
@@ -101,18 +114,23 @@ def progress(items, total: int, what: str):
 def save_description(workdir: pathlib.Path, config, class_names: list[str], *, decoder: str | None = None) -> None:
     """Writes config.json, environment.json and class_names.json; warns if a resumed run has a different config.
 
+    To be called once the run is known to work, that is, after its checkpoint is restored.
+
     decoder: name and version of the video library; None: no videos are read.
     """
     if jax.process_index():
         return
-    path = workdir / "config.json"
+    workdir.mkdir(parents=True, exist_ok=True)
+    path, names = workdir / "config.json", workdir / "class_names.json"
     text = config.to_json_best_effort(indent=2)
-    if path.exists() and json.loads(path.read_text()) != json.loads(text):
-        path.with_name("config.json.old").write_text(path.read_text())
-        log.warning("this run resumes with a different config; the old config is in %s.old", path)
-    path.write_text(text)
-    here = pathlib.Path(__file__).parent
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=here)
+    if changes := changed(workdir, config):
+        old = unused(workdir / "config.json.old")
+        old.write_bytes(path.read_bytes())
+        log.warning("this run resumes with another config: %s; the old config is in %s", told(changes), old)
+    if names.exists() and names.read_text() != json.dumps(class_names):
+        old = unused(workdir / "class_names.json.old")
+        old.write_bytes(names.read_bytes())
+        log.warning("this run resumes with other class names; the old ones are in %s", old)
     environment = {
         "command": sys.argv,
         "python": platform.python_version(),
@@ -121,10 +139,30 @@ def save_description(workdir: pathlib.Path, config, class_names: list[str], *, d
         "decoder": decoder,
         "devices": [device.device_kind for device in jax.devices()],
         "processes": jax.process_count(),
-        "commit": commit.stdout.strip() or None,
+        "commit": _commit(),
     }
-    (workdir / "environment.json").write_text(json.dumps(environment, indent=2))
-    (workdir / "class_names.json").write_text(json.dumps(class_names))
+    rewrite(path, text)
+    rewrite(workdir / "environment.json", json.dumps(environment, indent=2))
+    rewrite(names, json.dumps(class_names))
+
+
+def changed(workdir: pathlib.Path, config) -> list[tuple[str, object, object]]:
+    """The differences between the config that a run saved and `config`; [] if it saved none."""
+    try:
+        known = json.loads((workdir / "config.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return []
+    return list(differences(known, json.loads(config.to_json_best_effort())))
+
+
+def _commit() -> str | None:
+    """The commit of this code; None outside of a repository, or without git."""
+    here = pathlib.Path(__file__).parent
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=here, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
 
 
 def _version(package: str) -> str | None:
@@ -146,13 +184,14 @@ def save_scores(path: pathlib.Path, names: list[str], scores: np.ndarray, labels
 def save_results(workdir: pathlib.Path, name: str, metrics: dict, class_names: list[str]) -> None:
     """Writes numbers to NAME.json and each class-by-class matrix to its own CSV file; prints the numbers.
 
-    A matrix `hard/confusion_matrix` is written to hard_confusion_matrix.csv.
+    A matrix `hard/confusion_matrix` is written to hard_confusion_matrix.csv, for the name results_eval to
+    hard_confusion_matrix_eval.csv. Metrics under the key `best` are printed in a column of their own.
     """
     if jax.process_index():
         return
     matrices = {key: value for key, value in metrics.items() if np.ndim(value) == 2}
     numbers = {key: value for key, value in metrics.items() if key not in matrices}
-    (workdir / f"{name}.json").write_text(json.dumps(numbers, indent=2, default=float))
+    ending = name.removeprefix("results")
     for key, matrix in matrices.items():
         lines = [
             ["real \\ predicted", *class_names],
@@ -160,10 +199,42 @@ def save_results(workdir: pathlib.Path, name: str, metrics: dict, class_names: l
         ]
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(lines)
-        (workdir / f"{key.replace('/', '_')}.csv").write_text(text.getvalue())
-    table = Table("metric", "value", title=name)
-    for key, value in numbers.items():
-        table.add_row(key, f"{value:.4f}" if isinstance(value, float) else str(value))
+        rewrite(workdir / f"{key.replace('/', '_')}{ending}.csv", text.getvalue())
+    rewrite(workdir / f"{name}.json", json.dumps(numbers, indent=2, default=float))
+    show_results(workdir, name, numbers)
+
+
+def saved_results(workdir: pathlib.Path, name: str) -> dict | None:
+    """What `save_results` wrote, matrices included; None if it did not, or if the file is damaged."""
+    try:
+        numbers = json.loads((workdir / f"{name}.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    ending = f"confusion_matrix{name.removeprefix('results')}.csv"
+    for path in sorted(workdir.glob(f"*{ending}")):
+        rows = list(csv.reader(path.read_text().splitlines()))[1:]
+        evaluator = path.name.removesuffix(ending).removesuffix("_")
+        key = f"{evaluator}/confusion_matrix" if evaluator else "confusion_matrix"
+        numbers[key] = [[int(cell) for cell in row[1:]] for row in rows]
+    return numbers if isinstance(numbers, dict) else None
+
+
+def show_results(workdir: pathlib.Path, name: str, numbers: dict) -> None:
+    """Prints results, and where their files are."""
+    value = lambda x: f"{x:.4f}" if isinstance(x, float) else str(x)
+    best = numbers.get("best")
+    shown = {key: x for key, x in numbers.items() if key not in ("step", "best") or best is None}
+    columns = ("value",) if best is None else (f"last, step {numbers['step']}", f"best, step {best['step']}")
+    table = Table("metric", *columns, title=name)
+    for key, x in shown.items():
+        table.add_row(key, value(x), *([] if best is None else [value(best[key]) if key in best else ""]))
     show(table)
+    if best is not None:
+        show(
+            f"--mode=eval and --mode=predict take the best checkpoint, step {best['step']}; "
+            f"--checkpoint=latest takes step {numbers['step']}"
+            if best["step"] != numbers["step"]
+            else f"the best checkpoint, which --mode=eval and --mode=predict take, is the last one, step {best['step']}"
+        )
     for what, file in ((name, f"{name}.json"), ("checkpoints", "checkpoints"), ("log", "train.log")):
         show(f"{what:12} {workdir / file}")

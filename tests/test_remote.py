@@ -160,8 +160,8 @@ def test_killed_training_goes_on(bucket):
     assert any(file.name.startswith("events.out.tfevents") for file in run.iterdir())
     best = min(rows(run, "val"), key=lambda row: row["loss"])["step"]
     for which, step in (("latest", 10), ("best", best)):
-        assert restore_variables(line_task(), optimizer, settings, run, which)[1] == step
-    assert restore_variables(line_task(), optimizer, settings, run, "latest")[0]["params"]["w"] > 0
+        assert restore_variables(line_task(), settings, run, which)[1] == step
+    assert restore_variables(line_task(), settings, run, "latest")[0]["params"]["w"] > 0
     assert metrics["num_videos"] == 20
 
 

@@ -65,14 +65,24 @@ class Network(NamedTuple):
         *,
         initial: Callable[[], dict] | None,
         evaluators: Sequence[training.Evaluator] = (),
+        describe: Callable[[], None] = lambda: None,
     ) -> dict:
         """Calls `training.train` in `folder` -> the final metrics."""
-        options = dict(initial=initial, evaluators=evaluators)
+        options = dict(initial=initial, evaluators=evaluators, describe=describe)
         return training.train(self.task, data, self.optimizer, self.settings, folder, **options)
+
+    def complete(self, folder: pathlib.Path, data: training.Data) -> int | None:
+        """The last step of a run in `folder` that has nothing left to train; None if it has, or has not begun.
+
+        Raises:
+          ValueError: the run had other training records.
+        """
+        step, timeline = training.standing(folder / "checkpoints", data.num_records, self.settings, digest=data.digest)
+        return step if step is not None and step >= timeline.last_step(self.settings.epochs) else None
 
     def restore(self, folder: pathlib.Path, which: str) -> tuple[dict, int]:
         """The variables of a checkpoint in `folder` ("best", "latest" or a step), and its step."""
-        return training.restore_variables(self.task, self.optimizer, self.settings, folder, which)
+        return training.restore_variables(self.task, self.settings, folder, which)
 
     def import_file(self, path: str, folder: pathlib.Path) -> Report:
         """Saves another program's checkpoint as step 0 in `folder`, as if it had been trained there.

@@ -1,11 +1,14 @@
 """Config section `loader` -> the `training.Data` of a video data set."""
 
 import functools
+import hashlib
+import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from actjax.config import unknown
 from actjax.data.clips.spec import MODALITIES
@@ -50,32 +53,46 @@ class ClipData:
     """The `training.Data` of a video data set.
 
     Args:
-      dataset: has the records `train` and `val`.
+      dataset: has the records `train` and `val`; kept as an attribute.
       quarantine: records broken files.
       train, eval: clip specs of the two splits.
     """
 
     def __init__(self, dataset, quarantine: Quarantine, *, loader: LoaderConfig, settings: Settings, train, eval):
-        self._dataset, self._train, self._eval = dataset, train, eval
+        self.dataset, self._train, self._eval, self._quarantine = dataset, train, eval, quarantine
         self._seed, self._power = settings.seed, loader.power
         self._batch_size = settings.batch_size
         self._eval_size = settings.eval_size
         self._common = dict(loader=Loader(loader.num_workers, loader.timeout, this_shard()), quarantine=quarantine)
-        self.num_records = len(dataset.train)
+        self.num_records, self.digest = len(dataset.train), digest_of(dataset.train)
 
-    def train(self, first_step: int, num_steps: int) -> Iterator:
-        """This host's batches for steps `first_step` .. `num_steps - 1`."""
-        span = dict(first_step=first_step, num_steps=num_steps, seed=self._seed, power=self._power)
-        return train_batches(self._dataset.train, self._train, batch_size=self._batch_size, **self._common, **span)
+    def train(self, position: int, num_batches: int) -> Iterator:
+        """This host's batches; the first one begins at `position`, see `training.Data`."""
+        span = dict(position=position, num_batches=num_batches, seed=self._seed, power=self._power)
+        return train_batches(self.dataset.train, self._train, batch_size=self._batch_size, **self._common, **span)
 
     def evaluate(self) -> Iterator:
         """Passes over the validation split; each is an iterator over this host's batches."""
-        return eval_batches(self._dataset.val, self._eval, batch_size=self._eval_size, **self._common)
+        return eval_batches(self.dataset.val, self._eval, batch_size=self._eval_size, **self._common)
+
+    def num_broken(self) -> dict[str, int]:
+        """The numbers of videos of both splits that could not be decoded, and as `num_broken` their sum."""
+        found = {split: self._quarantine.count(getattr(self.dataset, split)) for split in ("train", "val")}
+        return {"num_broken": sum(found.values()), **{f"num_broken_{split}": n for split, n in found.items()}}
 
     def one_pass(self, records: Sequence, clips) -> Callable[[], Iterator]:
         """The `passes` of an evaluator that sees other records or other clips: a single pass, with its own readers."""
         options = dict(batch_size=self._eval_size, num_passes=1, **self._common)
         return functools.partial(eval_batches, records, clips, **options)
+
+
+def digest_of(records: Sequence) -> str:
+    """The digest of a training set: the names of its files, without their folders, and its labels, in order."""
+    digest = hashlib.sha256()
+    for record in records:
+        label = np.asarray(getattr(record, "label", -1)).tolist()
+        digest.update(f"{os.path.basename(record.path)}\t{label}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
 
 
 def this_shard() -> Shard:

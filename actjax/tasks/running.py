@@ -1,15 +1,19 @@
 """The command line as a value, and the modes shared by all tasks with a single network."""
 
+import contextlib
 import json
 import logging
 import pathlib
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 from flax.traverse_util import flatten_dict
 
 from actjax import training
 from actjax.config import plain
+from actjax.config.changes import told
 from actjax.config.files import saved_config
 from actjax.data.datasets.annotations import load_class_names
 from actjax.errors import clear_errors
@@ -17,7 +21,7 @@ from actjax.interop import export_checkpoint
 from actjax.paths import absolute, does_not_exist
 from actjax.showing import Table, show
 from actjax.tasks.building import Network
-from actjax.workdir import logging_to, save_description
+from actjax.workdir import changed, logging_to, save_description, saved_results, show_results
 
 log = logging.getLogger("actjax")
 
@@ -106,6 +110,50 @@ class Call(NamedTuple):
         return time.perf_counter() - self.started
 
 
+# Sections of a config that say what arrays a network and its optimizer have.
+_ARRAYS = ("task", "model", "optim", "run.ema", "code", "tem", "pem", "bmn")
+
+
+@contextlib.contextmanager
+def fitting(config, workdir: pathlib.Path) -> Iterator[None]:
+    """A context that reads a checkpoint of `workdir` for `config`.
+
+    Raises:
+      MisfitError: it does not fit; the message names the keys of the config with the run's values and the new ones.
+    """
+    try:
+        yield
+    except training.MisfitError as error:
+        keys = [change for change in changed(workdir, config) if change[0].startswith(_ARRAYS)]
+        why = f"{workdir} was trained with another config: {told(keys)}" if keys else f"{workdir}: the code has changed"
+        raise training.MisfitError(f"{why} ({error}); take the run's values, or another workdir") from None
+
+
+def known_results(call: Call, step: int) -> dict | None:
+    """The results of a run that is complete at `step`, which are shown; None if they were not written.
+
+    Says so, and which keys of the config have no effect any more.
+    """
+    results = saved_results(call.workdir, "results")
+    log.info("the run is complete at step %d; nothing is left to train", step)
+    if results is None or results.get("step") != step:
+        return None
+    if changes := changed(call.workdir, call.config):
+        log.warning(
+            "changes without effect: %s. A higher run.epochs trains on; for another config, take a new workdir",
+            told(changes),
+        )
+    show_results(call.workdir, "results", {key: x for key, x in results.items() if np.ndim(x) == 0})
+    return results
+
+
+def restored(run, call: Call) -> tuple[dict, int]:
+    """The variables of `call.checkpoint`, by default the best one, and its step. Errors as `training`'s, and of
+    `fitting`."""
+    with clear_errors(), fitting(call.config, call.workdir):
+        return run.network.restore(call.workdir, call.checkpoint or "best")
+
+
 def read_class_names(workdir: pathlib.Path) -> list[str]:
     """The class names that a run saved. FileNotFoundError: there are none. ValueError: the file holds no names."""
     file = workdir / "class_names.json"
@@ -142,8 +190,8 @@ def import_(run, call: Call) -> None:
 
 def export(run, call: Call) -> None:
     """Writes a checkpoint under MMAction2's parameter names, as .pth for torch or as .safetensors."""
+    variables, step = restored(run, call)
     with clear_errors():
-        variables, step = run.network.restore(call.workdir, call.checkpoint or "best")
         meta = {"step": step, "CLASSES": names_of(call.config, call.workdir)}
         names = export_checkpoint(variables, run.network.model, call.out, meta=meta)
     log.info("%s: %d tensors of step %d", call.out, len(names), step)

@@ -3,12 +3,13 @@
 import json
 import logging
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import jax
 
 from actjax.config import Reader, filled, plain
-from actjax.paths import replace
+from actjax.config.changes import as_saved, differences, told
+from actjax.paths import replace, unused
 
 log = logging.getLogger("actjax")
 
@@ -51,12 +52,11 @@ class StageFolder:
         if config == self._config:
             self.done = known["done"]
             return
-        name, was, now = next(_differences(config, self._config))
-        difference = f"{self.path} was made with {name}={was}, now it is {now}"
+        difference = f"{self.path} was made with another config: {told(differences(config, self._config))}"
         if not mend:
             raise ValueError(f"{difference}; add {stage} to --config.stages, or use another --workdir")
         if jax.process_index() == 0:
-            old = next(p for k in range(10**6) if not (p := self.path.with_name(f"{stage}.old{k or ''}")).exists())
+            old = unused(self.path.with_name(f"{stage}.old"))
             self.path.rename(old)
             log.warning("%s; running the stage again, its old outputs are in %s", difference, old)
 
@@ -77,7 +77,7 @@ class StageFolder:
 def _compared(sections: Mapping, readers: Mapping[str, Reader]) -> dict:
     """The form in which configs are compared: defaults filled in, `INDIFFERENT` keys removed, types as in JSON."""
     sections = plain(sections) | {name: filled(sections.get(name), reader) for name, reader in readers.items()}
-    return json.loads(json.dumps(_decisive(sections)))
+    return as_saved(_decisive(sections))
 
 
 def _decisive(section):
@@ -89,12 +89,3 @@ def _decisive(section):
         return section
     first = lambda name, value: value[0] if name == "backend" and isinstance(value, list | tuple) else value
     return {name: _decisive(first(name, value)) for name, value in section.items() if name not in INDIFFERENT}
-
-
-def _differences(was, now, name: str = "config") -> Iterator[tuple[str, object, object]]:
-    """Yields (dotted name, old value, new value) of every difference."""
-    if isinstance(was, dict) and isinstance(now, dict):
-        for key in was.keys() | now.keys():
-            yield from _differences(was.get(key), now.get(key), f"{name}.{key}")
-    elif was != now:
-        yield name, was, now

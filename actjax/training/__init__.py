@@ -5,7 +5,7 @@ from actjax.training.distributed import joined, wait_for_all
 from actjax.training.evaluating import VALIDATION, Evaluations, Evaluator, collect, evaluate, stream
 from actjax.training.explaining import Explanation, explain
 from actjax.training.groups import ParamGroups, freeze
-from actjax.training.loop import Data, restore_variables, save_variables, train
+from actjax.training.loop import Data, restore_variables, save_variables, standing, train
 from actjax.training.optimizers import (
     Optimizer,
     adam,
@@ -18,19 +18,23 @@ from actjax.training.optimizers import (
 from actjax.training.preemption import Preempted
 from actjax.training.program import Settings
 from actjax.training.reducing import allreduce_grads
+from actjax.training.restoring import MisfitError, check_finite
 
 __all__ = [
     "VALIDATION",
+    "DamagedError",
     "Data",
     "Evaluations",
     "Evaluator",
     "Explanation",
+    "MisfitError",
     "Optimizer",
     "ParamGroups",
     "Preempted",
     "Settings",
     "adam",
     "allreduce_grads",
+    "check_finite",
     "collect",
     "evaluate",
     "explain",
@@ -41,6 +45,7 @@ __all__ = [
     "param_groups",
     "restore_variables",
     "save_variables",
+    "standing",
     "sgd",
     "stream",
     "train",

@@ -1,30 +1,47 @@
 """Checkpoints: the latest few and the best one, written in the background and never half-written."""
 
+import contextlib
 import logging
 import math
 import pathlib
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from actjax import paths
+from actjax.errors import StorageError, storage_fault
+from actjax.training import digests
 from actjax.training.step import State
+from actjax.training.timeline import Timeline
 
 _UP = ("acc", "map@", "ar@", "auc", "precision", "recall", "f1")
 _DOWN = ("loss", "error")
+RULES = {"greater": True, "less": False}
 
 
-def higher_is_better(metric: str) -> bool:
-    """Whether higher is better, judged by the metric's name, without that of its evaluator: True for accuracy, AR, AUC,
-    mAP, precision, recall and F1; False for losses and errors.
+def higher_is_better(metric: str, rule: str | None = None) -> bool:
+    """Whether higher is better, by `rule`, or else judged by the metric's name, without that of its evaluator: True for
+    accuracy, AR, AUC, mAP, precision, recall and F1; False for losses and errors.
+
+    >>> higher_is_better("hard/top1_acc"), higher_is_better("val_loss"), higher_is_better("distance", "less")
+    (True, False, False)
+
+    Args:
+      rule: "greater" or "less".
 
     Raises:
-      ValueError: the name matches neither group.
+      ValueError: an unknown rule; without a rule, the name matches neither group.
 
     Source: MMAction2 0.6, EvalHook (`save_best`, `rule`).
     """
+    if rule is not None:
+        if rule not in RULES:
+            raise ValueError(
+                f"best_rule={rule!r}; choose from {list(RULES)}, or None to judge by the name of the metric"
+            )
+        return RULES[rule]
     name = metric.rpartition("/")[2].lower()
     for parts, answer in ((_DOWN, False), (_UP, True)):
         if any(part in name for part in parts):
@@ -32,64 +49,80 @@ def higher_is_better(metric: str) -> bool:
     if name.endswith("map"):
         return True
     raise ValueError(
-        f"best={metric!r}: the name does not show whether higher is better; it contains none of {_UP + _DOWN}"
+        f"best={metric!r}: the name does not show whether higher is better, as it contains none of {_UP + _DOWN}; set "
+        "best_rule='greater' or 'less'"
     )
 
 
-def open_checkpoints(folder: pathlib.Path, *, keep: int, best: str, read_only: bool = False) -> ocp.CheckpointManager:
-    """Opens the checkpoints in `folder`. Keeps the `keep` latest ones and the best one by the metric `best`.
+class Checkpoints:
+    """Writes the checkpoints of a run to `folder`; keeps the `keep` latest ones and the best one.
 
-    A checkpoint without this metric, because its evaluator was not due or the run had another `best`, ranks last; so
-    does NaN.
+    A checkpoint without the metric, because its evaluator was not due or the run had another `best`, ranks last; so
+    does NaN. Each checkpoint holds the digests of its files and the timeline of the run, see `digests`.
+
+    Args:
+      best: the metric that ranks checkpoints. upward: whether higher is better.
     """
-    upward = higher_is_better(best)
 
-    def value(metrics: dict) -> float:
-        found = metrics.get(best, math.nan)
-        return (-math.inf if upward else math.inf) if math.isnan(found) else found
-
-    policies = [
-        LatestN(keep),
-        BestN(get_metric_fn=value, reverse=not upward, n=1, keep_checkpoints_without_metrics=False),
-    ]
-    options = ocp.CheckpointManagerOptions(
-        preservation_policy=AnyPreservationPolicy(policies),
-        best_fn=value,
-        best_mode="max" if upward else "min",
-        read_only=read_only,
-        create=not read_only,
-    )
-    return ocp.CheckpointManager(paths.absolute(folder), options=options)
-
-
-# Orbax warns about every checkpoint between two evaluations and about every read-only manager.
-_EXPECTED = ("tracked_metric", "read_only=True", "directory is read only")
-logging.getLogger("absl").addFilter(lambda record: not any(words in record.getMessage() for words in _EXPECTED))
-
-
-def save(manager: ocp.CheckpointManager, step: int, state: State, *, metrics: dict[str, float] | None = None) -> None:
-    """Starts writing the state after `step`; returns as soon as the state may be changed."""
-    with jax.transfer_guard("allow"):
-        manager.save(step, args=ocp.args.StandardSave(state._asdict()), metrics=metrics, force=True)
-
-
-def restore(manager: ocp.CheckpointManager, abstract: State, *, step: int) -> State:
-    """The state after `step`, with the shapes and shardings of `abstract`."""
-    return State(**manager.restore(step, args=ocp.args.StandardRestore(abstract._asdict())))
-
-
-def find(manager: ocp.CheckpointManager, which: str) -> int:
-    """The step of checkpoint `which`: "latest", "best" (the latest if none was evaluated) or a number.
-
-    Raises:
-      FileNotFoundError: there is no such checkpoint; the message lists the existing ones.
-    """
-    steps = list(manager.all_steps())
-    best = lambda: manager.latest_step() if manager.best_step() is None else manager.best_step()
-    named: dict[str, Callable] = {"latest": manager.latest_step, "best": best}
-    step = named[which]() if which in named else int(which) if which.isdecimal() else None
-    if step not in steps:
-        raise FileNotFoundError(
-            f"no checkpoint {which!r} in {manager.directory}; there are: latest, best, {sorted(steps)}"
+    def __init__(self, folder: pathlib.Path, timeline: Timeline | None, *, keep: int, best: str, upward: bool):
+        self._folder, self._timeline, self._step = paths.absolute(folder), timeline, None
+        worst = -math.inf if upward else math.inf
+        value = lambda metrics: worst if math.isnan(found := metrics.get(best, math.nan)) else found
+        policies = [
+            LatestN(keep),
+            BestN(get_metric_fn=value, reverse=not upward, n=1, keep_checkpoints_without_metrics=False),
+        ]
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=AnyPreservationPolicy(policies),
+            best_fn=value,
+            best_mode="max" if upward else "min",
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
         )
-    return step
+        with self._told():
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
+
+    def save(self, step: int, state: State, *, metrics: dict[str, float] | None = None) -> None:
+        """Starts writing the state after `step`; returns as soon as the state may be changed.
+
+        Raises:
+          StorageError: this or the last checkpoint could not be written.
+        """
+        self.wait()
+        self._step = step
+        with self._told(), jax.transfer_guard("allow"):
+            options = dict(metrics=metrics, custom_metadata=digests.MARK, force=True)
+            self._manager.save(step, args=ocp.args.StandardSave(state._asdict()), **options)
+
+    def wait(self) -> None:
+        """Waits until the last checkpoint is written. Raises StorageError: it could not be."""
+        with self._told():
+            self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits for the last checkpoint, and ends the threads. Raises StorageError: it could not be written."""
+        with self._told():
+            self._manager.close()
+
+    def _seal(self) -> None:
+        """Writes the digests of a checkpoint whose files are complete, before it gets its name."""
+        if jax.process_index():
+            return
+        temporary = sorted(self._folder.glob(f"{self._step}.orbax-checkpoint-tmp*"))
+        folder = temporary[-1] if temporary else self._folder / str(self._step)  # object stores cannot rename
+        digests.write(folder, {"timeline": self._timeline and self._timeline._asdict()})
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turns the errors of a disk or network into one line."""
+        try:
+            yield
+        except Exception as error:
+            if (fault := storage_fault(error)) is None:
+                raise
+            step = "" if self._step is None else f"step {self._step}: "
+            raise StorageError(f"{self._folder}: {step}{fault}") from error
+
+
+# Orbax warns about every checkpoint between two evaluations, and about files that it does not need.
+_EXPECTED = ("tracked_metric", "Metadata file does not exist")
+logging.getLogger("absl").addFilter(lambda record: not any(words in record.getMessage() for words in _EXPECTED))

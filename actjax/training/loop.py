@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import math
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, nullcontext
@@ -10,14 +9,17 @@ from typing import NamedTuple
 
 import jax
 
-from actjax.training import checkpoints, devices
+from actjax.training import devices, digests, restoring
+from actjax.training.checkpoints import Checkpoints
 from actjax.training.distributed import wait_for_all
 from actjax.training.evaluating import VALIDATION, Evaluations, Evaluator
 from actjax.training.feeding import Feeder
 from actjax.training.optimizers import Optimizer
 from actjax.training.preemption import Preempted, StopOnSigterm, compiling
-from actjax.training.program import Settings, make_program
+from actjax.training.program import Program, Settings, make_program
 from actjax.training.reporting import Report, check_finite, scalars
+from actjax.training.step import State
+from actjax.training.timeline import Timeline
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +30,16 @@ class Data(NamedTuple):
     """The data of a training run.
 
     num_records: records in an epoch.
-    train: (first_step, num_steps) -> this host's batches of steps `first_step` .. `num_steps - 1`.
+    train: (position, num_batches) -> this host's batches; the first one of the run begins with the record at
+      `position`, counted across epochs.
     evaluate: () -> passes over the validation set, each an iterator over this host's batches.
+    digest: of the training records, by which a resumed run knows them; "" if it cannot tell.
     """
 
     num_records: int
     train: Callable[[int, int], Iterator]
     evaluate: Callable[[], Iterator]
+    digest: str = ""
 
 
 def train(
@@ -46,51 +51,56 @@ def train(
     *,
     initial: Callable[[], dict] | None = None,
     evaluators: Sequence[Evaluator] = (),
+    describe: Callable[[], None] = lambda: None,
 ) -> dict:
-    """Trains from the latest checkpoint in `workdir`, or from the start, to the last epoch -> final metrics.
+    """Trains from the newest whole checkpoint in `workdir`, or from the start, to the last epoch -> the metrics of the
+    last step, and under `best` those of the best checkpoint, both with their `step`.
+
+    Another batch size, number of epochs, of devices or of hosts goes on from the same record of the same epoch.
 
     Args:
-      task: `init`, `loss`, `predict`, `score`; see `actjax.training.task.Task`.
       initial: returns the initial variables, in NumPy; None: `task.init` makes them.
       evaluators: further evaluations besides the validation of `data`; their metrics are reported beside its own.
+      describe: called once the state is restored, before anything else is written to `workdir`.
 
     Raises:
-      ValueError: the batch size is not divisible by the number of devices, or `settings.best` is no metric.
+      ValueError: the batch size is not divisible by the number of devices, or `settings.best` is no metric; the
+        training records are not those of the checkpoint.
+      MisfitError: the network or the optimizer is not that of the checkpoint.
       FloatingPointError: the loss or another reported number is not finite; that step is not saved.
+      StorageError: a checkpoint or a file of the run cannot be written.
       Preempted: SIGTERM arrived, and the current step was saved.
     """
-    # Time: an epoch is a pass over the records, whatever the batch size; a batch may span two epochs.
-    steps_per_epoch = data.num_records / settings.batch_size
-    steps = math.ceil(settings.epochs * steps_per_epoch)
-    epoch_of = lambda n: n * settings.batch_size / data.num_records
-    rounds = lambda n, epochs: math.floor(epoch_of(n) / epochs + 1e-9)  # 2.4 / 0.8 is 2.9999999999999996
-    passed = lambda n, epochs: rounds(n, epochs) > rounds(n - 1, epochs)
+    folder = workdir / "checkpoints"
+    first, time = standing(folder, data.num_records, settings, digest=data.digest)
+    steps = time.last_step(settings.epochs)
 
     # Devices: one mesh, the placement of arrays on it, and the compiled functions.
-    program = make_program(task, optimizer, settings, steps_per_epoch=steps_per_epoch).check_batches(settings)
+    rates = dict(steps_per_epoch=data.num_records / settings.batch_size, earlier=time.offset / settings.batch_size)
+    program = make_program(task, optimizer, settings, **rates).check_batches(settings)
     put = functools.partial(devices.put, sharding=devices.split(program.mesh))
 
     with ExitStack() as stack:
-        manager = stack.enter_context(
-            checkpoints.open_checkpoints(workdir / "checkpoints", keep=settings.keep, best=settings.best)
-        )
-        latest = manager.latest_step()
-        restore = lambda: checkpoints.restore(manager, program.shapes, step=latest)
         with compiling(_NOTHING):
-            state = program.start(initial) if latest is None else restore()
-        first = latest or 0
+            state = program.start(initial) if first is None else _restored(program, folder, first)
+        first = first or 0
+        describe()
+        options = dict(keep=settings.keep, best=settings.best, upward=settings.upward)
+        checkpoints = stack.enter_context(closing(Checkpoints(folder, time, **options)))
         here, whole = devices.bytes_of(program.shapes)
-        log.info("steps %d to %d, devices: %d", first + 1, steps, jax.device_count())
-        log.info("state: %.1f MB per device, %.1f MB in total", here / 1e6, whole / 1e6)
         validation = Evaluator(VALIDATION, settings.eval_every, task.predict, task.score, data.evaluate)
         evaluations = stack.enter_context(
             closing(Evaluations([validation, *evaluators], compile=program.jit_predict, put=put, best=settings.best))
         )
         if first >= steps:
-            return evaluations.run(evaluations.all, state.eval_variables)
+            log.info("the run is complete at step %d; nothing is left to train", first)
+            metrics = evaluations.run(evaluations.all, state.eval_variables)
+            return _with_best(metrics, folder, settings, step=first)
+        log.info("steps %d to %d, devices: %d", first + 1, steps, jax.device_count())
+        log.info("state: %.1f MB per device, %.1f MB in total", here / 1e6, whole / 1e6)
         report = Report(workdir, first_step=first, steps=steps, batch_size=settings.batch_size)
         stack.callback(report.close)
-        feeder = stack.enter_context(closing(Feeder(data.train(first, steps), put)))
+        feeder = stack.enter_context(closing(Feeder(data.train(time.position(first), steps - first), put)))
         stack.enter_context(jax.transfer_guard("disallow"))
 
         with report.not_training():
@@ -99,7 +109,7 @@ def train(
         waited, numbers = feeder.waited, None
         for n in range(first + 1, steps + 1):
             previous = numbers
-            with compiling(_NOTHING) if n == first + 1 else nullcontext():
+            with compiling(_NOTHING, "the training step") if n == first + 1 else nullcontext():
                 state, numbers = program.update(state, batch)
             if n == first + 1:  # the step has compiled, which takes long; before this, SIGTERM ends the process at once
                 sigterm = stack.enter_context(StopOnSigterm())
@@ -107,30 +117,71 @@ def train(
             if n < steps:
                 batch = feeder.next(running=numbers)
             log_due = n == steps or n % settings.log_every == 0
-            eval_due = [each for each in evaluations.all if n == steps or passed(n, each.every)]
+            eval_due = [each for each in evaluations.all if n == steps or time.completes(n, each.every)]
             stop = sigterm.after(n, previous)
             save_due = bool(eval_due) or stop or n % settings.save_every == 0
             if log_due or save_due:
                 numbers = scalars(devices.gather(numbers))
                 check_finite(n, numbers)  # before a broken state can be saved
             if log_due:
-                report.train(n, epoch_of(n), numbers | devices.memory(), waited=feeder.waited - waited)
+                report.train(n, time.epoch(n), numbers | devices.memory(), waited=feeder.waited - waited)
                 waited = feeder.waited
             metrics = None
             with report.not_training():
                 if eval_due:
-                    metrics = _evaluated(evaluations, eval_due, state, manager, n)
-                    report.evaluation(n, epoch_of(n), scalars(metrics))
+                    metrics = _evaluated(evaluations, eval_due, state, checkpoints, n)
+                    report.evaluation(n, time.epoch(n), scalars(metrics))
                 if save_due:
-                    checkpoints.save(manager, n, state, metrics=scalars(metrics) if metrics else None)
+                    checkpoints.save(n, state, metrics=scalars(metrics) if metrics else None)
                     report.upload()
                 if stop or (n == steps and sigterm.at_end()):
-                    manager.wait_until_finished()
+                    checkpoints.wait()
                     raise Preempted(n)
-    return metrics
+        checkpoints.wait()
+    return _with_best(metrics, folder, settings, step=steps)
 
 
-def _evaluated(evaluations: Evaluations, due: Sequence[Evaluator], state, manager, step: int) -> dict:
+def standing(
+    folder: pathlib.Path, num_records: int, settings: Settings, *, digest: str = ""
+) -> tuple[int | None, Timeline]:
+    """The step of the newest whole checkpoint in `folder`, None if there is none, and the timeline from there on.
+
+    Damaged checkpoints are set aside, with a warning.
+
+    Args:
+      num_records, digest: of the training set.
+
+    Raises:
+      ValueError: the run had other training records.
+    """
+    if jax.process_index() == 0:
+        restoring.set_damaged_aside(folder)
+    wait_for_all("the checkpoints")
+    now = Timeline(num_records, settings.batch_size, data=digest)
+    if not (existing := restoring.steps(folder)):
+        return None, now
+    before = digests.content(folder / str(existing[-1])).get("timeline")
+    try:
+        return existing[-1], now.continued(Timeline(**before), existing[-1]) if before else now
+    except ValueError as error:
+        error.clear = True
+        error.args = (f"{folder}: {error}; use another workdir, or the earlier data",)
+        raise
+
+
+def _restored(program: Program, folder: pathlib.Path, step: int) -> State:
+    """The state of a checkpoint, with the program's shapes and shardings."""
+    return State(**restoring.read(folder, step, program.shapes._asdict(), whole=True))
+
+
+def _with_best(metrics: dict, folder: pathlib.Path, settings: Settings, *, step: int) -> dict:
+    """The metrics, their step, and as `best` those of the best checkpoint and its step."""
+    best = restoring.best(folder, settings.best, upward=settings.upward)
+    known = {} if best is None else {"best": {"step": best, **restoring.metrics(folder, best)}}
+    return {"step": step, **metrics, **known}
+
+
+def _evaluated(evaluations: Evaluations, due: Sequence[Evaluator], state, checkpoints: Checkpoints, step: int) -> dict:
     """The metrics of the evaluators in `due`. If one cannot be computed, no training is lost: the step is saved first.
 
     Raises:
@@ -139,8 +190,8 @@ def _evaluated(evaluations: Evaluations, due: Sequence[Evaluator], state, manage
     try:
         return evaluations.run(due, state.eval_variables)
     except ValueError as error:
-        checkpoints.save(manager, step, state)
-        manager.wait_until_finished()
+        checkpoints.save(step, state)
+        checkpoints.wait()
         error.clear = True
         error.args = (f"{error}. Step {step} is saved; mend the evaluation and start again to go on from there",)
         raise
@@ -155,26 +206,34 @@ def save_variables(
       FileExistsError: `workdir` already holds checkpoints.
     """
     folder, program = workdir / "checkpoints", make_program(task, optimizer, settings)
-    with checkpoints.open_checkpoints(folder, keep=settings.keep, best=settings.best) as manager:
-        if manager.latest_step() is not None:
-            raise FileExistsError(f"{folder} already holds checkpoints; choose another --workdir")
-        checkpoints.save(manager, 0, program.start(initial))
+    if restoring.steps(folder):
+        raise FileExistsError(f"{folder} already holds checkpoints; choose another --workdir")
+    with closing(
+        Checkpoints(folder, None, keep=settings.keep, best=settings.best, upward=settings.upward)
+    ) as checkpoints:
+        checkpoints.save(0, program.start(initial))
 
 
-def restore_variables(
-    task, optimizer: Optimizer, settings: Settings, workdir: pathlib.Path, which: str
-) -> tuple[dict, int]:
+def restore_variables(task, settings: Settings, workdir: pathlib.Path, which: str) -> tuple[dict, int]:
     """The variables of a checkpoint ("best", "latest" or a step) on this host's devices, and its step.
 
     If the run keeps a moving average, these are the averaged variables.
 
     Raises:
-      FileNotFoundError: there is no such checkpoint.
+      FileNotFoundError: there is no such checkpoint. DamagedError: it is damaged. MisfitError: the network has other
+        arrays. ValueError: it holds values that are not finite.
     """
-    shapes = make_program(task, optimizer, settings._replace(fsdp=1, bn="global")).shapes  # all on every device
     folder = workdir / "checkpoints"
     if not folder.is_dir():
         raise FileNotFoundError(f"no checkpoints in {workdir}; train first, or choose another --workdir")
-    with checkpoints.open_checkpoints(folder, keep=settings.keep, best=settings.best, read_only=True) as manager:
-        chosen = checkpoints.find(manager, which)
-        return checkpoints.restore(manager, shapes, step=chosen).eval_variables, chosen
+    step = restoring.find(folder, which, metric=settings.best, upward=settings.upward)
+    shapes = jax.eval_shape(task.init, jax.random.key(0))
+    everywhere = devices.replicate(devices.make_mesh())
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), shapes)
+    with restoring.offering(folder, step):
+        restoring.check(folder, step)
+        averaged = any(name.startswith("ema/") for name in restoring.arrays(folder, step))
+        name = "ema" if averaged else "variables"
+        variables = restoring.read(folder, step, {name: shapes}, whole=False)[name]
+    restoring.check_finite(variables, f"{folder / str(step)}")
+    return variables, step

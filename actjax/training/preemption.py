@@ -22,11 +22,11 @@ class Preempted(SystemExit):
     def __init__(self, step: int):
         super().__init__(PREEMPTED)
         self.step = step
-        log.info("interrupted: saved step %d; run the same command to resume", step)
+        log.info("interrupted: saved step %d", step)
 
 
 @contextlib.contextmanager
-def compiling(then: str) -> Iterator[None]:
+def compiling(then: str, what: str | None = None) -> Iterator[None]:
     """A context for calls that XLA compiles: Ctrl-C waits for the compiler, a second Ctrl-C does not.
 
     XLA would go on after a KeyboardInterrupt, and crash when Python ends. Programs with a SIGINT handler of their own
@@ -34,7 +34,10 @@ def compiling(then: str) -> Iterator[None]:
 
     Args:
       then: the text of the KeyboardInterrupt.
+      what: what is compiled, which the log then says; None: it says nothing.
     """
+    if what is not None:
+        log.info("compiling %s ...", what)
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield

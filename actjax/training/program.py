@@ -20,6 +20,7 @@ class Settings(NamedTuple):
     seed: of all random numbers, below 2**32, the number of JAX's keys.
     keep: number of latest checkpoints to keep, besides the best one.
     best: metric that selects the best checkpoint.
+    best_rule: "greater" or "less", which value of it is better; None: judged by the name of the metric.
     eval_batch_size: videos per evaluation batch; None: `batch_size`.
     accumulate: number of parts in which a batch goes through the network, to save memory.
     ema: decay of a moving average of parameters and statistics, which is then evaluated; None: no average.
@@ -36,6 +37,7 @@ class Settings(NamedTuple):
     save_every: int = 1000
     keep: int = 2
     best: str = "top1_acc"
+    best_rule: str | None = None
     eval_batch_size: int | None = None
     accumulate: int = 1
     ema: float | None = None
@@ -45,6 +47,11 @@ class Settings(NamedTuple):
     def eval_size(self) -> int:
         """The number of videos in an evaluation batch."""
         return self.eval_batch_size or self.batch_size
+
+    @property
+    def upward(self) -> bool:
+        """Whether a higher value of `best` is better."""
+        return checkpoints.higher_is_better(self.best, self.best_rule)
 
     def check(self, where: str = "run") -> "Settings":
         """Returns itself. Raises ValueError for a value out of range or an unknown name.
@@ -66,7 +73,10 @@ class Settings(NamedTuple):
         if self.fsdp == 0:
             raise ValueError(f"{where}.fsdp=0; must be positive, or -1 for all devices")
         step.bn_group(self.bn)
-        checkpoints.higher_is_better(self.best)
+        try:
+            _ = self.upward
+        except ValueError as error:
+            raise ValueError(f"{where}.{error}") from None
         return self
 
 
@@ -109,14 +119,20 @@ class Program(NamedTuple):
         return state._replace(variables=variables(), ema=variables() if self.shapes.ema else ())
 
 
-def make_program(task, optimizer: Optimizer, settings: Settings, *, steps_per_epoch: float = 1.0) -> Program:
+def make_program(
+    task, optimizer: Optimizer, settings: Settings, *, steps_per_epoch: float = 1.0, earlier: float = 0.0
+) -> Program:
     """The program of a run on all devices.
+
+    Args:
+      earlier: steps, of the present batch size, that the schedule counts before step 0; see `Timeline.offset`.
 
     Raises:
       ValueError: the number of devices is not divisible by `fsdp` or by the batch norm group.
     """
     mesh = devices.make_mesh(fsdp=settings.fsdp, group=step.bn_group(settings.bn))
-    schedule = optimizer.schedule(steps_per_epoch)
+    by_step = optimizer.schedule(steps_per_epoch)
+    schedule = (lambda step: by_step(step + earlier)) if earlier else by_step
     tx = functools.partial(optimizer.transform, schedule=schedule)
     extras = dict(scale_loss=settings.scale_loss, ema=settings.ema is not None)
     create = functools.partial(step.create_state, seed=settings.seed, init=task.init, tx=tx, **extras)

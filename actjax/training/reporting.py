@@ -113,7 +113,9 @@ def check_finite(step: int, numbers: dict[str, float]) -> None:
     """Raises FloatingPointError if one of the numbers is not finite."""
     for name, value in numbers.items():
         if not math.isfinite(value):
-            raise FloatingPointError(f"{name} is {value} at step {step}; a lower optim.lr or clip_norm may help")
+            error = FloatingPointError(f"{name} is {value} at step {step}; a lower optim.lr or clip_norm may help")
+            error.clear = True
+            raise error
 
 
 def _step_of(line: str) -> float:

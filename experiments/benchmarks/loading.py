@@ -44,8 +44,8 @@ def batches_of(records, protocol, *, batch_size: int, num_workers: int):
         protocol,
         seed=0,
         batch_size=batch_size,
-        first_step=0,
-        num_steps=10**6,
+        position=0,
+        num_batches=10**6,
         quarantine=Quarantine(path, num_records=len(records), max_share=1.0),
         loader=Loader(num_workers),
     )

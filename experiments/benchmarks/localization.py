@@ -100,7 +100,7 @@ def run_actjax(stage: str, folder: pathlib.Path, epochs: int, peer: str) -> dict
     options = dict(seed=0, batch_size=size, quarantine=quarantine)
 
     def batches(epoch: int):
-        return train_items(item, len(data.train), **options, first_step=epoch * steps, num_steps=(epoch + 1) * steps)
+        return train_items(item, len(data.train), **options, position=epoch * steps * size, num_batches=steps)
 
     # Compiled on zeros of the right shapes, so that the first epoch is all the reading there is.
     batch = {"record": np.zeros(size, np.int32)} | {k: np.stack([np.zeros_like(v)] * size) for k, v in item(0).items()}

@@ -112,7 +112,7 @@ def check_run(records, protocol, folder):
     num = len(records)
     quarantine = Quarantine(folder / "quarantine.jsonl", num_records=num, max_share=1.0)
     steps = -(-num // 4)
-    options = dict(seed=0, batch_size=4, first_step=0, num_steps=steps, loader=Loader(2, timeout=3.0))
+    options = dict(seed=0, batch_size=4, position=0, num_batches=steps, loader=Loader(2, timeout=3.0))
     taken = list(train_batches(records, protocol, quarantine=quarantine, **options))
     assert [batch["video"].shape for batch in taken] == [(4, *protocol.clip_shape)] * steps
     rows = [json.loads(line) for line in quarantine.path.read_text().splitlines()]

@@ -33,9 +33,12 @@ def quarantine(tmp_path):
     return Quarantine(tmp_path / "quarantine.jsonl", num_records=64, max_share=0.5)
 
 
-def batches(records, quarantine, *, num_workers=0, shard=Shard(), protocol=TRAIN, **options):
-    options = dict(seed=0, batch_size=8, first_step=0, num_steps=10) | options
+def batches(
+    records, quarantine, *, num_workers=0, shard=Shard(), protocol=TRAIN, first_step=0, num_steps=10, **options
+):
+    batch_size = options.setdefault("batch_size", 8)
     loader = Loader(num_workers, timeout=2.0, shard=shard)
+    options = dict(seed=0, position=first_step * batch_size, num_batches=num_steps - first_step) | options
     return list(train_batches(records, protocol, quarantine=quarantine, loader=loader, **options))
 
 

@@ -110,7 +110,7 @@ def quarantine(tmp_path):
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(data, quarantine):
-    span = dict(seed=0, batch_size=2, first_step=3, num_steps=5, quarantine=quarantine)
+    span = dict(seed=0, batch_size=2, position=6, num_batches=2, quarantine=quarantine)
     here, there = (
         list(train_batches(data.train, clips(data.train), **span, loader=Loader(num_workers=n))) for n in (0, 2)
     )
@@ -134,7 +134,7 @@ def test_broken_video_is_left_out(data, quarantine, tmp_path):
     passes.close()
     assert batch["mask"].tolist() == [True, False, True, True] and not batch["video"][1].any()
     assert not batch["proposal_labels"][1].any() and quarantine.files == {str(broken)}
-    training = train_batches(records, protocol, seed=0, first_step=0, num_steps=2, **options)
+    training = train_batches(records, protocol, seed=0, position=0, num_batches=2, **options)
     assert 1 not in np.concatenate([batch["record"] for batch in training])
 
 

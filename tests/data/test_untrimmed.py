@@ -109,12 +109,12 @@ def test_prepared_features_are_those_of_the_files(data, folder, tmp_path):
 def test_training_batches_are_a_function_of_seed_and_step(tmp_path):
     item = lambda k: {"feature": np.full((2, 3), k, np.float32)}
     options = dict(seed=3, batch_size=4, quarantine=quarantine(tmp_path))
-    batches = list(train_items(item, 20, **options, first_step=0, num_steps=10))
+    batches = list(train_items(item, 20, **options, position=0, num_batches=10))
     assert [batch["record"].shape for batch in batches] == [(4,)] * 10
     for epoch in (batches[:5], batches[5:]):
         assert sorted(np.concatenate([batch["record"] for batch in epoch])) == list(range(20))
-    resumed = list(train_items(item, 20, **options, first_step=7, num_steps=10))
-    hosts = [list(train_items(item, 20, **options, first_step=0, num_steps=10, shard=Shard(k, 2))) for k in (0, 1)]
+    resumed = list(train_items(item, 20, **options, position=28, num_batches=3))
+    hosts = [list(train_items(item, 20, **options, position=0, num_batches=10, shard=Shard(k, 2))) for k in (0, 1)]
     for step, batch in enumerate(batches):
         np.testing.assert_array_equal(batch["feature"][:, 0, 0], batch["record"])
         np.testing.assert_array_equal(np.concatenate([host[step]["record"] for host in hosts]), batch["record"])
@@ -133,7 +133,7 @@ def broken(*bad):
 
 def test_broken_records_are_replaced_in_training_and_left_out_in_evaluation(tmp_path):
     options = dict(batch_size=4, quarantine=quarantine(tmp_path))
-    for batch in train_items(broken(5, 6), 20, seed=0, **options, first_step=0, num_steps=10):
+    for batch in train_items(broken(5, 6), 20, seed=0, **options, position=0, num_batches=10):
         assert not set(batch["record"]) & {5, 6} and len(batch["record"]) == 4
     assert (tmp_path / "quarantine.jsonl").read_text().count("broken") == 2
     batches = list(eval_items(broken(0, 1, 2, 3, 6), 10, **options))
@@ -148,7 +148,7 @@ def test_broken_records_are_replaced_in_training_and_left_out_in_evaluation(tmp_
     with pytest.raises(RuntimeError, match="none of the videos can be read"):
         list(eval_items(broken(*range(10)), 10, **options))
     with pytest.raises(RuntimeError, match="none of the videos can be read"):
-        next(train_items(broken(*range(10)), 10, seed=0, **options, first_step=0, num_steps=1))
+        next(train_items(broken(*range(10)), 10, seed=0, **options, position=0, num_batches=1))
 
 
 def test_too_many_broken_records_end_the_run(tmp_path):

@@ -27,8 +27,8 @@ def line_task() -> Task:
 
 
 def line_data(log=None) -> Data:
-    def train_steps(first, last):
-        for n in range(first, last):
+    def train_steps(position, count):
+        for n in range(position // 8, position // 8 + count):
             if log is not None:
                 log.append(n)
             x = np.random.default_rng(n).normal(size=8).astype(np.float32)
@@ -60,8 +60,8 @@ class Killed(Exception):
 def dying_data(step: int) -> Data:
     """`line_data`, which ends a run before that step."""
 
-    def dying(first, last):
-        for batch, n in zip(line_data().train(first, last), range(first, last), strict=True):
+    def dying(position, count):
+        for n, batch in enumerate(line_data().train(position, count), position // 8):
             if n == step:
                 raise Killed
             yield batch

@@ -38,7 +38,7 @@ def worst(outputs, targets):
 
 
 def by_name(metrics: dict) -> dict:
-    return {name: float(value) for name, value in metrics.items() if np.ndim(value) == 0}
+    return {name: float(value) for name, value in metrics.items() if np.isscalar(value)}
 
 
 def test_each_has_its_interval_and_the_last_step_evaluates_all(tmp_path):
@@ -119,7 +119,7 @@ def test_the_best_is_one_of_those_that_were_measured(tmp_path):
     settings = SETTINGS._replace(best="own/loss", keep=1)
     train(TASK, line_data(), optimizer, settings, tmp_path, evaluators=[evaluator])
     assert [row["step"] for row in rows(tmp_path, "val") if "own/loss" in row] == [5, 10]
-    assert restore_variables(TASK, optimizer, settings, tmp_path, "best")[1] == 5
+    assert restore_variables(TASK, settings, tmp_path, "best")[1] == 5
     kept = {int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdecimal()}
     assert kept == {5, 10}
 
@@ -134,7 +134,7 @@ def test_a_metric_that_fails_loses_no_training(tmp_path):
     with pytest.raises(ValueError, match="'own' returned nan; .* finite numbers. Step 3 is saved; mend") as raised:
         train(TASK, line_data(), optimizer, SETTINGS, tmp_path, evaluators=evaluators)
     assert raised.value.clear and "\n" not in str(raised.value)
-    assert restore_variables(TASK, optimizer, SETTINGS, tmp_path, "latest")[1] == 3
+    assert restore_variables(TASK, SETTINGS, tmp_path, "latest")[1] == 3
     mended = train(TASK, line_data(), optimizer, SETTINGS, tmp_path)
     assert by_name(mended) == by_name(train(TASK, line_data(), optimizer, SETTINGS, tmp_path / "whole"))
 
@@ -144,7 +144,7 @@ def test_nan_is_never_the_best(tmp_path):
     evaluator = Evaluator("own", 2, TASK.predict, lambda outputs, targets: {"loss": next(measured)}, Passes())
     settings = SETTINGS._replace(best="own/loss")
     train(TASK, line_data(), optimizer, settings, tmp_path, evaluators=[evaluator])
-    assert restore_variables(TASK, optimizer, settings, tmp_path, "best")[1] == 10
+    assert restore_variables(TASK, settings, tmp_path, "best")[1] == 10
 
 
 def test_results_are_plain_numbers():
@@ -161,10 +161,10 @@ def test_another_best_for_a_run_that_goes_on(tmp_path):
     settings = SETTINGS._replace(best="own/acc")
     score = lambda outputs, targets: {"acc": -float(np.abs(outputs["y"]).mean())}
     evaluator = Evaluator("own", 3, TASK.predict, score, Passes())
-    assert restore_variables(TASK, optimizer, settings, tmp_path, "best")[1] == 5  # the latest, for want of another
+    assert restore_variables(TASK, settings, tmp_path, "best")[1] == 5  # the latest, for want of another
     train(TASK, line_data(), optimizer, settings, tmp_path, evaluators=[evaluator])
     measured = {row["step"]: row["own/acc"] for row in rows(tmp_path, "val") if "own/acc" in row}
-    assert restore_variables(TASK, optimizer, settings, tmp_path, "best")[1] == max(measured, key=measured.get)
+    assert restore_variables(TASK, settings, tmp_path, "best")[1] == max(measured, key=measured.get)
 
 
 def test_a_best_that_is_not_reported(tmp_path):

@@ -1,7 +1,7 @@
 """Records -> batches, decoded in reader processes.
 
-A batch is a pure function of (seed, step); the random draws of a record depend on (seed, epoch, record). The number of
-workers or hosts changes neither, so a run can resume with other numbers. The loader's only state is the step.
+A batch is a pure function of (seed, position); the random draws of a record depend on (seed, epoch, record). The number
+of workers or hosts changes neither, so a run can resume with other numbers. The loader's only state is the position.
 Shapes: b clips of this host, v crops, t frames, h w pixels, c channels.
 """
 
@@ -39,13 +39,13 @@ def train_batches(
     *,
     seed: int,
     batch_size: int,
-    first_step: int,
-    num_steps: int,
+    position: int,
+    num_batches: int,
     quarantine: Quarantine,
     loader: Loader = Loader(),
     power: float | None = None,
 ) -> Iterator[Batch]:
-    """The batches of steps `first_step` .. `num_steps - 1`.
+    """`num_batches` batches; the first one of all hosts begins at `position`, counted in records across epochs.
 
     Each holds `video` uint8 [b, v, t, h, w, c], `label` int32 [b] or float32 [b, k], `record` int32 [b], with b =
     batch_size / shard.count. A file that cannot be decoded goes to the quarantine; another record, drawn from (seed,
@@ -64,10 +64,10 @@ def train_batches(
         raise RuntimeError("none of the videos can be decoded")
 
     def rows(step: int) -> list[Iterator[Candidate]]:
-        first = (first_step + step) * batch_size + loader.shard.index * local
-        return [candidates(position) for position in range(first, first + local)]
+        first = position + step * batch_size + loader.shard.index * local
+        return [candidates(place) for place in range(first, first + local)]
 
-    yield from _batches(rows, num_steps - first_step, records, protocol, loader, quarantine, size=local)
+    yield from _batches(rows, num_batches, records, protocol, loader, quarantine, size=local)
 
 
 def eval_batches(

@@ -1,6 +1,6 @@
 """Small items read in this process, such as features -> batches.
 
-A batch is a pure function of (seed, step), as in `data.loading.batches`. Shapes: b videos of this host.
+A batch is a pure function of (seed, position), as in `data.loading.batches`. Shapes: b videos of this host.
 """
 
 import contextlib
@@ -20,12 +20,14 @@ def train_items(
     *,
     seed: int,
     batch_size: int,
-    first_step: int,
-    num_steps: int,
+    position: int,
+    num_batches: int,
     quarantine: Quarantine,
     shard: Shard = Shard(),
 ) -> Iterator[Batch]:
-    """The batches of steps `first_step` .. `num_steps - 1`: the arrays of `item(k)`, stacked, and `record` [b].
+    """`num_batches` batches: the arrays of `item(k)`, stacked, and `record` [b].
+
+    The first one of all hosts begins at `position`, counted in records across epochs.
 
     A record that cannot be read (VideoError) goes to the quarantine; another one, drawn from (seed, epoch, record),
     replaces it. Raises RuntimeError if there are too many of them.
@@ -42,10 +44,10 @@ def train_items(
         raise RuntimeError("none of the videos can be read")
 
     def batch(step: int) -> Batch:
-        first = (first_step + step) * batch_size + shard.index * local
-        return _stacked([at(position) for position in range(first, first + local)])
+        first = position + step * batch_size + shard.index * local
+        return _stacked([at(place) for place in range(first, first + local)])
 
-    yield from read_ahead(batch, num_steps - first_step)
+    yield from read_ahead(batch, num_batches)
 
 
 def eval_items(

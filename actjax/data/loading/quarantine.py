@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import pathlib
+from collections.abc import Iterable
 
 from actjax.paths import append, is_url, to_path
 from actjax.video.errors import VideoError, VideoTimeout
@@ -57,6 +58,11 @@ class Quarantine:
                 f"{len(self.files)} of {self._num_records} videos cannot be decoded, more than "
                 f"loader.max_broken={self._max_share:g} allows; see {self.path}"
             )
+
+    def count(self, records: Iterable) -> int:
+        """How many of the records any process has listed here."""
+        self._learn()
+        return len(self.files & {record.path for record in records})
 
     def _learn(self) -> None:
         """Reads the entries of the file, if it exists."""

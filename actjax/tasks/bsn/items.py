@@ -15,7 +15,7 @@ from actjax.data.datasets.untrimmed import Rescaled
 from actjax.data.loading.feature_batches import eval_items, train_items
 from actjax.data.loading.quarantine import Quarantine
 from actjax.localization import actionness_labels, boundary_labels, iou_map
-from actjax.tasks.loading import this_shard
+from actjax.tasks.loading import digest_of, this_shard
 from actjax.training import Settings
 from actjax.video.errors import VideoError
 
@@ -114,15 +114,15 @@ class ItemData:
 
     def __init__(self, train: Split, val: Split, settings: Settings, quarantine: Quarantine):
         self._train, self._val, self._settings, self._quarantine = train, val, settings, quarantine
-        self.num_records = len(train)
+        self.num_records, self.digest = len(train), digest_of(train.records)
 
-    def train(self, first_step: int, num_steps: int) -> Iterator:
-        """This host's batches for steps `first_step` .. `num_steps - 1`."""
+    def train(self, position: int, num_batches: int) -> Iterator:
+        """This host's batches; the first one begins at `position`, see `training.Data`."""
         return train_items(
             self._train,
             len(self._train),
-            first_step=first_step,
-            num_steps=num_steps,
+            position=position,
+            num_batches=num_batches,
             seed=self._settings.seed,
             batch_size=self._settings.batch_size,
             quarantine=self._quarantine,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from actjax import training
 from actjax.config import Reader, unknown
 from actjax.data.clips.spec import ClipSpec
-from actjax.data.datasets.recognition import FROM_LISTS, Dataset
+from actjax.data.datasets.recognition import FROM_LISTS
 from actjax.tasks.loading import ClipData
 from actjax.tasks.recognition.scoring import find_metrics, task_metrics
 from actjax.tasks.recognition.task import Test
@@ -136,7 +136,7 @@ def _several(names: str | Sequence[str], where: str) -> tuple[str, ...]:
 
 
 def of_the_loop(
-    evaluators: Iterable[EvaluatorSpec], data: ClipData, dataset: Dataset, clips: ClipSpec, validation: Callable
+    evaluators: Iterable[EvaluatorSpec], data: ClipData, clips: ClipSpec, validation: Callable
 ) -> list[training.Evaluator]:
     """The evaluators as the training loop calls them. Those that see the same clips of the same videos share a pass.
 
@@ -149,7 +149,9 @@ def of_the_loop(
         task, own_clips = evaluator.test
         seen = evaluator.source, id(own_clips)
         if seen not in passes:
-            records = dataset.lists[evaluator.files] if evaluator.files else getattr(dataset, evaluator.source)
+            records = (
+                data.dataset.lists[evaluator.files] if evaluator.files else getattr(data.dataset, evaluator.source)
+            )
             passes[seen] = data.one_pass(records, own_clips)
         made.append(training.Evaluator(evaluator.name, evaluator.every, task.predict, evaluator.score, passes[seen]))
     return made

@@ -27,7 +27,7 @@ from actjax.tasks.recognition.extracting import extract_features, join_info
 from actjax.tasks.recognition.predicting import video_files
 from actjax.tasks.recognition.run import RecognitionRun
 from actjax.tasks.recognition.trained import make_predictor
-from actjax.tasks.running import Call, explain, export, import_, names_of
+from actjax.tasks.running import Call, explain, export, fitting, import_, known_results, names_of, restored
 from actjax.workdir import progress, save_description, save_results
 
 log = logging.getLogger("actjax")
@@ -39,19 +39,24 @@ def train(run: RecognitionRun, call: Call) -> dict:
     with clear_errors():
         initial = run.network.initial(call.workdir)
         dataset = run.open_dataset()
-    decoder = decoder_of(dataset.train[0], run.train_clips.backend)
-    save_description(call.workdir, call.config, dataset.class_names, decoder=decoder)
+        data = run.loop_data(dataset, call.workdir)
+        if (done := run.network.complete(call.workdir, data)) and (results := known_results(call, done)):
+            return results
     log.info("%d videos to train on, %d to validate on", len(dataset.train), len(dataset.val))
-    metrics = run.train(call.workdir, dataset=dataset, initial=initial)
+    decoder = decoder_of(dataset.train[0], run.train_clips.backend)
+    describe = lambda: save_description(call.workdir, call.config, dataset.class_names, decoder=decoder)
+    with fitting(call.config, call.workdir):
+        metrics = run.train(call.workdir, data=data, initial=initial, describe=describe)
     return _finish("results", metrics, dataset, run.eval_clips, run, call)
 
 
 def evaluate(run: RecognitionRun, call: Call) -> dict:
     """Evaluates a checkpoint on the validation set and saves the scores of every video -> the results."""
+    variables, step = restored(run, call)
     with clear_errors():
-        variables, step = run.network.restore(call.workdir, call.checkpoint or "best")
         dataset = run.open_dataset()
     metrics = {"step": step, **run.evaluate(call.workdir, variables, dataset=dataset, protocol=call.protocol)}
+    metrics["num_broken"] = len(dataset.val) - metrics["num_videos"]
     return _finish("results_eval", metrics, dataset, run.tested(call.protocol).clips, run, call)
 
 
@@ -60,7 +65,6 @@ def _finish(name: str, metrics: dict, dataset, clips: ClipSpec, run: Recognition
     gc.collect()  # JAX frees the last batch's shared memory only now; at exit it would be reported as leaked
     about = {
         "decoder": decoder_of(dataset.val[0], clips.backend),
-        "num_broken": len(dataset.val) - metrics["num_videos"],
         "bn": run.network.settings.bn,
         "batch_size": run.network.settings.batch_size,
         "seconds": call.seconds,
@@ -77,7 +81,7 @@ def predict(run: RecognitionRun, call: Call) -> None:
         if path.suffix != ".jsonl" or path.is_dir():
             raise ValueError(f"--out={path}: predictions are JSON lines; give a file whose name ends in .jsonl")
         names = names_of(call.config, call.workdir)
-        variables = training.local(run.network.restore(call.workdir, call.checkpoint or "best")[0])
+        variables = training.local(restored(run, call)[0])
         predictor = stack.enter_context(
             contextlib.closing(make_predictor(run, variables, names, protocol=call.protocol))
         )
@@ -97,8 +101,7 @@ def predict(run: RecognitionRun, call: Call) -> None:
 def extract(run: RecognitionRun, call: Call) -> None:
     """Writes features of `--video`, or of the config's videos, to `--out`, resuming where a killed run stopped."""
     options, out = run.extraction, pathlib.Path(call.out)
-    with clear_errors():
-        variables, step = run.network.restore(call.workdir, call.checkpoint or "best")
+    variables, step = restored(run, call)
     with clear_errors(RuntimeError):
         if call.video:
             records = [VideoRecord(str(file)) for file in video_files(call.video)]

@@ -111,20 +111,25 @@ class RecognitionRun(NamedTuple):
         )
 
     def train(
-        self, workdir: pathlib.Path, *, dataset: Dataset | None = None, initial: Callable[[], dict] | None = None
+        self,
+        workdir: pathlib.Path,
+        *,
+        data: ClipData | None = None,
+        initial: Callable[[], dict] | None = None,
+        describe: Callable[[], None] = lambda: None,
     ) -> dict:
-        """Trains in `workdir`, resuming where a killed run stopped -> the final metrics.
+        """Trains in `workdir`, resuming where a killed run stopped -> the final metrics, see `training.train`.
 
         Args:
-          dataset: the open data set; None: `open_dataset()`.
+          data: the result of `loop_data`; None: the data set is opened here.
           initial: returns the initial variables; None: those of `load_from`, if the config has it.
         """
         initial = initial or self.network.initial(workdir)
-        dataset = self._with_lists(dataset) if dataset else self.open_dataset()
-        data = self.loop_data(dataset, workdir)
-        evaluators = of_the_loop(self.evaluators, data, dataset, self.eval_clips, data.evaluate)
+        data = data or self.loop_data(self.open_dataset(), workdir)
+        evaluators = of_the_loop(self.evaluators, data, self.eval_clips, data.evaluate)
         log.info("parameter groups\n%s", self.network.groups)
-        return self.network.train(data, workdir, initial=initial, evaluators=evaluators)
+        metrics = self.network.train(data, workdir, initial=initial, evaluators=evaluators, describe=describe)
+        return metrics | data.num_broken()
 
     def evaluate(
         self, workdir: pathlib.Path, variables: dict, *, dataset: Dataset | None = None, protocol: str = "test"
@@ -147,7 +152,7 @@ class RecognitionRun(NamedTuple):
             return task.score(outputs, targets)
 
         validation = training.Evaluator(training.VALIDATION, 1.0, task.predict, score, passes)
-        evaluators = [validation, *of_the_loop(self.evaluators, data, dataset, clips, passes)]
+        evaluators = [validation, *of_the_loop(self.evaluators, data, clips, passes)]
         with contextlib.closing(training.Evaluations(evaluators)) as evaluations:
             return {"protocol": protocol, **evaluations.run(evaluations.all, variables)}
 

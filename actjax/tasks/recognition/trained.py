@@ -11,7 +11,7 @@ from actjax.interop import import_checkpoint
 from actjax.models import embedding
 from actjax.tasks.recognition.predicting import Predictor
 from actjax.tasks.recognition.run import RecognitionRun
-from actjax.tasks.running import Trained
+from actjax.tasks.running import Trained, fitting
 
 log = logging.getLogger("actjax")
 
@@ -59,10 +59,12 @@ class TrainedRecogniser(Trained):
         run = opened.run
         if workdir is None:
             imported = import_checkpoint(checkpoint, run.network.model)
+            training.check_finite(imported.variables, checkpoint)
             log.info("%s", imported.report)
             variables, self.step = jax.device_put(imported.variables), 0
         else:
-            variables, self.step = run.network.restore(workdir, checkpoint or "best")
+            with fitting(opened.config, workdir):
+                variables, self.step = run.network.restore(workdir, checkpoint or "best")
             variables = training.local(variables)
         self._predictor = make_predictor(run, variables, self.class_names)
 

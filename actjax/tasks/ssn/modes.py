@@ -4,7 +4,7 @@ import logging
 
 from actjax import training
 from actjax.errors import clear_errors
-from actjax.tasks.running import Call, explain, export, import_
+from actjax.tasks.running import Call, explain, export, fitting, import_
 from actjax.tasks.ssn.config import READERS
 from actjax.tasks.ssn.report import report
 from actjax.tasks.ssn.run import SsnRun
@@ -20,11 +20,14 @@ def train(run: SsnRun, call: Call) -> dict:
     with clear_errors():
         initial = run.network.initial(call.workdir)
         dataset, targets = _opened(run, call)
-        call.workdir.mkdir(parents=True, exist_ok=True)
         data = run.loop_data(dataset, targets, call.workdir)
+        if done := run.network.complete(call.workdir, data):
+            log.info("the training is complete at step %d", done)
     decoder = dataset.train[0].decoder(run.ticks.sampling.backend)
-    save_description(call.workdir, call.config, dataset.class_names, decoder=decoder)
-    run.train(call.workdir, data=data, initial=initial)
+    describe = lambda: save_description(call.workdir, call.config, dataset.class_names, decoder=decoder)
+    if not done:
+        with fitting(call.config, call.workdir):
+            run.train(call.workdir, data=data, initial=initial, describe=describe)
     return _detect(run, call, dataset, targets, which=run.checkpoint, name="results")
 
 
@@ -47,7 +50,7 @@ def _opened(run: SsnRun, call: Call):
 
 def _detect(run: SsnRun, call: Call, dataset, targets, *, which: str, name: str) -> dict:
     """Scores the proposals, then makes detections and reports their mAP."""
-    with clear_errors():
+    with clear_errors(), fitting(call.config, call.workdir):
         variables, step = run.network.restore(call.workdir, which)
     readers = {name: READERS[name] for name in run.scored_by}
     scores = call.workdir / "scores"

@@ -1,0 +1,34 @@
+"""What differs between two configs."""
+
+import json
+from collections.abc import Iterator
+
+
+def as_saved(section):
+    """A section with the types that JSON keeps: tuples become lists."""
+    return json.loads(json.dumps(section, default=str))
+
+
+def differences(was, now, name: str = "") -> Iterator[tuple[str, object, object]]:
+    """Yields (dotted key, old value, new value) for every value that differs; None stands for a key that is missing.
+
+    >>> list(differences({"run": {"epochs": 2}, "task": "bsn"}, {"run": {"epochs": 3, "seed": 1}, "task": "bsn"}))
+    [('run.epochs', 2, 3), ('run.seed', None, 1)]
+    """
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in sorted(was.keys() | now.keys()):
+            yield from differences(was.get(key), now.get(key), f"{name}.{key}".lstrip("."))
+    elif was != now:
+        yield name, was, now
+
+
+def told(changes, *, at_most: int = 6) -> str:
+    """Differences in words, the first ones if there are many.
+
+    >>> told([("run.epochs", 2, 3), ("run.seed", None, 1)])
+    'run.epochs was 2, is 3; run.seed was not set, is 1'
+    """
+    value = lambda x: "not set" if x is None else repr(x) if len(repr(x)) < 60 else f"{repr(x)[:57]}..."
+    changes = list(changes)
+    words = [f"{key} was {value(was)}, is {value(now)}" for key, was, now in changes[:at_most]]
+    return "; ".join(words + [f"and {len(changes) - at_most} more"] * (len(changes) > at_most))
