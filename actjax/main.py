@@ -237,10 +237,14 @@ def _interrupt(number: int, frame) -> None:
 
 
 def _not_dropped(unraisable) -> None:
-    """Ends the program after a Ctrl-C that Python drops because it came in a callback: XLA has one for the gc."""
+    """Ends the program after a Ctrl-C that Python drops because it came in a callback: XLA has one for the gc.
+
+    Shows other errors in callbacks, except those that follow when a checkpoint cannot be written, one for each array.
+    """
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         _leave()
-    sys.__unraisablehook__(unraisable)
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def _leave() -> None:

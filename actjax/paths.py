@@ -4,6 +4,7 @@ A URL becomes an `etils.epath.Path`, which has the methods of `pathlib.Path`; a 
 Object stores keep whole files: they cannot append to a file or rename a folder.
 """
 
+import contextlib
 import importlib.util
 import itertools
 import os
@@ -123,8 +124,11 @@ def replace(path: pathlib.Path, write: Callable) -> None:
         with temporary.open("wb") as file:
             write(file)
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
 
 

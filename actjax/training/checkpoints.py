@@ -12,7 +12,7 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 
 from actjax import paths
 from actjax.errors import StorageError, storage_fault
-from actjax.training import digests
+from actjax.training import digests, restoring
 from actjax.training.step import State
 from actjax.training.timeline import Timeline
 
@@ -119,10 +119,22 @@ class Checkpoints:
         except Exception as error:
             if (fault := storage_fault(error)) is None:
                 raise
-            step = "" if self._step is None else f"step {self._step}: "
-            raise StorageError(f"{self._folder}: {step}{fault}") from error
+            failed = "" if self._step is None else f"step {self._step} is not saved: "
+            there = restoring.steps(self._folder)
+            saved = f"the newest checkpoint is that of step {there[-1]}" if there else "there is no earlier checkpoint"
+            raise StorageError(
+                f"{self._folder}: {failed}{fault}; {saved}. Once this is mended, the same command goes on from there"
+            ) from error
 
 
-# Orbax warns about every checkpoint between two evaluations, and about files that it does not need.
-_EXPECTED = ("tracked_metric", "Metadata file does not exist")
-logging.getLogger("absl").addFilter(lambda record: not any(words in record.getMessage() for words in _EXPECTED))
+# Orbax warns about every checkpoint between two evaluations, about files that it does not need, and about what a killed
+# run left; errors it logs, several times with all its frames, before it raises them.
+_EXPECTED = ("tracked_metric", "Metadata file does not exist", "Removing existing directory")
+
+
+def _unexpected(record: logging.LogRecord) -> bool:
+    raised = record.levelno >= logging.ERROR and "orbax" in record.pathname
+    return not raised and not any(words in record.getMessage() for words in _EXPECTED)
+
+
+logging.getLogger("absl").addFilter(_unexpected)

@@ -4,6 +4,7 @@ JAX's coordination service detects lost processes and ends the others. This modu
 error to the others, and all exit with status 1, so that a launcher does not restart into the same failure.
 """
 
+import collections
 import contextlib
 import math
 import os
@@ -26,6 +27,7 @@ LOST = 134  # 128 + SIGABRT: JAX ends the remaining processes with it after one 
 _COUNT, _FAILED = "actjax/count", "actjax/failed"  # keys in the service's key-value store
 _POLL = 1.0  # seconds between two checks for failed processes
 _LAST = 4 * _POLL  # seconds that process 0, which holds the store, waits before it exits: JAX then aborts the rest
+_CALLS: collections.Counter = collections.Counter()  # of each barrier
 _FOREVER = 7 * 24 * 3600 * 1000  # milliseconds that a barrier waits: evaluations take hours
 # XLA's codes for errors that a lost process causes in the others; JAX raises some as ValueError.
 _RUNTIME = re.compile(r"\b(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED|DEADLINE_EXCEEDED|FAILED_PRECONDITION): ")
@@ -71,7 +73,8 @@ def wait_for_all(what: str) -> None:
       JaxRuntimeError: a process was lost.
     """
     if client():
-        client().wait_at_barrier(f"actjax/{what}", _FOREVER)
+        _CALLS[what] += 1  # a barrier opens once
+        client().wait_at_barrier(f"actjax/{what}/{_CALLS[what]}", _FOREVER)
 
 
 def client():

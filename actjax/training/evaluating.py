@@ -67,6 +67,7 @@ class Evaluations:
 
         Raises:
           RuntimeError: no record of a pass could be read.
+          FloatingPointError: the network's scores are not finite.
           ValueError: the evaluator of the metric `best` does not report it.
         """
         passes: dict[tuple, list[Evaluator]] = {}
@@ -77,6 +78,7 @@ class Evaluations:
             with self._open(source) as batches:
                 of = "the validation set" if source == self._kept[0] else f"evaluator {sharing[0].name!r}"
                 outputs, targets = collect(self._compiled(predict), variables, batches, put=self._put, of=of)
+            _check_finite(outputs, of)
             with jax.transfer_guard("allow"):  # a metric may use JAX
                 for evaluator in sharing:
                     metrics |= self._checked(evaluator, _scored(evaluator.score, outputs, targets))
@@ -101,6 +103,20 @@ class Evaluations:
             found = sorted(name for name, value in named.items() if np.ndim(value) == 0)
             raise ValueError(f"run.best={self._best!r} was not reported; choose from {found}")
         return named
+
+
+def _check_finite(outputs: dict[str, np.ndarray], of: str) -> None:
+    """Raises FloatingPointError if the network's scores of a video are not finite."""
+    scores = outputs.get("scores")
+    if scores is None or np.isfinite(scores).all():
+        return
+    bad = ~np.isfinite(scores.reshape(len(scores), -1)).all(1)
+    error = FloatingPointError(
+        f"the scores of {bad.sum()} of {len(bad)} videos of {of} are not finite, so the network has diverged; a lower "
+        "optim.lr or clip_norm may help in training"
+    )
+    error.clear = True
+    raise error
 
 
 def evaluate(predict: Callable, score: Callable, variables, batches: Iterable[dict], *, put: Callable | None = None):
@@ -159,7 +175,7 @@ def stream(
     put = put or functools.partial(devices.put, sharding=devices.split(devices.make_mesh()))
     for k, batch in enumerate(batches):
         on_device = put(batch)
-        with contextlib.nullcontext() if k else compiling("the evaluation was interrupted"):
+        with contextlib.nullcontext() if k else compiling("the evaluation was interrupted", "the evaluation"):
             predicted = predict(variables, on_device)
         given = {name: values for name, values in on_device.items() if name not in INPUTS}
         predicted, given = devices.gather((predicted, given))  # the rows of all hosts, on every host

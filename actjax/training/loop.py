@@ -81,7 +81,7 @@ def train(
     put = functools.partial(devices.put, sharding=devices.split(program.mesh))
 
     with ExitStack() as stack:
-        with compiling(_NOTHING):
+        with compiling(_NOTHING, "the initial state" if first is None else None):
             state = program.start(initial) if first is None else _restored(program, folder, first)
         first = first or 0
         describe()
@@ -177,7 +177,9 @@ def _restored(program: Program, folder: pathlib.Path, step: int) -> State:
 def _with_best(metrics: dict, folder: pathlib.Path, settings: Settings, *, step: int) -> dict:
     """The metrics, their step, and as `best` those of the best checkpoint and its step."""
     best = restoring.best(folder, settings.best, upward=settings.upward)
-    known = {} if best is None else {"best": {"step": best, **restoring.metrics(folder, best)}}
+    numbers = {} if best is None else restoring.metrics(folder, best)
+    counts = {name: int(value) for name, value in numbers.items() if isinstance(metrics.get(name), int)}
+    known = {} if best is None else {"best": {"step": best, **numbers, **counts}}
     return {"step": step, **metrics, **known}
 
 

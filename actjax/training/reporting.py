@@ -12,7 +12,7 @@ import numpy as np
 import rich
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from actjax.paths import Spool
+from actjax.paths import Spool, rewrite
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,7 @@ class Report:
         self._spool = Spool(workdir)
         self._path = self._spool.file("metrics.jsonl")
         self._forget_after(first_step)
-        import tensorboardX  # imports torch if that is installed, which takes seconds
-
-        self._events = tensorboardX.SummaryWriter(str(self._spool.path), purge_step=first_step + 1)
+        self._events = _EventFile(self._spool.path, first_step=first_step + 1)
         console = rich.get_console()  # shared with the log lines that scroll above the bar
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[numbers]}"),
@@ -79,7 +77,6 @@ class Report:
     def upload(self) -> None:
         """Copies everything written so far to the object store, if the workdir is there."""
         if self._on:
-            self._events.flush()
             self._spool.upload()
 
     def close(self) -> None:
@@ -92,16 +89,52 @@ class Report:
         if not self._on:
             return
         row = {"step": step, "epoch": round(epoch, 4), "split": split, **numbers}
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        for name, value in numbers.items():
-            self._events.add_scalar(name if "/" in name else f"{split}/{name}", value, step)
+        tags = {name if "/" in name else f"{split}/{name}": value for name, value in numbers.items()}
+        with _naming(self._path):
+            with self._path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            self._events.write(step, tags)
 
     def _forget_after(self, step: int) -> None:
         """Drops rows of steps that a resumed run will repeat."""
         if self._path.exists():
             rows = [line for line in self._path.read_text().splitlines() if _step_of(line) <= step]
-            self._path.write_text("".join(f"{row}\n" for row in rows))
+            rewrite(self._path, "".join(f"{row}\n" for row in rows))
+
+
+class _EventFile:
+    """A TensorBoard event file, written at once: tensorboardX's own writer waits for ever after its disk was full.
+
+    TensorBoard drops what earlier files say of `first_step` and later steps.
+    """
+
+    def __init__(self, folder: pathlib.Path, *, first_step: int):
+        from tensorboardX import event_file_writer, proto, summary  # imports torch if it is installed: seconds
+
+        self._event, self._scalar = proto.event_pb2.Event, summary.scalar
+        self._file = event_file_writer.EventsWriter(str(folder / "events"))
+        start = proto.event_pb2.SessionLog(status=proto.event_pb2.SessionLog.START)
+        self._file.write_event(self._event(wall_time=time.time(), step=first_step, session_log=start))
+
+    def write(self, step: int, numbers: dict[str, float]) -> None:
+        for tag, value in numbers.items():
+            scalar = self._scalar(tag, value)
+            self._file.write_event(self._event(wall_time=time.time(), step=step, summary=scalar))
+        self._file.flush()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # of the last flush, which `write` has made before
+            self._file.close()
+
+
+@contextlib.contextmanager
+def _naming(path: pathlib.Path):
+    """Puts a file's name into errors of the system that have none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def scalars(metrics: dict) -> dict[str, float]:

@@ -140,7 +140,8 @@ class Chain:
         results = None
         for stage in self._run.stages:
             folder = self._run.folder(stage, self._workdir, mend=self._train)
-            folder.save()
+            if self._train:
+                folder.save()
             training.wait_for_all(f"the folder of {stage}")
             results = getattr(self, stage)(folder)
         if results is None:
