@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ import numpy as np
 
 from actjax.training import devices
 from actjax.training.preemption import compiling
+
+log = logging.getLogger(__name__)
 
 INPUTS = ("video", "feature")  # not gathered with the targets, because they are large
 VALIDATION = ""  # the name of the evaluator whose metrics have no prefix
@@ -59,7 +62,7 @@ class Evaluations:
         best: str | None = None,
     ):
         self.all, self._put, self._best = tuple(evaluators), put, best
-        self._compiled = functools.cache(compile)
+        self._compiled = functools.cache(functools.partial(_announced, compile))
         self._kept = evaluators[0].passes, evaluators[0].passes()
 
     def run(self, due: Sequence[Evaluator], variables) -> dict:
@@ -103,6 +106,12 @@ class Evaluations:
             found = sorted(name for name, value in named.items() if np.ndim(value) == 0)
             raise ValueError(f"run.best={self._best!r} was not reported; choose from {found}")
         return named
+
+
+def _announced(compile: Callable, predict: Callable) -> Callable:
+    """The compiled form of a `predict`, which compiles when it is first called."""
+    log.info("compiling the evaluation ...")
+    return compile(predict)
 
 
 def _check_finite(outputs: dict[str, np.ndarray], of: str) -> None:
@@ -175,7 +184,7 @@ def stream(
     put = put or functools.partial(devices.put, sharding=devices.split(devices.make_mesh()))
     for k, batch in enumerate(batches):
         on_device = put(batch)
-        with contextlib.nullcontext() if k else compiling("the evaluation was interrupted", "the evaluation"):
+        with contextlib.nullcontext() if k else compiling("the evaluation was interrupted"):
             predicted = predict(variables, on_device)
         given = {name: values for name, values in on_device.items() if name not in INPUTS}
         predicted, given = devices.gather((predicted, given))  # the rows of all hosts, on every host

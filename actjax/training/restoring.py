@@ -93,7 +93,7 @@ def set_damaged_aside(folder: pathlib.Path) -> None:
     For one process, before any other reads or writes the folder.
 
     Raises:
-      DamagedError: a damaged checkpoint in an object store, where folders cannot be renamed.
+      DamagedError: no checkpoint is whole; a damaged one in an object store, where folders cannot be renamed.
     """
     damaged = {}
     for step in steps(folder):
@@ -103,11 +103,12 @@ def set_damaged_aside(folder: pathlib.Path) -> None:
         except DamagedError as error:
             damaged[step] = error
     whole = max(set(steps(folder)) - damaged.keys(), default=None)
-    then = (
-        "the run starts from its first step"
-        if whole is None
-        else f"the newest whole checkpoint is that of step {whole}"
-    )
+    if damaged and whole is None:
+        raise DamagedError(
+            f"{damaged[max(damaged)]}; no other checkpoint is whole. To train anew, choose another workdir, or delete "
+            f"{folder}"
+        )
+    then = f"the run goes on from the newest whole checkpoint, that of step {whole}"
     for step, error in damaged.items():
         if paths.is_url(folder):
             raise DamagedError(f"{error}; delete {folder / str(step)}: {then}")
