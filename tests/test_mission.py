@@ -30,49 +30,11 @@ def test_tsn_is_blind_to_it(cache, tmp_path):
     assert results["num_videos"] == 320 and 0.3 < results["top1_acc"] <= 0.55
 
 
-def final_arrays(workdir) -> list[np.ndarray]:
-    """All of the last checkpoint, read back by a manager of its own."""
-    import jax
-    import orbax.checkpoint as ocp
-
-    with ocp.CheckpointManager(workdir / "checkpoints") as manager:
-        state = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore())
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
-
-
 def last_step(workdir) -> int:
     path = workdir / "metrics.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
     steps = [json.loads(line)["step"] for line in lines if line.endswith("}")]
     return max(steps, default=0)
-
-
-def test_killed_at_any_step_it_ends_bit_identical(cache, tmp_path):
-    """SIGKILL at four points, each restart with another number of workers; against a run left alone."""
-    arguments = (*SMALL, "--config.run.save_every=3")
-    run(*arguments, f"--workdir={tmp_path / 'whole'}", cache=cache)
-    workdir = tmp_path / "killed"
-    for at, workers in ((1, 2), (5, 1), (8, 0), (14, 2)):
-        with subprocess.Popen(
-            command(*arguments, f"--workdir={workdir}", f"--config.loader.num_workers={workers}"),
-            cwd=ROOT, env=environment(cache), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        ) as process:  # fmt: skip
-            deadline = time.monotonic() + 200
-            while last_step(workdir) < at and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.02)
-            assert process.poll() is None and last_step(workdir) >= at, process.stdout.read()
-            process.kill()
-    run(*arguments, f"--workdir={workdir}", cache=cache)
-    whole, killed = final_arrays(tmp_path / "whole"), final_arrays(workdir)
-    assert len(whole) == len(killed) > 50
-    for a, b in zip(whole, killed, strict=True):
-        np.testing.assert_array_equal(a, b)
-    results = [json.loads((w / "results.json").read_text()) for w in (tmp_path / "whole", workdir)]
-    assert results[0]["top1_acc"] == results[1]["top1_acc"]
-    steps = [
-        json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines() if '"train"' in line
-    ]
-    assert steps == list(range(1, 17))
 
 
 def test_workers_die_with_a_killed_trainer(cache, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import logging
 import pathlib
+import shutil
 from collections.abc import Mapping
 
 import jax
@@ -15,10 +16,18 @@ log = logging.getLogger("actjax")
 
 # Keys that do not change the outputs of a stage. (Class scores are applied after the last stage.)
 INDIFFERENT = ("log_every", "save_every", "keep", "class_scores", "class_names", "fps", "max_missing")
+LENGTH = (
+    "epochs",
+    "batch_size",
+    "eval_batch_size",
+    "eval_every",
+)  # of section `run`: they change no step that was made
 
 
 class StageFolder:
     """The folder `WORKDIR/STAGE`. Its `stage.json` holds the config that made the contents, and the completed steps.
+
+    Outputs of another config are made again. If this changes only the length of the training, it goes on.
 
     Args:
       sections: the config sections that determine the contents.
@@ -52,13 +61,22 @@ class StageFolder:
         if config == self._config:
             self.done = known["done"]
             return
-        difference = f"{self.path} was made with another config: {told(differences(config, self._config))}"
+        changes = list(differences(config, self._config))
+        difference = f"{self.path} was made with another config: {told(changes)}"
         if not mend:
             raise ValueError(f"{difference}; add {stage} to --config.stages, or use another --workdir")
         if jax.process_index() == 0:
-            old = unused(self.path.with_name(f"{stage}.old"))
-            self.path.rename(old)
-            log.warning("%s; running the stage again, its old outputs are in %s", difference, old)
+            self._replace(difference, goes_on=all(_lengthens(*change, section=f"{stage}.run") for change in changes))
+
+    def _replace(self, difference: str, *, goes_on: bool) -> None:
+        """Moves the outputs to `STAGE.old`. `goes_on`: the training starts from a copy of their checkpoints."""
+        old = unused(self.path.with_name(f"{self.path.name}.old"))
+        self.path.rename(old)
+        if goes_on and (old / "checkpoints").is_dir():
+            shutil.copytree(old / "checkpoints", self.path / "checkpoints")
+            shutil.copy(old / "metrics.jsonl", self.path / "metrics.jsonl")
+        then = "training goes on from its checkpoints" if goes_on else "running the stage again"
+        log.warning("%s; %s, its old outputs are in %s", difference, then, old)
 
     def mark(self, step: str) -> None:
         """Marks a step as done."""
@@ -72,6 +90,12 @@ class StageFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"config": self._config, "done": self.done}, indent=1)
         replace(self._file, lambda file: file.write(text.encode()))
+
+
+def _lengthens(key: str, was, now, *, section: str) -> bool:
+    """Whether a change of the config leaves the steps that were made as they are."""
+    section, _, name = key.removeprefix(f"{section}.").rpartition(".")
+    return not section and name in LENGTH and (name != "epochs" or now > was)
 
 
 def _compared(sections: Mapping, readers: Mapping[str, Reader]) -> dict:

@@ -184,11 +184,28 @@ def test_what_decides_over_a_stage(tmp_path):
     indifferent = {"data": {"features": "x", "class_scores": "s.json"}, "tem": {"run": {"epochs": 2.0, "keep": 1}}}
     assert StageFolder(tmp_path, "tem", indifferent, mend=False).done == ["train"]
     decisive = {"data": {"features": "x"}, "tem": {"run": {"epochs": 3.0}}}
-    with pytest.raises(ValueError, match=r"tem was made with config.tem.run.epochs=2.0, now it is 3.0; add tem"):
+    with pytest.raises(ValueError, match=r"tem was made with another config: tem.run.epochs was 2.0, is 3.0; add tem"):
         StageFolder(tmp_path, "tem", decisive, mend=False)
     for old in ("tem.old", "tem.old1"):
         assert StageFolder(tmp_path, "tem", decisive, mend=True).done == [] and (tmp_path / old).is_dir()
         StageFolder(tmp_path, "tem", sections, mend=True).save()
+
+
+def test_a_longer_training_goes_on(bsn, cache, tmp_path):
+    """PEM from its checkpoint, with another batch size; what came from the shorter training is made again."""
+    workdir = tmp_path / "run"
+    shutil.copytree(bsn[0], workdir)
+    longer = ("--config.pem.run.epochs=6.0", "--config.pem.run.batch_size=4")
+    output = run(*TINY_BSN, f"--workdir={workdir}", *longer, cache=cache)
+    assert "pem.run.epochs was" in output and "training goes on from its checkpoints" in output
+    rows, before = (
+        [json.loads(line) for line in (folder / "pem" / "metrics.jsonl").read_text().splitlines()]
+        for folder in (workdir, bsn[0])
+    )
+    assert rows[: len(before)] == before and rows[-1]["epoch"] == 6.0 > before[-1]["epoch"]
+    assert (workdir / "pem.old" / "stage.json").exists()
+    name = "results_proposals.json"
+    assert (workdir / name).read_bytes() != (bsn[0] / name).read_bytes()
 
 
 def test_curves_and_proposals_made_elsewhere(bsn, cache, tmp_path):

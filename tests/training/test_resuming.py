@@ -94,7 +94,7 @@ def test_what_does_not_fit_leaves_the_run_as_it_was(tmp_path):
     for task, by, settings, message in (
         (wide, optimizer, SETTINGS, r"/w is \[\] there, \[3\] here"),
         (more, optimizer, SETTINGS, "it has no .*/v"),
-        (line_task(), adam, SETTINGS, "it has no opt_state/.*mu/w"),
+        (line_task(), adam, SETTINGS, "it has no opt_state/"),
         (line_task(), optimizer, SETTINGS._replace(ema=0.9), "it has no ema/params/w"),
     ):
         with pytest.raises(MisfitError, match=message) as raised:

@@ -1,0 +1,255 @@
+"""A run cannot be ruined: however it is stopped or mistaken, what was saved stays, and the run goes on."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from cli import ROOT, SMALL, command, environment, run
+
+import actjax
+from actjax import locking
+from actjax.errors import StorageError
+from actjax.training import restoring
+from actjax.workdir import saved_results
+
+SMALL = (*SMALL, "--config.run.keep=3")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, cache) -> pathlib.Path:
+    """A run of 16 steps, left alone."""
+    workdir = tmp_path_factory.mktemp("trained") / "run"
+    run(*SMALL, f"--workdir={workdir}", cache=cache)
+    return workdir
+
+
+def copied(trained: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    return pathlib.Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def files_of(folder: pathlib.Path, *, but: tuple[str, ...] = ("train.log", ".lock")) -> dict[str, bytes]:
+    files = {path for path in folder.rglob("*") if path.is_file() and path.name not in but}
+    return {str(path): path.read_bytes() for path in sorted(files)}
+
+
+def last_step(workdir: pathlib.Path) -> int:
+    path = workdir / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return max((json.loads(line)["step"] for line in lines if line.endswith("}")), default=0)
+
+
+def stopped(arguments: list[str], by: signal.Signals, at: int, *, cwd: pathlib.Path, cache) -> tuple[int, str]:
+    """Starts a run and sends it a signal once step `at` is reported -> its status and what it printed."""
+    found = lambda: max([0, *(last_step(path.parent) for path in cwd.rglob("metrics.jsonl"))])
+    process = subprocess.Popen(
+        arguments, cwd=cwd, env=environment(cache) | {"PYTHONPATH": str(ROOT)},
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 200
+        while found() < at and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.01)
+        process.send_signal(by)
+        output = process.communicate(timeout=120)[0]
+    finally:
+        process.kill()
+    return process.returncode, output
+
+
+@pytest.mark.slow
+def test_every_way_of_stopping_goes_on(trained, tmp_path, cache):
+    """Ctrl-C, SIGTERM, SIGKILL: the printed command goes on, with other numbers of workers, too, and the end is that of
+    the run that was left alone, bit for bit."""
+    status, output = stopped(command(*SMALL), signal.SIGINT, 2, cwd=tmp_path, cache=cache)
+    assert status == 75, output
+    (told,) = re.findall("to go on: (.*)", output)
+    assert told.startswith("python -m actjax.main --config=tsm_shapes") and "--workdir=runs/tsm_shapes-" in told
+    again = [sys.executable, *shlex.split(told)[1:]]
+    workdir = next((tmp_path / "runs").iterdir())
+    saved = restoring.steps(workdir / "checkpoints")[-1]
+    assert f"saved step {saved}" in output and "Traceback" not in output
+    for by, more, workers, expected in (
+        (signal.SIGTERM, 2, 1, 75),
+        (signal.SIGKILL, 5, 0, -9),
+        (signal.SIGKILL, 8, 2, -9),
+    ):
+        worked = [*again, f"--config.loader.num_workers={workers}"]
+        status, output = stopped(worked, by, saved + more, cwd=tmp_path, cache=cache)
+        assert status == expected and "Traceback" not in output, output
+    done = subprocess.run(
+        again, cwd=tmp_path, env=environment(cache) | {"PYTHONPATH": str(ROOT)}, timeout=200, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert not list((tmp_path / "runs").glob("*/checkpoints.damaged"))
+    ours, theirs = (saved_results(folder, "results") for folder in (workdir, trained))
+    ours.pop("seconds"), theirs.pop("seconds")
+    assert ours == theirs
+    whole, killed = final_arrays(trained), final_arrays(workdir)
+    assert len(whole) == len(killed) > 50
+    for a, b in zip(whole, killed, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def final_arrays(workdir: pathlib.Path) -> list[np.ndarray]:
+    """All of the last checkpoint, read back by Orbax alone."""
+    import jax
+    import orbax.checkpoint as ocp
+
+    with ocp.CheckpointManager(workdir / "checkpoints") as manager:
+        state = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore())
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+
+
+def test_a_complete_run_says_so_and_stays(trained, tmp_path, cache):
+    workdir = copied(trained, tmp_path)
+    before = files_of(workdir)
+    output = run(*SMALL, f"--workdir={workdir}", "--config.optim.lr=0.5", cache=cache)
+    assert "the run is complete at step 16; nothing is left to train" in output
+    assert "changes without effect: optim.lr was 0.1, is 0.5. A higher run.epochs trains on" in output
+    assert "top1_acc" in output and "best, step" in output
+    assert files_of(workdir) == before
+
+
+def test_a_mistaken_config_changes_nothing(trained, tmp_path, cache, monkeypatch):
+    """One line with key, old and new value; after it the run still predicts."""
+    monkeypatch.setenv("ACTJAX_CACHE", str(cache))
+    workdir, video = copied(trained, tmp_path), f"--video={ROOT / 'tests/media/test.mp4'}"
+    before = files_of(workdir)
+    changes = {"data.num_train": 64, "data.num_val": 40, "model.width": 8, "run.batch_size": 8, "run.epochs": 3.0}
+    for more, words in (
+        ({"model.width": 16}, "model.width was 8, is 16"),
+        ({"optim.name": "adam"}, "optim.name was 'sgd', is 'adam'"),
+        ({"run.ema": 0.9}, "run.ema was not set, is 0.9"),
+        ({"data.num_train": 72}, "on 64 records, and the training set now has 72"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(words)) as raised:
+            actjax.train("tsm_shapes", workdir, **changes | more)
+        assert raised.value.clear and str(workdir) in str(raised.value) and "\n" not in str(raised.value)
+    for mode in ([*SMALL, "--config.run.epochs=3.0"], ["--mode=predict", video]):
+        output = run(*mode, f"--workdir={workdir}", "--config.model.width=16", cache=cache, status=1)
+        assert f"error: {workdir} was trained with another config: model.width was 8, is 16 (" in output
+        assert "Traceback" not in output
+    assert files_of(workdir) == before
+    run("--mode=predict", f"--workdir={workdir}", video, cache=cache)
+
+
+def test_another_batch_size_goes_on(trained, tmp_path, cache):
+    """Both configs are kept, and the log says what has changed."""
+    workdir = copied(trained, tmp_path)
+    output = run(*SMALL, "--config.run.batch_size=32", "--config.run.epochs=3.0", f"--workdir={workdir}", cache=cache)
+    assert "steps 17 to 18" in output and "run.batch_size was 8, is 32; run.epochs was 2.0, is 3.0" in output
+    assert json.loads((workdir / "config.json.old").read_text())["run"]["batch_size"] == 8
+    assert json.loads((workdir / "config.json").read_text())["run"]["batch_size"] == 32
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["epoch"] == 3.0 and saved_results(workdir, "results")["step"] == 18
+
+
+def test_one_training_at_a_time(trained, tmp_path, cache):
+    """Eval and predict run beside it; a killed owner leaves no lock behind."""
+    workdir = copied(trained, tmp_path)
+    before = files_of(workdir)
+    hold = f"from actjax.locking import locked; import pathlib, time\nwith locked(pathlib.Path({str(workdir)!r})):\n"
+    owner = subprocess.Popen(
+        [sys.executable, "-c", f"{hold}  print('held', flush=True)\n  time.sleep(600)"],
+        cwd=ROOT, text=True, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert owner.stdout.readline() == "held\n"
+        output = run(*SMALL, "--config.run.epochs=3.0", f"--workdir={workdir}", cache=cache, status=1)
+        told = (
+            f"error: {workdir} is in use: process {owner.pid} on .* trains in it; wait for its end, or choose another"
+        )
+        assert re.search(told, output) and files_of(workdir) == before
+        with pytest.raises(locking.LockedError, match="is in use"), locking.locked(workdir):
+            pytest.fail("two at a time")
+        run("--mode=predict", f"--workdir={workdir}", f"--video={ROOT / 'tests/media/test.mp4'}", cache=cache)
+    finally:
+        owner.kill()
+        owner.wait(timeout=30)
+    with locking.locked(workdir):
+        pass
+
+
+@contextlib.contextmanager
+def small_disk(folder: pathlib.Path, kilobytes: int):
+    """A disk of its own; skips the test where none can be mounted."""
+    folder.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "none", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, timeout=60).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        yield lambda size: subprocess.run([*mount[:4], f"remount,size={size}k", *mount[5:]], check=True, timeout=60)
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=60)
+
+
+def test_a_full_disk_is_one_line_and_goes_on(trained, tmp_path, cache):
+    """Before the first step, in the log of the metrics, and in a checkpoint; with room, the same command ends well."""
+    with small_disk(tmp_path / "disk", 12) as resize:
+        workdir = tmp_path / "disk" / "run"
+        arguments = (*SMALL, f"--workdir={workdir}", "--config.run.save_every=3")
+        for size, words in (
+            (12, "No space left on device: .*json"),
+            (400, "step 3 is not saved: No space left on device"),
+        ):
+            resize(size)
+            output = run(*arguments, cache=cache, status=1)
+            errors = [line for line in output.splitlines() if line.startswith("error: ")]
+            assert len(errors) == 1 and re.search(words, errors[0]) and "Traceback" not in output, output
+        assert "there is no earlier checkpoint. Once this is mended, the same command goes on from there" in errors[0]
+        resize(20_000)
+        run(*arguments, cache=cache)
+        assert saved_results(workdir, "results")["top1_acc"] == saved_results(trained, "results")["top1_acc"]
+
+
+def test_places_that_cannot_be_written(tmp_path, cache):
+    (tmp_path / "file").write_text("")
+    output = run(*SMALL, f"--workdir={tmp_path / 'file'}", cache=cache, status=1)
+    assert f"error: {tmp_path / 'file'} is not a folder; choose another workdir" in output
+    output = run(*SMALL, f"--workdir={tmp_path / 'file' / 'run'}", cache=cache, status=1)
+    assert re.search(f"error: workdir {tmp_path}/file/run: Not a directory", output) and "Traceback" not in output
+    with small_disk(tmp_path / "disk", 1000):
+        subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "disk")], check=True, timeout=60)
+        output = run(*SMALL, f"--workdir={tmp_path / 'disk' / 'run'}", cache=cache, status=1)
+        assert "Read-only file system" in output and "Traceback" not in output
+        with pytest.raises(StorageError, match="Read-only file system"), locking.locked(tmp_path / "disk" / "run"):
+            pytest.fail("it was written")
+
+
+def test_without_git(monkeypatch):
+    from actjax import workdir
+
+    assert workdir._commit() is None or re.fullmatch("[0-9a-f]{40}", workdir._commit())
+    monkeypatch.setenv("PATH", "")
+    assert workdir._commit() is None
+
+
+def test_the_end_names_last_and_best(trained, tmp_path, cache):
+    """And files of an evaluation do not replace those of the training."""
+    results = json.loads((trained / "results.json").read_text())
+    assert results["step"] == 16 and results["best"]["step"] in restoring.steps(trained / "checkpoints")
+    assert results["best"]["top1_acc"] >= results["top1_acc"]
+    assert (results["num_broken"], results["num_broken_train"], results["num_broken_val"]) == (0, 0, 0)
+    workdir = copied(trained, tmp_path)
+    before = files_of(workdir)
+    os.unlink(workdir / "checkpoints" / "16" / "default" / "_METADATA")
+    output = run("--mode=eval", "--checkpoint=16", f"--workdir={workdir}", cache=cache, status=1)
+    offered = [step for step in restoring.steps(workdir / "checkpoints") if step != 16][-1]
+    assert f"_METADATA is missing; the newest whole checkpoint is that of step {offered}" in output
+    run("--mode=eval", f"--checkpoint={offered}", f"--workdir={workdir}", cache=cache)
+    after = files_of(workdir)
+    assert (workdir / "confusion_matrix_eval.csv").exists() and {**before, **after}.items() >= before.items() - {
+        item for item in before.items() if item[0].endswith("16/default/_METADATA")
+    }
+    assert saved_results(workdir, "results") == saved_results(trained, "results")
+    assert np.sum(saved_results(workdir, "results_eval")["confusion_matrix"]) == 40
