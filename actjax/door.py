@@ -36,7 +36,7 @@ def train(config: str | os.PathLike | Mapping, workdir: str | os.PathLike, **ove
 
     Raises:
       ValueError, FileNotFoundError: a fault in the config or its files. KeyboardInterrupt: Ctrl-C or SIGTERM; in the
-        training loop a step was saved, and the same call goes on from it.
+        training loop a step was saved, and the same call resumes from it.
     """
     workdir = to_path(workdir)
     return run_mode("train", open_config(config, overrides, workdir=workdir), workdir)
@@ -129,4 +129,4 @@ def run_mode(mode: str, opened: Opened, workdir, **options: Any):
         with alone, opened.turn(), logging_to(workdir / "train.log" if mode in ("train", "eval") else None):
             return opened.task.modes[mode](opened.run, call)
     except Preempted as stopped:
-        raise KeyboardInterrupt(f"saved step {stopped.step}; the same call goes on from it") from stopped
+        raise KeyboardInterrupt(f"saved step {stopped.step}; the same call resumes from it") from stopped

@@ -16,6 +16,7 @@ WITHOUT = {
     "explain": "needs a task and its data; see docs/extending.md",
     "restore_variables": "the same",
     "save_variables": "the same",
+    "standing": "a part of `train`",
     "train": "the same; that of the door has one",
     "collect": "a part of `evaluate`",
     "stream": "the same",

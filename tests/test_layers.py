@@ -10,8 +10,19 @@ from conftest import ROOT
 
 # From the bottom to the top; those of one line do not know each other. Inside `data` the parts are layers, too.
 LAYERS = [
-    {"config.active_code", "config.values", "errors", "faces", "hosts", "paths", "showing", "usage", "version"},
-    {"config", "config.readers", "config.sections", "segments"},
+    {
+        "config.active_code",
+        "config.changes",
+        "config.values",
+        "errors",
+        "faces",
+        "hosts",
+        "paths",
+        "showing",
+        "usage",
+        "version",
+    },
+    {"config", "config.readers", "config.sections", "locking", "segments"},
     {"config.recipe_files", "config.typed_text", "recipes", "tables"},
     {"config.files", "config.overrides", "config.own_code"},
     {"metrics"},

@@ -9,7 +9,7 @@ def as_saved(section):
     return json.loads(json.dumps(section, default=str))
 
 
-def differences(was, now, name: str = "") -> Iterator[tuple[str, object, object]]:
+def differences(was, now, *, name: str = "") -> Iterator[tuple[str, object, object]]:
     """Yields (dotted key, old value, new value) for every value that differs; None stands for a key that is missing.
 
     >>> list(differences({"run": {"epochs": 2}, "task": "bsn"}, {"run": {"epochs": 3, "seed": 1}, "task": "bsn"}))
@@ -17,7 +17,7 @@ def differences(was, now, name: str = "") -> Iterator[tuple[str, object, object]
     """
     if isinstance(was, dict) and isinstance(now, dict):
         for key in sorted(was.keys() | now.keys()):
-            yield from differences(was.get(key), now.get(key), f"{name}.{key}".lstrip("."))
+            yield from differences(was.get(key), now.get(key), name=f"{name}.{key}".lstrip("."))
     elif was != now:
         yield name, was, now
 

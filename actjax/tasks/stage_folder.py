@@ -16,12 +16,8 @@ log = logging.getLogger("actjax")
 
 # Keys that do not change the outputs of a stage. (Class scores are applied after the last stage.)
 INDIFFERENT = ("log_every", "save_every", "keep", "class_scores", "class_names", "fps", "max_missing")
-LENGTH = (
-    "epochs",
-    "batch_size",
-    "eval_batch_size",
-    "eval_every",
-)  # of section `run`: they change no step that was made
+# Keys of section `run` that leave the steps before as they are.
+LENGTH = ("epochs", "batch_size", "eval_batch_size", "eval_every")
 
 
 class StageFolder:

@@ -21,11 +21,11 @@ _DOWN = ("loss", "error")
 RULES = {"greater": True, "less": False}
 
 
-def higher_is_better(metric: str, rule: str | None = None) -> bool:
+def higher_is_better(metric: str, *, rule: str | None = None) -> bool:
     """Whether higher is better, by `rule`, or else judged by the metric's name, without that of its evaluator: True for
     accuracy, AR, AUC, mAP, precision, recall and F1; False for losses and errors.
 
-    >>> higher_is_better("hard/top1_acc"), higher_is_better("val_loss"), higher_is_better("distance", "less")
+    >>> higher_is_better("hard/top1_acc"), higher_is_better("val_loss"), higher_is_better("distance", rule="less")
     (True, False, False)
 
     Args:

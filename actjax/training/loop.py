@@ -81,7 +81,7 @@ def train(
     put = functools.partial(devices.put, sharding=devices.split(program.mesh))
 
     with ExitStack() as stack:
-        with compiling(_NOTHING, "the initial state" if first is None else None):
+        with compiling(_NOTHING, what="the initial state" if first is None else None):
             state = program.start(initial) if first is None else _restored(program, folder, first)
         first = first or 0
         describe()
@@ -109,7 +109,7 @@ def train(
         waited, numbers = feeder.waited, None
         for n in range(first + 1, steps + 1):
             previous = numbers
-            with compiling(_NOTHING, "the training step") if n == first + 1 else nullcontext():
+            with compiling(_NOTHING, what="the training step") if n == first + 1 else nullcontext():
                 state, numbers = program.update(state, batch)
             if n == first + 1:  # the step has compiled, which takes long; before this, SIGTERM ends the process at once
                 sigterm = stack.enter_context(StopOnSigterm())

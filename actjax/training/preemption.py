@@ -26,7 +26,7 @@ class Preempted(SystemExit):
 
 
 @contextlib.contextmanager
-def compiling(then: str, what: str | None = None) -> Iterator[None]:
+def compiling(then: str, *, what: str | None = None) -> Iterator[None]:
     """A context for calls that XLA compiles: Ctrl-C waits for the compiler, a second Ctrl-C does not.
 
     XLA would go on after a KeyboardInterrupt, and crash when Python ends. Programs with a SIGINT handler of their own

@@ -51,7 +51,7 @@ class Settings(NamedTuple):
     @property
     def upward(self) -> bool:
         """Whether a higher value of `best` is better."""
-        return checkpoints.higher_is_better(self.best, self.best_rule)
+        return checkpoints.higher_is_better(self.best, rule=self.best_rule)
 
     def check(self, where: str = "run") -> "Settings":
         """Returns itself. Raises ValueError for a value out of range or an unknown name.

@@ -124,7 +124,7 @@ class Predictor:
     def _run(self, network: Callable, clips) -> np.ndarray:
         """The output of a jitted function for the clips of a video, [v, t, h, w, c]."""
         known = (network, clips.shape) in self._compiled
-        with contextlib.nullcontext() if known else compiling("interrupted while compiling", "the network"):
+        with contextlib.nullcontext() if known else compiling("interrupted while compiling", what="the network"):
             output = np.asarray(network(self._variables, clips))
         self._compiled.add((network, clips.shape))
         return output
