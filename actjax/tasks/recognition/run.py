@@ -85,9 +85,9 @@ class RecognitionRun(NamedTuple):
 
     def open_dataset(self) -> Dataset:
         """Records of both splits, and of the lists of evaluators. Generates a sample set on first use."""
-        dataset = build_dataset(self.data, num_classes=self.network.model.num_classes)
-        check_files(self.data, dataset)
-        return self._with_lists(dataset)
+        dataset = self._with_lists(build_dataset(self.data, num_classes=self.network.model.num_classes))
+        check_files(self.data, dataset, max_broken=self.loader.max_broken, skip=self.loader.skip)
+        return dataset
 
     def _with_lists(self, dataset: Dataset) -> Dataset:
         """The data set with the lists of all evaluators, which are read unless it has them."""
