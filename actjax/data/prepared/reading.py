@@ -60,6 +60,11 @@ class PreparedRecord(NamedTuple):
         return f"simplejpeg {importlib.metadata.version('simplejpeg')}"
 
 
+def video_name(record) -> str:
+    """The path of a record's video; of a prepared record the name that the video had in its list, not its number."""
+    return record.name if isinstance(record, PreparedRecord) else record.path
+
+
 class PreparedFeature(NamedTuple):
     """The features of one video in a prepared split."""
 

@@ -6,15 +6,19 @@ import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from actjax import training
 from actjax.config import unknown
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.datasets.recognition import Dataset, build_dataset, check_files, load_list, load_names
 from actjax.data.prepared import writing
+from actjax.data.prepared.reading import video_name
 from actjax.errors import check_number, named
 from actjax.tasks.building import Network
 from actjax.tasks.loading import ClipData, LoaderConfig, open_quarantine
 from actjax.tasks.recognition.evaluators import EvaluatorSpec, of_the_loop
+from actjax.tasks.recognition.outputs import check_finite, probabilities
 from actjax.tasks.recognition.task import Test
 from actjax.workdir import save_scores
 
@@ -129,25 +133,40 @@ class RecognitionRun(NamedTuple):
     def evaluate(
         self, workdir: pathlib.Path, variables: dict, *, dataset: Dataset | None = None, protocol: str = "test"
     ) -> dict:
-        """Scores the validation split and writes the scores of every video to `scores.npz` -> metrics.
+        """Scores the validation split and writes the probabilities of every video to `scores.npz` -> metrics.
 
         The metrics of all evaluators are among them, whatever their interval.
 
         Args:
           protocol: "test" or "eval", the config section that defines the clips of the validation.
+
+        Raises:
+          ValueError: the scores of a video are not finite; an unknown protocol.
         """
         dataset = self._with_lists(dataset) if dataset else self.open_dataset()
         task, clips = self.tested(protocol)
         data = self.loop_data(dataset, workdir)
         passes = data.one_pass(dataset.val, clips)
 
+        def checked(score, records):
+            def finite_score(outputs, targets):
+                check_finite(outputs["scores"], lambda row: records[targets["record"][row]].path, variables)
+                return score(outputs, targets)
+
+            return finite_score
+
         def score(outputs, targets):
-            names = [dataset.val[k].path for k in targets["record"]]
-            save_scores(workdir / "scores.npz", names, outputs["scores"], targets["label"])
+            names = [video_name(dataset.val[k]) for k in targets["record"]]
+            options = dict(average_clips=clips.average_clips, multi_label=self.multi_label)
+            scores = probabilities(outputs["scores"], **options)
+            if not self.multi_label:  # those of sigmoids need the precision near 1
+                scores = scores.astype(np.float32)
+            save_scores(workdir / "scores.npz", names, scores, targets["label"])
             return task.score(outputs, targets)
 
-        validation = training.Evaluator(training.VALIDATION, 1.0, task.predict, score, passes)
-        evaluators = [validation, *of_the_loop(self.evaluators, data, dataset, clips, passes)]
+        validation = checked(score, dataset.val)
+        validation = training.Evaluator(training.VALIDATION, 1.0, task.predict, validation, passes)
+        evaluators = [validation, *of_the_loop(self.evaluators, data, dataset, clips, passes, checked=checked)]
         with contextlib.closing(training.Evaluations(evaluators)) as evaluations:
             return {"protocol": protocol, **evaluations.run(evaluations.all, variables)}
 

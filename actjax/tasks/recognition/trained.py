@@ -38,7 +38,7 @@ def make_predictor(
         clips=clips,
         logits=lambda variables, video: model.apply(variables, video, train=False),
         embed=lambda variables, video: embedding(model, variables, video[None], what="embedding")[0],
-        probabilities=jax.nn.sigmoid if run.multi_label else jax.nn.softmax,
+        multi_label=run.multi_label,
         class_names=class_names,
         timeout=run.loader.timeout,
     )
@@ -82,6 +82,7 @@ class TrainedRecogniser(Trained):
 
         Raises:
           FileNotFoundError: no such file, or a folder without videos. TypeError, ValueError: not a video, or no `topk`.
+          ValueError: scores that are not finite, with the weights that are to blame.
         """
         with self._opened.turn():
             return self._predictor.predict(video, topk=topk)
