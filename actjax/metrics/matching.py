@@ -50,7 +50,7 @@ def rows_of(names: Sequence[str], known: Sequence[str], where) -> list[int]:
             return [position[name] for name in wanted]
         if not twice:
             fault = KeyError(f"{where}: no scores for {len(missing)} of {len(names)} videos, {missing[0]!r} the first")
-        elif fault is None or not missing:
+        elif fault is None or not (missing or _repeated(wanted)):
             fault = ValueError(f"{where}: several videos are named {twice!r}; scores are matched by file name")
     raise fault
 
