@@ -11,6 +11,7 @@ import numpy as np
 from actjax import training
 from actjax.config import unknown
 from actjax.data.clips.spec import ClipSpec
+from actjax.data.datasets.mirrored import mirroring_warning
 from actjax.data.datasets.recognition import Dataset, build_dataset, check_files, load_list, load_names
 from actjax.data.prepared import writing
 from actjax.data.prepared.reading import video_name
@@ -127,6 +128,8 @@ class RecognitionRun(NamedTuple):
         dataset = self._with_lists(dataset) if dataset else self.open_dataset()
         data = self.loop_data(dataset, workdir)
         evaluators = of_the_loop(self.evaluators, data, dataset, self.eval_clips, data.evaluate)
+        if warning := mirroring_warning(dataset.class_names, self.train_clips.view, self.train_clips.flip_labels):
+            log.warning("%s", warning)
         log.info("parameter groups\n%s", self.network.groups)
         return self.network.train(data, workdir, initial=initial, evaluators=evaluators)
 
