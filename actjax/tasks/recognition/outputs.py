@@ -18,7 +18,7 @@ def probabilities(scores, *, average_clips: str, multi_label: bool) -> np.ndarra
       scores: [..., k], probabilities for `average_clips` "prob", else logits.
       multi_label: the classes do not exclude each other: sigmoid in place of softmax.
     """
-    scores = np.asarray(scores, np.float64)  # in float32, classes far behind the best would all have probability 0
+    scores = np.asarray(scores, np.float64)  # in float32 those near 0 and 1 would all be equal
     if average_clips == "prob":
         return scores
     return np.exp(-np.logaddexp(0, -scores)) if multi_label else metrics.softmax(scores, axis=-1)

@@ -6,8 +6,6 @@ import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
-
 from actjax import training
 from actjax.config import unknown
 from actjax.data.clips.spec import ClipSpec
@@ -161,10 +159,7 @@ class RecognitionRun(NamedTuple):
         def score(outputs, targets):
             names = [video_name(dataset.val[k]) for k in targets["record"]]
             options = dict(average_clips=clips.average_clips, multi_label=self.multi_label)
-            scores = probabilities(outputs["scores"], **options)
-            if not self.multi_label:  # those of sigmoids need the precision near 1
-                scores = scores.astype(np.float32)
-            save_scores(workdir / "scores.npz", names, scores, targets["label"])
+            save_scores(workdir / "scores.npz", names, probabilities(outputs["scores"], **options), targets["label"])
             return task.score(outputs, targets)
 
         validation = checked(score, dataset.val)
