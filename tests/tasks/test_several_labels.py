@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ from actjax.config.overrides import override
 from actjax.metrics.__main__ import main as score
 from actjax.metrics.results import load_scores
 from actjax.tasks import TASKS, build
+from actjax.tasks.opening import open_workdir
 from actjax.tasks.recognition import modes
 from actjax.tasks.running import Call
 
@@ -98,6 +100,34 @@ def test_a_prepared_set_trains_alike_or_says_what_to_set(lists, tmp_path):
         assert (dump["label"].sum(1) == 0).sum() == 5 and all(re.search(r"val_\d+.*\.mp4$", n) for n in dump["name"])
     with actjax.load(tmp_path / "run") as network:
         assert network._opened.run.multi_label
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["a", "b", "c", "d"]])
+def test_another_number_of_names_is_refused_by_every_mode(trained, tmp_path, names, media):
+    """In class_names.json, which predict and export read, and in data.class_names, which all do."""
+    workdir, count = tmp_path / "run", len(names)
+    shutil.copytree(trained[0], workdir)
+    (workdir / "class_names.json").write_text(json.dumps(names))
+    opened = open_workdir(workdir, {})
+    call = Call("", opened.config, workdir, 0.0, video=str(media / "test.mp4"), out=str(tmp_path / "out.pth"))
+    message = f"^{count} class names for a network with 3 classes; correct class_names.json"
+    for use in (
+        lambda: modes.MODES["export"](opened.run, call),
+        lambda: modes.predict(opened.run, call._replace(out=None)),
+        lambda: actjax.load(workdir),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use()
+    shutil.copy(trained[0] / "class_names.json", workdir)
+    opened = open_workdir(workdir, {"data.class_names": names})
+    call = call._replace(config=opened.config)
+    for mode in ("predict", "export"):
+        with pytest.raises(ValueError, match=message):
+            modes.MODES[mode](opened.run, call._replace(out=call.out if mode == "export" else None))
+    for mode in ("train", "eval", "browse", "prepare", "check", "import", "extract"):
+        with pytest.raises(ValueError, match=f"^data.class_names has {count} names, but model.num_classes=3"):
+            modes.MODES[mode](opened.run, call._replace(source="no.pth", video=None, out=str(tmp_path / "out")))
+    assert not [*tmp_path.glob("out*")] and not (workdir / "predictions.jsonl").exists()
 
 
 @pytest.mark.parametrize("average_clips", ["prob", "score", "none"])

@@ -37,14 +37,29 @@ def check_finite(scores: np.ndarray, name_of: Callable[[int], str], variables) -
     wrong = np.flatnonzero(~np.isfinite(scores).all(axis=tuple(range(1, scores.ndim))))
     if not wrong.size:
         return
-    sound = jax.jit(lambda tree: jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), tree))(variables)
-    bad = [path for path, finite in flatten_dict(dict(sound), sep="/").items() if not finite]
-    reason = (
-        f"{len(bad)} arrays of the checkpoint are not finite, {bad[0]} the first; use another checkpoint"
-        if bad
-        else "the weights are finite, so the network overflows on this video; check it, and model.dtype"
-    )
+    reason = _blame(variables) or "the weights are finite, so the network overflows on this video; see model.dtype"
     with clear_errors():
         raise ValueError(
             f"{name_of(int(wrong[0]))}: the scores are not finite ({wrong.size} of {len(scores)} videos): {reason}"
         )
+
+
+def check_weights(variables, where) -> None:
+    """Checks the variables of a network. ValueError, which begins with `where`: NaN or infinity.
+
+    Finite scores do not tell: a ReLU may turn NaN into 0.
+    """
+    if blame := _blame(variables):
+        raise ValueError(f"{where}: {blame}")
+
+
+def _blame(variables) -> str:
+    """Which arrays are not finite; "" if all are. They may be spread over processes."""
+    finite = jax.jit(lambda tree: jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), tree))(variables)
+    arrays = flatten_dict(dict(finite), sep="/")
+    bad = [path for path, all_finite in arrays.items() if not all_finite]
+    if not bad:
+        return ""
+    return (
+        f"{len(bad)} of the checkpoint's {len(arrays)} arrays are not finite, such as {bad[0]}; use another checkpoint"
+    )

@@ -9,6 +9,7 @@ import numpy as np
 from actjax import training
 from actjax.interop import import_checkpoint
 from actjax.models import embedding
+from actjax.tasks.recognition.outputs import check_weights
 from actjax.tasks.recognition.predicting import Predictor
 from actjax.tasks.recognition.run import RecognitionRun
 from actjax.tasks.running import Trained
@@ -60,6 +61,7 @@ class TrainedRecogniser(Trained):
         if workdir is None:
             imported = import_checkpoint(checkpoint, run.network.model)
             log.info("%s", imported.report)
+            check_weights(imported.variables, checkpoint)
             variables, self.step = jax.device_put(imported.variables), 0
         else:
             variables, self.step = run.network.restore(workdir, checkpoint or "best")
