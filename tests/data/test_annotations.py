@@ -361,7 +361,7 @@ def test_missing_files_are_found_at_launch(lists, tmp_path, caplog):
         checked(lists | dict(data_prefix="/no"), max_broken=1.0)  # all of a list
 
 
-def test_all_lists_are_looked_at(lists, tmp_path):
+def test_all_lists_are_looked_at(lists, tmp_path, monkeypatch):
     """A list of an evaluator, folders of frames, and a list that repeats its files."""
     dataset = build_dataset(lists | dict(select=dict(repeat_times=30)), num_classes=1)
     (tmp_path / "train0.mp4").unlink()
@@ -375,6 +375,10 @@ def test_all_lists_are_looked_at(lists, tmp_path):
     (tmp_path / "here").mkdir()
     frames = dict(name="rawframes", train=str(tmp_path / "frames.txt"), val=str(tmp_path / "frames.txt"))
     with pytest.raises(FileNotFoundError, match=f"1 of 2 files do not exist: {tmp_path}/gone; data.val"):
+        checked(frames, max_broken=0.4)
+    monkeypatch.chdir(tmp_path)
+    frames = dict(name="rawframes", train="frames.txt", val="frames.txt")
+    with pytest.raises(FileNotFoundError, match=f"1 of 2 files do not exist: ./gone in {tmp_path}; data.val"):
         checked(frames, max_broken=0.4)
 
 

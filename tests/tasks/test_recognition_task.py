@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from drawn import drawn, jitted
 
+import actjax
 from actjax.config.files import load_config
 from actjax.losses import cross_entropy
 from actjax.models import TSM
 from actjax.tasks import build
+from actjax.tasks.building import Network
 from actjax.tasks.recognition.outputs import check_weights, probabilities
 from actjax.tasks.recognition.scoring import task_score
 from actjax.tasks.recognition.task import recognition_task
@@ -205,3 +207,24 @@ def test_evaluations_that_are_not_finite_are_errors(shapes, tmp_path):
         run.evaluate(tmp_path, broken(drawn(run.network.task.init)))
     assert caught.value.clear
     assert (tmp_path / "scores.npz").read_text() == "of an earlier evaluation"
+
+
+@pytest.mark.parametrize(
+    ("train", "warned"),
+    [
+        (dict(view=dict(flip_ratio=0.5)), "'moving right' and 'moving left'"),
+        (
+            dict(view=dict(flip_ratio=0.5), flip_labels=((0, 1),)),
+            "other: 'turning clockwise' and 'turning counter-clockwise'; set",
+        ),
+        (dict(view=dict(flip_ratio=0.5), flip_labels=((0, 1), (4, 5))), ""),
+        ({}, ""),
+    ],
+)
+def test_training_warns_of_classes_that_it_mirrors(shapes, tmp_path, monkeypatch, caplog, train, warned):
+    monkeypatch.setattr(Network, "train", lambda *arguments, **options: {})
+    lists = {split: f"{shapes}/{split}.txt" for split in ("train", "val")}
+    data = dict(name="videos", **lists, class_names=f"{shapes}/classes.txt")
+    actjax.build("tsm_shapes", data=data, train=train).train(tmp_path)
+    warnings = [record.message for record in caplog.records if "mirrored" in record.message]
+    assert len(warnings) == bool(warned) and all(warned in text for text in warnings)

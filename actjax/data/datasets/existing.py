@@ -66,9 +66,9 @@ def missing_files(paths: Iterable[str]) -> tuple[list[str], int]:
 
 
 def _told(missing: Sequence[str], count: int) -> str:
-    few = f", such as {', '.join(missing[:3])}" if len(missing) > 3 else f": {', '.join(missing)}"
-    where = does_not_exist(missing[0]).removeprefix(missing[0])  # with the folder that a relative path starts from
-    return f"{len(missing)} of {count} files{where.replace(' does', ' do')}{few}"
+    first, start = ", ".join(missing[:3]), does_not_exist(missing[0]).partition(" does not exist")[2]
+    gone = f" files do not exist, such as {first}" if len(missing) > 3 else f" files do not exist: {first}"
+    return f"{len(missing)} of {count}{gone}{start}"
 
 
 def _listed(skip: str) -> set[str]:
