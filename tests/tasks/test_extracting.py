@@ -140,6 +140,14 @@ def test_names_of_features(paths, names, tmp_path, monkeypatch):
     assert names in (None, found)
 
 
+def test_features_that_are_not_finite_are_an_error(videos, tmp_path):
+    """Of the second video; the first is kept."""
+    embed = lambda clips: np.where(clips.max() > 25, np.inf, clips.mean((1, 2, 3, 4))).astype(np.float32)
+    with pytest.raises(ValueError, match=f"^{videos[1].path}: the features are not finite; use another checkpoint"):
+        extracted(videos, tmp_path, embed=embed)
+    assert [path.name for path in tmp_path.glob("v_*")] == ["v_0.csv"]
+
+
 def test_a_video_that_is_there_twice_is_refused(videos, tmp_path):
     with pytest.raises(ValueError, match="several videos are named .'v_0.mp4'"):
         extracted([videos[0], videos[1], videos[0]], tmp_path / "out")

@@ -53,7 +53,7 @@ def extract_features(
       shard: this host's shard; it takes every count-th video.
 
     Raises:
-      ValueError: a video is there twice.
+      ValueError: a video is there twice; features are not finite.
       RuntimeError: more broken videos than the quarantine allows.
     """
     names = dict(zip((record.path for record in records), _names([*map(video_name, records)]), strict=True))
@@ -68,6 +68,8 @@ def extract_features(
 
     def save(record, parts) -> None:
         length, features = embedded(parts, embed, snippets.chunk)
+        if not np.isfinite(features).all():
+            raise ValueError(f"{record.path}: the features are not finite; use another checkpoint, or see model.dtype")
         file_of(record).parent.mkdir(parents=True, exist_ok=True)
         replace(file_of(record), functools.partial(write, feature=features))
         _append(info, names[record.path], length, snippets.interval)
