@@ -156,7 +156,11 @@ def check_files(config, dataset: Dataset, *, max_broken: float, skip: str = "") 
     lists = {f"data.{split}={_told(config[split])}": getattr(dataset, split) for split in ("train", "val")}
     lists |= {f"list {_told(files)} of an evaluator": records for files, records in dataset.lists.items()}
     paths = {name: (record.path for record in records) for name, records in lists.items()}
-    prefix = f"data.data_prefix={given}" if (given := config.get("data_prefix")) else "the folder of the list"
+    prefix = (
+        f"data.data_prefix={given}"
+        if (given := config.get("data_prefix"))
+        else "the list's folder, unless data.data_prefix is set"
+    )
     check_lists(paths, prefix=prefix, max_broken=max_broken, skip=skip)
 
 
