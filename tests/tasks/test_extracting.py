@@ -12,7 +12,7 @@ from drawn import drawn_variables
 from actjax.data.clips.snippets import Snippets
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.clips.transforms import center
-from actjax.data.datasets.records import VideoRecord
+from actjax.data.datasets.records import RawframesRecord, VideoRecord
 from actjax.data.loading.order import Shard
 from actjax.data.loading.quarantine import Quarantine
 from actjax.data.samples.shapes import write_video
@@ -148,9 +148,12 @@ def test_features_that_are_not_finite_are_an_error(videos, tmp_path):
     assert [path.name for path in tmp_path.glob("v_*")] == ["v_0.csv"]
 
 
-def test_a_video_that_is_there_twice_is_refused(videos, tmp_path):
-    with pytest.raises(ValueError, match="several videos are named .'v_0.mp4'"):
-        extracted([videos[0], videos[1], videos[0]], tmp_path / "out")
+def test_a_video_of_both_splits_counts_once(videos, tmp_path):
+    again = [videos[1]._replace(label=2), videos[0], VideoRecord(videos[0].path, 1)]
+    assert tuple(extracted([*videos[:2], *again], tmp_path / "out")) == (2, 0, 0)
+    parts = [RawframesRecord("/frames/a", 7), RawframesRecord("/frames/a", 7, offset=7)]
+    with pytest.raises(ValueError, match="several videos are named .'a'"):
+        extracted(parts, tmp_path / "out")
 
 
 def test_too_short_a_video_is_listed(tmp_path):

@@ -46,16 +46,18 @@ def extract_features(
     With several hosts each writes its own table, and `join_info` merges them.
 
     Args:
-      records: the videos.
+      records: the videos; one that is there twice, as in both splits, counts once.
       snippets: makes clips of the videos.
       embed: clips uint8 [chunk, v, t, h, w, c] -> float32 [chunk, d].
       quarantine: records unreadable videos.
       shard: this host's shard; it takes every count-th video.
 
     Raises:
-      ValueError: a video is there twice; features are not finite.
+      ValueError: two parts of one video, which would have the same name; features are not finite.
       RuntimeError: more broken videos than the quarantine allows.
     """
+    part = lambda record: (record.path, getattr(record, "offset", 0), getattr(record, "num_frames", None))
+    records = [*{part(record): record for record in records}.values()]
     names = dict(zip((record.path for record in records), _names([*map(video_name, records)]), strict=True))
     folder.mkdir(parents=True, exist_ok=True)
     part = "" if shard.count == 1 else f"-{shard.index:05d}-of-{shard.count:05d}"
