@@ -389,6 +389,9 @@ def test_of_remote_lists_the_first_thousand_are_looked_for(monkeypatch):
     paths = [f"memory://looked/{k}.mp4" for k in range(1200)]
     missing, count = missing_files(paths + paths)
     assert count == 1000 and missing == paths[1:1000:2]
+    store.pipe("/frames/a/img_00001.jpg", b"")
+    folders = ["memory://frames/a", "memory://frames/b", "https://no.where/frames/a"]
+    assert missing_files(folders, folders=True) == ([folders[1]], 2)
     asked = []
 
     def unreachable(self, path):

@@ -16,7 +16,9 @@ _THREADS, _CHUNK = 32, 500
 _URLS = 1000  # of each list that are looked for
 
 
-def check_lists(lists: Mapping[str, Iterable[str]], *, prefix: str, max_broken: float, skip: str = "") -> None:
+def check_lists(
+    lists: Mapping[str, Iterable[str]], *, prefix: str, max_broken: float, skip: str = "", folders: bool = False
+) -> None:
     """Checks that the files of lists exist; warns of a few missing ones, which count as broken when they are read.
 
     Args:
@@ -24,12 +26,14 @@ def check_lists(lists: Mapping[str, Iterable[str]], *, prefix: str, max_broken: 
       prefix: where relative paths start from, for messages.
       max_broken: the share of the files that may be missing, `loader.max_broken`.
       skip: `loader.skip`, a file that names paths which do not count; "": none.
+      folders: see `missing_files`.
 
     Raises:
       FileNotFoundError: more are missing, or all of a list. Others as `missing_files`.
     """
     skipped = _listed(skip) if skip else set()
-    looked = {name: missing_files(path for path in paths if path not in skipped) for name, paths in lists.items()}
+    needed = {name: (path for path in paths if path not in skipped) for name, paths in lists.items()}
+    looked = {name: missing_files(paths, folders=folders) for name, paths in needed.items()}
     told = "; ".join(f"{name}: {_told(gone, count)}" for name, (gone, count) in looked.items() if gone)
     if not told:
         return
@@ -42,15 +46,18 @@ def check_lists(lists: Mapping[str, Iterable[str]], *, prefix: str, max_broken: 
     log.warning("%s; they count as broken, which loader.max_broken=%g allows", told, max_broken)
 
 
-def missing_files(paths: Iterable[str]) -> tuple[list[str], int]:
+def missing_files(paths: Iterable[str], *, folders: bool = False) -> tuple[list[str], int]:
     """The files, or folders, that do not exist, in their order, and the number of those that were looked for.
 
     Each path counts once. Local ones are all looked for, of the URLs the first thousand.
 
+    Args:
+      folders: the paths are folders; those of web servers, which need not know of folders, are taken to exist.
+
     Raises:
       ValueError: the first URL needs a package. FileNotFoundError: a URL cannot be reached.
     """
-    once = dict.fromkeys(paths)
+    once = dict.fromkeys(path for path in paths if not (folders and path.startswith(("http://", "https://"))))
     urls = [*itertools.islice(filter(is_url, once), _URLS)]
     for url in urls[:1]:
         check_url(url)

@@ -161,7 +161,7 @@ def check_files(config, dataset: Dataset, *, max_broken: float, skip: str = "") 
         if (given := config.get("data_prefix"))
         else "the list's folder, unless data.data_prefix is set"
     )
-    check_lists(paths, prefix=prefix, max_broken=max_broken, skip=skip)
+    check_lists(paths, prefix=prefix, max_broken=max_broken, skip=skip, folders=config["name"] == "rawframes")
 
 
 def _told(files: str | Sequence[str]) -> str:

@@ -9,7 +9,6 @@ from actjax.data.datasets.annotations import load_annotations, load_class_names
 from actjax.data.datasets.existing import missing_files
 from actjax.data.datasets.ssn_lists import SSNRecord
 from actjax.data.samples.untrimmed_shapes import make_untrimmed
-from actjax.paths import is_url
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +91,8 @@ def build_proposed(config, *, num_classes: int) -> Proposed:
 
 
 def _there(path, records: Sequence[SSNRecord], max_missing: float) -> list[SSNRecord]:
-    """Drops records whose video is missing (URLs are not checked) and renumbers the rest."""
-    paths = {*missing_files(record.path for record in records if not is_url(record.path))[0]}
+    """Drops records whose video is missing, as far as `missing_files` looks, and renumbers the rest."""
+    paths = {*missing_files((record.path for record in records), folders=True)[0]}
     missing = [record for record in records if record.path in paths]
     if len(missing) > max_missing * len(records):
         raise FileNotFoundError(
