@@ -58,17 +58,22 @@ def arrays(file) -> dict:
         return dict(content)
 
 
+def reported(results: dict) -> dict:
+    """What is reported today: no top-5 accuracy, which is always 1 for fewer than five classes."""
+    return {name: value for name, value in results.items() if name != "top5_acc"}
+
+
 def trained_on(name: str, workdir, cache) -> str:
     """Trains a run for more epochs, and compares losses and results with those of that commit."""
     output = run(MADE["config"](name), f"--workdir={workdir}", *PYAV[name], *MADE["GO_ON"][name], cache=cache)
     assert MADE["losses"](workdir) == close(AFTER[name]["losses"])
-    assert MADE["results"](workdir) == close(AFTER[name]["results"])
+    assert MADE["results"](workdir) == close(reported(AFTER[name]["results"]))
     return output
 
 
 def evaluated(workdir, cache, **options) -> str:
     """Evaluates a run by its own config, and compares the results with those of that commit."""
-    before = MADE["results"](workdir, "results_eval")
+    before = reported(MADE["results"](workdir, "results_eval"))
     (workdir / "results_eval.json").unlink()
     output = run("--mode=eval", f"--workdir={workdir}", cache=cache, **options)
     assert MADE["results"](workdir, "results_eval") == close(before)

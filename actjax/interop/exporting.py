@@ -26,14 +26,20 @@ def export_checkpoint(variables: dict, model, path: str | os.PathLike, *, meta: 
 
     Args:
       path: `.pth` for `{"meta", "state_dict"}`, which torch and MMAction2 load, or `.safetensors`.
-      meta: plain values to store; in `.safetensors` as text.
+      meta: plain values to store, as "CLASSES", the class names; in `.safetensors` as text.
 
     Raises:
-      ValueError: another suffix, or two variables of one name.
+      ValueError: another suffix, two variables of one name, or another number of class names than the model's.
     """
     suffix = pathlib.Path(path).suffix
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: suffix {suffix!r}; choose from {SUFFIXES}")
+    names, num_classes = (meta or {}).get("CLASSES"), getattr(model, "num_classes", None)
+    if names and num_classes and len(names) != num_classes:
+        raise ValueError(
+            f"{len(names)} class names for a network with {num_classes} classes; correct class_names.json in the "
+            "workdir, or set data.class_names"
+        )
     tensors = {}
     for keys, value in flatten_dict(variables).items():
         name = mmaction_name("/".join(keys[1:]), model)

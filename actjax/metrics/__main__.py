@@ -55,22 +55,24 @@ def thumos14(options) -> dict:
 
 def accuracy(options) -> dict:
     """Recognition accuracy, or mean average precision with several labels; fuses the scores of several models."""
-    names, labels = _labels(options)
+    names, labels, several = _labels(options)
     scores = [results.load_scores(path, names) for path in options.predictions]
     fused = np.array(get_weighted_score(scores, options.coefficients or [1.0] * len(scores)))
-    numbers = evaluation.evaluate_recognition(fused, labels)
+    numbers = evaluation.evaluate_recognition(fused, labels, multi_label=several)
     return {
         "ground_truth": f"{options.ground_truth or options.predictions[0]}: {len(names)} videos",
         "predictions": ", ".join(options.predictions),
     } | numbers
 
 
-def _labels(options) -> tuple[list[str], list[list[int]]]:
+def _labels(options) -> tuple[list[str], list[list[int]], bool]:
+    """Names and labels of the videos, and whether a video may have several."""
     if options.ground_truth:
-        return results.load_labels(options.ground_truth, multi_label=options.multi_label)
+        return *results.load_labels(options.ground_truth, multi_label=options.multi_label), options.multi_label
     if not options.predictions[0].endswith(".npz"):
         raise ValueError("--ground-truth is missing; only the scores.npz of a run includes labels")
-    return results.dumped_labels(options.predictions[0])
+    names, labels, several = results.dumped_labels(options.predictions[0])
+    return names, labels, several or options.multi_label
 
 
 def _detection(options, truth: ground_truth.GroundTruth, thresholds) -> dict:
@@ -144,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
                "scores [n, k]: the scores.npz of a run, .npy, or .json with rows or {file: row}; several are fused",
                needs_truth=False, nargs="+")  # fmt: skip
     sub.add_argument("--coefficients", type=float, nargs="+", help="weight of each file of scores; default 1")
-    sub.add_argument("--multi-label", action="store_true", help="lines are `file label label ...`")
+    sub.add_argument("--multi-label", action="store_true", help="lines are `file [label ...]`; mean average precision")
     return parser
 
 

@@ -98,28 +98,39 @@ def evaluate_detections(
     return DetectionScore(precision, means, float(means.mean()))
 
 
-def evaluate_recognition(scores, labels: list[list[int]], *, topk: tuple[int, ...] = (1, 5)) -> dict[str, float]:
+def evaluate_recognition(
+    scores, labels: list[list[int]], *, topk: tuple[int, ...] = (1, 5), multi_label: bool | None = None
+) -> dict[str, float]:
     """Accuracies of scores [n, k] with one label each; with several labels both kinds of mean average precision.
 
     >>> evaluate_recognition(np.array([[0.7, 0.3], [0.6, 0.4]]), labels=[[0], [1]], topk=(1, 2))
     {'top1_acc': 0.5, 'top2_acc': 1.0, 'mean_class_accuracy': 0.5}
 
+    Args:
+      topk: those above k are left out, as every label would be among the best.
+      multi_label: whether a video may have several labels; None: if any has several, or none. Videos without a label
+        do not count in the mean over samples.
+
     Raises:
       ValueError: a label that is not a class.
     """
-    highest = max(max(row) for row in labels)
+    scores = np.asarray(scores)
+    highest = max((max(row) for row in labels if row), default=0)
     if highest >= scores.shape[1]:
         raise ValueError(f"label {highest} for scores of {scores.shape[1]} classes; labels count from 0")
-    if all(len(row) == 1 for row in labels):
-        single = np.array(labels)[:, 0]
+    if multi_label is None:
+        multi_label = any(len(row) != 1 for row in labels)
+    if not multi_label:
+        single, topk = np.array(labels)[:, 0], [k for k in topk if k <= scores.shape[1]]
         accuracies = zip(topk, top_k_accuracy(scores, single, topk), strict=True)
         return {f"top{k}_acc": x for k, x in accuracies} | {"mean_class_accuracy": mean_class_accuracy(scores, single)}
     hot = np.zeros(scores.shape, np.int64)
     for row, positives in zip(hot, labels, strict=True):
         row[positives] = 1
+    known = hot.any(1)
     return {
         "mAP_over_classes": class_mean_average_precision(list(scores), list(hot)),
-        "mAP_over_samples": sample_mean_average_precision(list(scores), list(hot)),
+        "mAP_over_samples": sample_mean_average_precision(list(scores[known]), list(hot[known])),
     }
 
 

@@ -1,6 +1,5 @@
 """Result files: segments in ActivityNet 1.3's format, scores and labels of recognition."""
 
-import collections
 import gzip
 import json
 import pathlib
@@ -10,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from actjax.errors import EmptyError, ShapeError
+from actjax.metrics.matching import rows_of, unique_stems
+from actjax.metrics.recognition import softmax
 from actjax.segments import check_columns, check_scores, check_segments
 
 
@@ -91,13 +92,16 @@ def dump_results(results, out, output_format: str, version: str = "VERSION 1.3")
 
 
 def load_labels(path, *, multi_label: bool = False) -> tuple[list[str], list[list[int]]]:
-    """Reads lines `file label` -> names, labels. A label is the last field; with `multi_label` all after the first."""
+    """Reads lines `file label` -> names, labels. A label is the last field; with `multi_label` all after the first.
+
+    With `multi_label` a line may hold the file alone: it shows none of the classes.
+    """
     names, labels = [], []
     for number, line in enumerate(pathlib.Path(path).read_text().splitlines(), 1):
         if not line.strip():
             continue
         name, *rest = line.split() if multi_label else line.rsplit(maxsplit=1)
-        if not rest or not all(field.isdecimal() for field in rest):
+        if not (rest or multi_label) or not all(field.isdecimal() for field in rest):
             raise ValueError(f"{path}:{number}: got {line!r}; expected a file and its label, an integer from 0")
         names.append(name)
         labels.append([int(field) for field in rest])
@@ -109,13 +113,13 @@ def load_labels(path, *, multi_label: bool = False) -> tuple[list[str], list[lis
 def load_scores(path, names: list[str]) -> np.ndarray:
     """Scores of the videos `names` -> [n, k].
 
-    Reads .npy or .json, with rows in the order of the names or {name: row}, or the `scores.npz` of a run.
+    Reads .npy or .json, with rows in the order of the names or {name: row}, or the `scores.npz` of a run, whose names
+    are matched by `matching.rows_of`.
     """
     suffix = pathlib.Path(path).suffix
     if suffix == ".npz":
         dump = load_dump(path)
-        content = dict(zip(_stems(dump["name"], path), dump["scores"], strict=True))
-        names = _stems(names, "the ground truth")
+        content = dump["scores"][rows_of(names, dump["name"], path)]
     else:
         content = np.load(path, allow_pickle=False) if suffix == ".npy" else read_json(path)
     if isinstance(content, dict):
@@ -134,14 +138,28 @@ def load_scores(path, names: list[str]) -> np.ndarray:
 
 
 def load_dump(path) -> dict[str, np.ndarray]:
-    """Reads the `scores.npz` of a run: `name` [n], `scores` [n, k], `label` [n] or [n, k]; averages crops."""
+    """Reads the `scores.npz` of a run: `name` [n], `scores` [n, k], `label` [n] or [n, k].
+
+    Scores of several crops, [n, v, k], are averaged as in the run, by their logits.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             dump = {key: file[key] for key in ("name", "scores", "label")}
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a scores.npz of --mode=eval: {error}") from error
     scores = dump["scores"].astype(np.float64)
-    return dump | {"scores": scores.mean(1) if scores.ndim == 3 else scores}
+    return dump | {"scores": _averaged(scores) if scores.ndim == 3 else scores}
+
+
+def _averaged(scores: np.ndarray) -> np.ndarray:
+    """Probabilities of crops [n, v, k] -> those of their mean logits [n, k]. Others, of older runs, are logits."""
+    if scores.min() < 0 or scores.max() > 1:
+        return scores.mean(1)
+    tiny = np.finfo(np.float64).tiny
+    logs, rest = np.log(np.maximum(scores, tiny)).mean(1), np.log(np.maximum(1 - scores, tiny)).mean(1)
+    if np.allclose(scores.sum(-1), 1, atol=1e-3):
+        return softmax(logs)
+    return np.exp(-np.logaddexp(0, rest - logs))
 
 
 def load_class_scores(path) -> tuple[list[str], dict[str, np.ndarray]]:
@@ -163,7 +181,7 @@ def load_class_scores(path) -> tuple[list[str], dict[str, np.ndarray]]:
     if path.suffix == ".npz":
         dump = load_dump(path)
         names = read_json(path.with_name("class_names.json"))
-        results = dict(zip(_stems(dump["name"], path), dump["scores"], strict=True))
+        results = dict(zip(unique_stems(dump["name"], path), dump["scores"], strict=True))
     else:
         content = read_json(path)
         if not isinstance(content, dict) or not {"class", "results"} <= set(content):
@@ -176,24 +194,17 @@ def load_class_scores(path) -> tuple[list[str], dict[str, np.ndarray]]:
     return list(names), scores
 
 
-def dumped_labels(path) -> tuple[list[str], list[list[int]]]:
-    """Names and labels in a run's `scores.npz`, as `load_labels` returns them."""
-    dump = load_dump(path)
-    rows = [[int(k)] for k in dump["label"]] if dump["label"].ndim == 1 else [np.flatnonzero(r) for r in dump["label"]]
-    return list(dump["name"]), [list(map(int, row)) for row in rows]
+def dumped_labels(path) -> tuple[list[str], list[list[int]], bool]:
+    """Names and labels in a run's `scores.npz`, as `load_labels` returns them, and whether a video may have several.
 
-
-def _stems(names, where) -> list[str]:
-    """File names without folder and suffix: the same for a video, its frames and its flow.
-
-    Raises:
-      ValueError: two videos have the same stem.
+    Of a distribution over the classes the likeliest counts, as in the run.
     """
-    stems = [pathlib.PurePath(str(name)).name.split(".")[0] for name in names]
-    twice = next((stem for stem, times in collections.Counter(stems).items() if times > 1), None)
-    if twice is not None:
-        raise ValueError(f"{where}: several videos are named {twice!r}; scores are matched by file name")
-    return stems
+    dump = load_dump(path)
+    names, labels = list(map(str, dump["name"])), dump["label"]
+    soft = labels.ndim == 2 and not np.isin(labels, (0, 1)).all() and np.allclose(labels.sum(1), 1, atol=1e-3)
+    if labels.ndim == 1 or soft:
+        return names, [[int(k)] for k in (labels.argmax(1) if soft else labels)], False
+    return names, [np.flatnonzero(row == 1).tolist() for row in labels], True
 
 
 def read_json(path):

@@ -18,7 +18,7 @@ from actjax.training.optimizers import (
 from actjax.training.preemption import Preempted
 from actjax.training.program import Settings
 from actjax.training.reducing import allreduce_grads
-from actjax.training.restoring import DamagedError, MisfitError, check_finite
+from actjax.training.restoring import DamagedError, MisfitError
 
 __all__ = [
     "VALIDATION",
@@ -34,7 +34,6 @@ __all__ = [
     "Settings",
     "adam",
     "allreduce_grads",
-    "check_finite",
     "collect",
     "evaluate",
     "explain",

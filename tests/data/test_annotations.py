@@ -1,11 +1,14 @@
 import itertools
+import json
 
+import fsspec
 import numpy as np
 import pytest
 from data_cases import cases
 
 from actjax.data.datasets import annotations
 from actjax.data.datasets.annotations import load_annotations, load_class_names, save_annotations
+from actjax.data.datasets.existing import missing_files
 from actjax.data.datasets.recognition import build_dataset, check_files, videos
 from actjax.data.datasets.records import RawframesRecord, VideoRecord
 from actjax.video.decoding import open_video
@@ -175,6 +178,8 @@ def test_urls_stay_urls(tmp_path):
         (dict(num_classes=4, multi_class=True), ("3;1", "0"), [[0, 1, 0, 1], [1, 0, 0, 0]]),
         (dict(num_classes=4), ("1:0.25; 3:0.75", "0:1"), [[0, 0.25, 0, 0.75], [1, 0, 0, 0]]),
         (dict(num_classes=3, multi_class=True), ("0:0.5;2:1", "1:1"), [[0.5, 0, 1], [0, 1, 0]]),
+        (dict(num_classes=3, multi_class=True), ("", "1"), [[0, 0, 0], [0, 1, 0]]),
+        (dict(num_classes=3, multi_class=True), (" ", "1:0.5"), [[0, 0, 0], [0, 0.5, 0]]),
     ],
 )
 def test_labels_of_csv_survive_saving(tmp_path, options, labels, expected):
@@ -184,6 +189,29 @@ def test_labels_of_csv_survive_saving(tmp_path, options, labels, expected):
     for read in (records, load_annotations("videos", tmp_path / "b.csv", **options)):
         np.testing.assert_array_equal([record.label for record in read], np.float32(expected))
         assert [record.path for record in read] == [f"{tmp_path}/0.mp4", f"{tmp_path}/1.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "text"),
+    [
+        ("videos", "a.txt", "none.mp4\nboth.mp4 2 0\n"),
+        ("videos", "a.json", '[{"filename": "none.mp4", "label": []}, {"filename": "both.mp4", "label": [0, 2]}]'),
+        ("rawframes", "a.txt", "none 7\nboth 5 2 0\n"),
+        (
+            "rawframes",
+            "a.json",
+            '[{"frame_dir": "none", "total_frames": 7, "label": []},'
+            ' {"frame_dir": "both", "total_frames": 5, "label": [0, 2]}]',
+        ),
+    ],
+)
+def test_videos_of_no_class_are_data_with_several_labels(tmp_path, kind, name, text):
+    (tmp_path / name).write_text(text)
+    records = load_annotations(kind, tmp_path / name, num_classes=3, multi_class=True)
+    np.testing.assert_array_equal([record.label for record in records], np.float32([[0, 0, 0], [1, 0, 1]]))
+    assert records[0].label.dtype == np.float32
+    with pytest.raises(ValueError, match=f"{name}, (line|entry) 1"):
+        load_annotations(kind, tmp_path / name, num_classes=3)
 
 
 def test_saved_offsets_are_read(tmp_path):
@@ -197,6 +225,8 @@ def test_saved_offsets_are_read(tmp_path):
     [
         ("a.mp4", {}, "line 2: .*expected 'path or filename, label'"),
         (",1", {}, "line 2: .*no 'path'"),
+        ("a.mp4,", {}, "0 labels; one is expected without multi_class"),
+        ("a.mp4", dict(num_classes=3, multi_class=True), "whole numbers, 0 or more"),
         ("a.mp4,1;2", {}, "2 labels; one is expected without multi_class"),
         ("a.mp4,1,7", {}, "line 2: .*expected .'path', 'label'.; put names with commas"),
         ("a.mp4,3", dict(num_classes=3), "label 3 needs model.num_classes > 3"),
@@ -290,18 +320,90 @@ def test_a_folder_and_a_file_that_is_elsewhere(tmp_path, monkeypatch):
         load_class_names("/no/names.txt")
 
 
-def test_lists_without_a_file_that_exists(tmp_path):
-    (tmp_path / "train.txt").write_text("".join(f"{k}.mp4 0\n" for k in range(300)))
-    (tmp_path / "val.txt").write_text("gs://bucket/0.mp4 0\n")
-    config = dict(name="videos", train=str(tmp_path / "train.txt"), val=str(tmp_path / "val.txt"))
-    check = lambda **more: check_files(config | more, build_dataset(config | more, num_classes=1))
-    message = "^data.train=.*/train.txt: none of the first 100 files exists: {}/0.mp4 does not exist; .* from {}$"
-    with pytest.raises(FileNotFoundError, match=message.format(tmp_path, "the folder of the list")):
-        check()
-    with pytest.raises(FileNotFoundError, match=message.format("/no", "data.data_prefix=/no")):
-        check(data_prefix="/no")
-    (tmp_path / "99.mp4").touch()
-    check()
+@pytest.fixture
+def lists(tmp_path) -> dict:
+    """Lists of 300 and 100 videos that all exist."""
+    for split, count in (("train", 300), ("val", 100)):
+        names = [f"{split}{k}.mp4" for k in range(count)]
+        (tmp_path / f"{split}.txt").write_text("".join(f"{name} 0\n" for name in names))
+        for name in names:
+            (tmp_path / name).touch()
+    return dict(name="videos", train=str(tmp_path / "train.txt"), val=[str(tmp_path / "val.txt")])
+
+
+def checked(config, **options) -> None:
+    check_files(config, build_dataset(config, num_classes=1), **dict(max_broken=0.05) | options)
+
+
+def test_missing_files_are_found_at_launch(lists, tmp_path, caplog):
+    checked(lists)
+    assert not caplog.records
+    for k in range(250, 265):  # far behind the first hundred
+        (tmp_path / f"train{k}.mp4").unlink()
+    checked(lists)
+    (record,) = caplog.records
+    told = f"data.train={tmp_path}/train.txt: 15 of 300 files do not exist, such as {tmp_path}/train250.mp4, "
+    assert told in record.message and "count as broken, which loader.max_broken=0.05 allows" in record.message
+    for k in range(6):
+        (tmp_path / f"val{k}.mp4").unlink()
+    message = (
+        f"15 of 300 .*; data.val={tmp_path}/val.txt: 6 of 100 files do not exist, such as {tmp_path}/val0.mp4, "
+        f"{tmp_path}/val1.mp4, {tmp_path}/val2.mp4; relative paths start from the list's folder, "
+        "unless data.data_prefix is set. loader.max_broken=0.05 allows for fewer; --mode=check --config.loader.max_br"
+    )
+    with pytest.raises(FileNotFoundError, match=message):
+        checked(lists)
+    checked(lists, max_broken=0.06)
+    skipped = [json.dumps({"path": f"{tmp_path}/val{k}.mp4", "reason": "gone"}) for k in range(2)]
+    (tmp_path / "skip.jsonl").write_text("\n".join(skipped))
+    checked(lists, skip=str(tmp_path / "skip.jsonl"))  # 19 of 398
+    with pytest.raises(FileNotFoundError, match="relative paths start from data.data_prefix=/no"):
+        checked(lists | dict(data_prefix="/no"), max_broken=1.0)  # all of a list
+
+
+def test_all_lists_are_looked_at(lists, tmp_path, monkeypatch):
+    """A list of an evaluator, folders of frames, and a list that repeats its files."""
+    dataset = build_dataset(lists | dict(select=dict(repeat_times=30)), num_classes=1)
+    (tmp_path / "train0.mp4").unlink()
+    check_files(lists, dataset, max_broken=0.0025)  # 1 of 400
+    further = dataset._replace(lists={("hard.txt", "harder.txt"): [VideoRecord("/no/hard.mp4")]})
+    with pytest.raises(
+        FileNotFoundError, match="; list hard.txt,harder.txt of an evaluator: 1 of 1 files do not exist"
+    ):
+        check_files(lists, further, max_broken=0.5)
+    (tmp_path / "frames.txt").write_text("here 5 0\ngone 5 0\n")
+    (tmp_path / "here").mkdir()
+    frames = dict(name="rawframes", train=str(tmp_path / "frames.txt"), val=str(tmp_path / "frames.txt"))
+    with pytest.raises(FileNotFoundError, match=f"1 of 2 files do not exist: {tmp_path}/gone; data.val"):
+        checked(frames, max_broken=0.4)
+    monkeypatch.chdir(tmp_path)
+    frames = dict(name="rawframes", train="frames.txt", val="frames.txt")
+    with pytest.raises(FileNotFoundError, match=f"1 of 2 files do not exist: ./gone in {tmp_path}; data.val"):
+        checked(frames, max_broken=0.4)
+
+
+def test_of_remote_lists_the_first_thousand_are_looked_for(monkeypatch):
+    store = fsspec.filesystem("memory")
+    for k in range(0, 1200, 2):
+        store.pipe(f"/looked/{k}.mp4", b"")
+    paths = [f"memory://looked/{k}.mp4" for k in range(1200)]
+    missing, count = missing_files(paths + paths)
+    assert count == 1000 and missing == paths[1:1000:2]
+    store.pipe("/frames/a/img_00001.jpg", b"")
+    folders = ["memory://frames/a", "memory://frames/b", "https://no.where/frames/a"]
+    assert missing_files(folders, folders=True) == ([folders[1]], 2)
+    asked = []
+
+    def unreachable(self, path):
+        asked.append(path)
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(type(store), "exists", unreachable)
+    with pytest.raises(FileNotFoundError, match="^memory://looked/0.mp4 cannot be reached: ConnectionError: no route"):
+        missing_files(paths)
+    assert len(asked) == 1
+    with pytest.raises(ValueError, match="nothing://a.mp4: Protocol not known"):
+        missing_files(["nothing://a.mp4"])
 
 
 def test_labels_and_names_must_fit_the_model(tmp_path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +17,15 @@ from hypothesis import strategies as st
 
 from actjax.data.datasets.annotations import load_annotations
 from actjax.data.datasets.features import open_features
+from actjax.data.datasets.recognition import build_dataset, check_files
 from actjax.data.prepared.example import encode_example
-from actjax.data.prepared.reading import load_class_names, load_metadata, load_prepared, load_prepared_features
+from actjax.data.prepared.reading import (
+    load_class_names,
+    load_index,
+    load_metadata,
+    load_prepared,
+    load_prepared_features,
+)
 from actjax.data.prepared.writing import check_prepared, prepare, prepare_features
 from actjax.video import views
 from actjax.video.decoding import open_video
@@ -324,6 +332,62 @@ def test_several_labels_a_video(records, tmp_path):
     assert prepared[0].label.dtype == np.float32
     source = tfds.builder_from_directory(tmp_path).as_data_source("train")
     np.testing.assert_array_equal([example["label"] for example in source], labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "multi_class", "message"),
+    [
+        ([[1, 1, 0], [0, 0, 0]], True, ""),
+        ([[1, 0, 0], [0, 1, 0]], True, ""),
+        ([[1, 1, 0], [0, 0, 0]], False, "a video may have several classes there; set data.multi_class=True"),
+        ([[1, 0, 0], [0, 1, 0]], False, "set data.multi_class=True"),  # several in other videos, perhaps
+        ([[0.5, 0, 0.2], [0, 1, 0]], False, "set data.multi_class=True"),
+        ([[0.5, 0.5, 0], [0, 1, 0]], False, ""),  # distributions
+        ([2, 0], False, ""),
+        ([2, 0], True, "every video has one class; remove data.multi_class"),
+    ],
+)
+def test_a_prepared_set_knows_whether_videos_have_several_classes(records, tmp_path, labels, multi_class, message):
+    given = [np.float32(label) if isinstance(label, list) else label for label in labels]
+    for split in ("train", "val"):
+        both = [record._replace(label=label) for record, label in zip(records, given, strict=False)]
+        prepare(both, tmp_path, split=split, class_names=NAMES[:3], processes=0)
+    config = dict(name="prepared", folder=str(tmp_path), multi_class=multi_class)
+    with pytest.raises(ValueError, match=f"^data.folder={tmp_path}: .*{message}") if message else nullcontext():
+        dataset = build_dataset(config, num_classes=3)
+        np.testing.assert_array_equal([record.label for record in dataset.val], np.float32(labels))
+
+
+def test_missing_shards_are_found_at_launch(records, tmp_path, caplog):
+    for split in ("train", "val"):
+        prepare(records[:4], tmp_path, split=split, class_names=NAMES, num_shards=4, processes=0)
+    config = dict(name="prepared", folder=str(tmp_path))
+    dataset = build_dataset(config, num_classes=8)
+    check_files(config, dataset, max_broken=0.0)
+    shards = sorted(tmp_path.glob("videos-val*"))
+    shards[1].unlink()
+    message = (
+        f"^{tmp_path}, split 'val': 1 of 4 shards with 1 of 4 videos are missing or .* such as {shards[1].name}; copy"
+    )
+    with pytest.raises(FileNotFoundError, match=message):
+        check_files(config, dataset, max_broken=0.05)
+    assert not caplog.records
+    check_files(config, dataset, max_broken=0.25)
+    assert "1 of 4 shards" in caplog.text and "count as broken" in caplog.text
+    shards[2].write_bytes(shards[2].read_bytes()[:-1])
+    with pytest.raises(FileNotFoundError, match="2 of 4 shards"):
+        check_files(config, dataset, max_broken=0.25)
+
+
+def test_labels_of_an_edited_index_are_checked(records, tmp_path):
+    for split in ("train", "val"):
+        prepare(records[:2], tmp_path, split=split, class_names=NAMES, processes=0)
+    file = tmp_path / "index" / "val.npz"
+    columns = dict(np.load(file)) | dict(label=np.array([0, 99]))
+    np.savez(file, **columns)
+    load_index.cache_clear()
+    with pytest.raises(ValueError, match="label 99 is none of the 8 classes; prepare the set again"):
+        build_dataset(dict(name="prepared", folder=str(tmp_path)), num_classes=8)
 
 
 def test_flow(tmp_path):

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,6 +8,8 @@ from data_cases import cases
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actjax.data.clips.transforms import center, multi_scale
+from actjax.data.datasets.mirrored import mirrored_pairs, mirroring_warning
 from actjax.data.datasets.records import VideoRecord
 from actjax.data.datasets.selecting import class_probabilities, concatenate, power_sample, repeat, shard, subset
 from actjax.data.loading.order import epoch_order
@@ -136,3 +140,68 @@ def test_shards_are_even_and_miss_nothing(length, count):
 def test_shards_that_cannot_be(length, index, count):
     with pytest.raises(ValueError, match=f"shard: {length} indices for process {index} of {count}"):
         shard(range(length), index=index, count=count)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("left", "right"),
+        ("turn_left", "turn_right"),
+        ("Turning left", "turning RIGHT"),
+        ("LeftTurn", "RightTurn"),
+        ("turnLeft", "turn-right"),
+        ("TURN_LEFT", "TURN_RIGHT"),
+        ("push from left to right", "push from right to left"),
+        ("lefthand wave", "righthand wave"),
+        ("left-handed", "right handed"),
+        ("moving leftwards", "moving rightwards"),
+        ("clockwise", "counterclockwise"),
+        ("turn clockwise", "turn counter-clockwise"),
+        ("RotateClockwise", "RotateAntiClockwise"),
+        ("rotate clockwise", "rotate anticlockwise"),
+        ("spin_cw", "spin_ccw"),
+        ("wave left 1", "wave right 1"),
+        ("jeter à left", "jeter à right"),
+    ],
+)
+def test_names_that_a_mirror_turns_into_each_other(one, other):
+    assert mirrored_pairs(["run", one, "jump", other]) == [(1, 3)]
+    assert mirrored_pairs([other, one]) == [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("bright", "blight"),
+        ("copyleft", "copyright"),
+        ("turn left", "go right"),
+        ("left 1", "right 2"),
+        ("left", "left "),
+        ("turn left", "turn around"),
+        ("left to right", "left to right again"),
+        ("cwm", "ccwm"),
+        ("0", "1"),
+        ("clockwise", "wise"),
+        ("à gauche", "à droite"),
+    ],
+)
+def test_names_that_are_no_pair(one, other):
+    assert mirrored_pairs([one, other]) == []
+
+
+def test_training_warns_of_mirrored_classes():
+    names = ["run", "turn left", "turn right", "roll clockwise", "roll counter-clockwise"]
+    view = functools.partial(multi_scale, short_side=45, size=40, flip_ratio=0.5)
+    assert mirroring_warning(names, view, ()) == (
+        "clips are mirrored (train.view.flip_ratio=0.5), which turns classes into each other: 'turn left' and "
+        "'turn right', 'roll clockwise' and 'roll counter-clockwise'; set train.view.flip_ratio=0, or "
+        "train.flip_labels=((1, 2), (3, 4)) to swap them, too"
+    )
+    assert "'roll clockwise'" in (told := mirroring_warning(names, view, ((2, 1),))) and "'turn" not in told
+    assert "train.flip_labels=((2, 1), (3, 4))" in told
+    assert mirroring_warning(names, view, ((1, 2), (4, 3))) == ""
+    assert mirroring_warning(names, functools.partial(view, flip_ratio=0), ()) == ""
+    assert mirroring_warning(names, functools.partial(center, short_side=45, size=40), ()) == ""
+    assert mirroring_warning(["run", "jump"], view, ()) == ""
+    many = [f"{side} {k}" for k in range(9) for side in ("left", "right")]
+    assert mirroring_warning(many, view, ()).endswith("and 4 more pairs; set train.view.flip_ratio=0")

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 
+import fsspec
 import numpy as np
 import pytest
 from conftest import GOLDEN
@@ -11,6 +12,7 @@ from data_cases import cases, follows
 
 from actjax.data.clips import ssn_assignment as ssn
 from actjax.data.datasets.annotations import load_annotations
+from actjax.data.datasets.ssn import proposals
 from actjax.data.seeding import Place, transform_rngs
 from actjax.localization.proposal_file import denormalize_proposal_file
 from actjax.video.ssn_sampling import sample_proposal_frames
@@ -274,3 +276,24 @@ def test_bad_input(tmp_path, hand, tag):
     for aug_ratio in ((0.5, 0.5, 0.5), "half"):
         with pytest.raises((ValueError, TypeError)):
             ssn.eval_item(hand[0], aug_ratio=aug_ratio)
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_missing_videos_are_left_out_or_stop_the_run(tmp_path, caplog, remote):
+    names = [f"v{k}" for k in range(4)]
+    for split in ("train", "val"):
+        blocks = [f"# {k}\n{name}\n100\n1\n1\n1 0 50\n1\n1 0.9 0.9 0 50\n" for k, name in enumerate(names)]
+        (tmp_path / f"{split}.txt").write_text("".join(blocks))
+    store = fsspec.filesystem("memory")
+    for name in names[:3]:
+        store.pipe(f"/{tmp_path.name}/{name}.mp4", b"")
+        (tmp_path / f"{name}.mp4").touch()
+    prefix = f"memory://{tmp_path.name}" if remote else str(tmp_path)
+    lists = dict(train=str(tmp_path / "train.txt"), val=str(tmp_path / "val.txt"), data_prefix=prefix, suffix=".mp4")
+    with pytest.raises(
+        FileNotFoundError, match=f"train.txt: 1 of its 4 videos do not exist, {prefix}/v3.mp4 the first"
+    ):
+        proposals(**lists, num_classes=2)
+    found = proposals(**lists, num_classes=2, max_missing=0.25)
+    assert [record.video for record in found.val] == names[:3] and [record.number for record in found.val] == [0, 1, 2]
+    assert "val.txt: 1 videos do not exist and are left out" in caplog.text

@@ -136,3 +136,12 @@ def several_rates(epoch, *, epochs):
 
 def rules_of(*, kind: str):
     return {"rows": (row for row in [("all", ".*", 1, 1)]), "none": None, "number": 3, "text": "tsm"}[kind]
+
+
+def on_several(scores, labels):
+    """Of videos with several classes."""
+    return {"lowest": scores.min(), "positives": labels.sum()}
+
+
+def extremes(scores, labels):
+    return {"lowest": scores.min(), "highest": scores.max(), "sum": scores.sum(1).mean()}

@@ -22,7 +22,8 @@ from actjax.metrics import (
     proposals2json,
 )
 from actjax.metrics.evaluation import evaluate_recognition
-from actjax.metrics.results import load_labels, load_scores
+from actjax.metrics.recognition import softmax
+from actjax.metrics.results import dumped_labels, load_labels, load_scores
 
 SMALL = read_json("ActivityNetDataset_small.json")
 ANNOTATIONS = read_json("anet_small_ann.json")
@@ -322,6 +323,8 @@ def test_several_labels_give_both_means(tmp_path):
     _, labels = load_labels(tmp_path / "list.txt", multi_label=True)
     out = evaluate_recognition(np.array([[0.9, 0.1, 0.8], [0.7, 0.6, 0.1]]), labels)
     assert out == {"mAP_over_classes": 1.0, "mAP_over_samples": 0.75}
+    (tmp_path / "list.txt").write_text("none.mp4\nb 1\n")
+    assert load_labels(tmp_path / "list.txt", multi_label=True) == (["none.mp4", "b"], [[], [1]])
 
 
 @pytest.mark.parametrize(
@@ -337,6 +340,79 @@ def test_bad_scores_are_named(scores, error, message, tmp_path):
     (tmp_path / "s.json").write_text(json.dumps(scores))
     with pytest.raises(error, match=f"s.json.*{message}"):
         load_scores(tmp_path / "s.json", ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("known", "names"),
+    [
+        (["/d/run/0.mp4", "/d/walk/0.mp4"], ["walk/0.mp4", "run/0.mp4"]),
+        (["/d/v1.0_run", "/d/v1.0_jump"], ["v1.0_jump", "v1.0_run"]),
+        (["/d/v1.0_run.mp4", "/d/v1.0_jump.mp4"], ["/frames/v1.0_jump", "/frames/v1.0_run"]),
+        (["/flow/run/0", "/flow/walk/0"], ["/rgb/walk/0.mp4", "/rgb/run/0.mp4"]),
+        (["a.mp4", "a.avi"], ["x/a.avi", "x/a.mp4"]),
+        (["b", "a"], ["c/a.mp4", "d/b.avi"]),
+    ],
+)
+def test_scores_of_a_run_are_found_by_what_tells_its_videos_apart(known, names, tmp_path):
+    np.savez(tmp_path / "scores.npz", name=known, scores=np.eye(2), label=np.arange(2))
+    assert load_scores(tmp_path / "scores.npz", names).tolist() == np.eye(2)[::-1].tolist()
+    own, labels, several = dumped_labels(tmp_path / "scores.npz")
+    assert own == known and labels == [[0], [1]] and not several
+    assert load_scores(tmp_path / "scores.npz", own).tolist() == np.eye(2).tolist()
+
+
+@pytest.mark.parametrize(
+    ("known", "names", "error", "message"),
+    [
+        (["/d/run/0.mp4", "/d/walk/0.mp4"], ["0.mp4"], ValueError, "several videos are named '0"),
+        (["/d/run/0.mp4", "/d/walk/0.mp4"], ["jump/0.mp4", "run/0.mp4"], KeyError, "no scores for 1 of 2 .*'jump/0"),
+        (["/d/0.mp4", "/d/0.mp4"], ["/e/0.mp4", "/e/1.mp4"], ValueError, "several videos are named '/d/0.mp4'"),
+    ],
+)
+def test_videos_that_cannot_be_told_apart_are_named(known, names, error, message, tmp_path):
+    np.savez(tmp_path / "scores.npz", name=known, scores=np.eye(2), label=np.arange(2))
+    with pytest.raises(error, match=f"scores.npz: {message}"):
+        load_scores(tmp_path / "scores.npz", names)
+
+
+def test_a_video_twice_in_a_run_of_its_own(tmp_path):
+    """As segments of one folder of frames, for example."""
+    np.savez(tmp_path / "scores.npz", name=["/d/a", "/d/a"], scores=np.eye(2), label=np.arange(2))
+    for names in (["/d/a"] * 2, ["a", "a"]):
+        assert load_scores(tmp_path / "scores.npz", names).tolist() == np.eye(2).tolist()
+
+
+def test_crops_are_averaged_as_in_the_run(tmp_path):
+    """By their logits: of the softmax, of sigmoids, and as they are in the dump of an older run."""
+    logits = np.random.default_rng(0).normal(size=(5, 3, 4)) * 3
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))
+    mean = logits.mean(1)
+    for scores, expected in (
+        (softmax(logits, axis=2), softmax(mean)),
+        (sigmoid(logits), sigmoid(mean)),
+        (logits, mean),
+    ):
+        np.savez(tmp_path / "scores.npz", name=list("abcde"), scores=scores.astype(np.float32), label=np.zeros(5))
+        np.testing.assert_allclose(load_scores(tmp_path / "scores.npz", list("abcde")), expected, rtol=1e-4)
+
+
+def test_labels_of_a_run_say_whether_there_are_several(tmp_path):
+    for labels, expected in (
+        ([[1, 0, 0], [0, 1, 0]], ([[0], [1]], True)),
+        ([[1, 0, 0.3], [0, 0, 0]], ([[0], []], True)),
+        ([[0.4, 0.6, 0], [1, 0, 0]], ([[1], [0]], False)),
+    ):
+        np.savez(tmp_path / "scores.npz", name=["a", "b"], scores=np.zeros((2, 3)), label=np.float32(labels))
+        assert dumped_labels(tmp_path / "scores.npz")[1:] == expected
+
+
+def test_one_label_each_can_be_multi_label_and_none_counts_for_no_video():
+    scores = np.array([[0.9, 0.2, 0.1], [0.8, 0.7, 0.1], [0.1, 0.6, 0.2]])
+    assert set(evaluate_recognition(scores, [[0], [1], [2]])) == {"top1_acc", "mean_class_accuracy"}  # 3 classes
+    several = evaluate_recognition(scores, [[0], [1], [2]], multi_label=True)
+    assert several == pytest.approx({"mAP_over_classes": 1.0, "mAP_over_samples": (1 + 0.5 + 0.5) / 3})
+    none = evaluate_recognition(scores, [[0], [], [1]])  # class 2 has no video; that without a label ranks before b
+    assert none == pytest.approx({"mAP_over_classes": (1 + 0.5) / 2, "mAP_over_samples": 1.0})
 
 
 def test_bad_labels_are_named(tmp_path):

@@ -97,6 +97,30 @@ def test_every_evaluator_has_its_numbers_in_all_results(shapes, hard, opened, tm
     assert results["hard/top1_acc"] == metrics.top_k_accuracy(scores[last], labels[last])[0]
 
 
+def test_every_number_of_a_run_can_select_the_best(shapes, hard, tmp_path):
+    """Of one training, whose checkpoints are all kept; other tests train with several of them."""
+    given = config(
+        shapes,
+        hard=dict(list=hard),
+        seen=dict(list=hard, metrics=("mAP", "sample_mAP")),
+        own=dict(list=hard, metrics="own_functions:on_device"),
+    )
+    given.data.val = hard
+    given.run.update(best="hard/top5_acc", epochs=0.5, eval_every=0.125, keep=4)
+    run, workdir = build(given), tmp_path / "run"
+    workdir.mkdir()
+    results = modes.train(run, Call("train", given, workdir, time.perf_counter()))
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    own = ("top1_acc", "top5_acc", "mean_class_accuracy")
+    for best in (*own, *(f"hard/{name}" for name in own), "seen/mAP", "seen/sample_mAP", "own/acc"):
+        assert best in results
+        values = {row["step"]: row[best] for row in rows if best in row}
+        assert list(values) == [1, 2, 3, 4]
+        given.run.best = best
+        _, step = build(given).network.restore(workdir, "best")
+        assert values[step] == max(values.values())
+
+
 def test_no_video_is_read_twice(shapes, hard, opened, tmp_path):
     """Same clips: one pass. The same list twice: one pass, too. Other clips of the same videos: another."""
     given = config(

@@ -12,11 +12,12 @@ from drawn import drawn_variables
 from actjax.data.clips.snippets import Snippets
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.clips.transforms import center
-from actjax.data.datasets.records import VideoRecord
+from actjax.data.datasets.records import RawframesRecord, VideoRecord
 from actjax.data.loading.order import Shard
 from actjax.data.loading.quarantine import Quarantine
 from actjax.data.samples.shapes import write_video
 from actjax.models import TSM, TSN, embedding
+from actjax.tasks.recognition import extracting
 from actjax.tasks.recognition.extracting import extract_features
 from actjax.video.errors import VideoError
 
@@ -108,9 +109,51 @@ def test_frames_of_a_clip_are_spread_over_the_interval():
         snippets.indices(8)
 
 
-def test_two_videos_of_one_name_are_refused(videos, tmp_path):
-    with pytest.raises(ValueError, match="several videos are named .'v_0'"):
-        extracted([videos[0], VideoRecord("elsewhere/v_0.avi")], tmp_path / "out")
+def test_videos_of_one_name_are_told_apart_by_their_folders(videos, tmp_path):
+    for name, number in (("run/0.mp4", 0), ("walk/0.mp4", 1), ("walk/v1.0_run.mp4", 3), ("walk/v1.0_jump.mp4", 2)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(videos[number].path, tmp_path / name)
+    records = [VideoRecord(str(path)) for path in sorted(tmp_path.glob("*/*.mp4"))]
+    assert tuple(extracted(records, tmp_path / "out")) == (4, 0, 0)
+    rows = {name: len(read(tmp_path / "out" / f"{name}.csv")) for name in ("run_0", "walk_0", "walk_v1.0_run")}
+    assert rows == {"run_0": 1, "walk_0": 2, "walk_v1.0_run": 6}
+    assert tuple(extracted(records, tmp_path / "out")) == (0, 4, 0)
+    assert tuple(extracted(records[1:], tmp_path / "out"))[0] == 3  # each name is there once: without folders
+    assert (tmp_path / "out" / "v1.0_jump.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["/a/x.mp4", "/a/y.avi"], ["x", "y"]),
+        (["/a/v1.0_run", "/a/v1.0_jump"], ["v1.0_run", "v1.0_jump"]),  # folders of frames
+        (["/a/x.mp4", "/a/x.avi"], ["x.mp4", "x.avi"]),
+        (["s3://bucket/run/0.mp4", "s3://bucket/walk/0.mp4"], ["run_0", "walk_0"]),
+        (["a/../../b/0.mp4", "/b/0.mp4"], None),
+        (["run/0.mp4", "/elsewhere/0.mp4"], None),
+    ],
+)
+def test_names_of_features(paths, names, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = extracting._names(paths)
+    assert len(set(found)) == len(paths) and not any("/" in name or name.startswith(".") for name in found)
+    assert names in (None, found)
+
+
+def test_features_that_are_not_finite_are_an_error(videos, tmp_path):
+    """Of the second video; the first is kept."""
+    embed = lambda clips: np.where(clips.max() > 25, np.inf, clips.mean((1, 2, 3, 4))).astype(np.float32)
+    with pytest.raises(ValueError, match=f"^{videos[1].path}: the features are not finite; use another checkpoint"):
+        extracted(videos, tmp_path, embed=embed)
+    assert [path.name for path in tmp_path.glob("v_*")] == ["v_0.csv"]
+
+
+def test_a_video_of_both_splits_counts_once(videos, tmp_path):
+    again = [videos[1]._replace(label=2), videos[0], VideoRecord(videos[0].path, 1)]
+    assert tuple(extracted([*videos[:2], *again], tmp_path / "out")) == (2, 0, 0)
+    parts = [RawframesRecord("/frames/a", 7), RawframesRecord("/frames/a", 7, offset=7)]
+    with pytest.raises(ValueError, match="several videos are named .'a'"):
+        extracted(parts, tmp_path / "out")
 
 
 def test_too_short_a_video_is_listed(tmp_path):

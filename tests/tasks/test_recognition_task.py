@@ -1,14 +1,24 @@
 """The recognition task: views averaged, losses per video, metrics of rows."""
 
+import contextlib
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from drawn import drawn, jitted
 
+import actjax
+from actjax.config.files import load_config
 from actjax.losses import cross_entropy
 from actjax.models import TSM
+from actjax.tasks import build
+from actjax.tasks.building import Network
+from actjax.tasks.recognition.outputs import probabilities
+from actjax.tasks.recognition.scoring import task_score
 from actjax.tasks.recognition.task import recognition_task
+from actjax.tasks.recognition.trained import make_predictor
 
 MODEL = TSM(num_classes=5, depth=10, width=8, small_input=True, dropout=0.0)
 
@@ -113,3 +123,95 @@ def test_memory_is_that_of_the_views_at_once(batch):
         return jax.jit(predict).lower(variables, {"video": video}).compile().memory_analysis().temp_size_in_bytes
 
     assert planned(4) < 0.4 * planned(0)
+
+
+def test_scores_keep_their_order_as_probabilities():
+    scores = np.float32([[200, 199, -100, -300], [30, 20, 10, 0]])
+    for several in (False, True):
+        found = probabilities(scores, average_clips="score", multi_label=several)
+        assert found.dtype == np.float64 and found.min() >= 0 and found.max() <= 1
+        assert (np.diff(found[:, 1:]) < 0).all() and (found[:, 0] >= found[:, 1]).all()
+        assert several or found.sum(1) == pytest.approx([1, 1])
+    assert probabilities(scores, average_clips="prob", multi_label=False) is not scores  # they are taken as they are
+    np.testing.assert_array_equal(probabilities(scores, average_clips="prob", multi_label=False), scores)
+
+
+@pytest.mark.parametrize("labels", [[0, 2, 1], np.eye(3)[[0, 2, 1]]])
+def test_top_k_above_the_number_of_classes_is_left_out(labels):
+    score = functools.partial(task_score, {"scores": np.eye(3)}, {"label": np.asarray(labels)}, multi_label=False)
+    assert set(score(topk=(1, 5))) == {"top1_acc", "mean_class_accuracy", "confusion_matrix"}
+    assert set(score(topk=(1, 3, 4))) >= {"top1_acc", "top3_acc"} and "top4_acc" not in score(topk=(1, 3, 4))
+    with pytest.raises(ValueError, match="topk=0; must be a whole number"):
+        score(topk=(1, 0))
+
+
+def test_videos_of_no_class_count_in_one_mean_only():
+    """As false detections of every class; a video without a class has no order of classes to judge."""
+    scores = np.array([[0.9, 0.1, 0.3], [0.8, 0.7, 0.2], [0.1, 0.6, 0.9]])
+    labels = np.float32([[0, 0, 0], [1, 1, 0], [0, 0, 0]])
+    found = task_score({"scores": scores}, {"label": labels}, topk=(), multi_label=True)
+    assert found == {"mAP": pytest.approx((0.5 + 1) / 2), "sample_mAP": 1.0}  # class 2 has no video
+    nothing = task_score({"scores": scores}, {"label": labels * 0}, topk=(), multi_label=True)
+    assert np.isnan([*nothing.values()]).all()
+
+
+@pytest.fixture(scope="module")
+def run():
+    return build(load_config("tsm_shapes").config)
+
+
+def broken(variables, *, weights: float = np.nan):
+    """Variables whose last weights have this value."""
+    head = variables["params"]["fc_cls"]
+    kernel = np.full_like(head["kernel"], weights)
+    return {**variables, "params": {**variables["params"], "fc_cls": {**head, "kernel": kernel}}}
+
+
+def test_predictions_that_are_not_finite_are_errors(run, media):
+    variables = drawn(run.network.task.init)
+    names = [str(k) for k in range(8)]
+    message = "^{}: the scores are not finite: the network overflows on this video; use another checkpoint, or"
+    video = media / "test.mp4"
+    with contextlib.closing(make_predictor(run, broken(variables), names)) as predictor:
+        for call in (predictor.predict, predictor.scores, lambda video: [*predictor.rows([video, video])]):
+            with pytest.raises(ValueError, match=message.format(video)) as caught:
+                call(video)
+            assert caught.value.clear and "\n" not in str(caught.value)
+        with pytest.raises(ValueError, match=message.format("clip 0")):
+            predictor.scores(np.zeros((1, *run.eval_clips.clip_shape[1:]), np.uint8))
+        assert np.isfinite(predictor.embed(video)).all()  # the classifier alone is broken
+
+
+def test_evaluations_that_are_not_finite_are_errors(shapes, tmp_path):
+    config = load_config("tsm_shapes").config
+    config.data = dict(name="videos", train=f"{shapes}/train.txt", val=f"{shapes}/val.txt")
+    config.loader.num_workers = 0
+    run = build(config)
+    (tmp_path / "scores.npz").write_text("of an earlier evaluation")
+    with pytest.raises(
+        FloatingPointError, match="the scores of 40 of 40 videos of the validation set are not"
+    ) as caught:
+        run.evaluate(tmp_path, broken(drawn(run.network.task.init)))
+    assert caught.value.clear
+    assert (tmp_path / "scores.npz").read_text() == "of an earlier evaluation"
+
+
+@pytest.mark.parametrize(
+    ("train", "warned"),
+    [
+        (dict(view=dict(flip_ratio=0.5)), "'moving right' and 'moving left'"),
+        (
+            dict(view=dict(flip_ratio=0.5), flip_labels=((0, 1),)),
+            "other: 'turning clockwise' and 'turning counter-clockwise'; set",
+        ),
+        (dict(view=dict(flip_ratio=0.5), flip_labels=((0, 1), (4, 5))), ""),
+        ({}, ""),
+    ],
+)
+def test_training_warns_of_classes_that_it_mirrors(shapes, tmp_path, monkeypatch, caplog, train, warned):
+    monkeypatch.setattr(Network, "train", lambda *arguments, **options: {})
+    lists = {split: f"{shapes}/{split}.txt" for split in ("train", "val")}
+    data = dict(name="videos", **lists, class_names=f"{shapes}/classes.txt")
+    actjax.build("tsm_shapes", data=data, train=train).train(tmp_path)
+    warnings = [record.message for record in caplog.records if "mirrored" in record.message]
+    assert len(warnings) == bool(warned) and all(warned in text for text in warnings)

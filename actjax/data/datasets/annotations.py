@@ -34,8 +34,8 @@ def load_annotations(kind: str, path: str | os.PathLike, *, data_prefix: str | N
     Args:
       kind: one of `KINDS`.
         "videos": lines `file label`, split at the last white space, so file names may contain spaces; with
-        `multi_class` lines `file label label ...`. JSON `[{"filename", "label": [...]}]`, CSV with columns `path`,
-        `label` (API entry VideoDataset).
+        `multi_class` lines `file label label ...`, or the file alone if it shows none of the classes. JSON
+        `[{"filename", "label": [...]}]`, CSV with columns `path`, `label` (API entry VideoDataset).
         "rawframes": lines `folder total_frames label`; `with_offset`: `folder offset total_frames label`;
         `multi_class`: several labels. JSON with `frame_dir`, `total_frames`, CSV with columns of these names (API
         entry RawframeDataset).

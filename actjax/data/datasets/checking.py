@@ -52,6 +52,24 @@ def check_records(records, num_classes: int, where: str, *, multi_class: bool) -
             )
 
 
+def check_prepared_labels(labels, num_classes: int, folder: str, multi_class: bool) -> None:
+    """Checks that the labels of a prepared set, classes or vectors, are what `data.multi_class` says.
+
+    Without it, vectors are distributions over the classes: they sum to 1, and at least one has several classes.
+    """
+    labels = np.asarray(labels)
+    where = f"data.folder={folder}"
+    if labels.ndim == 1:
+        if multi_class:
+            raise ValueError(f"{where}: every video has one class; remove data.multi_class")
+        if wrong := labels[(labels < 0) | (labels >= num_classes)].tolist():
+            raise ValueError(f"{where}: label {wrong[0]} is none of the {num_classes} classes; prepare the set again")
+        return
+    whole = np.isin(labels, (0, 1)).all()
+    if not multi_class and (whole or (abs(labels.sum(1) - 1) > 1e-3).any()):
+        raise ValueError(f"{where}: a video may have several classes there; set data.multi_class=True")
+
+
 def _is_sequence(value) -> bool:
     return not isinstance(value, str | Mapping) and hasattr(value, "__len__") and hasattr(value, "__getitem__")
 

@@ -8,14 +8,17 @@ from actjax.data.datasets.records import Label
 
 
 def labels_of(multi_class: bool, num_classes: int | None) -> Callable:
-    """A function that turns the labels of a line, or the label field of a row, into a `Label`."""
+    """A function that turns the labels of a line, or the label field of a row, into a `Label`.
+
+    With `multi_class` there may be no label at all: a video of none of the classes.
+    """
     if multi_class and num_classes is None:
         raise ValueError("load_annotations: multi_class needs num_classes")
 
     def label_of(given) -> Label:
         labels = given["label"] if isinstance(given, dict) else given
         if isinstance(labels, str):
-            labels = labels.split(";")
+            labels = labels.split(";") if labels.strip() else []
         labels = [str(label).strip() for label in (labels if isinstance(labels, list) else [labels])]
         pairs = [label.partition(":") for label in labels]
         soft = any(colon for _, colon, _ in pairs)
@@ -28,8 +31,8 @@ def labels_of(multi_class: bool, num_classes: int | None) -> Callable:
             if len(classes) != 1:
                 raise ValueError(f"{len(classes)} labels; one is expected without multi_class")
             return classes[0]
-        if num_classes is None or not classes:
-            raise ValueError("several labels need num_classes, and at least one label")
+        if num_classes is None:
+            raise ValueError("several labels need num_classes")
         vector = np.zeros(num_classes, np.float32)
         vector[classes] = [float(weight) for _, _, weight in pairs] if soft else 1.0
         if soft and not (len(set(classes)) == len(classes) and _weighs(vector, multi_class)):

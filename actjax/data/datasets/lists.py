@@ -23,7 +23,7 @@ def videos(path, prefix, *, multi_class: bool = False, num_classes: int | None =
         parts = fields.rsplit(maxsplit=1)
         return VideoRecord(joined_path(prefix, parts[0].strip()), label_of([parts[1]]))
 
-    line = "FILE LABEL LABEL ..." if multi_class else "FILE LABEL"
+    line = "FILE [LABEL ...]" if multi_class else "FILE LABEL"
     return _labelled(path, parse, line=line, columns="path or filename, label")
 
 
@@ -55,7 +55,7 @@ def rawframes(
             raise ValueError("total_frames must be at least 1, offset at least 0")
         return record
 
-    line = f"FOLDER {'OFFSET ' if with_offset else ''}TOTAL_FRAMES LABEL{' LABEL ...' if multi_class else ''}"
+    line = f"FOLDER {'OFFSET ' if with_offset else ''}TOTAL_FRAMES {'[LABEL ...]' if multi_class else 'LABEL'}"
     return _labelled(path, parse, line=line, columns="path or frame_dir, total_frames, label")
 
 

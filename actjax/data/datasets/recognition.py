@@ -1,19 +1,18 @@
 """The data sets that a config may name for recognition."""
 
 import inspect
-import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from actjax.config import pick
 from actjax.data.datasets.annotations import load_annotations, load_class_names
-from actjax.data.datasets.checking import check_names, check_records
+from actjax.data.datasets.checking import check_names, check_prepared_labels, check_records
+from actjax.data.datasets.existing import check_lists
 from actjax.data.datasets.selecting import concatenate, repeat, subset
+from actjax.data.prepared.reading import check_shards, load_prepared
 from actjax.data.prepared.reading import load_class_names as prepared_class_names
-from actjax.data.prepared.reading import load_prepared
 from actjax.data.samples.shapes import make_shapes
-from actjax.paths import check_url, does_not_exist, is_url
 
 
 class Dataset(NamedTuple):
@@ -70,11 +69,30 @@ def rawframes(
 
 
 def prepared(
-    *, folder: str, num_classes: int, train: str = "train", val: str = "val", select: dict | None = None
+    *,
+    folder: str,
+    num_classes: int,
+    train: str = "train",
+    val: str = "val",
+    select: dict | None = None,
+    multi_class: bool = False,
 ) -> Dataset:
-    """A prepared set that `--mode=prepare` wrote to `folder`; `train` and `val` name its splits."""
+    """A prepared set that `--mode=prepare` wrote.
+
+    Args:
+      folder: the folder that it was written to.
+      num_classes: labels are below this.
+      train, val: names of its splits.
+      select: selects training records, see `selected`.
+      multi_class: a video may have several classes, or none.
+
+    Raises:
+      FileNotFoundError: no such folder or split. ValueError: `multi_class` does not fit the labels, a wrong number of
+        names, a label that is no class.
+    """
     records = [load_prepared(folder, split) for split in (train, val)]
     names = _names(folder, num_classes, prepared_class_names)
+    check_prepared_labels([record.label for split in records for record in split], num_classes, folder, multi_class)
     return Dataset(selected(records[0], **(select or {})), records[1], names)
 
 
@@ -87,7 +105,6 @@ def shapes(*, num_classes: int, folder: str = "", num_train: int = 1280, num_val
 
 DATASETS = {"videos": videos, "rawframes": rawframes, "prepared": prepared, "shapes": shapes}
 FROM_LISTS = ("videos", "rawframes")  # data sets that take further lists
-_TRIED = 100  # files of each split that are looked for at launch
 
 
 def build_dataset(config, *, num_classes: int) -> Dataset:
@@ -121,26 +138,34 @@ def _made(config, num_classes: int) -> Dataset:
     return dataset
 
 
-def check_files(config, dataset: Dataset) -> None:
-    """Checks that annotation files of `FROM_LISTS` name files that exist, by the first local ones of each split.
+def check_files(config, dataset: Dataset, *, max_broken: float, skip: str = "") -> None:
+    """Looks for the files of `FROM_LISTS` and for the shards of a prepared set, see `existing.check_lists`.
+
+    Args:
+      max_broken, skip: of the section `loader`.
 
     Raises:
-      FileNotFoundError: none of the first `_TRIED` exists. Fewer missing files count as broken videos when they are
-        read. ValueError: the first one is a URL that needs a package.
+      FileNotFoundError: more files are missing than `max_broken` allows, or all of a list. ValueError: a list of URLs
+        that need a package.
     """
+    if config["name"] == "prepared":
+        for split in dict.fromkeys((config.get("train", "train"), config.get("val", "val"))):
+            check_shards(config["folder"], split, max_broken=max_broken)
     if config["name"] not in FROM_LISTS:
         return
-    for split in ("train", "val"):
-        paths = [record.path for record in itertools.islice(getattr(dataset, split), _TRIED)]
-        for url in filter(is_url, paths[:1]):
-            check_url(url)
-        paths = [path for path in paths if not is_url(path)]
-        if paths and not any(map(os.path.exists, paths)):
-            start = f"data.data_prefix={prefix}" if (prefix := config.get("data_prefix")) else "the folder of the list"
-            raise FileNotFoundError(
-                f"data.{split}={config[split]}: none of the first {len(paths)} files exists: "
-                f"{does_not_exist(paths[0])}; relative paths start from {start}"
-            )
+    lists = {f"data.{split}={_told(config[split])}": getattr(dataset, split) for split in ("train", "val")}
+    lists |= {f"list {_told(files)} of an evaluator": records for files, records in dataset.lists.items()}
+    paths = {name: (record.path for record in records) for name, records in lists.items()}
+    prefix = (
+        f"data.data_prefix={given}"
+        if (given := config.get("data_prefix"))
+        else "the list's folder, unless data.data_prefix is set"
+    )
+    check_lists(paths, prefix=prefix, max_broken=max_broken, skip=skip, folders=config["name"] == "rawframes")
+
+
+def _told(files: str | Sequence[str]) -> str:
+    return files if isinstance(files, str) else ",".join(files)
 
 
 def load_list(config, files: Sequence[str], *, num_classes: int) -> Sequence:

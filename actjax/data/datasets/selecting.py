@@ -1,5 +1,6 @@
 """Selects, repeats, samples and shards records: pure functions of records, labels and draws."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,9 @@ class _Chain(Sequence):
 
     def __len__(self) -> int:
         return int(self._ends[-1])
+
+    def __iter__(self):
+        return itertools.chain.from_iterable(self._lists)
 
     def __getitem__(self, index: int):
         if not -len(self) <= index < len(self):

@@ -1,12 +1,12 @@
 """Data sets of untrimmed videos with proposals, for SSN."""
 
 import logging
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from actjax.config import pick
 from actjax.data.datasets.annotations import load_annotations, load_class_names
+from actjax.data.datasets.existing import missing_files
 from actjax.data.datasets.ssn_lists import SSNRecord
 from actjax.data.samples.untrimmed_shapes import make_untrimmed
 
@@ -91,8 +91,9 @@ def build_proposed(config, *, num_classes: int) -> Proposed:
 
 
 def _there(path, records: Sequence[SSNRecord], max_missing: float) -> list[SSNRecord]:
-    """Drops records whose video is missing (URLs are not checked) and renumbers the rest."""
-    missing = [record for record in records if "://" not in record.path and not os.path.exists(record.path)]
+    """Drops records whose video is missing, as far as `missing_files` looks, and renumbers the rest."""
+    paths = {*missing_files((record.path for record in records), folders=True)[0]}
+    missing = [record for record in records if record.path in paths]
     if len(missing) > max_missing * len(records):
         raise FileNotFoundError(
             f"{path}: {len(missing)} of its {len(records)} videos do not exist, {missing[0].path} the first; "

@@ -13,6 +13,7 @@ JPEG, so that single frames can be read without parsing the record.
 import functools
 import importlib.metadata
 import json
+import logging
 import os
 import pathlib
 import weakref
@@ -23,6 +24,8 @@ import numpy as np
 
 from actjax.paths import local, to_path
 from actjax.video.errors import VideoError
+
+log = logging.getLogger("actjax")
 
 # ArrayRecord files are Riegeli files: a header at the start of every block interrupts the stream of bytes. Positions
 # here are positions in the stream, without the headers.
@@ -55,6 +58,11 @@ class PreparedRecord(NamedTuple):
     def decoder(self, backend: str | Sequence[str]) -> str:
         """The library that decodes the JPEGs and its version, whatever `backend`."""
         return f"simplejpeg {importlib.metadata.version('simplejpeg')}"
+
+
+def video_name(record) -> str:
+    """The path of a record's video; of a prepared record the name that the video had in its list, not its number."""
+    return record.name if isinstance(record, PreparedRecord) else record.path
 
 
 class PreparedFeature(NamedTuple):
@@ -164,6 +172,30 @@ def load_prepared_features(folder: str | os.PathLike, split: str) -> list[Prepar
     _, names = _open(folder, split, kind="features", reader="load_prepared_features")
     folder = os.path.abspath(folder)
     return [PreparedFeature(folder, split, i, name) for i, name in enumerate(names)]
+
+
+def check_shards(folder: str | os.PathLike, split: str, *, max_broken: float = 0.0) -> None:
+    """Checks that the shards of a split are there, with the sizes that they were written with.
+
+    Args:
+      max_broken: the share of the records that may be missing; a few give a warning.
+
+    Raises:
+      FileNotFoundError: there is no such split, or more is missing.
+    """
+    shards, place = load_metadata(folder, split)["shards"], local(folder, "the prepared set in")
+    size = lambda shard: path.stat().st_size if (path := place / shard["file"]).exists() else None
+    gone = [shard for shard in shards if size(shard) != shard["bytes"]]
+    count, total = (sum(shard["num_records"] for shard in some) for some in (gone, shards))
+    if not gone:
+        return
+    told = (
+        f"{folder}, split {split!r}: {len(gone)} of {len(shards)} shards with {count} of {total} videos are missing or "
+        f"incomplete, such as {gone[0]['file']}"
+    )
+    if count > max_broken * total:
+        raise FileNotFoundError(f"{told}; copy the folder again, or prepare the split again")
+    log.warning("%s; they count as broken", told)
 
 
 def load_metadata(folder: str | os.PathLike, split: str) -> dict:

@@ -26,7 +26,7 @@ class EvaluatorConfig(NamedTuple):
     transform: "eval" or "test", the config section that describes the clips.
     metrics: one or several names, of `scoring.METRICS` or "package.module:name" of a function (scores [n, k], labels
       int64 [n] or float32 [n, k]) -> a finite number or a dict of them; None: the metrics of the validation. The scores
-      are probabilities or logits, see `average_clips` of the transform.
+      are probabilities, float64 [n, k].
     interval: epochs from one evaluation to the next; None: `run.eval_every`.
     """
 
@@ -94,7 +94,8 @@ def make_evaluators(
         score, metrics = test.task.score, own
         if given.metrics is not None:
             chosen = _several(given.metrics, f"{where}.metrics")
-            score, metrics = find_metrics(chosen, f"{where}.metrics", **labels)
+            averaged = dict(average_clips=test.clips.average_clips)
+            score, metrics = find_metrics(chosen, f"{where}.metrics", **labels, **averaged)
         names = tuple(f"{name}/{metric}" for metric in metrics)
         every = _every(given, where, settings.eval_every)
         made.append(EvaluatorSpec(name, _source(given, where, data), test, score, every, names))
@@ -142,6 +143,7 @@ def of_the_loop(
 
     Args:
       clips, validation: the clip spec and the `passes` of the validation, which are shared, too.
+      checked: (score, its records) -> the score to use.
     """
     passes = {("val", id(clips)): validation}
     made = []

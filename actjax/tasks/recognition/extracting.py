@@ -6,6 +6,7 @@ Shapes: n snippets of a video, d features of a snippet.
 import csv
 import functools
 import io
+import os
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -16,7 +17,9 @@ from actjax.data.datasets.features import save_feature
 from actjax.data.loading.order import Shard
 from actjax.data.loading.quarantine import Quarantine
 from actjax.data.loading.snippet_reader import Summary, each_video
+from actjax.data.prepared.reading import video_name
 from actjax.data.prepared.writing import repeated
+from actjax.metrics.matching import stem
 from actjax.paths import replace
 
 INFO = ("video", "numFrame", "seconds", "fps", "rfps", "subset", "featureFrame")
@@ -36,34 +39,42 @@ def extract_features(
 ) -> Summary:
     """Writes features [n, d] of every video to `FOLDER/<video>.csv` or `.npy`, resuming where a killed run stopped.
 
+    Features are called after the video files, without suffix; if several files have the same name, with the folders
+    below the one that all have in common: `run_0.csv`, `walk_0.csv` for `run/0.mp4`, `walk/0.mp4`.
+
     Every video also gets a row in `FOLDER/video_info.csv`, which `load_annotations("activitynet", video_info=)` reads.
     With several hosts each writes its own table, and `join_info` merges them.
 
     Args:
-      records: the videos; feature files are named after the video files, without their suffix.
+      records: the videos; one that is there twice, as in both splits, counts once.
       snippets: makes clips of the videos.
       embed: clips uint8 [chunk, v, t, h, w, c] -> float32 [chunk, d].
       quarantine: records unreadable videos.
       shard: this host's shard; it takes every count-th video.
 
     Raises:
-      ValueError: two videos have the same name.
+      ValueError: two parts of one video, which would have the same name; features are not finite.
       RuntimeError: more broken videos than the quarantine allows.
     """
-    if twice := repeated([_name(record) for record in records]):
-        raise ValueError(f"several videos are named {twice[:5]}; the names must differ, as they name the feature files")
+    part = lambda record: (record.path, getattr(record, "offset", 0), getattr(record, "num_frames", None))
+    records = [*{part(record): record for record in records}.values()]
+    names = dict(zip((record.path for record in records), _names([*map(video_name, records)]), strict=True))
     folder.mkdir(parents=True, exist_ok=True)
     part = "" if shard.count == 1 else f"-{shard.index:05d}-of-{shard.count:05d}"
     info = folder / f"video_info{part}.csv"
     known = set().union(*map(_known, folder.glob("video_info*.csv")))  # whatever the number of hosts was
     mine = records[shard.index :: shard.count]
-    todo = [r for r in mine if _name(r) not in known or not (folder / (_name(r) + suffix)).exists()]
+    file_of = lambda record: folder / (names[record.path] + suffix)
+    todo = [record for record in mine if names[record.path] not in known or not file_of(record).exists()]
     write = save_feature if suffix == ".csv" else _save_array
 
     def save(record, parts) -> None:
         length, features = embedded(parts, embed, snippets.chunk)
-        replace(folder / (_name(record) + suffix), functools.partial(write, feature=features))
-        _append(info, _name(record), length, snippets.interval)
+        if not np.isfinite(features).all():
+            raise ValueError(f"{record.path}: the features are not finite; use another checkpoint, or see model.dtype")
+        file_of(record).parent.mkdir(parents=True, exist_ok=True)
+        replace(file_of(record), functools.partial(write, feature=features))
+        _append(info, names[record.path], length, snippets.interval)
 
     shown = progress(todo, len(todo), "extract")
     done = each_video(shown, snippets, save, quarantine=quarantine, timeout=timeout)
@@ -90,8 +101,22 @@ def join_info(folder: pathlib.Path) -> None:
         part.unlink()
 
 
-def _name(record) -> str:
-    return pathlib.PurePath(record.path).stem
+def _names(paths: Sequence[str]) -> list[str]:
+    """What the features of each video are called: the shortest of three forms of its path that tells all apart.
+
+    >>> _names(["/a/run/0.mp4", "/a/walk/0.mp4"])
+    ['run_0', 'walk_0']
+    """
+    paths = [os.path.abspath(path) for path in paths]  # a URL becomes one, too
+    common = os.path.commonpath([os.path.dirname(path) for path in paths] or ["/"])
+    parts = [pathlib.PurePath(os.path.relpath(path, common)).parts for path in paths]
+    names = [stem(path) for path in paths]
+    for longer in (["_".join([*own[:-1], stem(own[-1])]) for own in parts], ["_".join(own) for own in parts]):
+        if repeated(names):
+            names = longer
+    if twice := repeated(names):
+        raise ValueError(f"several videos are named {twice[:5]}; the names must differ, as they name the feature files")
+    return names
 
 
 def _save_array(file, feature: np.ndarray) -> None:

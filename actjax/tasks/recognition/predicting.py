@@ -4,6 +4,7 @@ A video is a path or URL of a file, the bytes of a file, or its frames, uint8 [t
 """
 
 import contextlib
+import functools
 import os
 import pathlib
 import weakref
@@ -16,6 +17,7 @@ from actjax.data.clips.spec import ClipSpec
 from actjax.data.datasets.records import BytesRecord, FramesRecord, VideoRecord
 from actjax.data.loading.readers import Readers
 from actjax.paths import PACKAGES, check_url, does_not_exist, is_url, to_path
+from actjax.tasks.recognition.outputs import check_finite, probabilities
 from actjax.training.preemption import compiling
 from actjax.video.errors import VideoError
 
@@ -29,7 +31,7 @@ class Predictor:
       clips: the clip spec of the test.
       logits: (variables, clips uint8 [v, t, h, w, c]) -> [v, k], of every crop.
       embed: the same -> [d], the mean over the crops.
-      probabilities: of logits.
+      multi_label: the classes do not exclude each other: sigmoid in place of softmax.
       class_names: k names.
       timeout: seconds that decoding one video may take.
     """
@@ -41,7 +43,7 @@ class Predictor:
         clips: ClipSpec,
         logits: Callable,
         embed: Callable,
-        probabilities: Callable,
+        multi_label: bool,
         class_names: Sequence[str],
         timeout: float = 30.0,
     ):
@@ -49,11 +51,13 @@ class Predictor:
         self._timeout, self._readers = timeout, None
         self._compiled = set()  # functions and shapes of clips
         self._embed = jax.jit(embed)
-        mean_first = clips.average_clips != "prob"
+        averaged, activation = clips.average_clips == "prob", jax.nn.sigmoid if multi_label else jax.nn.softmax
+        options = dict(average_clips=clips.average_clips, multi_label=multi_label)
+        self._probabilities = functools.partial(probabilities, **options)
 
         def scores(variables, video):
             each = logits(variables, video)
-            return probabilities(each.mean(0)) if mean_first else probabilities(each).mean(0)
+            return (activation(each) if averaged else each).mean(0)
 
         self._scores = jax.jit(scores)
 
@@ -64,7 +68,7 @@ class Predictor:
         row {"video", "error"}, also if it is alone.
 
         Raises:
-          ValueError: `topk` is not a whole number above 0. Others as `records_of`.
+          ValueError: `topk` is not a whole number above 0; scores that are not finite. Others as `records_of`.
         """
         if not isinstance(topk, int | np.integer) or topk < 1:
             raise ValueError(f"topk={topk!r}; must be a whole number, 1 or more")
@@ -89,16 +93,18 @@ class Predictor:
         Clips that are ready for the network, uint8 [b, t, h, w, c] or [b, v, t, h, w, c] with v crops, give [b, k].
 
         Raises:
-          VideoError: a video cannot be read. ValueError: clips of another shape.
+          VideoError: a video cannot be read. ValueError: clips of another shape; scores that are not finite.
         """
         if isinstance(video, np.ndarray | jax.Array) and np.ndim(video) in (5, 6):
-            each = [self._run(self._scores, clips) for clips in self._crops(video)]
-            return np.stack(each) if each else self._nothing(self._scores)
-        return self._each(self._scores_of, video, self._scores)
+            each = [self._run(self._scores, clips, f"clip {k}") for k, clips in enumerate(self._crops(video))]
+            scores = self._probabilities(each) if each else self._nothing(self._scores)
+        else:
+            scores = self._each(self._scores_of, video, self._scores)
+        return scores.astype(np.float32)
 
     def embed(self, video) -> np.ndarray:
         """The features before the classifier, float32 [d] or [n, d]; arguments and errors as `scores`."""
-        return self._each(lambda record: self._run(self._embed, self._read(record)), video, self._embed)
+        return self._each(lambda record: self._run(self._embed, self._read(record), record.path), video, self._embed)
 
     def close(self) -> None:
         """Ends the reader process; the next call starts another one."""
@@ -119,14 +125,16 @@ class Predictor:
         return np.zeros((0, *jax.eval_shape(network, self._variables, clips).shape), np.float32)
 
     def _scores_of(self, record) -> np.ndarray:
-        return np.asarray(self._run(self._scores, self._read(record)), np.float32)
+        """Probabilities, float64 [k]."""
+        return self._probabilities(self._run(self._scores, self._read(record), record.path))
 
-    def _run(self, network: Callable, clips) -> np.ndarray:
-        """The output of a jitted function for the clips of a video, [v, t, h, w, c]."""
+    def _run(self, network: Callable, clips, name: str) -> np.ndarray:
+        """The output of a jitted function for the clips of the video `name`, [v, t, h, w, c]."""
         known = (network, clips.shape) in self._compiled
         with contextlib.nullcontext() if known else compiling("interrupted while compiling", what="the network"):
             output = np.asarray(network(self._variables, clips))
         self._compiled.add((network, clips.shape))
+        check_finite(output, name)
         return output
 
     def _read(self, record) -> np.ndarray:

@@ -9,12 +9,15 @@ from typing import NamedTuple
 from actjax import training
 from actjax.config import unknown
 from actjax.data.clips.spec import ClipSpec
+from actjax.data.datasets.mirrored import mirroring_warning
 from actjax.data.datasets.recognition import Dataset, build_dataset, check_files, load_list, load_names
 from actjax.data.prepared import writing
+from actjax.data.prepared.reading import video_name
 from actjax.errors import check_number, named
 from actjax.tasks.building import Network
 from actjax.tasks.loading import ClipData, LoaderConfig, open_quarantine
 from actjax.tasks.recognition.evaluators import EvaluatorSpec, of_the_loop
+from actjax.tasks.recognition.outputs import probabilities
 from actjax.tasks.recognition.task import Test
 from actjax.workdir import save_scores
 
@@ -85,9 +88,9 @@ class RecognitionRun(NamedTuple):
 
     def open_dataset(self) -> Dataset:
         """Records of both splits, and of the lists of evaluators. Generates a sample set on first use."""
-        dataset = build_dataset(self.data, num_classes=self.network.model.num_classes)
-        check_files(self.data, dataset)
-        return self._with_lists(dataset)
+        dataset = self._with_lists(build_dataset(self.data, num_classes=self.network.model.num_classes))
+        check_files(self.data, dataset, max_broken=self.loader.max_broken, skip=self.loader.skip)
+        return dataset
 
     def _with_lists(self, dataset: Dataset) -> Dataset:
         """The data set with the lists of all evaluators, which are read unless it has them."""
@@ -127,6 +130,9 @@ class RecognitionRun(NamedTuple):
         initial = initial or self.network.initial(workdir)
         data = data or self.loop_data(self.open_dataset(), workdir)
         evaluators = of_the_loop(self.evaluators, data, self.eval_clips, data.evaluate)
+        names = data.dataset.class_names
+        if warning := mirroring_warning(names, self.train_clips.view, self.train_clips.flip_labels):
+            log.warning("%s", warning)
         log.info("parameter groups\n%s", self.network.groups)
         metrics = self.network.train(data, workdir, initial=initial, evaluators=evaluators, describe=describe)
         return metrics | data.num_broken()
@@ -134,12 +140,15 @@ class RecognitionRun(NamedTuple):
     def evaluate(
         self, workdir: pathlib.Path, variables: dict, *, dataset: Dataset | None = None, protocol: str = "test"
     ) -> dict:
-        """Scores the validation split and writes the scores of every video to `scores.npz` -> metrics.
+        """Scores the validation split and writes the probabilities of every video to `scores.npz` -> metrics.
 
         The metrics of all evaluators are among them, whatever their interval.
 
         Args:
           protocol: "test" or "eval", the config section that defines the clips of the validation.
+
+        Raises:
+          ValueError: the scores of a video are not finite; an unknown protocol.
         """
         dataset = self._with_lists(dataset) if dataset else self.open_dataset()
         task, clips = self.tested(protocol)
@@ -147,8 +156,9 @@ class RecognitionRun(NamedTuple):
         passes = data.one_pass(dataset.val, clips)
 
         def score(outputs, targets):
-            names = [dataset.val[k].path for k in targets["record"]]
-            save_scores(workdir / "scores.npz", names, outputs["scores"], targets["label"])
+            names = [video_name(dataset.val[k]) for k in targets["record"]]
+            options = dict(average_clips=clips.average_clips, multi_label=self.multi_label)
+            save_scores(workdir / "scores.npz", names, probabilities(outputs["scores"], **options), targets["label"])
             return task.score(outputs, targets)
 
         validation = training.Evaluator(training.VALIDATION, 1.0, task.predict, score, passes)

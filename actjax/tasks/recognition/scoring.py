@@ -3,6 +3,7 @@
 Shapes: n videos, v crops, k classes.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 from actjax import metrics
 from actjax.config import find
 from actjax.errors import check_number
+from actjax.tasks.recognition.outputs import probabilities
 
 # Other numbers and words in a row of results or of `metrics.jsonl`.
 TAKEN = ("step", "epoch", "split", "protocol", "decoder", "num_videos", "num_broken", "confusion_matrix")
@@ -32,10 +34,11 @@ def task_score(outputs: dict, targets: dict, *, topk: Sequence[int], multi_label
 
 
 def accuracies(scores, labels, *, topk: Sequence[int] = (1, 5)) -> dict[str, float]:
-    """`top1_acc`, `top5_acc`: `metrics.top_k_accuracy`. ValueError: a k below 1."""
+    """`top1_acc`, `top5_acc`: `metrics.top_k_accuracy` of each k up to the number of classes. ValueError: k below 1."""
     for k in topk:
         check_number("topk", k, "[1, inf)", whole=True)
-    shares = metrics.top_k_accuracy(scores, _single(labels), topk=tuple(topk))
+    topk = [k for k in topk if k <= scores.shape[1]]
+    shares = metrics.top_k_accuracy(scores, _single(labels), topk=topk)
     return {f"top{k}_acc": share for k, share in zip(topk, shares, strict=True)}
 
 
@@ -45,13 +48,18 @@ def class_accuracy(scores, labels) -> float:
 
 
 def class_average_precision(scores, labels) -> float:
-    """`metrics.class_mean_average_precision`; labels are [n] or many-hot [n, k]."""
+    """`metrics.class_mean_average_precision`; labels are [n] or many-hot [n, k]. NaN if no class has a positive."""
     return metrics.class_mean_average_precision(scores, _many_hot(labels, scores.shape[1]))
 
 
 def sample_average_precision(scores, labels) -> float:
-    """`metrics.sample_mean_average_precision`; labels are [n] or many-hot [n, k]."""
-    return metrics.sample_mean_average_precision(scores, _many_hot(labels, scores.shape[1]))
+    """`metrics.sample_mean_average_precision` of the videos that have a class; labels are [n] or many-hot [n, k].
+
+    NaN if no video has one.
+    """
+    labels = _many_hot(labels, scores.shape[1])
+    known = (labels == 1).any(1)
+    return metrics.sample_mean_average_precision(scores[known], labels[known])
 
 
 # Metrics that `evaluators` can name: (scores [n, k], labels [n] or [n, k]) -> a number, or a dict of numbers.
@@ -100,9 +108,10 @@ class Metric(NamedTuple):
 
 
 class Score(NamedTuple):
-    """The `score` of an evaluator with metrics of its own."""
+    """The `score` of an evaluator with metrics of its own; `probabilities` makes their scores of the network's."""
 
     metrics: tuple[Metric, ...]
+    probabilities: Callable
 
     def __call__(self, outputs: dict, targets: dict, *, finite: bool = True) -> dict[str, float]:
         """The numbers of all metrics.
@@ -113,7 +122,7 @@ class Score(NamedTuple):
         scores, labels = _rows(outputs, targets)
         numbers: dict[str, float] = {}
         for metric in self.metrics:
-            new = metric(scores, labels, finite=finite)
+            new = metric(self.probabilities(scores), labels, finite=finite)
             if twice := sorted(numbers.keys() & new):
                 raise ValueError(f"metric {metric.name!r} returned {twice[0]!r}, as another metric does")
             numbers |= new
@@ -127,8 +136,13 @@ def task_metrics(task, *, num_classes: int, multi_label: bool) -> list[str]:
     return [name for name, value in found.items() if np.ndim(value) == 0]
 
 
-def find_metrics(names: Sequence[str], where: str, *, num_classes: int, multi_label: bool) -> tuple[Score, list[str]]:
+def find_metrics(
+    names: Sequence[str], where: str, *, num_classes: int, multi_label: bool, average_clips: str
+) -> tuple[Score, list[str]]:
     """The `score` that computes the metrics `names`, and the names of its numbers for made-up scores.
+
+    Args:
+      average_clips: says what the scores of the network are, see `probabilities`.
 
     Raises:
       ValueError: an unknown name; a metric that does not fit the labels, or fails for made-up scores. These may have
@@ -137,7 +151,8 @@ def find_metrics(names: Sequence[str], where: str, *, num_classes: int, multi_la
     for name in names:
         if multi_label and name in ONE_CLASS:
             raise ValueError(f"{where}={name!r} needs one class per video; with data.multi_class there are several")
-    score = Score(tuple(Metric(name, find(METRICS, name, where)) for name in names))
+    scores_of = functools.partial(probabilities, average_clips=average_clips, multi_label=multi_label)
+    score = Score(tuple(Metric(name, find(METRICS, name, where)) for name in names), scores_of)
     scores, labels = _made_up(num_classes, multi_label)
     try:
         return score, list(score({"scores": scores}, {"label": labels}, finite=False))

@@ -38,7 +38,7 @@ def make_predictor(
         clips=clips,
         logits=lambda variables, video: model.apply(variables, video, train=False),
         embed=lambda variables, video: embedding(model, variables, video[None], what="embedding")[0],
-        probabilities=jax.nn.sigmoid if run.multi_label else jax.nn.softmax,
+        multi_label=run.multi_label,
         class_names=class_names,
         timeout=run.loader.timeout,
     )
@@ -59,7 +59,6 @@ class TrainedRecogniser(Trained):
         run = opened.run
         if workdir is None:
             imported = import_checkpoint(checkpoint, run.network.model)
-            training.check_finite(imported.variables, checkpoint)
             log.info("%s", imported.report)
             variables, self.step = jax.device_put(imported.variables), 0
         else:
@@ -84,6 +83,7 @@ class TrainedRecogniser(Trained):
 
         Raises:
           FileNotFoundError: no such file, or a folder without videos. TypeError, ValueError: not a video, or no `topk`.
+          ValueError: scores that are not finite, with the weights that are to blame.
         """
         with self._opened.turn():
             return self._predictor.predict(video, topk=topk)

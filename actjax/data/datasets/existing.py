@@ -1,0 +1,101 @@
+"""The files of a data set are looked for at launch, before anything is compiled."""
+
+import contextlib
+import itertools
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from actjax.paths import check_url, does_not_exist, is_url, to_path
+
+log = logging.getLogger("actjax")
+
+_THREADS, _CHUNK = 32, 500
+_URLS = 1000  # of each list that are looked for
+
+
+def check_lists(
+    lists: Mapping[str, Iterable[str]], *, prefix: str, max_broken: float, skip: str = "", folders: bool = False
+) -> None:
+    """Checks that the files of lists exist; warns of a few missing ones, which count as broken when they are read.
+
+    Args:
+      lists: the paths of each list, by its name for messages, such as "data.train=train.txt".
+      prefix: where relative paths start from, for messages.
+      max_broken: the share of the files that may be missing, `loader.max_broken`.
+      skip: `loader.skip`, a file that names paths which do not count; "": none.
+      folders: see `missing_files`.
+
+    Raises:
+      FileNotFoundError: more are missing, or all of a list. Others as `missing_files`.
+    """
+    skipped = _listed(skip) if skip else set()
+    needed = {name: (path for path in paths if path not in skipped) for name, paths in lists.items()}
+    looked = {name: missing_files(paths, folders=folders) for name, paths in needed.items()}
+    told = "; ".join(f"{name}: {_told(gone, count)}" for name, (gone, count) in looked.items() if gone)
+    if not told:
+        return
+    share = sum(len(gone) for gone, _ in looked.values()) / sum(count for _, count in looked.values())
+    if share > max_broken or any(gone and len(gone) == count for gone, count in looked.values()):
+        raise FileNotFoundError(
+            f"{told}; relative paths start from {prefix}. loader.max_broken={max_broken:g} allows for fewer; "
+            "--mode=check --config.loader.max_broken=1 writes lists of the files that are sound"
+        )
+    log.warning("%s; they count as broken, which loader.max_broken=%g allows", told, max_broken)
+
+
+def missing_files(paths: Iterable[str], *, folders: bool = False) -> tuple[list[str], int]:
+    """The files, or folders, that do not exist, in their order, and the number of those that were looked for.
+
+    Each path counts once. Local ones are all looked for, of the URLs the first thousand.
+
+    Args:
+      folders: the paths are folders; those of web servers, which need not know of folders, are taken to exist.
+
+    Raises:
+      ValueError: the first URL needs a package. FileNotFoundError: a URL cannot be reached.
+    """
+    once = dict.fromkeys(path for path in paths if not (folders and path.startswith(("http://", "https://"))))
+    urls = [*itertools.islice(filter(is_url, once), _URLS)]
+    for url in urls[:1]:
+        check_url(url)
+        _exists(url)  # before there are many that cannot be reached
+    files = [*itertools.filterfalse(is_url, once)]
+    parts = [files[k : k + _CHUNK] for k in range(0, len(files), _CHUNK)] + [[url] for url in urls]
+    threads = ThreadPoolExecutor(_THREADS)  # each look at a file server takes a while
+    try:
+        missing = [path for part in threads.map(_missing, parts) for path in part]
+    finally:
+        threads.shutdown(cancel_futures=True)
+    return missing, len(files) + len(urls)
+
+
+def _told(missing: Sequence[str], count: int) -> str:
+    first, start = ", ".join(missing[:3]), does_not_exist(missing[0]).partition(" does not exist")[2]
+    gone = f" files do not exist, such as {first}" if len(missing) > 3 else f" files do not exist: {first}"
+    return f"{len(missing)} of {count}{gone}{start}"
+
+
+def _listed(skip: str) -> set[str]:
+    """The paths in a quarantine file; one that cannot be read is an error when the quarantine is opened."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return {json.loads(line)["path"] for line in to_path(skip).read_text().splitlines()}
+    return set()
+
+
+def _missing(paths: Sequence[str]) -> list[str]:
+    return [path for path in paths if not _exists(path)]
+
+
+def _exists(path: str) -> bool:
+    if not is_url(path):
+        return os.path.exists(path)
+    import fsspec
+
+    try:
+        store, name = fsspec.core.url_to_fs(path)
+        return store.exists(name)
+    except Exception as error:  # each library of an object store has its own
+        raise FileNotFoundError(f"{path} cannot be reached: {type(error).__name__}: {error}") from error
