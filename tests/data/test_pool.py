@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from actjax.data.loading.pool import Ended, GuardedPool
+from actjax.data.loading.endings import Ended
+from actjax.data.loading.pool import GuardedPool
 from actjax.data.loading.processes import GuardedProcess
 from actjax.video.errors import VideoError, VideoTimeout
 
@@ -126,7 +127,7 @@ def test_a_process_imports_nothing_from_the_current_folder(tmp_path, monkeypatch
     monkeypatch.setattr(sys, "path", [str(tmp_path / "first"), *filter(None, sys.path)])
     process = GuardedProcess(lambda channel: channel.send(__import__("sys").path[:2]))
     try:
-        assert process.channel.recv() == sys.path[:2]
+        assert process.receive() == sys.path[:2]
     finally:
         process.kill()
         process.wait()
