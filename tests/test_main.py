@@ -1,5 +1,6 @@
 """The command line, from an empty folder to predictions."""
 
+import functools
 import json
 import pathlib
 import re
@@ -238,6 +239,8 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
             "--checkpoint works only with --mode=eval or predict or extract",
         ),
         (["--mode=eval"], "needs --workdir"),
+        (["--mode=quarantine"], "needs --workdir"),
+        (["--config=tsm_shapes", "--clear=all"], "--clear works only with --mode=quarantine"),
         (["--mode=eval", "--workdir=nowhere"], "needs --workdir, the folder of a trained run; nowhere is no folder"),
         (["--mode=eval", "--workdir=docs"], "no --config, and no docs/config.json"),
         (["--mode=predict", "--workdir=nowhere"], "needs --video"),
@@ -285,6 +288,29 @@ def test_wrong_calls_end_at_once_with_one_clear_message(arguments, message, cach
     output = run(*arguments, *workdir, cache=cache, status=1, timeout=60)
     assert re.search(message, output), output
     assert "Traceback" not in output
+
+
+def test_a_quarantine_is_shown_and_cleared(tmp_path, cache):
+    """In any folder that holds one: neither config nor checkpoint are needed."""
+    names = ("[bold]slow.mp4", "broken.mp4", "odd.mp4")
+    rows = [{"path": name, "reason": "why not", "timeout": name == names[0]} for name in names]
+    listed = tmp_path / "quarantine.jsonl"
+    listed.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"path": "to')
+    call = functools.partial(run, "--mode=quarantine", f"--workdir={tmp_path}", cache=cache, timeout=60)
+    table = call()
+    assert re.search(r"\[bold\]slow.mp4 +. why not . yes +. skipped", table)
+    assert re.search(r"broken.mp4 +. why not . no +. tried again", table)
+    assert "lists no such file; write all, timeouts" in call("--clear=none.mp4", status=1)
+    for which, left in (("timeouts", names[1:]), ("odd.mp4", names[1:2]), ("all", ())):
+        shown = call(f"--clear={which}")
+        assert "1 removed from the quarantine; the next run tries them again" in shown
+        assert [json.loads(line)["path"] for line in listed.read_text().splitlines()] == list(left)
+        assert all((name in shown) == (name in left) for name in names)
+    assert "no file is in quarantine" in call()
+    assert "needs --workdir" in run("--mode=quarantine", cache=cache, status=1, timeout=60)
+    assert "--clear works only with --mode=quarantine" in run(
+        "--config=tsm_shapes", "--clear=all", cache=cache, status=1
+    )
 
 
 def test_help(cache):
