@@ -190,14 +190,15 @@ def hasty(monkeypatch):
 def test_what_befalls_readers_changes_no_batch(records, quarantine, tmp_path, caplog, hasty, what):
     """Killed, for lack of memory for example; stopped; or waiting in the kernel, where no deadline reaches them."""
     befallen = list(records)
+    killed = what in ("SIGKILL", "SIGHUP")
     for k in (2, 9, 30):
         (tmp_path / str(k)).mkdir()
-        befallen[k] = Befallen(*records[k][:2], str(tmp_path / str(k)), what, times=1 if what in ("SIGALRM", "SIGSTOP") else 2)
+        befallen[k] = Befallen(*records[k][:2], str(tmp_path / str(k)), what, times=2 if killed else 1)
     with caplog.at_level(logging.WARNING, "actjax"):
         taken = batches(befallen, quarantine, num_workers=2)
     assert_equal(taken, batches(records, quarantine))
     assert not quarantine.files and not quarantine.path.exists()
-    said = "was killed" if what in ("SIGKILL", "SIGHUP") else "did not answer, or was stopped"
+    said = "was killed" if killed else "did not answer, or was stopped"
     assert sum(said in record.getMessage() for record in caplog.records) >= 3
 
 
@@ -311,9 +312,7 @@ def _torn(path):
 def test_a_quarantine_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     lost = Quarantine(tmp_path / "file" / "quarantine.jsonl", num_records=10, max_share=1.0)
-    with pytest.raises(
-        MachineError, match="jsonl cannot be written .Not a directory., to list a.mp4: broken"
-    ):
+    with pytest.raises(MachineError, match="jsonl cannot be written .Not a directory., to list a.mp4: broken"):
         lost.add(VideoError("a.mp4", "broken"))
 
     def full(path, text):
