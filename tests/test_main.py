@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from cli import ROOT, SMALL, run
 
+from actjax.data.samples.shapes import make_shapes
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, cache):
@@ -288,6 +290,24 @@ def test_wrong_calls_end_at_once_with_one_clear_message(arguments, message, cach
     output = run(*arguments, *workdir, cache=cache, status=1, timeout=60)
     assert re.search(message, output), output
     assert "Traceback" not in output
+
+
+def test_too_many_broken_videos_are_one_line_and_repaired_ones_train_again(cache, tmp_path):
+    arguments = (*SMALL, f"--config.data.folder={tmp_path / 'set'}", f"--workdir={tmp_path / 'run'}")
+    folder = make_shapes(tmp_path / "set", num_train=64, num_val=40, processes=1)
+    videos = sorted((folder / "videos").glob("train_*"))[:7]
+    whole = [video.read_bytes() for video in videos]
+    for video in videos:
+        video.write_bytes(b"no video")
+    for _ in range(2):  # it does not go a little further each time
+        output = run(*arguments, cache=cache, status=1)
+        told = r"^error: 6 of 104 videos cannot be decoded, more than loader.max_broken=0.05 .* raise"
+        assert re.search(told, output, re.M)
+        assert "Traceback" not in output and output.count("error: ") == 1
+    for video, content in zip(videos, whole, strict=True):
+        video.write_bytes(content)
+    run(*arguments, cache=cache)
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["num_broken"] == 0
 
 
 def test_a_quarantine_is_shown_and_cleared(tmp_path, cache):
