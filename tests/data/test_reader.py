@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -296,6 +297,27 @@ def test_a_server_that_does_not_answer_is_no_hanging_decoder(serve):
         assert readers.read(VideoRecord(f"{server.url}/part_0.mp4", 3), PLACE).label == 3
         with pytest.raises(VideoError, match="decoding took more than 1 s"):
             readers.read(Hanging())
+
+
+class Stale(NamedTuple):
+    """A file of a prepared set, for example, whose server is gone."""
+
+    path: str = "mnt/a.mp4"
+    label: int = 0
+
+    def open(self, *, backend):
+        try:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        except OSError as error:
+            raise VideoError(self.path, str(error)) from None
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_the_reason_behind_an_error_counts(num_workers, monkeypatch):
+    monkeypatch.setattr(endings, "PAUSES", (0.1,))
+    said = pytest.raises(Unreachable, match="mnt/a.mp4 cannot be reached .*Stale file handle; tried 2 times")
+    with contextlib.closing(Readers(PROTOCOL, num_workers)) as readers, said:
+        readers.read(Stale())
 
 
 def test_a_dead_mount_is_no_missing_file(monkeypatch):

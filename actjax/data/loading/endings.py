@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from actjax.video.errors import Unreachable, VideoError, VideoTimeout
+from actjax.video.fetching import network_fault
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +32,14 @@ class Ended(Exception):
 
     def __init__(self, status: int, *, doubtful: bool = False, started: bool = True):
         killed = status < 0 and status not in _OF_THE_WORK
-        what = f"was killed ({how(status)})" if killed else f"ended ({how(status)})"
-        super().__init__(f"a reader process {'did not answer, or was stopped' if doubtful else what}")
+        what = f"a reader process {'was killed' if killed else 'ended'} ({how(status)})"
+        super().__init__("a reader process did not answer, or was stopped" if doubtful else what)
         self.status, self.doubtful, self.started, self.part = status, doubtful, started, None
         self.excused = killed or doubtful  # the file is not to blame
 
 
 class MachineError(RuntimeError):
-    """The machine ended the readers, for lack of memory for example. No file is to blame."""
+    """The machine failed: it ended the readers for lack of memory, or cannot write. No file is to blame."""
 
     clear = True
 
@@ -51,7 +52,7 @@ def retry(error: Ended | Unreachable, tries: int) -> float:
     """
     if isinstance(error, Unreachable):
         if tries > len(PAUSES):
-            raise error
+            raise Unreachable(error.url, f"{error.reason}; tried {tries} times")
         log.warning("%s Trying again in %g s", error, PAUSES[tries - 1])
         return PAUSES[tries - 1]
     if not error.excused and not error.started:
@@ -67,15 +68,23 @@ def retry(error: Ended | Unreachable, tries: int) -> float:
     return 0.0
 
 
-def patiently(read: Callable):
-    """`read()` in this process, tried again while the network is gone."""
+def patiently(read: Callable, *arguments):
+    """`read(*arguments)` in this process, tried again while the network is gone; then raises Unreachable."""
     tries = 0
     while True:
         try:
-            return read()
-        except Unreachable as error:
+            return read(*arguments)
+        except (VideoError, Unreachable) as error:
+            if not isinstance(reason := excused(error), Unreachable):
+                raise
             tries += 1
-            time.sleep(retry(error, tries))
+            time.sleep(retry(reason, tries))
+
+
+def excused(error: VideoError | Unreachable) -> VideoError | Unreachable:
+    """The error itself, or Unreachable if the network, or a file server that is mounted here, is behind it."""
+    fault = network_fault(error) if isinstance(error, VideoError) else ""
+    return Unreachable(error.path, fault) if fault else error
 
 
 def blame(path: str, status: int, timeout: float) -> VideoError:
@@ -87,4 +96,5 @@ def blame(path: str, status: int, timeout: float) -> VideoError:
 
 def how(status: int) -> str:
     """The name of the signal that ended a process, or its exit status."""
-    return signal.Signals(-status).name if status < 0 else f"status {status}"
+    known = {-number for number in signal.Signals}  # those for real time have no names
+    return signal.Signals(-status).name if status in known else f"status {status}"

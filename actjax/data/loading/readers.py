@@ -51,7 +51,7 @@ class Readers:
             return self.pool.submit(_Request(record, place, out.slot, out.index, whole), path=record.path)
         future: Future = Future()
         try:
-            future.set_result(patiently(lambda: _read(record, place, self._clips, out.array, whole)))
+            future.set_result(patiently(_read, record, place, self._clips, out.array, whole))
         except Exception as error:
             future.set_exception(error)
         return future

@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import NamedTuple
 
+from actjax.data.loading.endings import excused
 from actjax.video.errors import Unreachable, VideoError
 
 
@@ -97,7 +98,7 @@ class _Gone(Exception):
 
 
 def serve(channel: Connection, work: Callable, timeout: float) -> None:
-    """The process's side: sends the pairs that `_Worker.receive` returns."""
+    """The process's side: sends the pairs that `Worker.receive` returns."""
     deadline = Deadline(timeout, channel)
     while True:
         message = channel.recv_bytes()
@@ -107,7 +108,7 @@ def serve(channel: Connection, work: Callable, timeout: float) -> None:
             if isinstance(answer, Iterator):
                 answer = _sending(channel, answer, deadline)
         except (VideoError, Unreachable) as error:
-            answer = error
+            answer = excused(error)
         except _Gone:
             return
         except Exception as error:  # a bug, which the caller raises again
