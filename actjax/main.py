@@ -31,6 +31,7 @@ from actjax.version import __version__
 _CONFIG = flags.DEFINE_string("config", None, "A recipe or a Python file, with an optional :argument.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder or gs:// URL of the run; default runs/CONFIG-TIME.")
 _OF_A_RUN = ("eval", "predict", "extract", "export")  # modes that use an existing workdir
+_OF_A_FOLDER = (*_OF_A_RUN, "quarantine")
 _OF_MANY = ("train", "eval", "extract")  # modes that can run in several processes
 _MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
 _VIDEO = flags.DEFINE_string("video", None, "predict, extract: a video file, or a folder of them.")
@@ -45,6 +46,7 @@ _STAGE = flags.DEFINE_string("stage", None, "import, export: which network of BS
 _DEVICES = flags.DEFINE_integer("devices", None, "explain: simulate this many CPU devices.", lower_bound=1)
 _NUM = flags.DEFINE_integer("num", 16, "browse: number of clips to show.", lower_bound=1)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "eval, predict, extract, export: best, latest or a step.")
+_CLEAR = flags.DEFINE_string("clear", None, "quarantine: what to forget: all, timeouts, or a file of the list.")
 _DISTRIBUTED = flags.DEFINE_string(
     "distributed",
     None,
@@ -72,6 +74,7 @@ _TAKEN_BY = (  # flags that only these modes take
     ("num", _NUM, ("browse",)),
     ("protocol", _PROTOCOL, ("eval", "predict", "extract")),
     ("checkpoint", _CHECKPOINT, _OF_A_RUN),
+    ("clear", _CLEAR, ("quarantine",)),
 )
 _changes: dict = {}  # overrides of the config, by dotted key
 
@@ -90,6 +93,11 @@ def main(argv: list[str]) -> None:
 
         with one_line():
             return prepare_features(pathlib.Path(_FEATURES.value), _OUT.value)
+    if _MODE.value == "quarantine":
+        from actjax.quarantined import show_quarantine
+
+        with one_line(), clear_errors(OSError):
+            return show_quarantine(workdir, clear=_CLEAR.value)
     if _DEVICES.value:
         _simulate(_DEVICES.value)
 
@@ -207,12 +215,13 @@ def _meet(place: hosts.Place | None) -> float:
 def _workdir() -> pathlib.Path:
     if is_url(_WORKDIR.value or "") and not _WORKDIR.value.startswith("gs://"):  # orbax writes to no other URLs
         raise ValueError(f"--workdir={_WORKDIR.value}: use a local folder or a gs:// URL, and copy the run afterwards")
-    if _MODE.value in _OF_A_RUN and not (_WORKDIR.value and to_path(_WORKDIR.value).is_dir()):
+    if _MODE.value in _OF_A_FOLDER and not (_WORKDIR.value and to_path(_WORKDIR.value).is_dir()):
         found = f"{_WORKDIR.value} is no folder" if _WORKDIR.value else "none was given"
         raise ValueError(f"--mode={_MODE.value} needs --workdir, the folder of a trained run; {found}")
     if _WORKDIR.value:
         workdir = to_path(_WORKDIR.value)
-        if _CONFIG.value is None and not _FEATURES.value and not (workdir / "config.json").exists():
+        needs_config = not _FEATURES.value and _MODE.value != "quarantine"
+        if _CONFIG.value is None and needs_config and not (workdir / "config.json").exists():
             raise FileNotFoundError(f"no --config, and no {workdir / 'config.json'}")
         return workdir
     if _CONFIG.value is None and not _FEATURES.value:

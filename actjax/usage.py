@@ -12,6 +12,7 @@ MODES = {
     "import": "turn --from, a checkpoint of another program, into a run",
     "export": "write a run's checkpoint to --out, for other programs",
     "check": "decode every video and list the broken ones",
+    "quarantine": "list the files that a run could not decode; --clear forgets them",
     "prepare": "decode all videos once and store their frames in --out",
     "browse": "draw training clips as the network sees them",
     "explain": "print the config, and what a training step costs",

@@ -1,5 +1,6 @@
 """The command line, from an empty folder to predictions."""
 
+import functools
 import json
 import pathlib
 import re
@@ -11,6 +12,8 @@ import numbered
 import numpy as np
 import pytest
 from cli import ROOT, SMALL, run
+
+from actjax.data.samples.shapes import make_shapes
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +241,8 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
             "--checkpoint works only with --mode=eval or predict or extract",
         ),
         (["--mode=eval"], "needs --workdir"),
+        (["--mode=quarantine"], "needs --workdir"),
+        (["--config=tsm_shapes", "--clear=all"], "--clear works only with --mode=quarantine"),
         (["--mode=eval", "--workdir=nowhere"], "needs --workdir, the folder of a trained run; nowhere is no folder"),
         (["--mode=eval", "--workdir=docs"], "no --config, and no docs/config.json"),
         (["--mode=predict", "--workdir=nowhere"], "needs --video"),
@@ -285,6 +290,47 @@ def test_wrong_calls_end_at_once_with_one_clear_message(arguments, message, cach
     output = run(*arguments, *workdir, cache=cache, status=1, timeout=60)
     assert re.search(message, output), output
     assert "Traceback" not in output
+
+
+def test_too_many_broken_videos_are_one_line_and_repaired_ones_train_again(cache, tmp_path):
+    arguments = (*SMALL, f"--config.data.folder={tmp_path / 'set'}", f"--workdir={tmp_path / 'run'}")
+    folder = make_shapes(tmp_path / "set", num_train=64, num_val=40, processes=1)
+    videos = sorted((folder / "videos").glob("train_*"))[:7]
+    whole = [video.read_bytes() for video in videos]
+    for video in videos:
+        video.write_bytes(b"no video")
+    for _ in range(2):  # it does not go a little further each time
+        output = run(*arguments, cache=cache, status=1)
+        told = r"^error: 6 of 104 videos cannot be decoded, more than loader.max_broken=0.05 .* raise"
+        assert re.search(told, output, re.M)
+        assert "Traceback" not in output and output.count("error: ") == 1
+    for video, content in zip(videos, whole, strict=True):
+        video.write_bytes(content)
+    run(*arguments, cache=cache)
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["num_broken"] == 0
+
+
+def test_a_quarantine_is_shown_and_cleared(tmp_path, cache):
+    """In any folder that holds one: neither config nor checkpoint are needed."""
+    names = ("[bold]slow.mp4", "broken.mp4", "odd.mp4")
+    rows = [{"path": name, "reason": "why not", "timeout": name == names[0]} for name in names]
+    listed = tmp_path / "quarantine.jsonl"
+    listed.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"path": "to')
+    call = functools.partial(run, "--mode=quarantine", f"--workdir={tmp_path}", cache=cache, timeout=60)
+    table = call()
+    assert re.search(r"\[bold\]slow.mp4 +. why not . yes +. skipped", table)
+    assert re.search(r"broken.mp4 +. why not . no +. tried again", table)
+    assert "lists no such file; write all, timeouts" in call("--clear=none.mp4", status=1)
+    for which, left in (("timeouts", names[1:]), ("odd.mp4", names[1:2]), ("all", ())):
+        shown = call(f"--clear={which}")
+        assert "1 removed from the quarantine; the next run tries them again" in shown
+        assert [json.loads(line)["path"] for line in listed.read_text().splitlines()] == list(left)
+        assert all((name in shown) == (name in left) for name in names)
+    assert "no file is in quarantine" in call()
+    assert "needs --workdir" in run("--mode=quarantine", cache=cache, status=1, timeout=60)
+    assert "--clear works only with --mode=quarantine" in run(
+        "--config=tsm_shapes", "--clear=all", cache=cache, status=1
+    )
 
 
 def test_help(cache):

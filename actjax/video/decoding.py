@@ -12,6 +12,7 @@ import numpy as np
 
 from actjax.errors import warn_once
 from actjax.video.errors import BackendError, VideoError
+from actjax.video.fetching import fetch, is_missing
 
 __all__ = ["BACKENDS", "BackendError", "Video", "VideoError", "check_backend", "decoder", "open_video"]
 
@@ -64,6 +65,7 @@ def open_video(source: str | os.PathLike | bytes, *, backend: str | Sequence[str
     Raises:
       VideoError: the source is missing, damaged, or holds no video; later, from `frames`: a frame is damaged or cannot
         be decoded. BackendError, a VideoError: this backend does not read the file exactly; names one that does.
+      Unreachable: the network or a file server is gone, which says nothing about the video.
       IndexError: from `frames`: an index outside [0, num_frames).
       ValueError: an unknown backend or option. ImportError: a package is missing; names it.
 
@@ -217,14 +219,9 @@ def _content(source, *, folder: bool) -> str | io.BytesIO:
     path = os.fspath(source)
     if "://" in path and not folder:
         try:
-            import fsspec
-        except ImportError as error:
-            raise ImportError(f"{path}: URLs need fsspec; pip install 'actjax[remote]'") from error
-        try:
-            with fsspec.open(path, "rb") as file:
-                return io.BytesIO(file.read())
+            return io.BytesIO(fetch(path))
         except (OSError, ValueError) as error:
             raise VideoError(path, f"cannot be read: {error}") from error
-    if not os.path.exists(path) and "://" not in path:
+    if "://" not in path and is_missing(path):
         raise VideoError(path, "no such file")
     return path

@@ -20,3 +20,19 @@ class VideoTimeout(VideoError):
 
 class BackendError(VideoError):
     """A video that this backend does not read exactly; the reason names a backend that does."""
+
+
+class Unreachable(Exception):
+    """The network or the server did not give the file at `url`: a fault of theirs, which says nothing about the file.
+
+    `reason` says what they did instead.
+    """
+
+    clear = True
+
+    def __init__(self, url: str, reason: str):
+        super().__init__(f"{url} cannot be reached ({reason}): is the network or the file server down?")
+        self.url, self.reason = url, reason
+
+    def __reduce__(self):
+        return type(self), (self.url, self.reason)

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 
+from actjax.video.fetching import fetch
 from actjax.video.readers import Reader, Unreadable, gather
 
 
@@ -60,18 +61,16 @@ class Rawframes(Reader):
     def _picture(self, path: str, kind: int) -> np.ndarray:
         import cv2
 
-        with self._open(path) as file:
-            picture = cv2.imdecode(np.frombuffer(file.read(), np.uint8), kind)
+        picture = cv2.imdecode(np.frombuffer(self._content(path), np.uint8), kind)
         if picture is None:
             raise Unreadable(f"{path} is not an image")
         return picture
 
-    def _open(self, path: str):
+    def _content(self, path: str) -> bytes:
         if "://" in path:
-            import fsspec
-
-            return fsspec.open(path, "rb")
-        return open(path, "rb")
+            return fetch(path)
+        with open(path, "rb") as file:
+            return file.read()
 
     def _path(self, k: int, axis: str = "") -> str:
         numbers = (axis, self._first + k) if axis else (self._first + k,)

@@ -1,18 +1,29 @@
+import errno
 import functools
 import json
+import logging
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from broken_records import Crashing, Hanging
+from broken_records import Befallen, Crashing, Hanging, Waiting
 
 from actjax.data.clips import spec, transforms
 from actjax.data.datasets.annotations import load_annotations
 from actjax.data.datasets.records import VideoRecord
+from actjax.data.loading import processes
 from actjax.data.loading.batches import Loader, build_dataloader, eval_batches, train_batches
+from actjax.data.loading.endings import MachineError
 from actjax.data.loading.order import Order, Shard, epoch_order
-from actjax.data.loading.quarantine import Quarantine
+from actjax.data.loading.quarantine import Quarantine, TooManyBroken
 from actjax.data.seeding import Place, transform_rngs
 from actjax.video.errors import VideoError, VideoTimeout
 
@@ -171,6 +182,80 @@ def test_hanging_and_crashing_decoders_do_not_end_a_run(records, quarantine):
     assert len(rows) == 2
 
 
+@pytest.fixture
+def hasty(monkeypatch):
+    """Looks at silent readers often, and gives them up soon."""
+    monkeypatch.setattr(processes, "TICK", 0.25)
+    monkeypatch.setattr(processes, "GRACE", 0.5)
+
+
+@pytest.mark.parametrize("what", ["SIGKILL", "SIGSTOP", "SIGHUP", "SIGALRM"])
+def test_what_befalls_readers_changes_no_batch(records, quarantine, tmp_path, caplog, hasty, what):
+    """Killed, for lack of memory for example; stopped; or waiting in the kernel, where no deadline reaches them."""
+    befallen = list(records)
+    killed = what in ("SIGKILL", "SIGHUP")
+    for k in (2, 9, 30):
+        (tmp_path / str(k)).mkdir()
+        befallen[k] = Befallen(*records[k][:2], str(tmp_path / str(k)), what, times=2 if killed else 1)
+    with caplog.at_level(logging.WARNING, "actjax"):
+        taken = batches(befallen, quarantine, num_workers=2)
+    assert_equal(taken, batches(records, quarantine))
+    assert not quarantine.files and not quarantine.path.exists()
+    said = "was killed" if killed else "did not answer, or was stopped"
+    assert sum(said in record.getMessage() for record in caplog.records) >= 3
+
+
+def test_readers_that_are_always_killed_end_the_run_for_lack_of_memory(records, quarantine, tmp_path):
+    killing = [Befallen(*record[:2], str(tmp_path), "SIGKILL", times=10**6) for record in records]
+    with pytest.raises(MachineError, match="was killed .SIGKILL., 3 times .* memory is short; .*num_workers") as caught:
+        batches(killing, quarantine, num_workers=2)
+    assert caught.value.clear and not any(record.path in str(caught.value) for record in killing)
+    assert not quarantine.files and not quarantine.path.exists()
+
+
+def test_a_file_that_no_deadline_ends_counts_as_too_slow_at_last(records, quarantine, tmp_path, hasty):
+    waiting = list(records)
+    waiting[2] = Befallen(*records[2][:2], str(tmp_path), "SIGALRM", times=10**6)
+    order = np.concatenate([batch["record"] for batch in batches(waiting, quarantine, num_steps=8, num_workers=2)])
+    assert len(order) == 64 and 2 not in order
+    (row,) = map(json.loads, quarantine.path.read_text().splitlines())
+    assert row == dict(path=records[2].path, reason="decoding took more than 2 s", timeout=True)
+
+
+def digests(folder: str, train: str) -> None:
+    """In another process: prints a digest of each batch, and what the quarantine holds."""
+    records = load_annotations("videos", train)
+    for k in (3, 17):
+        records[k] = Waiting(*records[k][:2], folder)
+    listed = Quarantine(pathlib.Path(folder, "quarantine.jsonl"), num_records=64, max_share=1.0)
+    for batch in batches(records, listed, num_workers=2):
+        print(zlib.crc32(batch["video"]), batch["record"].tolist(), batch["label"].tolist())
+    print(sorted(listed.files))
+
+
+def test_a_run_that_is_suspended_is_the_quiet_run(shapes, tmp_path, root):
+    """A laptop's lid, `scontrol suspend`, a container's freeze: the whole group stops, for longer than the timeout."""
+    code = f"import test_loading; test_loading.digests(*{(str(tmp_path), str(shapes / 'train.txt'))})"
+    paths = [str(root), str(root / "tests" / "data"), str(root / "tests" / "helpers")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    options = dict(stdout=subprocess.PIPE, text=True, env=environment)
+    with subprocess.Popen([sys.executable, "-c", code], start_new_session=True, **options) as run:
+        try:
+            for _ in range(1200):
+                if (tmp_path / "opened").exists():
+                    break
+                time.sleep(0.05)
+            os.killpg(run.pid, signal.SIGSTOP)
+            (tmp_path / "go").touch()  # it was about to be read
+            time.sleep(5)  # of 2
+            os.killpg(run.pid, signal.SIGCONT)
+            suspended, _ = run.communicate(timeout=120)
+        finally:
+            run.kill()
+    quiet = subprocess.run([sys.executable, "-c", code], timeout=120, check=True, **options)
+    assert suspended == quiet.stdout and suspended.endswith("\n[]\n") and suspended.count("\n") == 11
+
+
 def test_files_of_an_earlier_quarantine_are_not_opened(records, tmp_path, quarantine):
     skipped = [records[k].path for k in (1, 8)]
     path = tmp_path / "earlier.jsonl"
@@ -187,6 +272,60 @@ def test_files_of_an_earlier_quarantine_are_not_opened(records, tmp_path, quaran
     path.write_text("not json\n")
     with pytest.raises(ValueError, match="expected lines"):
         Quarantine(tmp_path / "own.jsonl", num_records=1, skip=str(path))
+
+
+def test_too_many_broken_files_end_a_run_with_one_line_that_tells_how_to_go_on(tmp_path):
+    """They count again in the next run, once each, as they are met: some may have been repaired."""
+    path = tmp_path / "quarantine.jsonl"
+    for _ in range(2):
+        quarantine = Quarantine(path, num_records=20, max_share=0.1)
+        for k in (0, 1, 0, 1):
+            quarantine.add(VideoError(f"{k}.mp4", "broken"))
+        with pytest.raises(TooManyBroken) as caught:
+            quarantine.add(VideoError("2.mp4", "torn"))
+        assert caught.value.clear and str(caught.value) == (
+            "3 of 20 videos cannot be decoded, more than loader.max_broken=0.1 allows, the last one 2.mp4: torn. "
+            f"{path} lists them: repair them or raise loader.max_broken, then run again, which goes on from what is "
+            "saved"
+        )
+    assert [json.loads(line)["path"] for line in path.read_text().splitlines()] == ["0.mp4", "1.mp4", "2.mp4"]
+    quarantine = Quarantine(path, num_records=20, max_share=0.1)
+    quarantine.add(VideoError("3.mp4", "broken"))
+    assert quarantine.files == {f"{k}.mp4" for k in range(4)}
+
+
+def test_lines_of_a_quarantine_that_a_killed_run_tore_block_nothing(tmp_path, caplog):
+    path = tmp_path / "quarantine.jsonl"
+    path.write_bytes(b'{"path": "a.mp4", "reason": "slow", "timeout": true}\n\0\0\0\n[]\n{"path": 3}\n{"path": "b.m')
+    with caplog.at_level(logging.WARNING, "actjax"):
+        quarantine = Quarantine(path, num_records=10, max_share=1.0)
+        assert quarantine.files == {"a.mp4"} and quarantine.skips("a.mp4")
+        quarantine.add(VideoError("c.mp4", "broken"))
+    assert Quarantine(path, num_records=10).files == {"a.mp4", "c.mp4"}
+    assert sum("left out" in record.getMessage() for record in caplog.records) == 4
+    torn = Quarantine(tmp_path / "own.jsonl", num_records=10, skip=str(_torn(tmp_path / "torn.jsonl")))
+    assert torn.skips("a.mp4")
+
+
+def _torn(path):
+    path.write_text('{"path": "a.mp4", "reason": "slow"}\n{"path": "b.m')
+    return path
+
+
+def test_a_quarantine_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    lost = Quarantine(tmp_path / "file" / "quarantine.jsonl", num_records=10, max_share=1.0)
+    with pytest.raises(MachineError, match="jsonl cannot be written .Not a directory., to list a.mp4: broken"):
+        lost.add(VideoError("a.mp4", "broken"))
+
+    def full(path, text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("actjax.data.loading.quarantine.append", full)
+    quarantine = Quarantine(tmp_path / "quarantine.jsonl", num_records=10, max_share=1.0)
+    with pytest.raises(MachineError, match="cannot be written .No space left on device., .* run again") as caught:
+        quarantine.add(VideoError("a.mp4", "broken"))
+    assert caught.value.clear and "\n" not in str(caught.value)
 
 
 def test_label_vectors_become_rows(records, quarantine):

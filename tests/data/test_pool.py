@@ -9,7 +9,9 @@ import threading
 
 import pytest
 
-from actjax.data.loading.pool import Ended, GuardedPool
+from actjax.data.loading import processes
+from actjax.data.loading.endings import Ended, MachineError
+from actjax.data.loading.pool import GuardedPool
 from actjax.data.loading.processes import GuardedProcess
 from actjax.video.errors import VideoError, VideoTimeout
 
@@ -82,6 +84,88 @@ def test_answers_and_faults(pool):
     assert ask(pool, "echo", 8) == 8
 
 
+class EndsStart:
+    """Work whose process ends while it starts; the first `times` processes of a folder do."""
+
+    def __init__(self, folder, times, number):
+        self.state = folder, times, number
+
+    def __reduce__(self):
+        return end_start, self.state
+
+
+def end_start(folder, times, number):
+    with contextlib.suppress(FileExistsError):
+        for k in range(times):
+            if not (folder / str(k)).exists():
+                (folder / str(k)).touch()
+                os.kill(os.getpid(), number) if number else os._exit(1)
+    return work
+
+
+def test_a_process_that_is_killed_while_it_starts_is_started_again(tmp_path, caplog):
+    with contextlib.closing(GuardedPool(EndsStart(tmp_path, 2, signal.SIGKILL), 1, timeout=2.0)) as pool:
+        assert list(pool.stream(("count", 3))) == [0, 1, 2]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (signal.SIGKILL, "was killed .SIGKILL., 3 times at the same place: probably memory is short"),
+        (signal.SIGSEGV, "a reader process did not start: it ended with SIGSEGV"),
+        (0, "a reader process did not start: it ended with status 1"),
+    ],
+)
+def test_a_process_that_never_starts_ends_the_run(tmp_path, number, message):
+    requests = (lambda pool: ask(pool, "echo", 5)), (lambda pool: list(pool.stream(("count", 3))))
+    for request in requests:
+        with contextlib.closing(GuardedPool(EndsStart(tmp_path, 10**6, number), 1, timeout=2.0)) as pool:
+            for _ in range(2):
+                with pytest.raises(MachineError, match=message) as caught:
+                    request(pool)
+                assert caught.value.clear
+
+
+def killed_between(request, deadline):
+    """Counts; after the parts `places` the process is killed, once each."""
+    folder, number, places = request
+    for k in range(number):
+        yield k
+        if k in places and not (folder / str(k)).exists():
+            (folder / str(k)).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_a_stream_of_a_killed_process_goes_on_where_it_was(tmp_path):
+    """As often as it takes, if it gets any further."""
+    with contextlib.closing(GuardedPool(killed_between, 1, timeout=2.0)) as pool:
+        assert list(pool.stream((tmp_path, 12, range(2, 9)))) == list(range(12))
+    assert len(list(tmp_path.iterdir())) == 7
+
+
+def test_a_process_that_cannot_be_killed_is_left_behind(monkeypatch):
+    """One in an uninterruptible sleep ends when the file server answers, not when it is killed."""
+    monkeypatch.setattr(processes, "GRACE", 0.2)
+    process = GuardedProcess(lambda channel: threading.Event().wait(60))
+    with monkeypatch.context() as patch:
+        patch.setattr(process._process, "kill", lambda: None)
+        assert process.wait() == -signal.SIGKILL
+    process.kill()
+    process.wait()
+
+
+def test_a_request_that_a_stopped_process_does_not_read(monkeypatch):
+    """Longer than what the system keeps for the process."""
+    monkeypatch.setattr(processes, "START", 1.0)
+    with contextlib.closing(GuardedPool(work, 1, timeout=30)) as pool:
+        assert ask(pool, "echo", 1) == 1
+        monkeypatch.setattr(processes, "START", 60.0)
+        os.kill(pool.pids()[0], signal.SIGSTOP)
+        assert len(ask(pool, "echo", bytes(10**7))) == 10**7
+
+
 def test_parts_and_what_is_left_of_them(pool):
     parts = pool.stream(("count", 5))
     assert [next(parts), next(parts)] == [0, 1]
@@ -126,7 +210,7 @@ def test_a_process_imports_nothing_from_the_current_folder(tmp_path, monkeypatch
     monkeypatch.setattr(sys, "path", [str(tmp_path / "first"), *filter(None, sys.path)])
     process = GuardedProcess(lambda channel: channel.send(__import__("sys").path[:2]))
     try:
-        assert process.channel.recv() == sys.path[:2]
+        assert process.receive() == sys.path[:2]
     finally:
         process.kill()
         process.wait()

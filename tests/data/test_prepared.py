@@ -12,12 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from broken_records import Befallen
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actjax.data.datasets.annotations import load_annotations
 from actjax.data.datasets.features import open_features
 from actjax.data.datasets.recognition import build_dataset, check_files
+from actjax.data.loading import processes
+from actjax.data.loading.endings import MachineError
 from actjax.data.prepared.example import encode_example
 from actjax.data.prepared.reading import (
     load_class_names,
@@ -249,12 +252,23 @@ def test_decoders_that_hang_or_crash_cost_their_record(records, tmp_path):
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
-def test_a_killed_writer_is_no_broken_video(records, tmp_path):
-    def open_and_die(record, *, backend):  # as the system does when memory is short
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    with pytest.raises(RuntimeError, match=rf"ended at {records[0].path} \(SIGKILL\), perhaps out of memory"):
-        prepare(records[:4], tmp_path, split="train", class_names=NAMES, processes=1, open_video=open_and_die)
+def test_a_killed_writer_is_no_broken_video(records, tmp_path, monkeypatch):
+    """As by the system when memory is short: the shard is written again, and memory is named if that does not help."""
+    monkeypatch.setattr(processes, "TICK", 0.25)
+    monkeypatch.setattr(processes, "GRACE", 0.5)
+    options = dict(split="train", class_names=NAMES, num_shards=2, timeout=2.0)
+    prepare(records[:6], tmp_path / "quiet", processes=0, **options)
+    befallen = list(records[:6])
+    for k, (what, after) in {1: ("SIGKILL", None), 2: ("SIGKILL", 1), 4: ("SIGSTOP", 0)}.items():
+        (tmp_path / str(k)).mkdir()
+        befallen[k] = Befallen(*records[k], str(tmp_path / str(k)), what, times=2, after=after)
+    prepare(befallen, tmp_path / "befallen", processes=2, **options)
+    assert contents(tmp_path / "befallen") == contents(tmp_path / "quiet")
+    killed = [Befallen(*record, str(tmp_path), "SIGKILL", times=10**6) for record in records[:2]]
+    with pytest.raises(
+        MachineError, match=r"was killed \(SIGKILL\), 3 times at the same place: probably memory is short"
+    ):
+        prepare(killed, tmp_path / "killed", processes=1, **options)
 
 
 def test_errors_of_a_writer_are_raised_here(records, tmp_path):

@@ -1,7 +1,9 @@
 """Decoders that hang with the GIL held, crash, or fail: one error each, and the next request is served."""
 
 import contextlib
+import errno
 import functools
+import http.server
 import logging
 import os
 import pathlib
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,10 +20,15 @@ from broken_records import Crashing, Exiting, Faulty, Hanging
 from actjax import errors
 from actjax.data.clips import spec, transforms
 from actjax.data.datasets.records import VideoRecord
+from actjax.data.loading import endings
+from actjax.data.loading.batches import Loader, train_batches
+from actjax.data.loading.quarantine import Quarantine
 from actjax.data.loading.readers import Readers
 from actjax.data.loading.sharing import SharedMemory
 from actjax.data.seeding import Place, transform_rngs
-from actjax.video.errors import VideoError
+from actjax.video import fetching
+from actjax.video.decoding import open_video
+from actjax.video.errors import Unreachable, VideoError
 
 PROTOCOL = spec.ClipSpec(
     functools.partial(transforms.sample_frames, num_clips=4),
@@ -203,3 +211,119 @@ def test_what_processes_warn_of_is_logged_once(media, tmp_path, caplog, monkeypa
     assert labels == [0, 1, 2, 3]
     said = "opencv cannot read some videos exactly; falling back to pyav"
     assert [record.getMessage() for record in caplog.records] == [said]
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves a folder, after the first `num_faults` requests; those get the status `fault`, or with 0 no answer."""
+
+    daemon_threads = True
+
+    def __init__(self, folder, *, fault=503, num_faults=0):
+        super().__init__(("127.0.0.1", 0), functools.partial(_Handler, directory=str(folder)))
+        self.fault, self.num_faults = fault, num_faults
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.shutdown()
+        self.server_close()
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if not self._fails():
+            super().do_GET()
+
+    def do_HEAD(self):
+        if not self._fails():
+            super().do_HEAD()
+
+    def _fails(self):
+        if self.server.num_faults <= 0:
+            return False
+        self.server.num_faults -= 1
+        if self.server.fault:
+            self.send_error(self.server.fault)
+        else:
+            time.sleep(60)
+        return True
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def serve(media, monkeypatch):
+    pytest.importorskip("aiohttp")
+    monkeypatch.setattr(endings, "PAUSES", (0.1, 0.1, 0.1))
+    with contextlib.ExitStack() as stack:
+        yield lambda **options: stack.enter_context(contextlib.closing(Server(media, **options)))
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_server_that_is_down_for_a_while_changes_no_clip(media, serve, caplog, num_workers):
+    server = serve(num_faults=5)  # FFmpeg is given the whole file: two requests at a time
+    expected = spec.read_clip(VideoRecord(str(media / "part_0.mp4")), PROTOCOL, rngs=transform_rngs(PLACE)).video
+    with contextlib.closing(Readers(PROTOCOL, num_workers)) as readers, caplog.at_level(logging.WARNING, "actjax"):
+        clip = readers.read(VideoRecord(f"{server.url}/part_0.mp4"), PLACE)
+        np.testing.assert_array_equal(clip.video, expected)
+        with pytest.raises(VideoError, match="none.mp4: cannot be read"):
+            readers.read(VideoRecord(f"{server.url}/none.mp4"), PLACE)
+    said = [record.getMessage() for record in caplog.records]
+    assert said and all(
+        "part_0.mp4 cannot be reached (503" in text and "Trying again in 0.1 s" in text for text in said
+    )
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_server_that_is_gone_ends_the_run_and_blames_no_video(tmp_path, serve, num_workers):
+    server = serve()
+    server.close()
+    records = [VideoRecord(f"{server.url}/{k}.mp4", 0) for k in range(8)]
+    quarantine = Quarantine(tmp_path / "quarantine.jsonl", num_records=8)
+    options = dict(seed=0, batch_size=4, first_step=0, num_steps=2, quarantine=quarantine, loader=Loader(num_workers))
+    with pytest.raises(Unreachable, match=rf"{server.url}/.*.mp4 cannot be reached .*is the network") as caught:
+        list(train_batches(records, PROTOCOL, **options))
+    assert caught.value.clear and not quarantine.path.exists()
+
+
+def test_a_server_that_does_not_answer_is_no_hanging_decoder(serve):
+    """The deadline passes while the file is fetched; one that passes while it is decoded is another matter."""
+    server = serve(fault=0, num_faults=10**6)
+    with contextlib.closing(Readers(PROTOCOL, 1, timeout=1.0)) as readers:
+        with pytest.raises(Unreachable, match="part_0.mp4 cannot be reached .no answer before the deadline"):
+            readers.read(VideoRecord(f"{server.url}/part_0.mp4"), PLACE)
+        server.num_faults = 0
+        assert readers.read(VideoRecord(f"{server.url}/part_0.mp4", 3), PLACE).label == 3
+        with pytest.raises(VideoError, match="decoding took more than 1 s"):
+            readers.read(Hanging())
+
+
+class Stale(NamedTuple):
+    """A file of a prepared set, for example, whose server is gone."""
+
+    path: str = "mnt/a.mp4"
+    label: int = 0
+
+    def open(self, *, backend):
+        try:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        except OSError as error:
+            raise VideoError(self.path, str(error)) from None
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_the_reason_behind_an_error_counts(num_workers, monkeypatch):
+    monkeypatch.setattr(endings, "PAUSES", (0.1,))
+    said = pytest.raises(Unreachable, match="mnt/a.mp4 cannot be reached .*Stale file handle; tried 2 times")
+    with contextlib.closing(Readers(PROTOCOL, num_workers)) as readers, said:
+        readers.read(Stale())
+
+
+def test_a_dead_mount_is_no_missing_file(monkeypatch):
+    def stat(path):
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+    monkeypatch.setattr(fetching.os, "stat", stat)
+    with pytest.raises(Unreachable, match="mnt/a.mp4 cannot be reached .Transport endpoint is not connected"):
+        open_video("mnt/a.mp4")

@@ -8,12 +8,13 @@ import pytest
 from actjax.data.datasets.annotations import load_annotations
 from actjax.data.datasets.rescaling import linear, pooled, unchanged
 from actjax.data.datasets.untrimmed import Rescaled, activitynet, build_untrimmed, sequences
+from actjax.data.loading import endings
 from actjax.data.loading.feature_batches import eval_items, train_items
 from actjax.data.loading.order import Shard
 from actjax.data.loading.quarantine import Quarantine
 from actjax.data.prepared.writing import prepare_features
 from actjax.data.samples.sequences import CHANNELS, CLASSES, draw_annotation, make_sequences
-from actjax.video.errors import VideoError
+from actjax.video.errors import Unreachable, VideoError
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +130,32 @@ def broken(*bad):
         return {"feature": np.full(2, k, np.float32)}
 
     return item
+
+
+def test_features_on_a_file_server_that_is_gone_are_not_broken(tmp_path, monkeypatch):
+    monkeypatch.setattr(endings, "PAUSES", (0.1, 0.1))
+    faults = []
+
+    def item(k):
+        if k == 2 and len(faults) < limit:
+            faults.append(k)
+            raise VideoError(f"video {k}", "no answer") from TimeoutError("no answer")
+        return {"feature": np.full(2, k, np.float32)}
+
+    listed = quarantine(tmp_path)
+    for limit in (2, 10):
+        options = dict(batch_size=4, quarantine=listed)
+        for batches in (
+            train_items(item, 4, seed=0, first_step=0, num_steps=1, **options),
+            eval_items(item, 4, **options),
+        ):
+            faults.clear()
+            if limit == 10:
+                with pytest.raises(Unreachable, match="video 2 cannot be reached .no answer; tried 3 times"):
+                    list(batches)
+            else:
+                assert sorted(next(batches)["record"]) == [0, 1, 2, 3]
+    assert not listed.files
 
 
 def test_broken_records_are_replaced_in_training_and_left_out_in_evaluation(tmp_path):

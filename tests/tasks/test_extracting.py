@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from broken_records import Befallen
 from cli import SMALL, run
 from drawn import drawn_variables
 
@@ -13,6 +14,8 @@ from actjax.data.clips.snippets import Snippets
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.clips.transforms import center
 from actjax.data.datasets.records import RawframesRecord, VideoRecord
+from actjax.data.loading import processes
+from actjax.data.loading.endings import MachineError
 from actjax.data.loading.order import Shard
 from actjax.data.loading.quarantine import Quarantine
 from actjax.data.samples.shapes import write_video
@@ -97,6 +100,24 @@ def test_a_killed_run_goes_on(videos, tmp_path):
     for name in ("v_2.csv", "v_3.csv", "video_info.csv"):
         assert (tmp_path / "out" / name).read_text() == (tmp_path / "once" / name).read_text()
     assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_what_befalls_the_reader_changes_no_feature(videos, tmp_path, monkeypatch):
+    """No clip is lost, and none is there twice."""
+    monkeypatch.setattr(processes, "TICK", 0.25)
+    monkeypatch.setattr(processes, "GRACE", 0.5)
+    befallen = list(videos)
+    for k, (what, after) in {0: ("SIGKILL", None), 2: ("SIGKILL", 0), 3: ("SIGKILL", 3), 1: ("SIGSTOP", 1)}.items():
+        (tmp_path / str(k)).mkdir()
+        befallen[k] = Befallen(videos[k].path, -1, str(tmp_path / str(k)), what, times=2, after=after)
+    summary = extracted(befallen, tmp_path / "befallen", chunk=1, timeout=2.0)
+    assert tuple(summary) == (4, 0, 1) == tuple(extracted(videos, tmp_path / "quiet", chunk=1))
+    for name in ("v_0.csv", "v_1.csv", "v_2.csv", "v_3.csv", "video_info.csv", "quarantine.jsonl"):
+        assert (tmp_path / "befallen" / name).read_text() == (tmp_path / "quiet" / name).read_text()
+    killed = [Befallen(videos[0].path, -1, str(tmp_path), "SIGKILL", times=10**6)]
+    with pytest.raises(MachineError, match="3 times at the same place: probably memory is short"):
+        extracted(killed, tmp_path / "killed")
+    assert not (tmp_path / "killed" / "quarantine.jsonl").exists()
 
 
 def test_frames_of_a_clip_are_spread_over_the_interval():

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from actjax.data.loading.batches import read_ahead
+from actjax.data.loading.endings import patiently
 from actjax.data.loading.order import Batch, Order, Shard, local_size
 from actjax.data.loading.quarantine import Quarantine
 from actjax.video.errors import VideoError
@@ -30,7 +31,7 @@ def train_items(
     The first one of all hosts begins at `position`, counted in records across epochs.
 
     A record that cannot be read (VideoError) goes to the quarantine; another one, drawn from (seed, epoch, record),
-    replaces it. Raises RuntimeError if there are too many of them.
+    replaces it. Raises RuntimeError if there are too many of them, Unreachable if the network is gone.
     """
     local = local_size(batch_size, shard)
     order = Order(range(num_records), seed=seed)
@@ -38,7 +39,7 @@ def train_items(
     def at(position: int) -> dict:
         for place in order.candidates(position):
             try:
-                return item(place.record) | {"record": np.int32(place.record)}
+                return patiently(item, place.record) | {"record": np.int32(place.record)}
             except VideoError as error:
                 quarantine.add(error)
         raise RuntimeError("none of the videos can be read")
@@ -61,7 +62,7 @@ def eval_items(
     def at(position: int) -> dict:
         try:
             if position < num_records:
-                values = item(position)
+                values = patiently(item, position)
                 blank.update({name: np.zeros_like(value) for name, value in values.items()})
                 return values | {"record": np.int32(position), "mask": True}
         except VideoError as error:

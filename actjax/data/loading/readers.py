@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from actjax.data.clips.spec import Clip, ClipSpec
+from actjax.data.loading.endings import patiently
 from actjax.data.loading.pool import GuardedPool
 from actjax.data.loading.sharing import Pixels, SharedMemory
 from actjax.data.seeding import Place, transform_rngs
@@ -43,13 +44,14 @@ class Readers:
 
         The clip uses the random draws of `place`, or is in test-time form if `place` is None. `result()` raises:
           VideoError: the record cannot be decoded, or decoding it took too long or crashed.
-          RuntimeError: the process did not start, or the readers were closed.
+          MachineError: readers were killed, several times. Unreachable: the network is gone.
+          RuntimeError: the readers were closed.
         """
         if self.pool:
             return self.pool.submit(_Request(record, place, out.slot, out.index, whole), path=record.path)
         future: Future = Future()
         try:
-            future.set_result(_read(record, place, self._clips, out.array, whole))
+            future.set_result(patiently(_read, record, place, self._clips, out.array, whole))
         except Exception as error:
             future.set_exception(error)
         return future

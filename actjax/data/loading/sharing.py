@@ -43,8 +43,10 @@ class SharedMemory:
         self._num, self._lock = 0, threading.Lock()
 
     def take(self, num: int) -> Pixels:
-        """The first `num` rows of a free array, uninitialised."""
+        """The first `num` rows of a free array, uninitialised. RuntimeError: the file was closed."""
         with self._lock:
+            if self._file.closed:
+                raise RuntimeError("the readers were closed")
             if self._free:
                 slot = self._free.pop()
             else:
@@ -65,8 +67,9 @@ class SharedMemory:
 
     def close(self) -> None:
         """Closes the file; existing arrays stay valid."""
-        if self._file:
-            self._file.close()
+        with self._lock:
+            if self._file:
+                self._file.close()
 
 
 def _first(slot: int) -> int:

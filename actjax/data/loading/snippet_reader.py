@@ -5,8 +5,8 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from actjax.data.loading.pool import Ended, GuardedPool
-from actjax.data.loading.processes import blame
+from actjax.data.loading.endings import Ended, blame
+from actjax.data.loading.pool import GuardedPool
 from actjax.video.errors import VideoError
 
 

@@ -10,7 +10,6 @@ import json
 import os
 import pathlib
 import pickle
-import signal
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actjax.data.loading.pool import Ended, GuardedPool
-from actjax.data.loading.processes import Deadline, blame, how
+from actjax.data.loading.endings import Ended, MachineError, blame
+from actjax.data.loading.pool import GuardedPool
+from actjax.data.loading.serving import Deadline
 from actjax.data.prepared.example import encode_example
 from actjax.data.prepared.reading import Shard
 from actjax.paths import replace
@@ -60,7 +60,7 @@ def write_shards(jobs: list[Job], encode: Callable, *, processes: int | None, ti
       processes: number of writers; None: one per core; 0: this process writes, unguarded.
 
     Raises:
-      RuntimeError: a process was killed, or a shard does not read back as written. Whatever `encode` raises.
+      RuntimeError: processes were killed, or a shard does not read back as written. Whatever `encode` raises.
     """
     if processes == 0:
         _exhaust(show(_exhaust(_write_shard(job, Deadline(0), encode=encode)) for job in jobs))
@@ -85,24 +85,14 @@ def _write(pool: GuardedPool, job: Job, timeout: float) -> None:
     import cloudpickle
 
     while True:
-        number = None  # of the record being read
         try:
-            for number in pool.stream(cloudpickle.dumps(job)):  # noqa: B007 - also of a notebook's own classes
-                pass
+            _exhaust(pool.stream(cloudpickle.dumps(job)))  # also of a notebook's own classes
             return
         except Ended as end:
-            job = _without(job, number, end.status, timeout)
-
-
-def _without(job: Job, number: int | None, status: int, timeout: float) -> Job:
-    """The job without the record that ended the process. RuntimeError if none did."""
-    path = None if number is None else path_of(job.items[number][1])
-    if path is None or status == -signal.SIGKILL:
-        raise RuntimeError(
-            f"prepare: a writer process ended{f' at {path}' if path else ''} ({how(status)}), perhaps out of "
-            "memory. Finished shards are kept: run again with fewer processes"
-        )
-    return job._replace(broken={**job.broken, number: blame(path, status, timeout).reason})
+            if end.part is None:  # not while a record was read
+                raise MachineError(f"prepare: {end}. Finished shards are kept: run again") from end
+            error = blame(path_of(job.items[end.part][1]), end.status, timeout)
+            job = job._replace(broken={**job.broken, end.part: error.reason})
 
 
 def _write_pickled(job: bytes, deadline: Deadline, *, encode: Callable) -> Iterator[int | None]:
