@@ -11,9 +11,9 @@ from cli import ROOT, environment
 pytestmark = pytest.mark.slow
 
 
-def run(script, *arguments, cache):
+def run(script, *arguments, cache, level=3):
     command = [sys.executable, str(ROOT / "experiments" / "benchmarks" / script), *arguments]
-    with_torch = environment(cache, level=3) | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    with_torch = environment(cache, level=level) | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     return subprocess.run(command, env=with_torch, timeout=600, check=True, text=True, stdout=subprocess.PIPE).stdout
 
 
@@ -32,7 +32,7 @@ def test_benchmark_needs_its_peer(name, tmp_path):
 
 def test_train_step(tmp_path):
     pytest.importorskip("torch", reason="torch is the other side of this benchmark")
-    output = run("train_step.py", "--batch=1", "--repeats=1", cache=tmp_path)
+    output = run("train_step.py", "--batch=1", "--size=64", "--repeats=1", cache=tmp_path, level=0)
     assert len(re.findall(r"ratio   torch / actjax = \d", output)) == 2 and "peak" in output
 
 

@@ -14,8 +14,8 @@ from cli import ROOT, SMALL, command, environment, run
 pytestmark = pytest.mark.slow
 
 
-# Half of the config's epochs, and one evaluation.
-SHORT = ("--config.run.epochs=4.0", "--config.run.eval_every=4.0")
+# Half of the config's epochs and width, and one evaluation.
+SHORT = ("--config.run.epochs=4.0", "--config.run.eval_every=4.0", "--config.model.width=12")
 
 
 def test_tsm_learns_motion(cache, tmp_path):
@@ -69,9 +69,9 @@ def test_kinetics_config_trains_on_real_files(cache, media, tmp_path):
         f"--config.data.train={tmp_path}/list.txt", f"--config.data.val={tmp_path}/list.txt",
         f"--config.data.data_prefix={media}", "--config.loader.num_workers=1",
         "--config.run.batch_size=2", "--config.run.epochs=2.0", "--config.run.log_every=1",
-        "--config.train.view.short_side=128", "--config.train.view.size=112",
-        "--config.eval.view.short_side=128", "--config.eval.view.size=112",
-        f"--workdir={tmp_path / 'run'}", cache=cache, timeout=600, level=3,
+        "--config.train.view.short_side=72", "--config.train.view.size=64",
+        "--config.eval.view.short_side=72", "--config.eval.view.size=64",
+        f"--workdir={tmp_path / 'run'}", cache=cache, timeout=600,
     )  # fmt: skip
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     losses = [row["loss"] for row in rows if row["split"] == "train"]

@@ -10,7 +10,6 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from actjax.pixels.clips import below, check_clips, pixels_like
 
@@ -76,7 +75,7 @@ def _table(frames, op, factor, strength: float):
     }
     t, _, _, c = frames.shape
     whole = lambda name: jnp.broadcast_to(tables.get(name, lambda: ramp)(), (t, 256, c)).astype(jnp.int32)
-    return lax.switch(op, [lambda name=name: whole(name) for name in OPS])
+    return jnp.stack([whole(name) for name in OPS])[op]  # `lax.switch` refuses tables of a share beside constant ones
 
 
 def _look_up(frames, table):

@@ -117,6 +117,27 @@ def test_all_stages_follow_from_the_key():
     np.testing.assert_allclose(first[1].sum(1), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(color_jitter=dict(brightness=0.4, hue=0.1)), dict(rand_augment=dict(num_ops=2, magnitude=7)),
+        dict(random_erasing=dict(probability=0.5)), dict(mixup=dict(alpha=0.8), cutmix=dict(alpha=1.0)),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_each_device_augments_its_share(options):
+    """As in a training step with `run.bn="device"`."""
+    augment, key = make_augment(**options), jax.random.key(1)
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    share = jax.sharding.PartitionSpec("data")
+    own = lambda video, targets: augment(video, targets, key)
+    whole = jax.jit(jax.shard_map(own, mesh=mesh, in_specs=(share, share), out_specs=(share, share)))
+    videos, targets = VIDEO[[0, 1, 1, 2]], TARGETS[[0, 1, 1, 2]]
+    parts = [jax.jit(own)(videos[k : k + 2], targets[k : k + 2]) for k in (0, 2)]
+    for found, expected in zip(whole(videos, targets), zip(*parts, strict=True), strict=True):
+        np.testing.assert_allclose(found, np.concatenate(expected), atol=1)
+
+
 def test_each_operation_is_drawn_as_often():
     counts = np.bincount(below(len(OPS), RNG.random(30_000, dtype=np.float32)))
     assert ((counts - 2000) ** 2 / 2000).sum() < 60  # chi-square, 14 degrees
