@@ -132,7 +132,7 @@ def extract(run: RecognitionRun, call: Call) -> None:
 def check(run: RecognitionRun, call: Call) -> None:
     """Decodes every video of both splits, lists the broken ones, and writes lists of the others."""
     with clear_errors():
-        dataset = run.open_dataset()
+        dataset = run._replace(loader=run.loader._replace(max_broken=1.0)).open_dataset()  # missing files are listed, too
     call.workdir.mkdir(parents=True, exist_ok=True)
     options = dict(num_workers=run.loader.num_workers, timeout=run.loader.timeout)
     broken, lists = call.workdir / "broken.jsonl", {}
@@ -161,7 +161,8 @@ def prepare(run: RecognitionRun, call: Call) -> None:
             records = getattr(dataset, split)
             summary = run.prepare(records, call.out, split=split, class_names=dataset.class_names, progress=progress)
             log.info("%s: %s", split, summary)
-    log.info("train from it with --config=CONFIG:prepared=%s, or data=dict(name='prepared', folder=...)", call.out)
+    more = " --config.data.multi_class=True" if run.multi_label else ""
+    log.info("train from it with --config=CONFIG:prepared=%s%s", call.out, more)
 
 
 def browse(run: RecognitionRun, call: Call) -> None:
