@@ -132,7 +132,8 @@ def extract(run: RecognitionRun, call: Call) -> None:
 def check(run: RecognitionRun, call: Call) -> None:
     """Decodes every video of both splits, lists the broken ones, and writes lists of the others."""
     with clear_errors():
-        dataset = run._replace(loader=run.loader._replace(max_broken=1.0)).open_dataset()  # missing files are listed, too
+        lenient = run.loader._replace(max_broken=1.0)  # missing files are listed, too
+        dataset = run._replace(loader=lenient).open_dataset()
     call.workdir.mkdir(parents=True, exist_ok=True)
     options = dict(num_workers=run.loader.num_workers, timeout=run.loader.timeout)
     broken, lists = call.workdir / "broken.jsonl", {}
