@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+
 from actjax.errors import clear_errors
 from actjax.locking import locked
 from actjax.paths import local, to_path
@@ -124,7 +126,8 @@ def run_mode(mode: str, opened: Opened, workdir, **options: Any):
         if opened.task.local:
             local(workdir, "--workdir of BSN, BMN and SSN:")
     call = Call(mode, opened.config, workdir, **({"started": time.perf_counter()} | options))
-    alone = locked(workdir) if mode in ("train", "import") else contextlib.nullcontext()
+    writes = mode in ("train", "import") and jax.process_index() == 0
+    alone = locked(workdir) if writes else contextlib.nullcontext()
     try:
         with alone, opened.turn(), logging_to(workdir / "train.log" if mode in ("train", "eval") else None):
             return opened.task.modes[mode](opened.run, call)
