@@ -221,6 +221,8 @@ def saved_results(workdir: pathlib.Path, name: str) -> dict | None:
 
 def show_results(workdir: pathlib.Path, name: str, numbers: dict) -> None:
     """Prints results, and where their files are."""
+    if jax.process_index():
+        return
     value = lambda x: f"{x:.4f}" if isinstance(x, float) else str(x)
     best = numbers.get("best")
     shown = {key: x for key, x in numbers.items() if key not in ("step", "best") or best is None}

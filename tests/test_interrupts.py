@@ -25,8 +25,15 @@ print("went on")
 """
 
 
-@pytest.mark.parametrize(("line", "statuses"), [("workdir: ", {130}), ("parameter groups", {130, 75})])
-def test_one_line_and_a_status(line, statuses, tmp_path, cache):
+@pytest.mark.parametrize(
+    ("by", "line", "statuses"),
+    [
+        (signal.SIGINT, "workdir: ", {130}),
+        (signal.SIGINT, "parameter groups", {130, 75}),
+        (signal.SIGTERM, "parameter groups", {-15, 75}),
+    ],
+)
+def test_one_line_and_a_status(by, line, statuses, tmp_path, cache):
     """From the second line on JAX compiles; a step may be saved already."""
     variables = environment(tmp_path / "cache") | {"ACTJAX_CACHE": str(cache)}  # nothing is compiled yet
     process = subprocess.Popen(
@@ -35,12 +42,14 @@ def test_one_line_and_a_status(line, statuses, tmp_path, cache):
     )  # fmt: skip
     try:
         assert any(line in printed for printed in process.stdout)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(by)
         printed, errors = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode in statuses, errors
-    assert errors.endswith("interrupted\n") if process.returncode == 130 else "saved step" in printed
+    if process.returncode == 130:
+        assert errors.endswith("interrupted\n")
+    assert ("saved step" in printed) == (process.returncode == 75)
     assert "Traceback" not in errors and "Fatal" not in errors
 
 

@@ -22,7 +22,7 @@ from actjax.errors import StorageError
 from actjax.training import restoring
 from actjax.workdir import saved_results
 
-SMALL = (*SMALL, "--config.run.keep=3")
+SMALL = (*SMALL, "--config.run.keep=3", "--config.run.save_every=6")
 
 
 @pytest.fixture(scope="module")
@@ -197,10 +197,10 @@ def test_a_full_disk_is_one_line_and_goes_on(trained, tmp_path, cache):
     """Before the first step, in the log of the metrics, and in a checkpoint; with room, the same command ends well."""
     with small_disk(tmp_path / "disk", 12) as resize:
         workdir = tmp_path / "disk" / "run"
-        arguments = (*SMALL, f"--workdir={workdir}", "--config.run.save_every=3")
+        arguments = (*SMALL, f"--workdir={workdir}")
         for size, words in (
             (12, "No space left on device: .*json"),
-            (400, "step 3 is not saved: No space left on device"),
+            (400, "step 6 is not saved: No space left on device"),
         ):
             resize(size)
             output = run(*arguments, cache=cache, status=1)
@@ -253,3 +253,34 @@ def test_the_end_names_last_and_best(trained, tmp_path, cache):
     }
     assert saved_results(workdir, "results") == saved_results(trained, "results")
     assert np.sum(saved_results(workdir, "results_eval")["confusion_matrix"]) == 40
+
+
+def test_a_damaged_newest_checkpoint_is_set_aside(trained, tmp_path, cache):
+    """The run goes on from the one before, and ends as it did."""
+    workdir = copied(trained, tmp_path)
+    before, newest = restoring.steps(workdir / "checkpoints")[-2:]
+    data = max((workdir / "checkpoints" / str(newest) / "default").rglob("d/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    output = run("--mode=eval", "--checkpoint=latest", f"--workdir={workdir}", cache=cache, status=1)
+    assert (
+        f"{data.name} is damaged" in output and f"--checkpoint={before} takes" in output and "Traceback" not in output
+    )
+    output = run(*SMALL, f"--workdir={workdir}", cache=cache)
+    assert f"the run goes on from the newest whole checkpoint, that of step {before}" in output
+    assert f"steps {before + 1} to {newest}" in output
+    ours, theirs = (saved_results(folder, "results") for folder in (workdir, trained))
+    assert ours["top1_acc"] == theirs["top1_acc"] and ours["best"] == theirs["best"]
+    for a, b in zip(final_arrays(workdir), final_arrays(trained), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_that_diverges_is_one_line_and_can_be_mended(trained, tmp_path, cache):
+    workdir = copied(trained, tmp_path)
+    longer = (*SMALL, "--config.run.epochs=3.0", f"--workdir={workdir}")
+    output = run(*longer, "--config.optim.lr=1e30", "--config.optim.clip_norm=None", cache=cache, status=1)
+    (error,) = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert re.search("is (nan|inf) at step [0-9]+; a lower optim.lr or clip_norm may help", error)
+    assert "Traceback" not in output
+    assert "steps 17 to 24" in run(*longer, cache=cache)
