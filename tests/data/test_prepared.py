@@ -1,3 +1,4 @@
+import errno
 import itertools
 import json
 import os
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from actjax.data.datasets.annotations import load_annotations
 from actjax.data.datasets.features import open_features
 from actjax.data.datasets.recognition import build_dataset, check_files
-from actjax.data.loading import processes
+from actjax.data.loading import endings, processes
 from actjax.data.loading.endings import MachineError
 from actjax.data.prepared.example import encode_example
 from actjax.data.prepared.reading import (
@@ -32,7 +33,7 @@ from actjax.data.prepared.reading import (
 from actjax.data.prepared.writing import check_prepared, prepare, prepare_features
 from actjax.video import views
 from actjax.video.decoding import open_video
-from actjax.video.errors import VideoError
+from actjax.video.errors import Unreachable, VideoError
 from actjax.video.rendering import render
 
 
@@ -185,7 +186,7 @@ def test_neither_processes_nor_a_kill_change_a_byte(records, tmp_path, root):
         "job = json.load(open(sys.argv[1])); records = [t.File(*r) for r in job['records']];"
         "prepare(records, job['folder'], processes=2, open_video=t.open_slowly, **job['options'])"
     )
-    path = os.pathsep.join([str(root), str(root / "tests" / "data")])
+    path = os.pathsep.join(map(str, (root, root / "tests" / "data", root / "tests" / "helpers")))
     environment = os.environ | {"PYTHONPATH": path}
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "job.json")], env=environment)
     building = tmp_path / "killed" / "index" / "train.building"
@@ -269,6 +270,28 @@ def test_a_killed_writer_is_no_broken_video(records, tmp_path, monkeypatch):
         MachineError, match=r"was killed \(SIGKILL\), 3 times at the same place: probably memory is short"
     ):
         prepare(killed, tmp_path / "killed", processes=1, **options)
+
+
+def test_a_file_server_that_is_gone_leaves_no_video_out(records, tmp_path, monkeypatch):
+    monkeypatch.setattr(endings, "PAUSES", (0.1, 0.1))
+    options = dict(split="train", class_names=NAMES, num_shards=1, processes=1)
+    faults = tmp_path / "faults"
+
+    def open_stale(record, *, backend):
+        if record.path == records[2].path and (not faults.exists() or len(faults.read_text()) < limit):
+            with faults.open("a") as file:
+                file.write(".")
+            raise VideoError(record.path, "stale") from OSError(errno.ESTALE, "Stale file handle")
+        return record.open(backend=backend)
+
+    for limit in (2, 100):
+        faults.unlink(missing_ok=True)
+        if limit == 2:
+            summary = prepare(records[:4], tmp_path / "a", open_video=open_stale, **options)
+            assert (summary.num_records, summary.num_broken) == (4, 0)
+        else:
+            with pytest.raises(Unreachable, match="cannot be reached .*Stale file handle; tried 3 times"):
+                prepare(records[:4], tmp_path / "b", open_video=open_stale, **options)
 
 
 def test_errors_of_a_writer_are_raised_here(records, tmp_path):

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actjax.data.loading.endings import Ended, MachineError, blame
+from actjax.data.loading.endings import Ended, MachineError, blame, excused
 from actjax.data.loading.pool import GuardedPool
 from actjax.data.loading.serving import Deadline
 from actjax.data.prepared.example import encode_example
@@ -60,7 +60,8 @@ def write_shards(jobs: list[Job], encode: Callable, *, processes: int | None, ti
       processes: number of writers; None: one per core; 0: this process writes, unguarded.
 
     Raises:
-      RuntimeError: processes were killed, or a shard does not read back as written. Whatever `encode` raises.
+      RuntimeError: processes were killed, or a shard does not read back as written. Unreachable: the network is gone.
+      Whatever `encode` raises.
     """
     if processes == 0:
         _exhaust(show(_exhaust(_write_shard(job, Deadline(0), encode=encode)) for job in jobs))
@@ -115,6 +116,8 @@ def _write_shard(job: Job, deadline: Deadline, *, encode: Callable) -> Iterator[
                     raise VideoError(path_of(record), job.broken[number])
                 example = encode(name, record, deadline.renew)
             except VideoError as error:
+                if excused(error) is not error:
+                    raise  # the network is gone; the shard is written again
                 broken.append(dict(path=error.path, reason=error.reason))
             yield None
             deadline.pause()  # writing has no deadline
