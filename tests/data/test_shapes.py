@@ -38,6 +38,14 @@ def test_made_once(shapes):
     assert (shapes / "train.txt").stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("other", [dict(num_train=72), dict(num_val=48), dict(seed=1)])
+def test_a_folder_with_another_set_is_refused(shapes, other):
+    with pytest.raises(
+        ValueError, match="holds the sample set shapes-64-40-0, not shapes-.*choose another data.folder"
+    ):
+        make_shapes(shapes, **(dict(num_train=64, num_val=40) | other))
+
+
 def test_refuses_unequal_classes(tmp_path):
     with pytest.raises(ValueError, match="multiple of 8"):
         make_shapes(tmp_path / "x", num_train=10)

@@ -65,7 +65,7 @@ def test_rescaling_keeps_what_is_constant():
 
 def test_sample_set_has_the_formats_and_statistics_of_activitynet(folder):
     names = {path.name for path in folder.iterdir()}
-    assert names == {"features", "anet_anno_train.json", "anet_anno_val.json", "class_scores.json"}
+    assert names == {"features", "anet_anno_train.json", "anet_anno_val.json", "class_scores.json", "sample_set.txt"}
     records = load_annotations("activitynet", folder / "anet_anno_train.json", data_prefix=folder / "features")
     assert len(records) == 20 and len(list((folder / "features").iterdir())) == 27
     table = (folder / "features" / "v_val_0000.csv").read_text().splitlines()

@@ -25,24 +25,38 @@ def made_once(folder: str | os.PathLike | None, name: str, *, marker: str, code:
       code: the source file that generates the set; a change of it starts a new set.
 
     The set is written to a temporary folder beside its own and moved at the end.
+
+    Raises:
+      ValueError: `folder` holds a set of another name, that is, of other numbers.
     """
     if folder is None:
         digest = hashlib.sha256(pathlib.Path(code).read_bytes()).hexdigest()[:8]
         folder = cache_folder() / f"{name}-{digest}"
     folder = pathlib.Path(folder)
     if (folder / marker).exists():
-        return folder
+        return _checked(folder, name)
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     building.chmod(0o755)  # mkdtemp makes it private
     try:
         write(building)
+        (building / _NAME).write_text(name)
         os.replace(building, folder)
     except OSError:
         if not (folder / marker).exists():  # otherwise another process was faster, and its set is the same
             raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
+    return folder
+
+
+_NAME = "sample_set.txt"  # the file with the name of the set; sets of earlier versions have none
+
+
+def _checked(folder: pathlib.Path, name: str) -> pathlib.Path:
+    found = (folder / _NAME).read_text() if (folder / _NAME).exists() else name
+    if found != name:
+        raise ValueError(f"{folder} holds the sample set {found}, not {name}; choose another data.folder, or delete it")
     return folder
 
 
