@@ -214,11 +214,11 @@ def test_a_new_key_with_its_default_retrains_nothing(name, key, default, other, 
     workdir = saved(name)
     known = cache_of(config_of(name, key, default), workdir)
     assert known.done == (["train", "infer"] if name == "bsn" else [])
-    with pytest.raises(ValueError, match=f"was made with another config: {key} was"):
+    with pytest.raises(ValueError, match=rf"was made with another config: {key}(\.\w+)? was"):
         cache_of(config_of(name, key, other), workdir)
     known.save()  # as it is written today, with every default
     assert cache_of(config_of(name), workdir).done == known.done
-    with pytest.raises(ValueError, match=f"was made with another config: {key} was"):
+    with pytest.raises(ValueError, match=rf"was made with another config: {key}(\.\w+)? was"):
         cache_of(config_of(name, key, other), workdir)
 
 

@@ -75,10 +75,14 @@ class ClipData:
         """Passes over the validation split; each is an iterator over this host's batches."""
         return eval_batches(self.dataset.val, self._eval, batch_size=self._eval_size, **self._common)
 
-    def num_broken(self) -> dict[str, int]:
-        """The numbers of videos of both splits that could not be decoded, and as `num_broken` their sum."""
-        found = {split: self._quarantine.count(getattr(self.dataset, split)) for split in ("train", "val")}
-        return {"num_broken": sum(found.values()), **{f"num_broken_{split}": n for split, n in found.items()}}
+    def num_broken(self, *, num_read: int) -> dict[str, int]:
+        """The numbers of videos of both splits that could not be decoded, and as `num_broken` their sum.
+
+        Args:
+          num_read: videos that the last validation has read. Of the training split, all count that the quarantine lists.
+        """
+        train, val = self._quarantine.count(self.dataset.train), len(self.dataset.val) - num_read
+        return {"num_broken": train + val, "num_broken_train": train, "num_broken_val": val}
 
     def one_pass(self, records: Sequence, clips) -> Callable[[], Iterator]:
         """The `passes` of an evaluator that sees other records or other clips: a single pass, with its own readers."""

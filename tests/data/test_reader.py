@@ -281,7 +281,7 @@ def test_a_server_that_is_gone_ends_the_run_and_blames_no_video(tmp_path, serve,
     server.close()
     records = [VideoRecord(f"{server.url}/{k}.mp4", 0) for k in range(8)]
     quarantine = Quarantine(tmp_path / "quarantine.jsonl", num_records=8)
-    options = dict(seed=0, batch_size=4, first_step=0, num_steps=2, quarantine=quarantine, loader=Loader(num_workers))
+    options = dict(seed=0, batch_size=4, position=0, num_batches=2, quarantine=quarantine, loader=Loader(num_workers))
     with pytest.raises(Unreachable, match=rf"{server.url}/.*.mp4 cannot be reached .*is the network") as caught:
         list(train_batches(records, PROTOCOL, **options))
     assert caught.value.clear and not quarantine.path.exists()

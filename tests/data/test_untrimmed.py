@@ -146,7 +146,7 @@ def test_features_on_a_file_server_that_is_gone_are_not_broken(tmp_path, monkeyp
     for limit in (2, 10):
         options = dict(batch_size=4, quarantine=listed)
         for batches in (
-            train_items(item, 4, seed=0, first_step=0, num_steps=1, **options),
+            train_items(item, 4, seed=0, position=0, num_batches=1, **options),
             eval_items(item, 4, **options),
         ):
             faults.clear()

@@ -133,11 +133,11 @@ def test_a_stage_of_another_config_is_made_anew(bsn, cache, tmp_path):
     shutil.copytree(bsn[0], workdir)
     changed = "--config.pgm.peak_threshold=0.999"
     output = run(*TINY_BSN, changed, f"--workdir={workdir}", "--mode=eval", cache=cache, status=1)
-    assert "config.pgm.peak_threshold=0.5, now it is 0.999" in output
+    assert "pgm.peak_threshold was 0.5, is 0.999" in output
     output = run(*TINY_BSN, changed, f"--workdir={workdir}", "--config.stages=pem", cache=cache, status=1)
     assert "add pgm to --config.stages" in output and not list(workdir.glob("p*.old*"))
     output = run(*TINY_BSN, changed, f"--workdir={workdir}", cache=cache)
-    assert "tem: the curves are complete" in output and "config.pgm.peak_threshold=0.5, now it is 0.999" in output
+    assert "tem: the curves are complete" in output and "pgm.peak_threshold was 0.5, is 0.999" in output
     assert (workdir / "pgm.old" / "pgm_proposals").is_dir() and (workdir / "pem.old" / "checkpoints").is_dir()
     assert contents(workdir / "pgm.old") == contents(bsn[0] / "pgm") != contents(workdir / "pgm")
 

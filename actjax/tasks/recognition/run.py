@@ -135,7 +135,7 @@ class RecognitionRun(NamedTuple):
             log.warning("%s", warning)
         log.info("parameter groups\n%s", self.network.groups)
         metrics = self.network.train(data, workdir, initial=initial, evaluators=evaluators, describe=describe)
-        return metrics | data.num_broken()
+        return metrics | data.num_broken(num_read=metrics["num_videos"])
 
     def evaluate(
         self, workdir: pathlib.Path, variables: dict, *, dataset: Dataset | None = None, protocol: str = "test"
