@@ -79,7 +79,7 @@ class ClipData:
         """The numbers of videos of both splits that could not be decoded, and as `num_broken` their sum.
 
         Args:
-          num_read: videos that the last validation has read. Of the training split, all count that the quarantine lists.
+          num_read: videos that the last validation has read. Of the training split, all those listed count.
         """
         train, val = self._quarantine.count(self.dataset.train), len(self.dataset.val) - num_read
         return {"num_broken": train + val, "num_broken_train": train, "num_broken_val": val}
