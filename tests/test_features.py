@@ -3,7 +3,7 @@
 import re
 
 from conftest import ROOT
-from features import WITHOUT, features, matcher, tables
+from features import TABLE, WITHOUT, features, matcher, tables
 
 FEATURES, TABLES = features(), tables()
 
@@ -25,12 +25,18 @@ def test_every_row_names_a_test_that_exists():
 
 
 def test_the_tests_name_what_their_rows_tell():
-    """The last part of every feature that a row spells out stands in the file of its test."""
+    """Words of the features that a row spells out stand in the file of its test.
+
+    Arguments from Python need no name, and the tests of keys read theirs from a recipe.
+    """
     silent = []
-    for test, patterns in TABLES.items():
+    for test, patterns in TABLE.items():
+        if "_keys.py" in test:
+            continue
         text = (ROOT / test.partition("::")[0]).read_text()
-        for pattern in patterns:
-            last = re.split(r"[ .]", pattern)[-1].lstrip("-")
-            words = re.fullmatch(r"-*\{(.*)\}", last)[1].split(",") if "{" in last else [last.partition("=")[0]]
-            silent += [f"{test}: {word}" for word in words if "*" not in word and "[" not in test and word not in text]
+        for pattern in patterns.split("; "):
+            _, _, last = re.sub(r"\{[^}]*\}(?=.)", "", pattern).rpartition(" ")
+            words = re.sub(r"[{}*]|\w+=", " ", last).replace(".", " ").replace(",", " ").split()
+            named = [max(re.split("[_-]", word), key=len) for word in words if not pattern.startswith("door")]
+            silent += [f"{test}: {word}" for word in named if word not in text]
     assert silent == []

@@ -71,12 +71,34 @@ TABLE = {
         "metrics activitynet-proposals --{ground-truth,predictions,json,plot}",
     "tests/metrics/test_command_line.py::test_thumos14_names_its_variant":
         "metrics thumos14 --{ground-truth,predictions,json,per-class,cliff-diving,ambiguous}",
+    "tests/metrics/test_command_line.py::test_which_videos_of_activitynet_count":
+        "metrics {activitynet-detection,activitynet-proposals} --{subset,video-info,block-list,unknown-videos}",
+    "tests/metrics/test_command_line.py::test_which_videos_of_thumos14_count":
+        "metrics thumos14 --{subset,block-list,unknown-videos,plot}",
+    "tests/metrics/test_command_line.py::test_accuracy_of_several_labels": "metrics accuracy --multi-label",
     "tests/metrics/test_command_line.py::test_accuracy_fuses_models": "metrics accuracy --ground-truth",
     KEYS.format("bsn") + "::test_a_run_detects_as_told":
         "bmn detect.top_classes; bmn data.class_scores; bmn bmn.checkpoint",
     KEYS.format("bsn") + "::test_training_starts_from_a_file":
         "{bsn,bmn} {tem,pem,bmn}.load_from.{path,strict,seed}; {recognition,ssn} load_from.{path,strict,seed}",
+    KEYS.format("bsn") + "::test_stages_use_the_checkpoints_that_are_named":
+        "bsn {tem,pem}.checkpoint; bsn data.class_scores; bsn detect.top_classes",
+    KEYS.format("bsn") + "::test_the_stem_of_an_ssn_for_flow_is_inflated": "ssn load_from.inflate_stem",
     KEYS.format("ssn") + "::test_a_run_detects_as_told": "ssn detect.*; ssn checkpoint",
+    KEYS.format("ssn") + "::test_the_recipe_for_thumos14_reads_videos_from_scratch":
+        "recipe ssn_r50_450e_thumos14_rgb.py {videos,scratch}; door build {config,overrides}",
+    KEYS.format("modes") + "::test_explain": "{bsn,bmn,ssn} mode explain",
+    KEYS.format("modes") + "::test_features_are_extracted_as_told":
+        "recognition extract.{interval,num_frames,what,suffix,chunk}",
+    KEYS.format("modes") + "::test_a_set_is_prepared_as_told": "recognition prepare.{short_side,num_shards,quality}",
+    KEYS.format("modes") + "::test_loaders_do_with_broken_files_as_told":
+        "{recognition,ssn} loader.{timeout,max_broken,skip}",
+    KEYS.format("recognition") + "::test_a_run":
+        "recognition {data.name=videos,model.name=TSM}; recognition {train,eval}.sample.name=sample_frames; "
+        "recognition {train.view.name=multi_scale,eval.view.name=center}",
+    KEYS.format("learning") + "::test_a_run_logs_evaluates_and_saves_when_told":
+        "{bsn,bmn} data.name=sequences; ssn data.name=untrimmed_shapes; * *optim.rules.name=uniform; "
+        "ssn {train.view.name=multi_scale,test.view.name=center}",
 }  # fmt: skip
 
 # Features that need no row, and why.
@@ -86,7 +108,8 @@ WITHOUT = {
     "recognition {eval,test}.sample.temporal_jitter": "for training; tests draw nothing",
     "{bsn,bmn} *.load_from.inflate_stem": "these networks have no stem",
     "{bsn,bmn,ssn} *optim.rules.fc_lr5": "these networks have no layer of this name",
-    "* task": "it names the task, as every config does",
+    "ssn train.view.{name=multi_group,groups}": "refused: SSN takes one crop of each clip",
+    "bmn stages": "BMN has one stage",
 }
 
 

@@ -182,3 +182,44 @@ def test_training_starts_from_a_file(name, tmp_path):
     assert start(path=part) != start(path=part, seed=3)
     with pytest.raises(ValueError, match="part.safetensors"):
         start(path=part, strict=True)
+
+
+@pytest.mark.slow
+def test_stages_use_the_checkpoints_that_are_named(own, tmp_path):
+    """BSN on own data with class scores; rates that let the last checkpoint be another one than the best."""
+    keys = {"data.name": "activitynet", "data.features": "{folder}/features",
+            "data.train": "{folder}/anet_anno_train.json", "data.val": "{folder}/anet_anno_val.json",
+            "data.class_scores": "{folder}/class_scores.json", "detect.top_classes": 3}  # fmt: skip
+    for stage, rate in (("tem", 0.3), ("pem", 0.1)):
+        keys |= {f"{stage}.run.epochs": 4.0, f"{stage}.run.eval_every": 1.0, f"{stage}.optim.lr": rate}
+    base, curves = small("pem")[1], []
+    for which in ("best", "latest"):
+        named = {f"{stage}.checkpoint": which for stage in ("tem", "pem")}
+        results = actjax.train(nested(merged(base, keys | named), folder=own), tmp_path / which)
+        files = sorted((tmp_path / which / "tem" / "tem_results").iterdir())
+        curves.append([file.read_text() for file in files])
+        rows = {stage: _rows(tmp_path / which / stage, score) for stage, score in (("tem", "loss"), ("pem", "auc"))}
+        chosen = max(rows["pem"]) if which == "best" else rows["pem"][-1]
+        assert results["auc"] == pytest.approx(chosen) and "average_mAP" in results
+    assert (curves[0] == curves[1]) == (min(rows["tem"]) == rows["tem"][-1])
+    detections = json.loads((tmp_path / "best" / "results_detections.json").read_text())["results"]
+    assert {len({row["label"] for row in found}) for found in detections.values() if found} == {3}
+
+
+def _rows(folder, score: str) -> list[float]:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [row[score] for row in rows if row["split"] == "val"]
+
+
+def test_the_stem_of_an_ssn_for_flow_is_inflated(tmp_path):
+    model = network_of("ssn", {}).model
+    export_checkpoint(drawn_variables(model), model, tmp_path / "rgb.safetensors")
+    flow = {"sample.modality": "Flow", "sample.stack": 2, "model.num_segments": 2, "model.mean": (128.0,),
+            "model.std": (128.0,), "load_from.path": str(tmp_path / "rgb.safetensors")}  # fmt: skip
+    drawn, inflated = (
+        network_of("ssn", flow | {"load_from.inflate_stem": way}).initial(tmp_path)() for way in (False, True)
+    )
+    stems = [variables["params"]["backbone"]["stem"]["conv"]["kernel"] for variables in (drawn, inflated)]
+    assert stems[0].shape == stems[1].shape and stems[1].shape[2] == 4
+    np.testing.assert_allclose(stems[1], np.broadcast_to(stems[1][:, :, :1], stems[1].shape))
+    assert (stems[0] != stems[1]).any()

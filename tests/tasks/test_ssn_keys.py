@@ -37,6 +37,16 @@ CASES = {
     },
     "other network": {"model.partial_bn": True, "model.temporal_pool": True, "model.use_regression": False},
     "bottlenecks": {"model.depth": 50, "model.style": "caffe"},
+    "own backbone": {"model.arch": "outside_nets:TinyNet", "model.arch_options": {"channels": 12}},
+    "scales": {
+        "train.view.scales": (1.0, 0.7), "train.view.max_wh_scale_gap": 0, "train.view.num_fixed_crops": 5,
+        "train.view.flip_ratio": 0.5, "test.view.name": "ten_crop", "test.view.short_side": 45, "test.view.size": 40,
+    },
+    "corners": {"train.view.random_crop": True},
+    "areas": {
+        "train.view.name": "random_resized", "train.view.short_side": 45, "train.view.size": 40,
+        "train.view.flip_ratio": 0.5, "train.view.area_range": (0.2, 0.4), "train.view.aspect_ratio_range": (0.4, 0.6),
+    },
     "mobilenet": {"model.arch": "mobilenet_v2"},
     "clips": {
         "sample.clip_len": 2, "sample.frame_interval": 2, "sample.body_segments": 4, "sample.aug_segments": (2, 1),
@@ -108,7 +118,9 @@ def seen(section: str, run, workdir) -> str:
     return digest((data, names, dataset.class_names, dataset.fps, along, run.loader.num_workers))
 
 
-@pytest.mark.parametrize("case", slow_but(CASES, "constants", "files", "fractions", "flow"))
+@pytest.mark.parametrize(
+    "case", slow_but(CASES, "own backbone", "scales", "corners", "areas", "constants", "files", "fractions", "flow")
+)
 def test_every_key_has_an_effect(case, folder, tmp_path):
     see = functools.partial(seen, workdir=tmp_path)
     assert without_effect(BASE, CASES[case], see, folder=folder) == []
@@ -126,3 +138,13 @@ def test_a_run_detects_as_told(folder, tmp_path):
     same = lambda results: without_time(results) == without_time(plain)
     assert [key for key, results in zip(changes, found, strict=True) if same(results)] == []
     assert plain["average_mAP"] == first["average_mAP"]
+
+
+def test_the_recipe_for_thumos14_reads_videos_from_scratch():
+    """`:videos=FOLDER,scratch`"""
+    recipe = "ssn_r50_450e_thumos14_rgb"
+    changed = actjax.build(f"{recipe}:videos=there,scratch")
+    assert changed.data["suffix"] == ".mp4" and list(changed.data["data_prefix"]) == ["there/val", "there/test"]
+    assert changed.network.load_from is None and actjax.build(recipe).network.load_from is not None
+    assert actjax.build(f"{recipe}:scratch").data["data_prefix"] != changed.data["data_prefix"]
+    assert actjax.build(f"{recipe}:scratch", data=dict(fps=25.0)).data["fps"] == 25.0 != changed.data["fps"]
