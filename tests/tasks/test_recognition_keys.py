@@ -147,7 +147,7 @@ def folder(shapes, tmp_path_factory):
     return folder
 
 
-def tested(keys: dict) -> dict:
+def with_the_test(keys: dict) -> dict:
     """The keys of a case, and its clips of the validation once more as those of the test."""
     config = merged(BASE, keys)
     return keys | {key.replace("eval", "test", 1): config[key] for key in config if key.startswith("eval.")}
@@ -176,13 +176,13 @@ def seen(section: str, run, workdir) -> str:
 @pytest.mark.parametrize("case", slow_but([*CASES, *LOOKED_AT], *LOOKED_AT))
 def test_every_key_has_an_effect(case, folder, tmp_path):
     see = functools.partial(seen, workdir=tmp_path)
-    assert without_effect(BASE, tested((CASES | LOOKED_AT)[case]), see, folder=folder) == []
+    assert without_effect(BASE, with_the_test((CASES | LOOKED_AT)[case]), see, folder=folder) == []
 
 
 @pytest.mark.parametrize("case", slow_but(CASES, "tsm", "flow"))
 def test_a_run(case, folder, media, tmp_path):
     """One to three steps, a test that has the clips of the validation, and a prediction."""
-    keys = tested(CASES[case])
+    keys = with_the_test(CASES[case])
     results = actjax.train(nested(merged(BASE, keys), folder=folder), tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if row["split"] == "train"] == list(range(1, STEPS[case] + 1))
