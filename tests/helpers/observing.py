@@ -5,10 +5,13 @@ Nothing is compiled. Two configs that differ in a key that has an effect differ 
 
 import contextlib
 import hashlib
+from collections.abc import Callable
 
 import jax
 import numpy as np
 
+import actjax
+from actjax.tasks.building import WITH_BACKBONE
 from actjax.training.program import make_program
 
 
@@ -98,9 +101,10 @@ def updates(network) -> str:
 def merged(base: dict, keys: dict) -> dict:
     """Keys like "model.width" and their values, of which `keys` replace those of `base`.
 
-    A section that has another name in `keys` keeps nothing of `base`.
+    A section that has another name in `keys` keeps nothing of `base`, and another backbone no sizes.
     """
-    renamed = tuple(key.removesuffix("name") for key in keys if key.endswith(".name") and base.get(key) != keys[key])
+    renamed = [key.removesuffix("name") for key in keys if key.endswith(".name") and base.get(key) != keys[key]]
+    renamed = (*renamed, *(f"model.{size}" for size in WITH_BACKBONE["arch"] if "model.arch" in keys))
     return {key: value for key, value in base.items() if not (renamed and key.startswith(renamed))} | keys
 
 
@@ -114,6 +118,25 @@ def nested(keys: dict, **places) -> dict:
             place = place.setdefault(section, {})
         place[last] = _placed(value, places)
     return config
+
+
+def without_effect(base: dict, keys: dict, seen: Callable, **places) -> list[str]:
+    """The `keys` of a config without which nothing changes; places: as for `nested`.
+
+    A config may also be refused without a key. seen: (section, run) -> what the keys of a section have an effect on.
+    """
+
+    def found(section: str, keys: dict) -> str:
+        try:
+            return seen(section, actjax.build(nested(merged(base, keys), **places)))
+        except (ValueError, LookupError, OSError, RuntimeError) as error:
+            return str(error)
+
+    section = lambda key: key.partition(".")[0]
+    run = actjax.build(nested(merged(base, keys), **places))
+    whole = {name: seen(name, run) for name in sorted(set(map(section, keys)))}
+    less = lambda key: {other: value for other, value in keys.items() if other != key}
+    return [key for key in keys if found(section(key), less(key)) == whole[section(key)]]
 
 
 def _placed(value, places: dict):

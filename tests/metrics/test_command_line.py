@@ -82,3 +82,60 @@ def test_missing_matplotlib_says_what_to_install(files, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(SystemExit, match=r"pip install 'actjax\[plots\]'"):
         main(["activitynet-detection", *files, "--plot", str(tmp_path / "x.png")])
+
+
+@pytest.fixture
+def two_subsets(files, tmp_path):
+    """Ground truth of two videos in MMAction2's format, a table of their subsets, and their results."""
+    row = {"segment": [0, 10], "label": "x"}
+    (tmp_path / "gt.json").write_text(json.dumps({f"v_{k}": {"annotations": [row]} for k in "ab"}))
+    (tmp_path / "info.csv").write_text("video,subset\nv_a,training\nv_b,validation\n")
+    (tmp_path / "blocked.txt").write_text("b\n")
+    results = {"a": [row | {"score": 0.9}], "b": [row | {"score": 0.8, "segment": [50, 60]}]}
+    (tmp_path / "pred.json").write_text(json.dumps({"results": results}))
+    return files
+
+
+@pytest.mark.parametrize(
+    ("task", "number"), [("activitynet-detection", "mAP@0.50"), ("activitynet-proposals", "recall@100, tIoU 0.50")]
+)
+def test_which_videos_of_activitynet_count(task, number, two_subsets, capsys, tmp_path):
+    arguments = [task, *two_subsets, "--unknown-videos", "drop"]
+    table = ["--video-info", str(tmp_path / "info.csv")]
+    assert 0 < report(capsys, *arguments)[number] < 1
+    assert report(capsys, *arguments, *table, "--subset", "training")[number] == 1
+    assert report(capsys, *arguments, *table, "--subset", "validation")[number] == 0
+    assert report(capsys, *arguments, "--block-list", str(tmp_path / "blocked.txt"))[number] == 1
+
+
+def test_which_videos_of_thumos14_count(capsys, tmp_path):
+    (tmp_path / "truth").mkdir()
+    for subset, videos in (("test", "12"), ("val", "3")):
+        names = [f"video_{'test' if subset == 'test' else 'validation'}_000000{k}" for k in videos]
+        for label in ("Billiards", "Diving"):
+            (tmp_path / "truth" / f"{label}_{subset}.txt").write_text("".join(f"{name} 0.0 9.0\n" for name in names))
+    rows = [{"segment": [0.0, 9.0], "score": 1.0, "label": label} for label in ("Billiards", "Diving")]
+    (tmp_path / "pred.json").write_text(json.dumps({"results": {"video_test_0000001": rows, "elsewhere": rows}}))
+    (tmp_path / "blocked.txt").write_text("video_test_0000002\n")
+    arguments = ["thumos14", "--ground-truth", str(tmp_path / "truth"), "--predictions", str(tmp_path / "pred.json")]
+    with pytest.raises(SystemExit, match="elsewhere"):
+        main(arguments)
+    arguments += ["--unknown-videos", "drop", "--plot", str(tmp_path / "ap.png")]
+    plain = report(capsys, *arguments)
+    assert (tmp_path / "ap.png").read_bytes().startswith(b"\x89PNG")
+    blocked = report(capsys, *arguments, "--block-list", str(tmp_path / "blocked.txt"))
+    assert plain["mAP@0.50"] < blocked["mAP@0.50"] == 1
+    assert report(capsys, *arguments, "--subset", "val")["mAP@0.50"] == 0
+
+
+def test_accuracy_of_several_labels(capsys, tmp_path):
+    (tmp_path / "list.txt").write_text("a 0 1\nb 1\n")
+    np.save(tmp_path / "scores.npy", [[0.6, 0.4], [0.1, 0.9]])
+    arguments = [
+        "accuracy",
+        "--ground-truth",
+        str(tmp_path / "list.txt"),
+        "--predictions",
+        str(tmp_path / "scores.npy"),
+    ]
+    assert report(capsys, *arguments, "--multi-label")["mAP_over_classes"] == 1.0

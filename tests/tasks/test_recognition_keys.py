@@ -3,13 +3,14 @@
 tests/helpers/features.py takes the keys of `CASES` into its table.
 """
 
+import functools
 import json
 
 import cv2
 import numpy as np
 import pytest
 from marks import slow_but
-from observing import batches, digest, first, merged, nested, network, predicted, step, updates
+from observing import batches, digest, first, merged, nested, network, predicted, step, updates, without_effect
 
 import actjax
 from actjax.data.datasets.annotations import load_annotations
@@ -146,7 +147,7 @@ def folder(shapes, tmp_path_factory):
     return folder
 
 
-def tested(keys: dict) -> dict:
+def with_the_test(keys: dict) -> dict:
     """The keys of a case, and its clips of the validation once more as those of the test."""
     config = merged(BASE, keys)
     return keys | {key.replace("eval", "test", 1): config[key] for key in config if key.startswith("eval.")}
@@ -172,28 +173,16 @@ def seen(section: str, run, workdir) -> str:
     return digest((batches(data), places, dataset.class_names, run.loader.num_workers))
 
 
-def without(key: str, keys: dict, folder, workdir) -> str:
-    """What is seen without a key of a case; a config may also be refused then."""
-    try:
-        run = actjax.build(nested(merged(BASE, {k: v for k, v in keys.items() if k != key}), folder=folder))
-        return seen(key.partition(".")[0], run, workdir)
-    except (ValueError, IndexError, OSError, RuntimeError) as error:
-        return str(error)
-
-
 @pytest.mark.parametrize("case", slow_but([*CASES, *LOOKED_AT], *LOOKED_AT))
 def test_every_key_has_an_effect(case, folder, tmp_path):
-    keys = tested((CASES | LOOKED_AT)[case])
-    run = actjax.build(nested(merged(BASE, keys), folder=folder))
-    whole = {section: seen(section, run, tmp_path) for section in sorted({key.partition(".")[0] for key in keys})}
-    same = [key for key in keys if without(key, keys, folder, tmp_path) == whole[key.partition(".")[0]]]
-    assert same == []
+    see = functools.partial(seen, workdir=tmp_path)
+    assert without_effect(BASE, with_the_test((CASES | LOOKED_AT)[case]), see, folder=folder) == []
 
 
 @pytest.mark.parametrize("case", slow_but(CASES, "tsm", "flow"))
 def test_a_run(case, folder, media, tmp_path):
     """One to three steps, a test that has the clips of the validation, and a prediction."""
-    keys = tested(CASES[case])
+    keys = with_the_test(CASES[case])
     results = actjax.train(nested(merged(BASE, keys), folder=folder), tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if row["split"] == "train"] == list(range(1, STEPS[case] + 1))

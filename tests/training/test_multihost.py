@@ -49,9 +49,11 @@ class Processes:
         self.logs = [workdir.with_name(f"{workdir.name}-{index}.log") for index in range(count)]
         self.processes = []
         for index, log in enumerate(self.logs):
-            given = shared | ({"ACTJAX_DISTRIBUTED": f"localhost:{port},{count},{index}"} if count > 1 else {})
+            place = f"localhost:{port},{count},{index}"  # told the first one by the environment, the others by the flag
+            given = shared | ({"ACTJAX_DISTRIBUTED": place} if count > 1 and index == 0 else {})
             with log.open("w") as file:
                 rest = ("--heartbeat=10", *arguments, *(only or {}).get(index, ()))
+                rest = (*rest, f"--distributed={place}") if index else rest
                 command = [sys.executable, "-m", "actjax.main", f"--workdir={workdir}", *rest]
                 self.processes.append(
                     subprocess.Popen(command, cwd=ROOT, env=given, stdout=file, stderr=subprocess.STDOUT)
