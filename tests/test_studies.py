@@ -1,4 +1,4 @@
-"""experiments/studies/: the estimate of scaling, run as a user does."""
+"""experiments/studies/: the estimate of scaling and the soak, run as a user does."""
 
 import re
 import subprocess
@@ -27,3 +27,17 @@ def test_scaling(options, cache):
     times = [row[2] for row in rows]
     assert times == sorted(times) and (times[-1] > times[0] or not options)
     assert all(after[6] >= before[6] for before, after in zip(rows, rows[1:], strict=False))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("which", "expected"), [("a", "run A"), ("b", "each named once")])
+def test_soak(which, expected, cache, tmp_path):
+    """Its short form; a broken promise would end it with status 1."""
+    short = [f"--runs={which}", "--minutes=0.25", "--epochs=4", "--pause=1", f"--folder={tmp_path / 'soak'}"]
+    command = [sys.executable, "experiments/studies/soak.py", *short]
+    done = subprocess.run(command, cwd=ROOT, env=environment(cache), timeout=300, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    assert expected in done.stdout and "| broken promises | 0 |" in done.stdout
+    assert re.search(r"\| done to it \| \w", done.stdout) and re.search(
+        r"\| ended with status \| .*\b0: 1", done.stdout
+    )

@@ -1,6 +1,8 @@
 """A run cannot be ruined: however it is stopped or mistaken, what was saved stays, and the run goes on."""
 
+import asyncio
 import contextlib
+import gc
 import json
 import os
 import pathlib
@@ -210,6 +212,25 @@ def test_a_full_disk_is_one_line_and_goes_on(trained, tmp_path, cache):
         resize(20_000)
         run(*arguments, cache=cache)
         assert saved_results(workdir, "results")["top1_acc"] == saved_results(trained, "results")["top1_acc"]
+
+
+def test_a_full_disk_is_told_once(caplog):
+    """Of all the arrays that cannot be written, Orbax raises the first; asyncio logs the others with their frames."""
+    full = "Failed writing: /run/checkpoints/3.orbax-checkpoint-tmp/d/1: No space left on device"
+
+    async def fails(text: str):
+        raise ValueError(text)
+
+    async def forgotten():
+        for text in (full, "another error"):
+            asyncio.ensure_future(fails(text))
+        await asyncio.sleep(0)
+
+    from actjax.training import checkpoints  # noqa: F401
+
+    asyncio.run(forgotten())
+    gc.collect()
+    assert [str(record.exc_info[1]) for record in caplog.records] == ["another error"]
 
 
 def test_places_that_cannot_be_written(tmp_path, cache):

@@ -138,3 +138,13 @@ def _unexpected(record: logging.LogRecord) -> bool:
 
 
 logging.getLogger("absl").addFilter(_unexpected)
+
+
+def _told_once(record: logging.LogRecord) -> bool:
+    """Of the many arrays that a full disk cannot hold, Orbax raises one error, and asyncio logs the others with all
+    their frames, when they are collected."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (error and ".orbax-checkpoint-tmp" in str(error) and storage_fault(error))
+
+
+logging.getLogger("asyncio").addFilter(_told_once)
