@@ -188,7 +188,7 @@ def test_killed_then_stopped_a_run_goes_on_exactly(folder, undisturbed, victim):
         assert run.statuses(within=60) == [PREEMPTED, PREEMPTED], run.output()
         assert f"steps {first + 1} to {STEPS}, devices: 4" in run.output()
     saved = max(losses(workdir))
-    assert f"interrupted: saved step {saved};" in run.output() and (workdir / "checkpoints" / str(saved)).is_dir()
+    assert f"interrupted: saved step {saved}\n" in run.output() and (workdir / "checkpoints" / str(saved)).is_dir()
     goes_on_exactly(folder, workdir, undisturbed)
 
 
