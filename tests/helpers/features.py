@@ -35,6 +35,7 @@ TABLE = {
     "tests/test_main.py::test_export_and_import_of_a_run": "recognition mode {export,import}; flag from",
     "tests/test_main.py::test_check_browse_and_prepare": "recognition mode {check,browse,prepare}; flag num",
     "tests/test_main.py::test_features_are_prepared_without_a_config": "flag features",
+    "tests/test_main.py::test_a_quarantine_is_shown_and_cleared": "flag clear",
     "tests/test_main.py::test_scores_of_runs_are_fused_from_the_command_line":
         "flag protocol; metrics accuracy --{json,predictions,coefficients}",
     "tests/test_outside.py::test_a_copy_from_elsewhere_runs_nothing_before_it_is_trusted": "flag trust_code",
@@ -139,7 +140,7 @@ def tables() -> dict[str, list[str]]:
         found[KEYS.format("learning") + f"::test_every_key_of_the_step_has_an_effect[{name}]"] = _named(
             _task(name), step
         )
-        told = {f"{prefix}{key}": None for key in (*learning.TOLD, "run.best")}
+        told = {f"{prefix}{key}": None for key in (*learning.TOLD, "run.best", "run.best_rule")}
         test = KEYS.format("learning") + f"::test_a_run_logs_evaluates_and_saves_when_told[{name}]"
         found[test] = _named(_task(name), told)
     return found

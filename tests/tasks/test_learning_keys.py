@@ -54,7 +54,9 @@ def test_a_run_logs_evaluates_and_saves_when_told(name, shapes, tmp_path, monkey
     """Sixteen records in batches of eight: eight steps, of which one file tells."""
     monkeypatch.setenv("ACTJAX_CACHE", str(shapes.parent))
     prefix, config, _ = small(name)
-    told = {f"{prefix}{key}": value for key, value in (TOLD | {"run.best": BEST[name]}).items()}
+    upside_down = "greater" if "loss" in BEST[name] else "less"
+    told = TOLD | {"run.best": BEST[name], "run.best_rule": upside_down}
+    told = {f"{prefix}{key}": value for key, value in told.items()}
     workdir = tmp_path if prefix == "" else tmp_path / name
     more = {"data.num_train": 16, "data.num_val": 16, "loader.num_workers": 0}
     if prefix:
@@ -68,5 +70,5 @@ def test_a_run_logs_evaluates_and_saves_when_told(name, shapes, tmp_path, monkey
     assert [row["step"] for row in evaluated] == [4, 8]
     kept = sorted(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdecimal())
     scores = [row[BEST[name]] for row in evaluated]
-    best = 4 if (np.argmin if "loss" in BEST[name] else np.argmax)(scores) == 0 and scores[0] != scores[1] else 8
+    best = 4 if (np.argmax if "loss" in BEST[name] else np.argmin)(scores) == 0 and scores[0] != scores[1] else 8
     assert kept == sorted({best, 8})
