@@ -120,10 +120,11 @@ def nested(keys: dict, **places) -> dict:
     return config
 
 
-def without_effect(base: dict, keys: dict, seen: Callable, **places) -> list[str]:
+def without_effect(base: dict, keys: dict, seen: Callable, *, besides: tuple[str, ...] = (), **places) -> list[str]:
     """The `keys` of a config without which nothing changes; places: as for `nested`.
 
-    A config may also be refused without a key. seen: (section, run) -> what the keys of a section have an effect on.
+    A config may also be refused without a key. besides: sections whose keys are not looked at.
+    seen: (section, run) -> what the keys of a section have an effect on.
     """
 
     def found(section: str, keys: dict) -> str:
@@ -134,9 +135,10 @@ def without_effect(base: dict, keys: dict, seen: Callable, **places) -> list[str
 
     section = lambda key: key.partition(".")[0]
     run = actjax.build(nested(merged(base, keys), **places))
-    whole = {name: seen(name, run) for name in sorted(set(map(section, keys)))}
+    asked = [key for key in keys if section(key) not in besides]
+    whole = {name: seen(name, run) for name in sorted(set(map(section, asked)))}
     less = lambda key: {other: value for other, value in keys.items() if other != key}
-    return [key for key in keys if found(section(key), less(key)) == whole[section(key)]]
+    return [key for key in asked if found(section(key), less(key)) == whole[section(key)]]
 
 
 def _placed(value, places: dict):
