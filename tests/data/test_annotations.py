@@ -426,3 +426,18 @@ def test_a_video_in_place_of_a_list_is_one_line(media):
         load_annotations("videos", media / "test.mp4", num_classes=3)
     with pytest.raises(ValueError, match="test.mp4 is no text in UTF-8, as a class name file has to be"):
         load_class_names(media / "test.mp4")
+
+
+@pytest.mark.parametrize(
+    ("template", "modality", "expected"),
+    [
+        ("{}_{:03d}.png", "RGB", "modality='RGB'"),
+        ("img_{:03d}.png", "Flow", "modality='Flow'"),
+        ("{name}", "RGB", "name"),
+    ],
+)
+def test_a_template_that_does_not_fit_the_modality_is_refused(template, modality, expected, tmp_path):
+    """The other one reads two pictures a frame, or one."""
+    (tmp_path / "list.txt").write_text("folder 8 0\n")
+    with pytest.raises(ValueError, match=f"data.filename_tmpl=.*{expected}"):
+        load_annotations("rawframes", tmp_path / "list.txt", filename_tmpl=template, modality=modality)

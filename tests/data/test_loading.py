@@ -352,8 +352,10 @@ def test_mirrored_videos_swap_their_classes(records, quarantine):
 
 
 def test_nothing_decodable(tmp_path, quarantine):
-    with pytest.raises(RuntimeError, match="none of the videos can be decoded"):
+    message = "none of the videos can be decoded, the last one .*missing.mp4: no such file"
+    with pytest.raises(RuntimeError, match=message) as raised:
         batches([VideoRecord(str(tmp_path / "missing.mp4"), 0)] * 3, quarantine, batch_size=2)
+    assert raised.value.clear
 
 
 def test_a_fault_in_the_code_is_not_a_broken_video(records, quarantine):

@@ -40,6 +40,12 @@ def rawframes(
 ) -> list[RawframesRecord]:
     """Kind "rawframes" of `load_annotations`."""
     label_of = labels_of(multi_class, num_classes)
+    flow = modality == "Flow"
+    try:
+        filename_tmpl.format(*(["x"] if flow else []), 1)
+    except (ValueError, IndexError, KeyError) as error:
+        example = "flow_{}_{:05d}.jpg, for modality='Flow'" if flow else "img_{:05d}.jpg, for modality='RGB'"
+        raise ValueError(f"data.filename_tmpl={filename_tmpl!r}: {error}; expected the like of {example}") from None
     common = dict(filename_tmpl=filename_tmpl, start_index=start_index, modality=modality)
 
     def parse(fields: dict | str) -> RawframesRecord:

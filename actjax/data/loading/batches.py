@@ -14,7 +14,7 @@ import numpy as np
 
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.loading.order import Batch, Order, Shard, epoch_order, local_size
-from actjax.data.loading.quarantine import Quarantine
+from actjax.data.loading.quarantine import Quarantine, TooManyBroken
 from actjax.data.loading.readers import Readers
 from actjax.data.loading.sharing import Pixels
 from actjax.data.seeding import Place
@@ -61,7 +61,7 @@ def train_batches(
         for place in order.candidates(position):
             if not quarantine.skips(records[place.record].path):
                 yield Candidate(place.record, place)
-        raise RuntimeError("none of the videos can be decoded")
+        raise TooManyBroken("none of the videos can be decoded")
 
     def rows(step: int) -> list[Iterator[Candidate]]:
         first = position + step * batch_size + loader.shard.index * local
@@ -202,7 +202,10 @@ class _Row:
         return -1, None
 
     def _ask(self) -> None:
-        self._candidate = next(self._candidates, None)
+        try:
+            self._candidate = next(self._candidates, None)
+        except TooManyBroken as error:
+            raise TooManyBroken(f"{error}{f', the last one {self.broken[-1]}' if self.broken else ''}") from None
         if self._candidate:
             record = self._records[self._candidate.record]
             self._label = self._readers.submit(record, self._candidate.place, self._out)
