@@ -17,6 +17,8 @@ from ml_collections import ConfigDict
 from actjax.tasks import build
 from actjax.training.distributed import PREEMPTED
 
+pytestmark = pytest.mark.xdist_group("multihost")  # one run is the measure of most
+
 CONFIG = (
     "--config=tsm_shapes",
     "--config.data.num_train=64",
