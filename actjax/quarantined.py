@@ -22,7 +22,7 @@ def show_quarantine(workdir: pathlib.Path, *, clear: str | None = None) -> None:
         number = sum(forget(path, clear) for path in lists)
         if not number and clear not in ("all", "timeouts"):
             raise ValueError(f"--clear={clear}: {workdir} lists no such file; write all, timeouts, or a path it lists")
-        show(f"{number} removed from the quarantine; the next run tries them again")
+        show(f"{number} removed from the quarantine, to be tried again" if number else "nothing to remove")
     rows = [row for path in lists for row in entries(path)]
     if not rows:
         show(f"{workdir}: no file is in quarantine")

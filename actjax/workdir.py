@@ -126,11 +126,11 @@ def save_description(workdir: pathlib.Path, config, class_names: list[str], *, d
     if changes := changed(workdir, config):
         old = unused(workdir / "config.json.old")
         old.write_bytes(path.read_bytes())
-        log.warning("this run resumes with another config: %s; the old config is in %s", told(changes), old)
+        log.warning("the config of this workdir has changed: %s; the old one is in %s", told(changes), old)
     if names.exists() and names.read_text() != json.dumps(class_names):
         old = unused(workdir / "class_names.json.old")
         old.write_bytes(names.read_bytes())
-        log.warning("this run resumes with other class names; the old ones are in %s", old)
+        log.warning("the class names of this workdir have changed; the old ones are in %s", old)
     environment = {
         "command": sys.argv,
         "python": platform.python_version(),

@@ -324,7 +324,7 @@ def test_a_quarantine_is_shown_and_cleared(tmp_path, cache):
     assert "lists no such file; write all, timeouts" in call("--clear=none.mp4", status=1)
     for which, left in (("timeouts", names[1:]), ("odd.mp4", names[1:2]), ("all", ())):
         shown = call(f"--clear={which}")
-        assert "1 removed from the quarantine; the next run tries them again" in shown
+        assert "1 removed from the quarantine, to be tried again" in shown
         assert [json.loads(line)["path"] for line in listed.read_text().splitlines()] == list(left)
         assert all((name in shown) == (name in left) for name in names)
     assert "no file is in quarantine" in call()

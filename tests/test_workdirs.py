@@ -132,6 +132,7 @@ def test_a_mistaken_config_changes_nothing(trained, tmp_path, cache, monkeypatch
         ({"model.width": 16}, "model.width was 8, is 16"),
         ({"optim.name": "adam"}, "optim.name was 'sgd', is 'adam'"),
         ({"run.ema": 0.9}, "run.ema was not set, is 0.9"),
+        ({"run.epochs": 2.0, "model.width": 16}, "model.width was 8, is 16"),  # the run is complete
         ({"data.num_train": 72}, "on 64 records, and the training set now has 72"),
     ):
         with pytest.raises(ValueError, match=re.escape(words)) as raised:

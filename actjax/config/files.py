@@ -81,7 +81,7 @@ def saved_config(workdir: pathlib.Path) -> ConfigDict:
     """The config that a run saved in its workdir. FileNotFoundError: there is none. ValueError: it is damaged."""
     file = workdir / "config.json"
     if not file.exists():
-        raise FileNotFoundError(f"no --config, and no {file}")
+        raise FileNotFoundError(f"no --config, and no {file}, which a run writes when its training begins")
     try:
         config = json.loads(file.read_text())
     except ValueError as error:

@@ -75,10 +75,13 @@ class Network(NamedTuple):
         """The last step of a run in `folder` that has nothing left to train; None if it has, or has not begun.
 
         Raises:
-          ValueError: the run had other training records.
+          ValueError: the run had other training records. MisfitError: it had another network or optimizer.
         """
         step, timeline = training.standing(folder / "checkpoints", data.num_records, self.settings, digest=data.digest)
-        return step if step is not None and step >= timeline.last_step(self.settings.epochs) else None
+        if step is None or step < timeline.last_step(self.settings.epochs):
+            return None
+        training.check_fit(self.task, self.optimizer, self.settings, folder, step)
+        return step
 
     def restore(self, folder: pathlib.Path, which: str) -> tuple[dict, int]:
         """The variables of a checkpoint in `folder` ("best", "latest" or a step), and its step."""

@@ -138,12 +138,12 @@ def known_results(call: Call, step: int) -> dict | None:
     log.info("the run is complete at step %d; nothing is left to train", step)
     if results is None or results.get("step") != step:
         return None
+    show_results(call.workdir, "results", {key: x for key, x in results.items() if np.ndim(x) == 0})
     if changes := changed(call.workdir, call.config):
         log.warning(
             "changes without effect: %s. A higher run.epochs trains on; for another config, take a new workdir",
             told(changes),
         )
-    show_results(call.workdir, "results", {key: x for key, x in results.items() if np.ndim(x) == 0})
     return results
 
 

@@ -5,7 +5,7 @@ from actjax.training.distributed import joined, wait_for_all
 from actjax.training.evaluating import VALIDATION, Evaluations, Evaluator, collect, evaluate, stream
 from actjax.training.explaining import Explanation, explain
 from actjax.training.groups import ParamGroups, freeze
-from actjax.training.loop import Data, restore_variables, save_variables, standing, train
+from actjax.training.loop import Data, check_fit, restore_variables, save_variables, standing, train
 from actjax.training.optimizers import (
     Optimizer,
     adam,
@@ -34,6 +34,7 @@ __all__ = [
     "Settings",
     "adam",
     "allreduce_grads",
+    "check_fit",
     "collect",
     "evaluate",
     "explain",

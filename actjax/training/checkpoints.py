@@ -4,6 +4,7 @@ import contextlib
 import logging
 import math
 import pathlib
+import shutil
 from collections.abc import Iterator
 
 import jax
@@ -18,6 +19,7 @@ from actjax.training.timeline import Timeline
 
 _UP = ("acc", "map@", "ar@", "auc", "precision", "recall", "f1")
 _DOWN = ("loss", "error")
+_DELETED = "deleted"  # a subfolder
 RULES = {"greater": True, "less": False}
 
 
@@ -77,7 +79,9 @@ class Checkpoints:
             best_fn=value,
             best_mode="max" if upward else "min",
             async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+            todelete_subdir=_DELETED,  # a kill must leave no half of a checkpoint behind
         )
+        self._delete()
         with self._told():
             self._manager = ocp.CheckpointManager(self._folder, options=options)
 
@@ -88,6 +92,7 @@ class Checkpoints:
           StorageError: this or the last checkpoint could not be written.
         """
         self.wait()
+        self._delete()
         self._step = step
         with self._told(), jax.transfer_guard("allow"):
             options = dict(metrics=metrics, custom_metadata=digests.MARK, force=True)
@@ -102,6 +107,12 @@ class Checkpoints:
         """Waits for the last checkpoint, and ends the threads. Raises StorageError: it could not be written."""
         with self._told():
             self._manager.close()
+        self._delete()
+
+    def _delete(self) -> None:
+        """Deletes the checkpoints that Orbax has set aside, which are not among the latest or the best any more."""
+        if jax.process_index() == 0 and not paths.is_url(self._folder):
+            shutil.rmtree(self._folder / _DELETED, ignore_errors=True)
 
     def _seal(self) -> None:
         """Writes the digests of a checkpoint whose files are complete, before it gets its name."""
@@ -129,7 +140,12 @@ class Checkpoints:
 
 # Orbax warns about every checkpoint between two evaluations, about files that it does not need, and about what a killed
 # run left; errors it logs, several times with all its frames, before it raises them.
-_EXPECTED = ("tracked_metric", "Metadata file does not exist", "Removing existing directory")
+_EXPECTED = (
+    "tracked_metric",
+    "Metadata file does not exist",
+    "Removing existing directory",
+    "Waiting for previous save",
+)
 
 
 def _unexpected(record: logging.LogRecord) -> bool:

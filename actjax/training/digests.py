@@ -34,6 +34,8 @@ def check(folder: pathlib.Path) -> dict[str, str] | None:
         raise DamagedError(f"{folder} is empty")
     file = folder / FILE
     if not file.exists():
+        if not (folder / _ORBAX).exists():
+            raise DamagedError(f"{folder} is incomplete")
         if _marked(folder):
             raise DamagedError(f"{file} is missing")
         return None

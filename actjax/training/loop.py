@@ -96,6 +96,8 @@ def train(
             log.info("the run is complete at step %d; nothing is left to train", first)
             metrics = evaluations.run(evaluations.all, state.eval_variables)
             return _with_best(metrics, folder, settings, step=first)
+        if first:
+            log.info("the run goes on after step %d; what was reported of later steps is made again", first)
         log.info("steps %d to %d, devices: %d", first + 1, steps, jax.device_count())
         log.info("state: %.1f MB per device, %.1f MB in total", here / 1e6, whole / 1e6)
         report = Report(workdir, first_step=first, steps=steps, batch_size=settings.batch_size)
@@ -167,6 +169,13 @@ def standing(
         error.clear = True
         error.args = (f"{folder}: {error}; use another workdir, or the earlier data",)
         raise
+
+
+def check_fit(task, optimizer: Optimizer, settings: Settings, workdir: pathlib.Path, step: int) -> None:
+    """Raises MisfitError unless the checkpoint of `step` is one of this network and optimizer."""
+    folder = workdir / "checkpoints"
+    wanted = make_program(task, optimizer, settings).shapes._asdict()
+    restoring.compare(restoring.arrays(folder, step), wanted, whole=True, where=str(folder / str(step)))
 
 
 def _restored(program: Program, folder: pathlib.Path, step: int) -> State:

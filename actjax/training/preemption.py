@@ -45,8 +45,9 @@ def compiling(then: str, *, what: str | None = None) -> Iterator[None]:
     noticed = []
 
     def notice(number: int, frame) -> None:
+        if noticed:
+            raise KeyboardInterrupt(then)
         noticed.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         log.warning("interrupted: waiting for the compiler; interrupt again to stop at once")
 
     signal.signal(signal.SIGINT, notice)

@@ -192,7 +192,7 @@ def test_no_missing_part_changes_an_answer(trained, tmp_path):
     assert restore_variables(line_task(), SETTINGS, workdir, "10")[1] == 10
 
 
-@pytest.mark.parametrize("how", ["flipped", "empty", "cut metadata"])
+@pytest.mark.parametrize("how", ["flipped", "empty", "cut metadata", "half deleted"])
 def test_a_resumed_run_takes_the_newest_whole_checkpoint(how, tmp_path, caplog):
     """It says so, keeps the damaged ones aside, and ends as the run that was never damaged."""
     caplog.set_level("INFO", logger="actjax")
@@ -206,6 +206,9 @@ def test_a_resumed_run_takes_the_newest_whole_checkpoint(how, tmp_path, caplog):
     if how == "empty":
         shutil.rmtree(broken)
         broken.mkdir()
+    elif how == "half deleted":
+        (broken / "actjax.json").unlink()
+        (broken / "_CHECKPOINT_METADATA").unlink()
     elif how == "cut metadata":
         os.truncate(broken / "default" / "_METADATA", 10)
     else:

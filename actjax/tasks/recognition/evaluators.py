@@ -101,7 +101,10 @@ def make_evaluators(
         made.append(EvaluatorSpec(name, _source(given, where, data), test, score, every, names))
     best_of = [*own, *(metric for evaluator in made for metric in evaluator.metrics)]
     if settings.best not in best_of:
-        raise ValueError(f"run.best={unknown(settings.best, best_of)}")
+        default = settings.best == training.Settings._field_defaults["best"]
+        raise ValueError(
+            f"run.best={unknown(settings.best, best_of)}" + "; this is the default, so set run.best" * default
+        )
     return tuple(made)
 
 

@@ -36,7 +36,7 @@ log = logging.getLogger("actjax")
 def train(run: RecognitionRun, call: Call) -> dict:
     """Trains, resuming where a killed run stopped, and prints the table of results -> the results."""
     log.info("workdir: %s", call.workdir)
-    with clear_errors():
+    with clear_errors(), fitting(call.config, call.workdir):
         initial = run.network.initial(call.workdir)
         dataset = run.open_dataset()
         data = run.loop_data(dataset, call.workdir)
@@ -81,7 +81,8 @@ def predict(run: RecognitionRun, call: Call) -> None:
         if path.suffix != ".jsonl" or path.is_dir():
             raise ValueError(f"--out={path}: predictions are JSON lines; give a file whose name ends in .jsonl")
         names = names_of(call.config, call.workdir)
-        variables = training.local(restored(run, call)[0])
+        variables, step = restored(run, call)
+        variables = training.local(variables)
         predictor = stack.enter_context(
             contextlib.closing(make_predictor(run, variables, names, protocol=call.protocol))
         )
@@ -95,6 +96,7 @@ def predict(run: RecognitionRun, call: Call) -> None:
             for rank, best in enumerate(row.get("predictions", ())):
                 table.add_row("" if rank else row["video"], best["class"], f"{best['score']:.4f}")
     show(table)
+    show(f"checkpoint   step {step}")
     show(f"predictions  {path}")
 
 

@@ -17,7 +17,7 @@ log = logging.getLogger("actjax")
 def train(run: SsnRun, call: Call) -> dict:
     """Trains, resuming where a killed run stopped, then scores all proposals and prints the table of mAP -> metrics."""
     log.info("workdir: %s", call.workdir)
-    with clear_errors():
+    with clear_errors(), fitting(call.config, call.workdir):
         initial = run.network.initial(call.workdir)
         dataset, targets = _opened(run, call)
         data = run.loop_data(dataset, targets, call.workdir)
