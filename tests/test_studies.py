@@ -33,7 +33,7 @@ def test_scaling(options, cache):
 @pytest.mark.parametrize(("which", "expected"), [("a", "run A"), ("b", "each named once")])
 def test_soak(which, expected, cache, tmp_path):
     """Its short form; a broken promise would end it with status 1."""
-    short = [f"--runs={which}", "--minutes=0.25", "--epochs=4", "--pause=1", f"--folder={tmp_path / 'soak'}"]
+    short = [f"--runs={which}", "--minutes=0.2", "--epochs=4", "--pause=1", f"--folder={tmp_path / 'soak'}"]
     command = [sys.executable, "experiments/studies/soak.py", *short]
     done = subprocess.run(command, cwd=ROOT, env=environment(cache), timeout=300, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
