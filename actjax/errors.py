@@ -91,7 +91,8 @@ def warn_once(text: str) -> None:
         log.warning("%s", text)
 
 
-_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EFBIG)
+_NAMES = "ENOSPC EDQUOT EROFS EACCES EPERM EIO ESTALE EFBIG ENOTDIR EISDIR"
+_FAULTS = tuple(getattr(errno, name) for name in _NAMES.split())
 _WORDS = {os.strerror(number).lower(): os.strerror(number) for number in _FAULTS}
 
 

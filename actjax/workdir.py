@@ -34,9 +34,13 @@ def logging_to(file: pathlib.Path | None) -> Iterator[None]:
     Inside another such context only the file is added. An object store has the whole file at the end.
     """
     handlers = [] if any(isinstance(handler, _SHOWN) for handler in log.handlers) else [_shown()]
+    unwritten = None
     if file is not None and jax.process_index() == 0:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(_LogFile(Spool(file.parent), file.name))
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            handlers.append(_LogFile(Spool(file.parent), file.name))
+        except OSError as error:  # an evaluation of somebody else's run
+            unwritten = error
     for handler in handlers:
         if not isinstance(handler, RichHandler):
             handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
@@ -44,6 +48,8 @@ def logging_to(file: pathlib.Path | None) -> Iterator[None]:
     level, propagate = log.level, log.propagate
     log.setLevel(logging.INFO if jax.process_index() == 0 else logging.WARNING)
     log.propagate = False
+    if unwritten:
+        log.warning("%s cannot be written: %s", file, unwritten.strerror)
     try:
         yield
     finally:
@@ -206,9 +212,14 @@ def save_results(workdir: pathlib.Path, name: str, metrics: dict, class_names: l
 
 def saved_results(workdir: pathlib.Path, name: str) -> dict | None:
     """What `save_results` wrote, matrices included; None if it did not, or if the file is damaged."""
-    try:
-        numbers = json.loads((workdir / f"{name}.json").read_bytes())
-    except (FileNotFoundError, ValueError):
+    with contextlib.suppress(OSError, ValueError, TypeError, IndexError):
+        return _read_results(workdir, name)
+    return None
+
+
+def _read_results(workdir: pathlib.Path, name: str) -> dict | None:
+    numbers = json.loads((workdir / f"{name}.json").read_bytes())
+    if not isinstance(numbers, dict):
         return None
     ending = f"confusion_matrix{name.removeprefix('results')}.csv"
     for path in sorted(workdir.glob(f"*{ending}")):
@@ -216,7 +227,7 @@ def saved_results(workdir: pathlib.Path, name: str) -> dict | None:
         evaluator = path.name.removesuffix(ending).removesuffix("_")
         key = f"{evaluator}/confusion_matrix" if evaluator else "confusion_matrix"
         numbers[key] = [[int(cell) for cell in row[1:]] for row in rows]
-    return numbers if isinstance(numbers, dict) else None
+    return numbers
 
 
 def show_results(workdir: pathlib.Path, name: str, numbers: dict) -> None:

@@ -18,6 +18,7 @@ WITHOUT = {
     "save_variables": "the same",
     "check_fit": "a part of `train`",
     "standing": "the same",
+    "steps": "a part of `restore_variables`",
     "train": "the same; that of the door has one",
     "collect": "a part of `evaluate`",
     "stream": "the same",

@@ -120,6 +120,19 @@ def test_a_complete_run_says_so_and_stays(trained, tmp_path, cache):
     assert "changes without effect: optim.lr was 0.1, is 0.5. A higher run.epochs trains on" in output
     assert "top1_acc" in output and "best, step" in output
     assert files_of(workdir) == before
+    for content in ("[]", '{"step": 16, "best": {"step": 9}}'):  # they are made again
+        (workdir / "results.json").write_text(content)
+        run(*SMALL, f"--workdir={workdir}", cache=cache)
+        assert saved_results(workdir, "results")["best"] == saved_results(trained, "results")["best"]
+
+
+def test_labels_of_another_meaning_are_told(trained, tmp_path, cache):
+    """The classes of a data set stand in another order than when the run was trained."""
+    workdir = copied(trained, tmp_path)
+    names = json.loads((workdir / "class_names.json").read_text())
+    (workdir / "class_names.json").write_text(json.dumps(names[::-1]))
+    output = run("--mode=eval", f"--workdir={workdir}", cache=cache)
+    assert f"class_names.json: class 0 was {names[-1]!r}, is {names[0]!r}" in output
 
 
 def test_a_mistaken_config_changes_nothing(trained, tmp_path, cache, monkeypatch):

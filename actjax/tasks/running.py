@@ -129,15 +129,26 @@ def fitting(config, workdir: pathlib.Path) -> Iterator[None]:
         raise training.MisfitError(f"{why} ({error}); take the run's values, or another workdir") from None
 
 
-def known_results(call: Call, step: int) -> dict | None:
-    """The results of a run that is complete at `step`, which are shown; None if they were not written.
+def known_results(call: Call, step: int, *, num_val: int) -> dict | None:
+    """The results of a run that is complete at `step`, which are shown; None if they were not written, or name a best
+    checkpoint that is gone.
 
     Says so, and which keys of the config have no effect any more.
+
+    Args:
+      num_val: videos of the validation split.
     """
     results = saved_results(call.workdir, "results")
     log.info("the run is complete at step %d; nothing is left to train", step)
-    if results is None or results.get("step") != step:
+    best = (results or {}).get("best")
+    steps = training.steps(call.workdir / "checkpoints")
+    if results is None or results.get("step") != step or not isinstance(best, dict) or best.get("step") not in steps:
         return None
+    if num_val != results["num_videos"] + results["num_broken_val"]:
+        log.warning(
+            "the validation split now has %d videos, and these results are of another one; --mode=eval scores it",
+            num_val,
+        )
     show_results(call.workdir, "results", {key: x for key, x in results.items() if np.ndim(x) == 0})
     if changes := changed(call.workdir, call.config):
         log.warning(
@@ -166,6 +177,17 @@ def read_class_names(workdir: pathlib.Path) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{file}: expected a list of names")
     return names
+
+
+def check_names(names: list[str], workdir: pathlib.Path) -> None:
+    """Warns if a data set numbers its classes in another way than the one that the run was trained on."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        if (saved := read_class_names(workdir)) != names:
+            k = next((k for k, pair in enumerate(zip(saved, names, strict=False)) if pair[0] != pair[1]), 0)
+            log.warning(
+                "the class names differ from %s: class %d was %r, is %r; check that the labels mean the same",
+                workdir / "class_names.json", k, saved[k] if saved else None, names[k],
+            )  # fmt: skip
 
 
 def names_of(config, workdir: pathlib.Path) -> list[str]:

@@ -18,7 +18,7 @@ from actjax.training.optimizers import (
 from actjax.training.preemption import Preempted
 from actjax.training.program import Settings
 from actjax.training.reducing import allreduce_grads
-from actjax.training.restoring import DamagedError, MisfitError
+from actjax.training.restoring import DamagedError, MisfitError, steps
 
 __all__ = [
     "VALIDATION",
@@ -47,6 +47,7 @@ __all__ = [
     "save_variables",
     "standing",
     "sgd",
+    "steps",
     "stream",
     "train",
     "tsm_optimizer",

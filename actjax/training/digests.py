@@ -42,7 +42,7 @@ def check(folder: pathlib.Path) -> dict[str, str] | None:
     try:
         sealed = json.loads(file.read_bytes())
         digest, files = sealed.pop("digest"), sealed["files"].items()
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise DamagedError(f"{file} is damaged") from None
     if digest != _of_text(json.dumps(sealed, sort_keys=True)):
         raise DamagedError(f"{file} is damaged")

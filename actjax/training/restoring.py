@@ -1,9 +1,11 @@
 """The checkpoints of a run, as files: which there are, which are whole, and their content."""
 
 import contextlib
+import errno
 import json
 import logging
 import math
+import os
 import pathlib
 from collections.abc import Iterator
 
@@ -25,7 +27,9 @@ class MisfitError(ValueError):
 
 
 def steps(folder: pathlib.Path) -> list[int]:
-    """The steps of the checkpoints in `folder`, in ascending order."""
+    """The steps of the checkpoints in `folder`, in ascending order. NotADirectoryError: it is a file."""
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     return sorted(ocp.utils.checkpoint_steps(paths.absolute(folder))) if folder.is_dir() else []
 
 
@@ -35,7 +39,8 @@ def metrics(folder: pathlib.Path, step: int) -> dict[str, float]:
         found = json.loads((folder / str(step) / "metrics" / "metrics").read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    numbers = found.items() if isinstance(found, dict) else ()
+    return {name: value for name, value in numbers if isinstance(value, int | float)}
 
 
 def best(folder: pathlib.Path, metric: str, *, upward: bool) -> int | None:
@@ -50,9 +55,13 @@ def find(folder: pathlib.Path, which: str, *, metric: str, upward: bool) -> int:
 
     Raises:
       FileNotFoundError: there is no such checkpoint; the message lists the existing ones.
+      DamagedError: of the checkpoints among which the best is sought one is damaged.
     """
     existing = steps(folder)
     if which == "best":
+        for step in existing:  # a damaged one may be the best
+            with offering(folder, step):
+                check(folder, step)
         step = best(folder, metric, upward=upward)
         which = "latest" if step is None else str(step)
     step = existing[-1] if which == "latest" and existing else int(which) if which.isdecimal() else None

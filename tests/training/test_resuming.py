@@ -174,6 +174,19 @@ def test_no_flipped_bit_changes_an_answer(trained, tmp_path):
     assert noticed >= 190
 
 
+def test_the_best_is_not_sought_among_damaged_ones(trained, tmp_path):
+    """A changed metric would make another checkpoint the best."""
+    workdir = copied(trained, tmp_path)
+    step = restore_variables(line_task(), SETTINGS, workdir, "best")[1]
+    (workdir / "checkpoints" / str(step) / "metrics" / "metrics").write_text('{"loss": 1e9}')
+    with pytest.raises(DamagedError, match=f"checkpoints/{step}/metrics/metrics is damaged"):
+        restore_variables(line_task(), SETTINGS, workdir, "best")
+    (workdir / "file").mkdir()
+    (workdir / "file" / "checkpoints").write_text("")
+    with pytest.raises(NotADirectoryError, match="file/checkpoints"):
+        train(line_task(), line_data(), optimizer, SETTINGS, workdir / "file")
+
+
 def test_no_missing_part_changes_an_answer(trained, tmp_path):
     """100 files cut short or deleted."""
     rng, workdir = np.random.default_rng(1), copied(trained, tmp_path)

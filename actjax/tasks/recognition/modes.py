@@ -27,7 +27,17 @@ from actjax.tasks.recognition.extracting import extract_features, join_info
 from actjax.tasks.recognition.predicting import video_files
 from actjax.tasks.recognition.run import RecognitionRun
 from actjax.tasks.recognition.trained import make_predictor
-from actjax.tasks.running import Call, explain, export, fitting, import_, known_results, names_of, restored
+from actjax.tasks.running import (
+    Call,
+    check_names,
+    explain,
+    export,
+    fitting,
+    import_,
+    known_results,
+    names_of,
+    restored,
+)
 from actjax.workdir import progress, save_description, save_results
 
 log = logging.getLogger("actjax")
@@ -40,7 +50,9 @@ def train(run: RecognitionRun, call: Call) -> dict:
         initial = run.network.initial(call.workdir)
         dataset = run.open_dataset()
         data = run.loop_data(dataset, call.workdir)
-        if (done := run.network.complete(call.workdir, data)) and (results := known_results(call, done)):
+        if (done := run.network.complete(call.workdir, data)) and (
+            results := known_results(call, done, num_val=len(dataset.val))
+        ):
             return results
     log.info("%d videos to train on, %d to validate on", len(dataset.train), len(dataset.val))
     decoder = decoder_of(dataset.train[0], run.train_clips.backend)
@@ -55,6 +67,7 @@ def evaluate(run: RecognitionRun, call: Call) -> dict:
     variables, step = restored(run, call)
     with clear_errors():
         dataset = run.open_dataset()
+    check_names(dataset.class_names, call.workdir)
     metrics = {"step": step, **run.evaluate(call.workdir, variables, dataset=dataset, protocol=call.protocol)}
     metrics["num_broken"] = len(dataset.val) - metrics["num_videos"]
     return _finish("results_eval", metrics, dataset, run.tested(call.protocol).clips, run, call)
