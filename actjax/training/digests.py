@@ -6,8 +6,8 @@ import pathlib
 
 FILE = "actjax.json"  # in the folder of a checkpoint
 MARK = {"digests": FILE}  # Orbax keeps this with the checkpoint, so a missing file is noticed, too
-_ORBAX = "_CHECKPOINT_METADATA"  # to which Orbax adds the time of the commit afterwards
-_LATER = ("commit_success.txt", FILE)  # files without a digest
+_ORBAX = "_CHECKPOINT_METADATA"
+_LATER = ("commit_success.txt", _ORBAX, FILE)  # Orbax writes the first two after the digests, and nothing reads them
 
 
 class DamagedError(ValueError):
@@ -29,8 +29,7 @@ def check(folder: pathlib.Path) -> dict[str, str] | None:
     Raises:
       DamagedError: a file is missing or differs.
     """
-    names = _names(folder)
-    if not names:
+    if not any(folder.iterdir()):
         raise DamagedError(f"{folder} is empty")
     file = folder / FILE
     if not file.exists():
@@ -46,6 +45,7 @@ def check(folder: pathlib.Path) -> dict[str, str] | None:
         raise DamagedError(f"{file} is damaged") from None
     if digest != _of_text(json.dumps(sealed, sort_keys=True)):
         raise DamagedError(f"{file} is damaged")
+    _read(folder / _ORBAX)
     for name, known in files:
         if not (folder / name).exists():
             raise DamagedError(f"{folder / name} is missing")
@@ -73,20 +73,24 @@ def _names(folder: pathlib.Path) -> list[str]:
 
 
 def _marked(folder: pathlib.Path) -> bool:
-    """Whether the checkpoint was written with digests, as far as this can be read."""
+    """Whether the checkpoint was written with digests."""
+    return (_read(folder / _ORBAX).get("custom_metadata") or {}).items() >= MARK.items()
+
+
+def _read(file: pathlib.Path) -> dict:
+    """A JSON file. DamagedError: it is missing or no JSON."""
+    if not file.exists():
+        raise DamagedError(f"{file} is missing")
     try:
-        return (json.loads((folder / _ORBAX).read_bytes()).get("custom_metadata") or {}).items() >= MARK.items()
-    except (OSError, ValueError, AttributeError):
-        return False
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        raise DamagedError(f"{file} is damaged") from None
+    if not isinstance(content, dict):
+        raise DamagedError(f"{file} is damaged")
+    return content
 
 
 def _digest(path: pathlib.Path) -> str:
-    if path.name == _ORBAX:
-        try:
-            content = json.loads(path.read_bytes())
-            return _of_text(json.dumps(content | {"commit_timestamp_nsecs": None}, sort_keys=True))
-        except (ValueError, TypeError):
-            return "not as Orbax writes it"
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
