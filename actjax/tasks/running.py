@@ -139,11 +139,11 @@ def known_results(call: Call, step: int, *, num_val: int) -> dict | None:
       num_val: videos of the validation split.
     """
     results = saved_results(call.workdir, "results")
-    log.info("the run is complete at step %d; nothing is left to train", step)
     best = (results or {}).get("best")
     steps = training.steps(call.workdir / "checkpoints")
     if results is None or results.get("step") != step or not isinstance(best, dict) or best.get("step") not in steps:
         return None
+    log.info("the run is complete at step %d; nothing is left to train", step)
     if num_val != results["num_videos"] + results["num_broken_val"]:
         log.warning(
             "the validation split now has %d videos, and these results are of another one; --mode=eval scores it",

@@ -97,7 +97,7 @@ def train(
             metrics = evaluations.run(evaluations.all, state.eval_variables)
             return _with_best(metrics, folder, settings, step=first)
         if first:
-            log.info("the run goes on after step %d; what was reported of later steps is made again", first)
+            log.info("resuming after step %d; later steps are computed again", first)
         log.info("steps %d to %d, devices: %d", first + 1, steps, jax.device_count())
         log.info("state: %.1f MB per device, %.1f MB in total", here / 1e6, whole / 1e6)
         report = Report(workdir, first_step=first, steps=steps, batch_size=settings.batch_size)
@@ -241,8 +241,10 @@ def restore_variables(task, settings: Settings, workdir: pathlib.Path, which: st
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     everywhere = devices.replicate(devices.make_mesh())
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), shapes)
+    for each in restoring.steps(folder) if which == "best" else [step]:  # a damaged one may be the best
+        with restoring.offering(folder, each):
+            restoring.check(folder, each)
     with restoring.offering(folder, step):
-        restoring.check(folder, step)
         averaged = any(name.startswith("ema/") for name in restoring.arrays(folder, step))
         name = "ema" if averaged else "variables"
         variables = restoring.read(folder, step, {name: shapes}, whole=False)[name]

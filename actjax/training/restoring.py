@@ -55,13 +55,9 @@ def find(folder: pathlib.Path, which: str, *, metric: str, upward: bool) -> int:
 
     Raises:
       FileNotFoundError: there is no such checkpoint; the message lists the existing ones.
-      DamagedError: of the checkpoints among which the best is sought one is damaged.
     """
     existing = steps(folder)
     if which == "best":
-        for step in existing:  # a damaged one may be the best
-            with offering(folder, step):
-                check(folder, step)
         step = best(folder, metric, upward=upward)
         which = "latest" if step is None else str(step)
     step = existing[-1] if which == "latest" and existing else int(which) if which.isdecimal() else None
@@ -172,7 +168,7 @@ def compare(saved: dict[str, tuple], wanted: dict, *, whole: bool, where: str) -
     for name in sorted(wanted):
         if name not in saved:
             raise MisfitError(f"{where} does not fit: it has no {name}")
-        if tuple(saved[name]) != tuple(wanted[name]):
+        if saved[name] != wanted[name]:
             raise MisfitError(f"{where} does not fit: {name} is {[*saved[name]]} there, {[*wanted[name]]} here")
     if whole and (more := sorted(saved.keys() - wanted.keys())):
         raise MisfitError(f"{where} does not fit: it has {more[0]}")
