@@ -17,7 +17,7 @@ WITHOUT = {
     "restore_variables": "the same",
     "save_variables": "the same",
     "check_fit": "a part of `train`",
-    "standing": "the same",
+    "find_standing": "the same",
     "steps": "a part of `restore_variables`",
     "train": "the same; that of the door has one",
     "collect": "a part of `evaluate`",

@@ -66,22 +66,23 @@ class Network(NamedTuple):
         initial: Callable[[], dict] | None,
         evaluators: Sequence[training.Evaluator] = (),
         describe: Callable[[], None] = lambda: None,
+        standing: training.Standing | None = None,
     ) -> dict:
         """Calls `training.train` in `folder` -> the final metrics."""
-        options = dict(initial=initial, evaluators=evaluators, describe=describe)
+        options = dict(initial=initial, evaluators=evaluators, describe=describe, standing=standing)
         return training.train(self.task, data, self.optimizer, self.settings, folder, **options)
 
-    def complete(self, folder: pathlib.Path, data: training.Data) -> int | None:
-        """The last step of a run in `folder` that has nothing left to train; None if it has, or has not begun.
+    def standing(self, folder: pathlib.Path, data: training.Data) -> tuple[training.Standing, bool]:
+        """How far the run in `folder` is, and whether it is complete.
 
         Raises:
-          ValueError: the run had other training records. MisfitError: it had another network or optimizer.
+          ValueError: the run had other training records. MisfitError: a complete one had another network or optimizer.
         """
-        step, timeline = training.standing(folder / "checkpoints", data.num_records, self.settings, digest=data.digest)
-        if step is None or step < timeline.last_step(self.settings.epochs):
-            return None
-        training.check_fit(self.task, self.optimizer, self.settings, folder, step)
-        return step
+        standing = training.find_standing(folder / "checkpoints", data, self.settings)
+        complete = standing.is_complete(self.settings.epochs)
+        if complete:
+            training.check_fit(self.task, self.optimizer, self.settings, folder, standing.step)
+        return standing, complete
 
     def restore(self, folder: pathlib.Path, which: str) -> tuple[dict, int]:
         """The variables of a checkpoint in `folder` ("best", "latest" or a step), and its step."""

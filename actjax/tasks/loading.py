@@ -56,15 +56,27 @@ class ClipData:
       dataset: has the records `train` and `val`; kept as an attribute.
       quarantine: records broken files.
       train, eval: clip specs of the two splits.
+      further: the records of further evaluations.
     """
 
-    def __init__(self, dataset, quarantine: Quarantine, *, loader: LoaderConfig, settings: Settings, train, eval):
+    def __init__(
+        self,
+        dataset,
+        quarantine: Quarantine,
+        *,
+        loader: LoaderConfig,
+        settings: Settings,
+        train,
+        eval,
+        further: Iterable[Sequence] = (),
+    ):
         self.dataset, self._train, self._eval, self._quarantine = dataset, train, eval, quarantine
         self._seed, self._power = settings.seed, loader.power
         self._batch_size = settings.batch_size
         self._eval_size = settings.eval_size
         self._common = dict(loader=Loader(loader.num_workers, loader.timeout, this_shard()), quarantine=quarantine)
         self.num_records, self.digest = len(dataset.train), digest_of(dataset.train)
+        self.val_digest = digest_of(dataset.val, *further, ordered=False)
 
     def train(self, position: int, num_batches: int) -> Iterator:
         """This host's batches; the first one begins at `position`, see `training.Data`."""
@@ -90,12 +102,18 @@ class ClipData:
         return functools.partial(eval_batches, records, clips, **options)
 
 
-def digest_of(records: Sequence) -> str:
-    """The digest of a training set: the names of its files, without their folders, and its labels, in order."""
+def digest_of(*lists: Sequence, ordered: bool = True) -> str:
+    """The digest of lists of records: the names of the files, without their folders, and the labels.
+
+    Args:
+      ordered: whether the order of the records in a list makes a difference.
+    """
     digest = hashlib.sha256()
-    for record in records:
-        label = np.asarray(getattr(record, "label", -1)).tolist()
-        digest.update(f"{os.path.basename(record.path)}\t{label}\n".encode(errors="surrogateescape"))
+    for records in lists:
+        lines = [
+            f"{os.path.basename(each.path)}\t{np.asarray(getattr(each, 'label', -1)).tolist()}\n" for each in records
+        ]
+        digest.update("".join(lines if ordered else sorted(lines)).encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
 
 

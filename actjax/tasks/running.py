@@ -129,14 +129,11 @@ def fitting(config, workdir: pathlib.Path) -> Iterator[None]:
         raise training.MisfitError(f"{why} ({error}); take the run's values, or another workdir") from None
 
 
-def known_results(call: Call, step: int, *, num_val: int) -> dict | None:
+def known_results(call: Call, step: int) -> dict | None:
     """The results of a run that is complete at `step`, which are shown; None if they were not written, or name a best
     checkpoint that is gone.
 
     Says so, and which keys of the config have no effect any more.
-
-    Args:
-      num_val: videos of the validation split.
     """
     results = saved_results(call.workdir, "results")
     best = (results or {}).get("best")
@@ -144,11 +141,6 @@ def known_results(call: Call, step: int, *, num_val: int) -> dict | None:
     if results is None or results.get("step") != step or not isinstance(best, dict) or best.get("step") not in steps:
         return None
     log.info("the run is complete at step %d; nothing is left to train", step)
-    if num_val != results["num_videos"] + results["num_broken_val"]:
-        log.warning(
-            "the validation split now has %d videos, and these results are of another one; --mode=eval scores it",
-            num_val,
-        )
     show_results(call.workdir, "results", {key: x for key, x in results.items() if np.ndim(x) == 0})
     if changes := changed(call.workdir, call.config):
         log.warning(

@@ -5,7 +5,7 @@ from actjax.training.distributed import joined, wait_for_all
 from actjax.training.evaluating import VALIDATION, Evaluations, Evaluator, collect, evaluate, stream
 from actjax.training.explaining import Explanation, explain
 from actjax.training.groups import ParamGroups, freeze
-from actjax.training.loop import Data, check_fit, restore_variables, save_variables, standing, train
+from actjax.training.loop import Data, Standing, check_fit, find_standing, restore_variables, save_variables, train
 from actjax.training.optimizers import (
     Optimizer,
     adam,
@@ -32,12 +32,14 @@ __all__ = [
     "ParamGroups",
     "Preempted",
     "Settings",
+    "Standing",
     "adam",
     "allreduce_grads",
     "check_fit",
     "collect",
     "evaluate",
     "explain",
+    "find_standing",
     "freeze",
     "frozen_rules",
     "joined",
@@ -45,7 +47,6 @@ __all__ = [
     "param_groups",
     "restore_variables",
     "save_variables",
-    "standing",
     "sgd",
     "steps",
     "stream",

@@ -5,11 +5,12 @@ import logging
 import math
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
 
 from actjax import paths
 from actjax.errors import StorageError, storage_fault
@@ -56,28 +57,35 @@ def higher_is_better(metric: str, *, rule: str | None = None) -> bool:
     )
 
 
-class Checkpoints:
-    """Writes the checkpoints of a run to `folder`; keeps the `keep` latest ones and the best one.
+class _Best(NamedTuple):
+    """Orbax's policy that keeps the best checkpoint, see `restoring.best_of`.
 
-    A checkpoint without the metric, because its evaluator was not due or the run had another `best`, ranks last; so
-    does NaN. Each checkpoint holds the digests of its files and the timeline of the run, see `digests`.
-
-    Args:
-      best: the metric that ranks checkpoints. upward: whether higher is better.
+    outdated: steps whose metrics are those of an earlier validation split.
     """
 
-    def __init__(self, folder: pathlib.Path, timeline: Timeline | None, *, keep: int, best: str, upward: bool):
+    metric: str
+    upward: bool
+    outdated: frozenset[int]
+
+    def should_preserve(self, checkpoints: Sequence, *, context) -> list[bool]:
+        known = {each.step: each.metrics or {} for each in checkpoints if each.step not in self.outdated}
+        best = restoring.best_of(known, self.metric, upward=self.upward)
+        return [each.step == best for each in checkpoints]
+
+
+class Checkpoints:
+    """Writes the checkpoints of a run to `folder`; keeps the `settings.keep` latest ones and the best one.
+
+    Each checkpoint holds the digests of its files and the timeline of the run, see `digests`.
+    """
+
+    def __init__(self, folder: pathlib.Path, settings, timeline: Timeline | None = None):
         self._folder, self._timeline, self._step = paths.absolute(folder), timeline, None
-        worst = -math.inf if upward else math.inf
-        value = lambda metrics: worst if math.isnan(found := metrics.get(best, math.nan)) else found
-        policies = [
-            LatestN(keep),
-            BestN(get_metric_fn=value, reverse=not upward, n=1, keep_checkpoints_without_metrics=False),
-        ]
+        outdated = frozenset() if timeline is None else restoring.outdated(folder, timeline.val)
+        policies = [LatestN(settings.keep), _Best(settings.best, settings.upward, outdated)]
         options = ocp.CheckpointManagerOptions(
             preservation_policy=AnyPreservationPolicy(policies),
-            best_fn=value,
-            best_mode="max" if upward else "min",
+            best_fn=lambda metrics: metrics.get(settings.best, math.nan),  # so that Orbax saves metrics
             async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
             todelete_subdir=_DELETED,  # a kill must leave no half of a checkpoint behind
         )

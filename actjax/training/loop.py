@@ -33,13 +33,29 @@ class Data(NamedTuple):
     train: (position, num_batches) -> this host's batches; the first one of the run begins with the record at
       `position`, counted across epochs.
     evaluate: () -> passes over the validation set, each an iterator over this host's batches.
-    digest: of the training records, by which a resumed run knows them; "" if it cannot tell.
+    digest, val_digest: of the records of both splits, by which a resumed run knows them; "" if it cannot tell.
     """
 
     num_records: int
     train: Callable[[int, int], Iterator]
     evaluate: Callable[[], Iterator]
     digest: str = ""
+    val_digest: str = ""
+
+
+class Standing(NamedTuple):
+    """How far a run is, by its checkpoints.
+
+    step: the newest whole checkpoint; None if there is none.
+    time: the timeline from there on.
+    """
+
+    step: int | None
+    time: Timeline
+
+    def is_complete(self, epochs: float) -> bool:
+        """Whether nothing of `epochs` epochs is left to train."""
+        return self.step is not None and self.step >= self.time.last_step(epochs)
 
 
 def train(
@@ -52,6 +68,7 @@ def train(
     initial: Callable[[], dict] | None = None,
     evaluators: Sequence[Evaluator] = (),
     describe: Callable[[], None] = lambda: None,
+    standing: Standing | None = None,
 ) -> dict:
     """Trains from the newest whole checkpoint in `workdir`, or from the start, to the last epoch -> the metrics of the
     last step, and under `best` those of the best checkpoint, both with their `step`.
@@ -62,6 +79,7 @@ def train(
       initial: returns the initial variables, in NumPy; None: `task.init` makes them.
       evaluators: further evaluations besides the validation of `data`; their metrics are reported beside its own.
       describe: called once the state is restored, before anything else is written to `workdir`.
+      standing: the result of `find_standing`; None: it is called here.
 
     Raises:
       ValueError: the batch size is not divisible by the number of devices, or `settings.best` is no metric; the
@@ -72,7 +90,7 @@ def train(
       Preempted: SIGTERM arrived, and the current step was saved.
     """
     folder = workdir / "checkpoints"
-    first, time = standing(folder, data.num_records, settings, digest=data.digest)
+    first, time = standing or find_standing(folder, data, settings)
     steps = time.last_step(settings.epochs)
 
     # Devices: one mesh, the placement of arrays on it, and the compiled functions.
@@ -85,8 +103,7 @@ def train(
             state = program.start(initial) if first is None else _restored(program, folder, first)
         first = first or 0
         describe()
-        options = dict(keep=settings.keep, best=settings.best, upward=settings.upward)
-        checkpoints = stack.enter_context(closing(Checkpoints(folder, time, **options)))
+        checkpoints = stack.enter_context(closing(Checkpoints(folder, settings, time)))
         here, whole = devices.bytes_of(program.shapes)
         validation = Evaluator(VALIDATION, settings.eval_every, task.predict, task.score, data.evaluate)
         evaluations = stack.enter_context(
@@ -143,15 +160,8 @@ def train(
     return _with_best(metrics, folder, settings, step=steps)
 
 
-def standing(
-    folder: pathlib.Path, num_records: int, settings: Settings, *, digest: str = ""
-) -> tuple[int | None, Timeline]:
-    """The step of the newest whole checkpoint in `folder`, None if there is none, and the timeline from there on.
-
-    Damaged checkpoints are set aside, with a warning.
-
-    Args:
-      num_records, digest: of the training set.
+def find_standing(folder: pathlib.Path, data: Data, settings: Settings) -> Standing:
+    """Verifies the checkpoints in `folder`, and sets damaged ones aside, with a warning.
 
     Raises:
       ValueError: the run had other training records.
@@ -159,12 +169,19 @@ def standing(
     if jax.process_index() == 0:
         restoring.set_damaged_aside(folder)
     wait_for_all("the checkpoints")
-    now = Timeline(num_records, settings.batch_size, data=digest)
-    if not (existing := restoring.steps(folder)):
-        return None, now
-    before = digests.content(folder / str(existing[-1])).get("timeline")
+    now = Timeline(data.num_records, settings.batch_size, data=data.digest, val=data.val_digest)
+    step = max(restoring.steps(folder), default=None)
+    if step is None or not (known := digests.content(folder / str(step)).get("timeline")):
+        return Standing(step, now)
+    before = Timeline(**known)
+    if now.val and before.val not in ("", now.val):
+        log.warning(
+            "the validation split has changed since step %d: earlier metrics are those of another split, and do not "
+            "rank the checkpoints to come; --mode=eval scores the present one",
+            step,
+        )
     try:
-        return existing[-1], now.continued(Timeline(**before), existing[-1]) if before else now
+        return Standing(step, now.continued(before, step))
     except ValueError as error:
         error.clear = True
         error.args = (f"{folder}: {error}; use another workdir, or the earlier data",)
@@ -219,9 +236,7 @@ def save_variables(
     folder, program = workdir / "checkpoints", make_program(task, optimizer, settings)
     if restoring.steps(folder):
         raise FileExistsError(f"{folder} already holds checkpoints; choose another --workdir")
-    with closing(
-        Checkpoints(folder, None, keep=settings.keep, best=settings.best, upward=settings.upward)
-    ) as checkpoints:
+    with closing(Checkpoints(folder, settings)) as checkpoints:
         checkpoints.save(0, program.start(initial))
 
 

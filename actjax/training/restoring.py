@@ -44,10 +44,39 @@ def metrics(folder: pathlib.Path, step: int) -> dict[str, float]:
 
 
 def best(folder: pathlib.Path, metric: str, *, upward: bool) -> int | None:
-    """The step with the best value of `metric`, the latest of equal ones; None if no checkpoint has it."""
+    """The step of the best checkpoint, see `best_of`; metrics of another validation split than the newest's are left
+    out."""
+    if not (existing := steps(folder)):
+        return None
+    ranked = set(existing) - outdated(folder, _validation(folder, existing[-1]))
+    return best_of({step: metrics(folder, step) for step in ranked}, metric, upward=upward)
+
+
+def best_of(known: dict[int, dict[str, float]], metric: str, *, upward: bool) -> int | None:
+    """The step with the best value of `metric`, the latest of equal ones; None if none has it.
+
+    >>> best_of({10: {"top1_acc": 0.5}, 20: {"top1_acc": 0.5}, 30: {}}, "top1_acc", upward=True)
+    20
+
+    Args:
+      known: the metrics of each step. NaN counts as missing.
+    """
     sign = 1 if upward else -1
-    values = {step: sign * metrics(folder, step).get(metric, math.nan) for step in steps(folder)}
+    values = {step: sign * each.get(metric, math.nan) for step, each in known.items()}
     return max((step for step in values if not math.isnan(values[step])), key=lambda s: (values[s], s), default=None)
+
+
+def outdated(folder: pathlib.Path, val: str) -> frozenset[int]:
+    """The steps whose metrics are known to be of another validation split than that of the digest `val`."""
+    return frozenset(step for step in steps(folder) if val and _validation(folder, step) not in ("", val))
+
+
+def _validation(folder: pathlib.Path, step: int) -> str:
+    """The digest of the validation split of a checkpoint's metrics; "" if it is not known."""
+    try:
+        return (digests.content(folder / str(step)).get("timeline") or {}).get("val", "")
+    except (OSError, ValueError):  # a damaged one
+        return ""
 
 
 def find(folder: pathlib.Path, which: str, *, metric: str, upward: bool) -> int:

@@ -16,13 +16,14 @@ class Timeline(NamedTuple):
 
     num_records: records in an epoch.
     offset: records seen before step 0, had the whole run had this batch size; 0 unless the batch size has changed.
-    data: digest of the training records; "" if it is not known.
+    data, val: digests of the training and validation records; "" if they are not known.
     """
 
     num_records: int
     batch_size: int
     offset: int = 0
     data: str = ""
+    val: str = ""
 
     def position(self, step: int) -> int:
         """The number of records seen in the first `step` steps."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from lines import RECORDS, SETTINGS, Killed, dying_data, line_data, line_task, optimizer, rows
 
-from actjax.training import DamagedError, MisfitError, Optimizer, restore_variables, restoring, sgd, train
+from actjax.training import DamagedError, MisfitError, Optimizer, restore_variables, restoring, sgd, steps, train
 from actjax.training.timeline import Timeline
 
 BY_EPOCH = Optimizer(lambda steps_per_epoch: lambda n: 0.001 * (n / steps_per_epoch), sgd)
@@ -78,6 +78,29 @@ def test_other_records_are_refused(tmp_path):
             train(line_task(), data, optimizer, SETTINGS, tmp_path)
         assert raised.value.clear and str(tmp_path) in str(raised.value)
     assert train(line_task(), line_data()._replace(digest="a"), optimizer, SETTINGS, tmp_path)["step"] == 10
+
+
+def test_another_validation_split_ranks_anew(tmp_path, caplog):
+    """The metrics before do not count, neither for the best checkpoint that is kept nor for the one that is taken."""
+
+    def split(scale, digest):
+        def passes():
+            x = scale * np.ones(8, np.float32)
+            while True:
+                yield iter([{"x": x, "y": 3 * x, "mask": np.ones(8, bool)}])
+
+        return line_data()._replace(evaluate=passes, val_digest=digest)
+
+    worst_first = SETTINGS._replace(best_rule="greater", keep=1, save_every=1000)
+    assert train(line_task(), split(100, "a"), optimizer, worst_first._replace(epochs=1), tmp_path)["step"] == 3
+    assert not caplog.text
+    results = train(line_task(), split(1, "b"), optimizer, worst_first, tmp_path)
+    assert "the validation split has changed since step 3" in caplog.text
+    assert (results["step"], results["best"]["step"], steps(tmp_path / "checkpoints")) == (10, 5, [5, 10])
+    assert restore_variables(line_task(), worst_first, tmp_path, "best")[1] == 5
+    caplog.clear()
+    train(line_task(), split(1, "b"), optimizer, worst_first._replace(epochs=5), tmp_path)
+    assert not caplog.text
 
 
 def files_of(folder: pathlib.Path) -> dict[str, bytes]:

@@ -115,6 +115,7 @@ class ItemData:
     def __init__(self, train: Split, val: Split, settings: Settings, quarantine: Quarantine):
         self._train, self._val, self._settings, self._quarantine = train, val, settings, quarantine
         self.num_records, self.digest = len(train), digest_of(train.records)
+        self.val_digest = digest_of(val.records, ordered=False)
 
     def train(self, position: int, num_batches: int) -> Iterator:
         """This host's batches; the first one begins at `position`, see `training.Data`."""

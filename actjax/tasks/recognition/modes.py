@@ -50,15 +50,14 @@ def train(run: RecognitionRun, call: Call) -> dict:
         initial = run.network.initial(call.workdir)
         dataset = run.open_dataset()
         data = run.loop_data(dataset, call.workdir)
-        if (done := run.network.complete(call.workdir, data)) and (
-            results := known_results(call, done, num_val=len(dataset.val))
-        ):
+        standing, complete = run.network.standing(call.workdir, data)
+        if complete and (results := known_results(call, standing.step)):
             return results
     log.info("%d videos to train on, %d to validate on", len(dataset.train), len(dataset.val))
     decoder = decoder_of(dataset.train[0], run.train_clips.backend)
     describe = lambda: save_description(call.workdir, call.config, dataset.class_names, decoder=decoder)
     with fitting(call.config, call.workdir):
-        metrics = run.train(call.workdir, data=data, initial=initial, describe=describe)
+        metrics = run.train(call.workdir, data=data, initial=initial, describe=describe, standing=standing)
     return _finish("results", metrics, dataset, run.eval_clips, run, call)
 
 

@@ -111,6 +111,7 @@ class RecognitionRun(NamedTuple):
             settings=self.network.settings,
             train=self.train_clips,
             eval=self.eval_clips,
+            further=dataset.lists.values(),
         )
 
     def train(
@@ -120,12 +121,14 @@ class RecognitionRun(NamedTuple):
         data: ClipData | None = None,
         initial: Callable[[], dict] | None = None,
         describe: Callable[[], None] = lambda: None,
+        standing: training.Standing | None = None,
     ) -> dict:
         """Trains in `workdir`, resuming where a killed run stopped -> the final metrics, see `training.train`.
 
         Args:
           data: the result of `loop_data`; None: the data set is opened here.
           initial: returns the initial variables; None: those of `load_from`, if the config has it.
+          describe, standing: see `training.train`.
         """
         initial = initial or self.network.initial(workdir)
         data = data or self.loop_data(self.open_dataset(), workdir)
@@ -134,7 +137,8 @@ class RecognitionRun(NamedTuple):
         if warning := mirroring_warning(names, self.train_clips.view, self.train_clips.flip_labels):
             log.warning("%s", warning)
         log.info("parameter groups\n%s", self.network.groups)
-        metrics = self.network.train(data, workdir, initial=initial, evaluators=evaluators, describe=describe)
+        options = dict(initial=initial, evaluators=evaluators, describe=describe, standing=standing)
+        metrics = self.network.train(data, workdir, **options)
         return metrics | data.num_broken(num_read=metrics["num_videos"])
 
     def evaluate(

@@ -21,13 +21,14 @@ def train(run: SsnRun, call: Call) -> dict:
         initial = run.network.initial(call.workdir)
         dataset, targets = _opened(run, call)
         data = run.loop_data(dataset, targets, call.workdir)
-        if done := run.network.complete(call.workdir, data):
-            log.info("the training is complete at step %d", done)
+        standing, complete = run.network.standing(call.workdir, data)
+        if complete:
+            log.info("the training is complete at step %d", standing.step)
     decoder = dataset.train[0].decoder(run.ticks.sampling.backend)
     describe = lambda: save_description(call.workdir, call.config, dataset.class_names, decoder=decoder)
-    if not done:
+    if not complete:
         with fitting(call.config, call.workdir):
-            run.train(call.workdir, data=data, initial=initial, describe=describe)
+            run.train(call.workdir, data=data, initial=initial, describe=describe, standing=standing)
     return _detect(run, call, dataset, targets, which=run.checkpoint, name="results")
 
 

@@ -121,20 +121,21 @@ class SsnRun(NamedTuple):
         data: ClipData | None = None,
         initial: Callable[[], dict] | None = None,
         describe: Callable[[], None] = lambda: None,
+        standing: training.Standing | None = None,
     ) -> dict:
         """Trains in `workdir`, resuming where a killed run stopped -> the final losses.
 
         Args:
           data: the result of `loop_data`; None: the data set is opened here.
           initial: returns the initial variables; None: those of `load_from`, if the config has it.
-          describe: see `training.train`.
+          describe, standing: see `training.train`.
         """
         initial = initial or self.network.initial(workdir)
         if data is None:
             dataset = self.open_dataset()
             data = self.loop_data(dataset, self.targets(dataset), workdir)
         log.info("parameter groups\n%s", self.network.groups)
-        return self.network.train(data, workdir, initial=initial, describe=describe)
+        return self.network.train(data, workdir, initial=initial, describe=describe, standing=standing)
 
     def score(
         self, folder: pathlib.Path, variables: dict, workdir: pathlib.Path, *, dataset: Proposed, targets: Targets
