@@ -19,6 +19,7 @@ from actjax.tasks.opening import Opened, open_config, open_workdir
 from actjax.tasks.running import Call
 from actjax.training import Preempted
 from actjax.workdir import logging_to
+from actjax.writable import check_writable
 
 
 def train(config: str | os.PathLike | Mapping, workdir: str | os.PathLike, **overrides) -> dict:
@@ -126,8 +127,10 @@ def run_mode(mode: str, opened: Opened, workdir, **options: Any):
         if opened.task.local:
             local(workdir, "--workdir of BSN, BMN and SSN:")
     call = Call(mode, opened.config, workdir, **({"started": time.perf_counter()} | options))
-    writes = mode in ("train", "import") and jax.process_index() == 0
-    alone = locked(workdir) if writes else contextlib.nullcontext()
+    first = jax.process_index() == 0
+    if first and mode in ("train", "import", "eval"):
+        check_writable(workdir, mode)
+    alone = locked(workdir) if first and mode in ("train", "import") else contextlib.nullcontext()
     try:
         with alone, opened.turn(), logging_to(workdir / "train.log" if mode in ("train", "eval") else None):
             return opened.task.modes[mode](opened.run, call)

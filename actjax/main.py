@@ -118,6 +118,8 @@ def _check(argv: list[str]) -> None:
     for name, flag, modes in _TAKEN_BY:
         if flag.present and _MODE.value not in modes:
             raise ValueError(f"--{name} works only with --mode={' or '.join(modes)}, not with --mode={_MODE.value}")
+    if empty := [flag.name for flag in _ours() if flag.present and flag.value == ""]:
+        raise ValueError(f"--{empty[0]}= is empty; give it a value, or leave it out")
     for name, flag in (("--out", _OUT), ("--from", _FROM), ("--features", _FEATURES)):
         local(flag.value or "", name)
     if _CONFIG.value is not None:
@@ -161,8 +163,7 @@ def _same_command(workdir: pathlib.Path) -> str:
 def _parse_flags(argv: list[str]) -> list[str]:
     """Parses the flags, and keeps the overrides of the config; errors become one-line messages."""
     if {"--help", "-help", "--helpshort", "-h", "-?"} & {*argv[1:]}:
-        ours = flags.FLAGS.find_module_defining_flag("workdir")
-        print(help_page(flags.FLAGS.get_flags_for_module(ours)), end="")
+        print(help_page(_ours()), end="")
         raise SystemExit(0)
     if {"--version", "-version"} & {*argv[1:]}:
         print(f"actjax {__version__}")
@@ -177,6 +178,11 @@ def _parse_flags(argv: list[str]) -> list[str]:
         raise SystemExit(f"error: {error}; {hint}") from error
     except (flags.Error, ValueError) as error:
         raise SystemExit(f"error: {error}") from error
+
+
+def _ours() -> list[flags.Flag]:
+    """The flags of this module, whatever its name is when it is run."""
+    return flags.FLAGS.get_flags_for_module(flags.FLAGS.find_module_defining_flag("workdir"))
 
 
 def _simulate(num_devices: int) -> None:
@@ -234,6 +240,8 @@ def start() -> None:
     """Runs the command line; never returns."""
     signal.signal(signal.SIGINT, _interrupt)
     sys.unraisablehook = _not_dropped
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a name of a file need not be valid Unicode
     try:
         app.run(main, flags_parser=_parse_flags)
     except KeyboardInterrupt:

@@ -42,7 +42,9 @@ def to_path(path: str | os.PathLike, *more: str) -> pathlib.Path:
 
 
 def does_not_exist(path: str | os.PathLike) -> str:
-    """The end of an error message; for a relative path with the folder that it starts from."""
+    """The end of an error message about a file; for a relative path with the folder that it starts from."""
+    if not is_url(path) and os.path.isdir(path):
+        return f"{os.fspath(path)} is a folder"
     relative = not is_url(path) and not os.path.isabs(path)
     return f"{os.fspath(path)} does not exist{f' in {os.getcwd()}' if relative else ''}"
 
@@ -127,7 +129,7 @@ def replace(path: pathlib.Path, write: Callable) -> None:
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError) and error.filename is None:
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
             error.filename = str(path)
         raise
 

@@ -34,13 +34,9 @@ def logging_to(file: pathlib.Path | None) -> Iterator[None]:
     Inside another such context only the file is added. An object store has the whole file at the end.
     """
     handlers = [] if any(isinstance(handler, _SHOWN) for handler in log.handlers) else [_shown()]
-    unwritten = None
     if file is not None and jax.process_index() == 0:
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            handlers.append(_LogFile(Spool(file.parent), file.name))
-        except OSError as error:  # an evaluation of somebody else's run
-            unwritten = error
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(_LogFile(Spool(file.parent), file.name))
     for handler in handlers:
         if not isinstance(handler, RichHandler):
             handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
@@ -48,8 +44,6 @@ def logging_to(file: pathlib.Path | None) -> Iterator[None]:
     level, propagate = log.level, log.propagate
     log.setLevel(logging.INFO if jax.process_index() == 0 else logging.WARNING)
     log.propagate = False
-    if unwritten:
-        log.warning("%s cannot be written: %s", file, unwritten.strerror)
     try:
         yield
     finally:
@@ -86,7 +80,7 @@ class _LogFile(logging.FileHandler):
     failed = False
 
     def __init__(self, spool: Spool, name: str):
-        super().__init__(spool.file(name))
+        super().__init__(spool.file(name), encoding="utf-8", errors="backslashreplace")
         self._spool, self._uploaded = spool, time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:

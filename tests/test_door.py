@@ -210,6 +210,13 @@ def test_names_of_classes_that_are_given_hold(workdir, media, tmp_path, cache, m
         actjax.load(workdir, data=data | dict(class_names=["a", "b"]))
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"task": 1'])
+def test_a_damaged_config_is_named(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match="config.json: not (a config: |the config of a run, which has a task)"):
+        actjax.load(tmp_path)
+
+
 def test_localization_has_no_classes_to_predict(tmp_path, monkeypatch):
     monkeypatch.setenv("ACTJAX_CACHE", str(tmp_path / "cache"))
     (tmp_path / "run").mkdir()

@@ -22,7 +22,7 @@ LAYERS = [
         "usage",
         "version",
     },
-    {"config", "config.readers", "config.sections", "locking", "segments"},
+    {"config", "config.readers", "config.sections", "locking", "segments", "writable"},
     {"config.recipe_files", "config.typed_text", "recipes", "tables"},
     {"config.files", "config.overrides", "config.own_code"},
     {"metrics"},

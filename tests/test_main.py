@@ -242,6 +242,10 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
         ),
         (["--mode=eval"], "needs --workdir"),
         (["--mode=quarantine"], "needs --workdir"),
+        (
+            ["--mode=eval", "--workdir=docs", "--checkpoint="],
+            "--checkpoint= is empty; give it a value, or leave it out",
+        ),
         (["--config=tsm_shapes", "--clear=all"], "--clear works only with --mode=quarantine"),
         (["--mode=eval", "--workdir=nowhere"], "needs --workdir, the folder of a trained run; nowhere is no folder"),
         (["--mode=eval", "--workdir=docs"], "no --config, and no docs/config.json"),
@@ -313,7 +317,7 @@ def test_too_many_broken_videos_are_one_line_and_repaired_ones_train_again(cache
 
 def test_a_quarantine_is_shown_and_cleared(tmp_path, cache):
     """In any folder that holds one: neither config nor checkpoint are needed."""
-    names = ("[bold]slow.mp4", "broken.mp4", "odd.mp4")
+    names = ("[bold]slow.mp4", "broken.mp4", "odd\udcff.mp4")  # the last is no Unicode
     rows = [{"path": name, "reason": "why not", "timeout": name == names[0]} for name in names]
     listed = tmp_path / "quarantine.jsonl"
     listed.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"path": "to')
@@ -322,11 +326,11 @@ def test_a_quarantine_is_shown_and_cleared(tmp_path, cache):
     assert re.search(r"\[bold\]slow.mp4 +. why not . yes +. skipped", table)
     assert re.search(r"broken.mp4 +. why not . no +. tried again", table)
     assert "lists no such file; write all, timeouts" in call("--clear=none.mp4", status=1)
-    for which, left in (("timeouts", names[1:]), ("odd.mp4", names[1:2]), ("all", ())):
+    for which, left in (("timeouts", names[1:]), ("odd\udcff.mp4", names[1:2]), ("all", ())):
         shown = call(f"--clear={which}")
         assert "1 removed from the quarantine, to be tried again" in shown
         assert [json.loads(line)["path"] for line in listed.read_text().splitlines()] == list(left)
-        assert all((name in shown) == (name in left) for name in names)
+        assert all((name.partition("\udcff")[0] in shown) == (name in left) for name in names)
     assert "no file is in quarantine" in call()
     assert "needs --workdir" in run("--mode=quarantine", cache=cache, status=1, timeout=60)
     assert "--clear works only with --mode=quarantine" in run(

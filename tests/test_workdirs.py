@@ -20,9 +20,12 @@ from cli import ROOT, SMALL, command, environment, run
 
 import actjax
 from actjax import locking
+from actjax.data.datasets.records import VideoRecord
 from actjax.errors import StorageError
+from actjax.tasks.loading import digest_of
 from actjax.training import restoring
 from actjax.workdir import saved_results
+from actjax.writable import check_writable
 
 SMALL = (*SMALL, "--config.run.keep=3", "--config.run.save_every=6")
 
@@ -259,6 +262,60 @@ def test_places_that_cannot_be_written(tmp_path, cache):
         assert "Read-only file system" in output and "Traceback" not in output
         with pytest.raises(StorageError, match="Read-only file system"), locking.locked(tmp_path / "disk" / "run"):
             pytest.fail("it was written")
+
+
+def test_a_run_on_a_disk_that_is_read_only(trained, tmp_path, cache, media):
+    """Its results cannot be written; its predictions can, elsewhere."""
+    with small_disk(tmp_path / "disk", 20_000):
+        workdir = shutil.copytree(trained, tmp_path / "disk" / "run")
+        subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "disk")], check=True, timeout=60)
+        output = run("--mode=eval", f"--workdir={workdir}", cache=cache, status=1)
+        assert f"error: Read-only file system: {workdir}; --mode=eval writes to the workdir" in output
+        predict = ("--mode=predict", f"--workdir={workdir}", f"--video={media / 'test.mp4'}")
+        output = run(*predict, cache=cache, status=1)
+        assert f"cannot be written to {workdir / 'predictions.jsonl'}: Read-only file system" in output
+        assert "--out=FILE.jsonl takes another place" in output
+        run(*predict, f"--out={tmp_path / 'new' / 'here.jsonl'}", cache=cache)
+        assert (tmp_path / "new" / "here.jsonl").exists()
+        output = run("--mode=export", f"--workdir={workdir}", f"--out={workdir / 'x.pth'}", cache=cache, status=1)
+        assert output.endswith(f"error: Read-only file system: {workdir / 'x.pth'}\n")
+
+
+@pytest.mark.parametrize("name", ["config.json", "train.log", ".lock", "quarantine.jsonl", "scores.npz", "checkpoints"])
+def test_a_folder_for_a_file_is_found_at_launch(name, trained, tmp_path, monkeypatch, cache):
+    """And a file for a folder."""
+    monkeypatch.setenv("ACTJAX_CACHE", str(cache))
+    workdir = copied(trained, tmp_path)
+    check_writable(workdir, "train")
+    if name == "checkpoints":
+        shutil.rmtree(workdir / name)
+        (workdir / name).write_text("")
+    else:
+        (workdir / name).unlink(missing_ok=True)
+        (workdir / name).mkdir()
+    before = files_of(tmp_path)
+    with pytest.raises(StorageError, match=f"(Is|Not) a directory: {workdir / name}; --mode=train writes"):
+        actjax.train("tsm_shapes", workdir)
+    assert files_of(tmp_path) == before
+
+
+def test_files_that_cannot_be_extended(tmp_path, monkeypatch):
+    """Those of somebody else; root, which may write all, runs tests, too."""
+    monkeypatch.setattr("os.access", lambda path, mode: pathlib.Path(path).name != "metrics.jsonl")
+    for name in ("config.json", "metrics.jsonl"):
+        (tmp_path / name).write_text("")
+    with pytest.raises(StorageError, match=r"Permission denied: .*metrics\.jsonl; --mode=eval writes"):
+        check_writable(tmp_path, "eval")
+
+
+def test_a_digest_knows_names_and_labels():
+    """Not the folder, which may move; and of validation records not the order."""
+    records = [VideoRecord("a/1.mp4", 0), VideoRecord("a/2.mp4", 1)]
+    moved, other = [VideoRecord("b/1.mp4", 0), VideoRecord("b/2.mp4", 1)], [records[0], VideoRecord("a/2.mp4", 2)]
+    assert digest_of(moved) == digest_of(records) and digest_of(other) != digest_of(records)
+    assert digest_of(records[::-1]) != digest_of(records)
+    assert digest_of(records[::-1], ordered=False) == digest_of(records, ordered=False)
+    assert digest_of(records, other, ordered=False) != digest_of(records, records, ordered=False)
 
 
 def test_without_git(monkeypatch):

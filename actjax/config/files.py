@@ -86,8 +86,8 @@ def saved_config(workdir: pathlib.Path) -> ConfigDict:
         config = json.loads(file.read_text())
     except ValueError as error:
         raise ValueError(f"{file}: not a config: {error}") from None
-    if not isinstance(config, dict):
-        raise ValueError(f"{file}: not a config, but {type(config).__name__}")
+    if not isinstance(config, dict) or "task" not in config:
+        raise ValueError(f"{file}: not the config of a run, which has a task")
     return ConfigDict(_as_written(config))
 
 

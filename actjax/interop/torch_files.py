@@ -13,6 +13,7 @@ import numpy as np
 
 from actjax.interop.pickling import pickled_checkpoint
 from actjax.interop.unpickling import Machine, Refused, Storage
+from actjax.paths import replace
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _AGAIN = "copy or download it again"
@@ -52,16 +53,14 @@ def save_torch(path: str | os.PathLike, arrays: dict[str, np.ndarray], *, meta: 
     pickled, storages = pickled_checkpoint(arrays, meta or {})
     members = {"data.pkl": pickled, "byteorder": b"little"}
     members |= {f"data/{key}": array for key, array in enumerate(storages)} | {"version": b"3\n"}
-    path = pathlib.Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:
+
+    def write(file) -> None:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             for name, content in members.items():
                 data = content if isinstance(content, bytes) else content.tobytes()
-                file.writestr(zipfile.ZipInfo(f"archive/{name}"), data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+                archive.writestr(zipfile.ZipInfo(f"archive/{name}"), data)
+
+    replace(pathlib.Path(path), write)
 
 
 def _load_zip(data: bytes) -> object:

@@ -22,6 +22,7 @@ from actjax.paths import absolute, does_not_exist
 from actjax.showing import Table, show
 from actjax.tasks.building import Network
 from actjax.workdir import changed, logging_to, save_description, saved_results, show_results
+from actjax.writable import check_writable
 
 log = logging.getLogger("actjax")
 
@@ -76,6 +77,7 @@ class Trained:
             raise ValueError("evaluate() needs a workdir: import the checkpoint with --mode=import, then load the run")
         call = Call("eval", self.config, self.workdir, time.perf_counter(), protocol=protocol)
         call = call._replace(checkpoint=None if self._checkpoint is None else str(self._checkpoint))
+        check_writable(self.workdir, "eval")
         with self._opened.turn(), logging_to(self.workdir / "train.log"):
             return self._opened.task.modes["eval"](self._opened.run, call)
 
@@ -154,7 +156,7 @@ def restored(run, call: Call) -> tuple[dict, int]:
     """The variables of `call.checkpoint`, by default the best one, and its step. Errors as `training`'s, and of
     `fitting`."""
     with clear_errors(), fitting(call.config, call.workdir):
-        return run.network.restore(call.workdir, call.checkpoint or "best")
+        return run.network.restore(call.workdir, "best" if call.checkpoint is None else call.checkpoint)
 
 
 def read_class_names(workdir: pathlib.Path) -> list[str]:

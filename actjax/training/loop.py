@@ -174,18 +174,19 @@ def find_standing(folder: pathlib.Path, data: Data, settings: Settings) -> Stand
     if step is None or not (known := digests.content(folder / str(step)).get("timeline")):
         return Standing(step, now)
     before = Timeline(**known)
+    try:
+        now = now.continued(before, step)
+    except ValueError as error:
+        error.clear = True
+        error.args = (f"{folder}: {error}; use another workdir, or the earlier data",)
+        raise
     if now.val and before.val not in ("", now.val):
         log.warning(
             "the validation split has changed since step %d: earlier metrics are those of another split, and do not "
             "rank the checkpoints to come; --mode=eval scores the present one",
             step,
         )
-    try:
-        return Standing(step, now.continued(before, step))
-    except ValueError as error:
-        error.clear = True
-        error.args = (f"{folder}: {error}; use another workdir, or the earlier data",)
-        raise
+    return Standing(step, now)
 
 
 def check_fit(task, optimizer: Optimizer, settings: Settings, workdir: pathlib.Path, step: int) -> None:

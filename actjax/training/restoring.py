@@ -89,8 +89,8 @@ def find(folder: pathlib.Path, which: str, *, metric: str, upward: bool) -> int:
     if which == "best":
         step = best(folder, metric, upward=upward)
         which = "latest" if step is None else str(step)
-    step = existing[-1] if which == "latest" and existing else int(which) if which.isdecimal() else None
-    if step not in existing:
+    step = max(existing, default=None) if which == "latest" else {str(each): each for each in existing}.get(which)
+    if step is None:
         raise FileNotFoundError(f"no checkpoint {which!r} in {folder}; there are: latest, best, {existing}")
     return step
 

@@ -418,6 +418,8 @@ def test_labels_and_names_must_fit_the_model(tmp_path):
     with pytest.raises(ValueError, match="^data.class_names has 3 names, but model.num_classes=4"):
         videos(**lists, num_classes=4, class_names=["a", "b", "c"])
     assert videos(**lists, num_classes=4, class_names=("a", "b", "c", "d")).class_names == ["a", "b", "c", "d"]
+    with pytest.raises(ValueError, match="^data.class_names has the name 'a' more than once"):
+        videos(**lists, num_classes=4, class_names=["a", "b", "a", "d"])
     assert videos(**lists, num_classes=4).class_names == ["0", "1", "2", "3"]
 
 

@@ -48,6 +48,9 @@ def test_best_stays_and_can_be_named(tmp_path):
     for which, step in (("best", 5), ("latest", 10), ("5", 5)):
         variables, found = restore_variables(task, settings, tmp_path, which)
         assert found == step and variables["params"]["w"] > 0
+    for other in ("", "05", "9" * 5000):
+        with pytest.raises(FileNotFoundError, match="no checkpoint '"):
+            restore_variables(line_task(), SETTINGS, tmp_path, other)
     with pytest.raises(FileNotFoundError, match=r"no checkpoint '7' .* latest, best, \[5, 10\]"):
         restore_variables(task, settings, tmp_path, "7")
     with pytest.raises(FileNotFoundError, match="train first"):

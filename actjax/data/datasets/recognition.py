@@ -2,6 +2,7 @@
 
 import inspect
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -228,4 +229,6 @@ def _names(source: str | Sequence[str], num_classes: int, load) -> list[str]:
             f"{where} has {len(names)} names, but model.num_classes={num_classes}; "
             f"set model.num_classes={len(names)}, or correct the names"
         )
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"{where} has the name {repeated[0]!r} more than once; give every class a name of its own")
     return names

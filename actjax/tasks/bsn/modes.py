@@ -65,7 +65,8 @@ def export(run: BsnRun, call: Call) -> None:
     with clear_errors():
         stage = _stage(run, call)
         network = run.networks[stage].network
-        variables, step = network.restore(run.folder(stage, call.workdir, mend=False).path, call.checkpoint or "best")
+        which = "best" if call.checkpoint is None else call.checkpoint
+        variables, step = network.restore(run.folder(stage, call.workdir, mend=False).path, which)
         names = export_checkpoint(variables, network.model, call.out, meta={"step": step})
     log.info("%s: %d tensors", call.out, len(names))
 

@@ -39,6 +39,7 @@ from actjax.tasks.running import (
     restored,
 )
 from actjax.workdir import progress, save_description, save_results
+from actjax.writable import check_target
 
 log = logging.getLogger("actjax")
 
@@ -92,6 +93,7 @@ def predict(run: RecognitionRun, call: Call) -> None:
     with clear_errors(), contextlib.ExitStack() as stack:
         if path.suffix != ".jsonl" or path.is_dir():
             raise ValueError(f"--out={path}: predictions are JSON lines; give a file whose name ends in .jsonl")
+        check_target(path)
         names = names_of(call.config, call.workdir)
         variables, step = restored(run, call)
         variables = training.local(variables)

@@ -63,7 +63,7 @@ class TrainedRecogniser(Trained):
             variables, self.step = jax.device_put(imported.variables), 0
         else:
             with fitting(opened.config, workdir):
-                variables, self.step = run.network.restore(workdir, checkpoint or "best")
+                variables, self.step = run.network.restore(workdir, "best" if checkpoint is None else checkpoint)
             variables = training.local(variables)
         self._predictor = make_predictor(run, variables, self.class_names)
 

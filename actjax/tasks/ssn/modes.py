@@ -37,7 +37,8 @@ def evaluate(run: SsnRun, call: Call) -> dict:
     log.info("workdir: %s", call.workdir)
     with clear_errors():
         dataset, targets = _opened(run, call)
-    return _detect(run, call, dataset, targets, which=call.checkpoint or run.checkpoint, name="results_eval")
+    which = run.checkpoint if call.checkpoint is None else call.checkpoint
+    return _detect(run, call, dataset, targets, which=which, name="results_eval")
 
 
 def _opened(run: SsnRun, call: Call):
