@@ -37,7 +37,7 @@ def check_writable(workdir: pathlib.Path, mode: str) -> None:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     except OSError as error:
         raise StorageError(
-            f"{storage_fault(error) or error}; --mode={mode} writes to the workdir. Mend this, or use a copy of the run"
+            f"{storage_fault(error) or error}; --mode={mode} writes to the workdir. Fix this, or use a copy of the run"
         ) from error
 
 

@@ -1,11 +1,14 @@
 """Ctrl-C on the command line outside of training steps: one line, status 130, whatever the process is doing."""
 
+import contextlib
+import os
+import pathlib
 import signal
 import subprocess
 import sys
 
 import pytest
-from cli import ROOT, SMALL, command, environment
+from cli import ROOT, SMALL, command, environment, run
 
 from actjax.training.preemption import compiling
 
@@ -51,6 +54,34 @@ def test_one_line_and_a_status(by, line, statuses, tmp_path, cache):
         assert errors.endswith("interrupted\n")
     assert ("saved step" in printed) == (process.returncode == 75)
     assert "Traceback" not in errors and "Fatal" not in errors
+
+
+@pytest.mark.slow
+def test_a_second_interrupt_stops_at_once(tmp_path, cache):
+    """The first one waits for the end of the step, whose videos do not come here; the same command then resumes."""
+    arguments = (*SMALL, f"--workdir={tmp_path / 'run'}", "--config.loader.num_workers=1", "--config.run.save_every=2")
+    process = subprocess.Popen(
+        command(*arguments, "--config.run.epochs=50.0", "--config.run.log_every=1"), cwd=ROOT, text=True,
+        env=environment(cache) | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert any("step 3/" in printed for printed in process.stdout)
+        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for child in children:
+            os.kill(int(child), signal.SIGSTOP)
+        process.send_signal(signal.SIGINT)
+        assert any("interrupt again to stop at once" in printed for printed in process.stdout)
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        for child in children:  # they hold the pipes
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGCONT)
+        printed, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130 and errors.endswith("interrupted\n"), errors
+    assert "saved step" not in printed and "Traceback" not in errors
+    assert "resuming after step" in run(*arguments, cache=cache)
 
 
 def test_an_interrupt_in_a_callback_ends_the_program():

@@ -225,7 +225,7 @@ def test_a_full_disk_is_one_line_and_goes_on(trained, tmp_path, cache):
             output = run(*arguments, cache=cache, status=1)
             errors = [line for line in output.splitlines() if line.startswith("error: ")]
             assert len(errors) == 1 and re.search(words, errors[0]) and "Traceback" not in output, output
-        assert "there is no earlier checkpoint. Once this is mended, the same command goes on from there" in errors[0]
+        assert "there is no earlier checkpoint. Fix this and repeat the command, which resumes from there" in errors[0]
         resize(20_000)
         run(*arguments, cache=cache)
         assert saved_results(workdir, "results")["top1_acc"] == saved_results(trained, "results")["top1_acc"]

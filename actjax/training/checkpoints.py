@@ -142,7 +142,7 @@ class Checkpoints:
             there = restoring.steps(self._folder)
             saved = f"the newest checkpoint is that of step {there[-1]}" if there else "there is no earlier checkpoint"
             raise StorageError(
-                f"{self._folder}: {failed}{fault}; {saved}. Once this is mended, the same command goes on from there"
+                f"{self._folder}: {failed}{fault}; {saved}. Fix this and repeat the command, which resumes from there"
             ) from error
 
 

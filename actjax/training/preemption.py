@@ -86,6 +86,8 @@ class StopOnSigterm:
         if self._noticed == number == signal.SIGINT:
             signal.default_int_handler(number, frame)
         self._noticed = signal.Signals(number)
+        again = "; interrupt again to stop at once" if number == signal.SIGINT else ""
+        log.warning("%s: the current step is completed and saved%s", self._noticed.name, again)
 
     def after(self, step: int, previous) -> bool:
         """Whether to stop after `step`; every process calls this after every step.
