@@ -296,7 +296,7 @@ def test_video_list(tmp_path):
 @pytest.mark.parametrize("line", ["one.mp4", "one.mp4 -1", "one.mp4 cat", "one.mp4 1.5", "7"])
 def test_a_line_that_does_not_parse(tmp_path, line):
     (tmp_path / "list.txt").write_text(f"fine.mp4 0\n{line}\n")
-    with pytest.raises(ValueError, match=f"list.txt, line 2: '{line}': expected 'FILE LABEL'"):
+    with pytest.raises(ValueError, match=f"list.txt, line 2: '{line}': expected 'FILE LABEL, or with data.multi_"):
         load_annotations("videos", tmp_path / "list.txt")
 
 
@@ -359,6 +359,14 @@ def test_missing_files_are_found_at_launch(lists, tmp_path, caplog):
     checked(lists, skip=str(tmp_path / "skip.jsonl"))  # 19 of 398
     with pytest.raises(FileNotFoundError, match="relative paths start from data.data_prefix=/no"):
         checked(lists | dict(data_prefix="/no"), max_broken=1.0)  # all of a list
+
+
+def test_two_labels_in_a_line_are_noticed(lists, tmp_path):
+    (tmp_path / "val.txt").write_text("val0.mp4 0 0\nval1.mp4 0\n")
+    with pytest.raises(
+        FileNotFoundError, match="/val0.mp4 0; lines with several labels need data.multi_class=True; rel"
+    ):
+        checked(lists, max_broken=0)
 
 
 def test_all_lists_are_looked_at(lists, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import itertools
 import json
 import logging
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +14,7 @@ from actjax.paths import check_url, does_not_exist, is_url, to_path
 log = logging.getLogger("actjax")
 
 _THREADS, _CHUNK = 32, 500
+_LABEL = re.compile(r"\s\d+$")  # at the end of a path: of a line with two labels only the last was taken for one
 _URLS = 1000  # of each list that are looked for
 
 
@@ -39,8 +41,10 @@ def check_lists(
         return
     share = sum(len(gone) for gone, _ in looked.values()) / sum(count for _, count in looked.values())
     if share > max_broken or any(gone and len(gone) == count for gone, count in looked.values()):
+        several = any(_LABEL.search(path) for gone, _ in looked.values() for path in gone)
+        hint = "; lines with several labels need data.multi_class=True" if several else ""
         raise FileNotFoundError(
-            f"{told}; relative paths start from {prefix}. loader.max_broken={max_broken:g} allows for fewer; "
+            f"{told}{hint}; relative paths start from {prefix}. loader.max_broken={max_broken:g} allows for fewer; "
             "--mode=check --config.loader.max_broken=1 writes lists of the files that are sound"
         )
     log.warning("%s; they count as broken, which loader.max_broken=%g allows", told, max_broken)

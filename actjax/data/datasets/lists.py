@@ -23,7 +23,7 @@ def videos(path, prefix, *, multi_class: bool = False, num_classes: int | None =
         parts = fields.rsplit(maxsplit=1)
         return VideoRecord(joined_path(prefix, parts[0].strip()), label_of([parts[1]]))
 
-    line = "FILE [LABEL ...]" if multi_class else "FILE LABEL"
+    line = "FILE [LABEL ...]" if multi_class else "FILE LABEL, or with data.multi_class=True FILE [LABEL ...]"
     return _labelled(path, parse, line=line, columns="path or filename, label")
 
 
