@@ -1,5 +1,6 @@
 """BSN and BMN from files of features to scored proposals, as a user runs them."""
 
+import errno
 import json
 import os
 import re
@@ -8,16 +9,21 @@ import shutil
 import signal
 import subprocess
 import time
+import types
 
 import numpy as np
 import pytest
 from cli import ROOT, command, environment, run
 
 from actjax.data.datasets.features import load_proposals
+from actjax.data.loading import endings
+from actjax.data.loading.endings import patiently
 from actjax.data.samples.sequences import make_sequences
 from actjax.mmaction2 import generate_bsp_feature, generate_candidate_proposals
 from actjax.tables import read_table
+from actjax.tasks.bsn.proposals import Pgm, generate
 from actjax.tasks.stage_folder import StageFolder
+from actjax.video.errors import Unreachable, VideoError
 
 TINY = (
     "--config.data.num_train=48",
@@ -246,6 +252,21 @@ def test_bmn_trains_evaluates_and_is_exchanged(tmp_path, cache):
     assert json.loads((other / "results_eval.json").read_text())["auc"] == results["auc"]
     output = run("--mode=browse", *TINY_BMN, f"--workdir={workdir}", cache=cache, status=1)
     assert re.search(r"error: --mode=browse does not apply to this config's task", output)
+
+
+def test_a_file_server_that_is_gone_is_no_broken_file(monkeypatch, tmp_path):
+    """PGM lists videos whose curves are damaged, and tries again while their disk does not answer."""
+    record = types.SimpleNamespace(path="v_1")
+    with pytest.raises(VideoError, match="v_1: .*No such file"):
+        patiently(generate, record, tmp_path / "v_1.csv", Pgm(), 10)
+
+    def stale(path, **options):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr("actjax.tasks.bsn.proposals.read_table", stale)
+    monkeypatch.setattr(endings, "PAUSES", (0.01,))
+    with pytest.raises(Unreachable, match="v_1 cannot be reached .*Stale file handle; tried 2 times"):
+        patiently(generate, record, tmp_path / "v_1.csv", Pgm(), 10)
 
 
 def test_own_annotations_and_broken_files(tmp_path, cache):

@@ -9,6 +9,7 @@ from actjax.localization import bsp_feature, candidate_proposals, proposal_list
 from actjax.localization.proposals import matched
 from actjax.metrics import evaluate_activitynet
 from actjax.tables import read_table
+from actjax.video.errors import VideoError
 
 PGM_HEADER = "tmin,tmax,tmin_score,tmax_score,score,match_iou,match_ioa"
 
@@ -56,8 +57,17 @@ def generate(record, curves, pgm, top_k: int) -> tuple[np.ndarray, np.ndarray]:
     Args:
       curves: the file with the video's curves.
       pgm: a `Pgm`.
+
+    Raises:
+      VideoError: the curves cannot be read, or give no proposals.
     """
-    table = read_table(curves, columns=5)
+    try:
+        return _generate(record, read_table(curves, columns=5), pgm, top_k)
+    except (OSError, ValueError) as error:
+        raise VideoError(record.path, str(error)) from error
+
+
+def _generate(record, table: np.ndarray, pgm, top_k: int) -> tuple[np.ndarray, np.ndarray]:
     rows = candidate_proposals(table[:, 1], table[:, 2], peak_threshold=pgm.peak_threshold)[:top_k]
     step, end = table[0, 4] - table[0, 3], table[-1, 4]
     # MMAction2 0.6 reads the segments from a file that stores them as float32.

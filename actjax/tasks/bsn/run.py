@@ -18,6 +18,7 @@ import numpy as np
 from actjax import training
 from actjax.config import Reader
 from actjax.data.datasets.untrimmed import Rescaled, Untrimmed, build_untrimmed
+from actjax.data.loading.endings import patiently
 from actjax.metrics import dump_results
 from actjax.metrics.results import video_id
 from actjax.paths import replace, to_path
@@ -196,9 +197,9 @@ class Chain:
         todo = [record for record in records if not (proposals / f"{record.video}.csv").exists()]
         for record in progress(todo, len(todo), f"pgm {split}"):
             try:
-                rows, points = generate(record, curves / f"{record.video}.csv", self._run.pgm, top_k)
-            except (OSError, ValueError) as error:
-                self._quarantine.add(VideoError(record.path, str(error)))
+                rows, points = patiently(generate, record, curves / f"{record.video}.csv", self._run.pgm, top_k)
+            except VideoError as error:
+                self._quarantine.add(error)
                 continue
             replace(features / f"{record.video}.npy", lambda file, rows=points: np.save(file, rows.astype(np.float32)))
             write_table(proposals / f"{record.video}.csv", PGM_HEADER, rows)
