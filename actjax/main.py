@@ -147,7 +147,7 @@ def _do(workdir: pathlib.Path, started: float) -> None:
         run_mode(_MODE.value, opened, workdir, started=started, **options)
     except KeyboardInterrupt as error:
         if isinstance(error.__cause__, Preempted):
-            print(f"to go on: {_same_command(workdir)}", file=sys.stderr, flush=True)
+            print(f"to resume: {_same_command(workdir)}", file=sys.stderr, flush=True)
             raise error.__cause__ from None  # which has an exit status of its own
         raise
 

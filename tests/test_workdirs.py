@@ -77,7 +77,7 @@ def test_every_way_of_stopping_goes_on(trained, tmp_path, cache):
     the run that was left alone, bit for bit."""
     status, output = stopped(command(*SMALL), signal.SIGINT, 2, cwd=tmp_path, cache=cache)
     assert status == 75, output
-    (told,) = re.findall("to go on: (.*)", output)
+    (told,) = re.findall("to resume: (.*)", output)
     assert told.startswith("python -m actjax.main --config=tsm_shapes") and "--workdir=runs/tsm_shapes-" in told
     again = [sys.executable, *shlex.split(told)[1:]]
     workdir = next((tmp_path / "runs").iterdir())
@@ -337,7 +337,7 @@ def test_the_end_names_last_and_best(trained, tmp_path, cache):
     os.unlink(workdir / "checkpoints" / "16" / "default" / "_METADATA")
     output = run("--mode=eval", "--checkpoint=16", f"--workdir={workdir}", cache=cache, status=1)
     offered = [step for step in restoring.steps(workdir / "checkpoints") if step != 16][-1]
-    assert f"_METADATA is missing; the newest whole checkpoint is that of step {offered}" in output
+    assert f"_METADATA is missing; the newest intact checkpoint is that of step {offered}" in output
     run("--mode=eval", f"--checkpoint={offered}", f"--workdir={workdir}", cache=cache)
     after = files_of(workdir)
     assert (workdir / "confusion_matrix_eval.csv").exists() and {**before, **after}.items() >= before.items() - {
@@ -360,7 +360,7 @@ def test_a_damaged_newest_checkpoint_is_set_aside(trained, tmp_path, cache):
         f"{data.name} is damaged" in output and f"--checkpoint={before} takes" in output and "Traceback" not in output
     )
     output = run(*SMALL, f"--workdir={workdir}", cache=cache)
-    assert f"the run goes on from the newest whole checkpoint, that of step {before}" in output
+    assert f"resuming from the newest intact checkpoint, that of step {before}" in output
     assert f"steps {before + 1} to {newest}" in output
     ours, theirs = (saved_results(folder, "results") for folder in (workdir, trained))
     assert ours["top1_acc"] == theirs["top1_acc"] and ours["best"] == theirs["best"]

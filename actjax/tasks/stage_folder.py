@@ -23,7 +23,7 @@ LENGTH = ("epochs", "batch_size", "eval_batch_size", "eval_every")
 class StageFolder:
     """The folder `WORKDIR/STAGE`. Its `stage.json` holds the config that made the contents, and the completed steps.
 
-    Outputs of another config are made again. If this changes only the length of the training, it goes on.
+    Outputs of another config are computed again. If only the length of the training differs, it continues.
 
     Args:
       sections: the config sections that determine the contents.
@@ -71,7 +71,7 @@ class StageFolder:
         if goes_on and (old / "checkpoints").is_dir():
             shutil.copytree(old / "checkpoints", self.path / "checkpoints")
             shutil.copy(old / "metrics.jsonl", self.path / "metrics.jsonl")
-        then = "training goes on from its checkpoints" if goes_on else "running the stage again"
+        then = "training continues from its checkpoints" if goes_on else "running the stage again"
         log.warning("%s; %s, its old outputs are in %s", difference, then, old)
 
     def mark(self, step: str) -> None:

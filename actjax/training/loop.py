@@ -46,7 +46,7 @@ class Data(NamedTuple):
 class Standing(NamedTuple):
     """How far a run is, by its checkpoints.
 
-    step: the newest whole checkpoint; None if there is none.
+    step: of the newest intact checkpoint; None if there is none.
     time: the timeline from there on.
     """
 
@@ -70,10 +70,11 @@ def train(
     describe: Callable[[], None] = lambda: None,
     standing: Standing | None = None,
 ) -> dict:
-    """Trains from the newest whole checkpoint in `workdir`, or from the start, to the last epoch -> the metrics of the
+    """Trains from the newest intact checkpoint in `workdir`, or from the start, to the last epoch -> the metrics of the
     last step, and under `best` those of the best checkpoint, both with their `step`.
 
-    Another batch size, number of epochs, of devices or of hosts goes on from the same record of the same epoch.
+    With another batch size, number of epochs, of devices or of hosts, training continues from the same record of the
+    same epoch.
 
     Args:
       initial: returns the initial variables, in NumPy; None: `task.init` makes them.
@@ -222,7 +223,9 @@ def _evaluated(evaluations: Evaluations, due: Sequence[Evaluator], state, checkp
         checkpoints.save(step, state)
         checkpoints.wait()
         error.clear = True
-        error.args = (f"{error}. Step {step} is saved; mend the evaluation and start again to go on from there",)
+        error.args = (
+            f"{error}. Step {step} is saved; fix the evaluation and repeat the command, which resumes from there",
+        )
         raise
 
 

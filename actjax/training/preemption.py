@@ -29,7 +29,7 @@ class Preempted(SystemExit):
 def compiling(then: str, *, what: str | None = None) -> Iterator[None]:
     """A context for calls that XLA compiles: Ctrl-C waits for the compiler, a second Ctrl-C does not.
 
-    XLA would go on after a KeyboardInterrupt, and crash when Python ends. Programs with a SIGINT handler of their own
+    XLA would continue after a KeyboardInterrupt and crash when Python ends. Programs with a SIGINT handler of their own
     are left alone, such as the command line, which ends at once.
 
     Args:

@@ -102,9 +102,9 @@ def offering(folder: pathlib.Path, step: int) -> Iterator[None]:
         yield
     except DamagedError as error:
         others = [other for other in reversed(steps(folder)) if other != step and _is_whole(folder, other)]
-        offer = "no other checkpoint is whole"
+        offer = "no other checkpoint is intact"
         if others:
-            offer = f"the newest whole checkpoint is that of step {others[0]}, which --checkpoint={others[0]} takes"
+            offer = f"the newest intact checkpoint is that of step {others[0]}, which --checkpoint={others[0]} takes"
         raise DamagedError(f"{error}; {offer}") from None
 
 
@@ -127,7 +127,7 @@ def set_damaged_aside(folder: pathlib.Path) -> None:
     For one process, before any other reads or writes the folder.
 
     Raises:
-      DamagedError: no checkpoint is whole; a damaged one in an object store, where folders cannot be renamed.
+      DamagedError: no checkpoint is intact; a damaged one in an object store, where folders cannot be renamed.
     """
     damaged = {}
     for step in steps(folder):
@@ -139,10 +139,10 @@ def set_damaged_aside(folder: pathlib.Path) -> None:
     whole = max(set(steps(folder)) - damaged.keys(), default=None)
     if damaged and whole is None:
         raise DamagedError(
-            f"{damaged[max(damaged)]}; no other checkpoint is whole. To train anew, choose another workdir, or delete "
+            f"{damaged[max(damaged)]}; no other checkpoint is intact. To train anew, choose another workdir, or delete "
             f"{folder}"
         )
-    then = f"the run goes on from the newest whole checkpoint, that of step {whole}"
+    then = f"resuming from the newest intact checkpoint, that of step {whole}"
     for step, error in damaged.items():
         if paths.is_url(folder):
             raise DamagedError(f"{error}; delete {folder / str(step)}: {then}")

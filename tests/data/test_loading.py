@@ -285,8 +285,8 @@ def test_too_many_broken_files_end_a_run_with_one_line_that_tells_how_to_go_on(t
             quarantine.add(VideoError("2.mp4", "torn"))
         assert caught.value.clear and str(caught.value) == (
             "3 of 20 videos cannot be decoded, more than loader.max_broken=0.1 allows, the last one 2.mp4: torn. "
-            f"{path} lists them: repair them or raise loader.max_broken, then run again, which goes on from what is "
-            "saved"
+            f"{path} lists them: repair them or raise loader.max_broken, then repeat the command, which resumes where "
+            "it stopped"
         )
     assert [json.loads(line)["path"] for line in path.read_text().splitlines()] == ["0.mp4", "1.mp4", "2.mp4"]
     quarantine = Quarantine(path, num_records=20, max_share=0.1)
@@ -323,7 +323,7 @@ def test_a_quarantine_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr("actjax.data.loading.quarantine.append", full)
     quarantine = Quarantine(tmp_path / "quarantine.jsonl", num_records=10, max_share=1.0)
-    with pytest.raises(MachineError, match="cannot be written .No space left on device., .* run again") as caught:
+    with pytest.raises(MachineError, match="cannot be written .No space left on device., .* repeat the command") as caught:
         quarantine.add(VideoError("a.mp4", "broken"))
     assert caught.value.clear and "\n" not in str(caught.value)
 

@@ -203,7 +203,7 @@ def test_a_longer_training_goes_on(bsn, cache, tmp_path):
     shutil.copytree(bsn[0], workdir)
     longer = ("--config.pem.run.epochs=6.0", "--config.pem.run.batch_size=4")
     output = run(*TINY_BSN, f"--workdir={workdir}", *longer, cache=cache)
-    assert "pem.run.epochs was" in output and "training goes on from its checkpoints" in output
+    assert "pem.run.epochs was" in output and "training continues from its checkpoints" in output
     rows, before = (
         [json.loads(line) for line in (folder / "pem" / "metrics.jsonl").read_text().splitlines()]
         for folder in (workdir, bsn[0])

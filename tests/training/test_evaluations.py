@@ -131,7 +131,7 @@ def test_a_metric_that_fails_loses_no_training(tmp_path):
         raise ValueError("metric 'own' returned nan; it must return finite numbers")
 
     evaluators = [Evaluator("own", 1, TASK.predict, broken, Passes())]
-    with pytest.raises(ValueError, match="'own' returned nan; .* finite numbers. Step 3 is saved; mend") as raised:
+    with pytest.raises(ValueError, match="'own' returned nan; .* finite numbers. Step 3 is saved; fix") as raised:
         train(TASK, line_data(), optimizer, SETTINGS, tmp_path, evaluators=evaluators)
     assert raised.value.clear and "\n" not in str(raised.value)
     assert restore_variables(TASK, SETTINGS, tmp_path, "latest")[1] == 3

@@ -191,7 +191,7 @@ def test_no_flipped_bit_changes_an_answer(trained, tmp_path):
             harmless += 1
         except DamagedError as error:
             assert "\n" not in str(error) and len(str(error)) < 400
-            assert "the newest whole checkpoint is that of step 9, which --checkpoint=9 takes" in str(error)
+            assert "the newest intact checkpoint is that of step 9, which --checkpoint=9 takes" in str(error)
             noticed += 1
         path.write_bytes(content)
     assert noticed >= 180
@@ -251,7 +251,7 @@ def test_a_resumed_run_takes_the_newest_whole_checkpoint(how, tmp_path, caplog):
         flip(next((broken / "default" / "d").iterdir()), 100)
     assert train(line_task(), line_data(), optimizer, settings, tmp_path / "run") == whole
     (told,) = [message for message in caplog.messages if "moved to" in message]
-    assert "\n" not in told and f"goes on from the newest whole checkpoint, that of step {before}" in told
+    assert "\n" not in told and f"resuming from the newest intact checkpoint, that of step {before}" in told
     assert [path.name for path in (tmp_path / "run" / "checkpoints.damaged").iterdir()] == [str(newest)]
 
 
@@ -261,7 +261,7 @@ def test_a_run_without_a_whole_checkpoint_is_left_alone(trained, tmp_path):
     for step in (8, 9, 10):
         flip(workdir / "checkpoints" / str(step) / "default" / "_METADATA", 9)
     before = files_of(workdir)
-    with pytest.raises(DamagedError, match="no other checkpoint is whole. To train anew, choose another workdir"):
+    with pytest.raises(DamagedError, match="no other checkpoint is intact. To train anew, choose another workdir"):
         train(line_task(), line_data(), optimizer, SETTINGS._replace(epochs=5), workdir)
     assert files_of(workdir) == before
 

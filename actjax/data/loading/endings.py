@@ -62,7 +62,7 @@ def retry(error: Ended | Unreachable, tries: int) -> float:
     if tries == TRIES:
         raise MachineError(
             f"{error}, {tries} times at the same place: probably memory is short; use fewer reader processes "
-            "(loader.num_workers) or smaller frames, then run again, which goes on from what is saved"
+            "(loader.num_workers) or smaller frames, then repeat the command, which resumes where it stopped"
         )
     log.warning("%s; another one reads the same video again", error)
     return 0.0

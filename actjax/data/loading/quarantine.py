@@ -65,7 +65,7 @@ class Quarantine:
             raise TooManyBroken(
                 f"{number} of {self._num_records} videos cannot be decoded, more than "
                 f"loader.max_broken={self._max_share:g} allows, the last one {error}. {self.path} lists them: repair "
-                "them or raise loader.max_broken, then run again, which goes on from what is saved"
+                "them or raise loader.max_broken, then repeat the command, which resumes where it stopped"
             )
 
     def count(self, records: Iterable) -> int:
@@ -85,7 +85,7 @@ class Quarantine:
         except OSError as error:
             raise MachineError(
                 f"{self.path} cannot be written ({error.strerror or error}), to list {row['path']}: {row['reason']}. "
-                "Make room, or the folder writable, then run again, which goes on from what is saved"
+                "Make room, or the folder writable, then repeat the command, which resumes where it stopped"
             ) from error
         self.files.add(row["path"])
         return True
