@@ -1,5 +1,6 @@
 """What differs between two configs."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 
@@ -7,6 +8,15 @@ from collections.abc import Iterator
 def as_saved(section):
     """A section with the types that JSON keeps: tuples become lists."""
     return json.loads(json.dumps(section, default=str))
+
+
+def digest_of_config(sections: dict) -> str:
+    """A short digest of sections, by which they are known again.
+
+    >>> digest_of_config({"eval": {"num_clips": 8}, "model": {"depth": (1, 2)}})
+    '55db463ae7c60e38'
+    """
+    return hashlib.sha256(json.dumps(as_saved(sections), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def differences(was, now, *, name: str = "") -> Iterator[tuple[str, object, object]]:

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -57,6 +58,7 @@ class ClipData:
       quarantine: records broken files.
       train, eval: clip specs of the two splits.
       further: the records of further evaluations.
+      judged_by: digest of what determines the metrics besides the records.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class ClipData:
         train,
         eval,
         further: Iterable[Sequence] = (),
+        judged_by: str = "",
     ):
         self.dataset, self._train, self._eval, self._quarantine = dataset, train, eval, quarantine
         self._seed, self._power = settings.seed, loader.power
@@ -76,7 +79,7 @@ class ClipData:
         self._eval_size = settings.eval_size
         self._common = dict(loader=Loader(loader.num_workers, loader.timeout, this_shard()), quarantine=quarantine)
         self.num_records, self.digest = len(dataset.train), digest_of(dataset.train)
-        self.val_digest = digest_of(dataset.val, *further, ordered=False)
+        self.val_digest = digest_of(dataset.val, *further, ordered=False) + judged_by
 
     def train(self, position: int, num_batches: int) -> Iterator:
         """This host's batches; the first one begins at `position`, see `training.Data`."""
@@ -103,18 +106,24 @@ class ClipData:
 
 
 def digest_of(*lists: Sequence, ordered: bool = True) -> str:
-    """The digest of lists of records: the names of the files, without their folders, and the labels.
+    """The digest of lists of records: the names of their files, without folders, and their labels or annotations.
 
     Args:
       ordered: whether the order of the records in a list makes a difference.
     """
     digest = hashlib.sha256()
     for records in lists:
-        lines = [
-            f"{os.path.basename(each.path)}\t{np.asarray(getattr(each, 'label', -1)).tolist()}\n" for each in records
-        ]
+        lines = [f"{os.path.basename(each.path)}\t{_truth(each)}\n" for each in records]
         digest.update("".join(lines if ordered else sorted(lines)).encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
+
+
+def _truth(record) -> str:
+    """What the digest of a record takes besides its path: its label, or of an untrimmed video all that is known."""
+    if hasattr(record, "label"):
+        return str(np.asarray(record.label).tolist())
+    known = {name: value for name, value in record._asdict().items() if name not in ("path", "frames", "number")}
+    return json.dumps(known, sort_keys=True, default=lambda array: np.asarray(array).tolist())
 
 
 def this_shard() -> Shard:

@@ -1,16 +1,19 @@
 """A stage's output folder; `stage.json` records its config and completed steps."""
 
+import hashlib
 import json
 import logging
+import os
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import jax
 
+from actjax import training
 from actjax.config import Reader, filled, plain
 from actjax.config.changes import as_saved, differences, told
-from actjax.paths import replace, unused
+from actjax.paths import rewrite, unused
 
 log = logging.getLogger("actjax")
 
@@ -21,19 +24,27 @@ LENGTH = ("epochs", "batch_size", "eval_batch_size", "eval_every")
 
 
 class StageFolder:
-    """The folder `WORKDIR/STAGE`. Its `stage.json` holds the config that made the contents, and the completed steps.
+    """The folder `WORKDIR/STAGE`. Its `stage.json` holds the config and the data that made the contents, and the
+    completed steps.
 
-    Outputs of another config are computed again. If only the length of the training differs, it continues.
+    Outputs of another config or other data are computed again. If only the length of the training differs, it
+    continues. Nothing is written before `begin`.
 
     Args:
       sections: the config sections that determine the contents.
-      mend: True: outputs of another config are moved to `STAGE.old`. False: they are an error.
+      mend: True: `begin` moves outputs of another config to `STAGE.old`. False: they are an error.
       readers: functions that read the sections. Configs are compared with their defaults filled in, so a key added by
         a newer version changes nothing while it has its default.
       code: digest of the code that the config brings; "" for none.
+      origin: digests of what the contents are made from, by its name in messages, such as "training split". Those
+        that `stage.json` lacks, as older versions wrote it, are not compared.
+
+    Attributes:
+      done: the completed steps.
+      changed: the keys of the config that differ. others: the names in `origin` of what differs.
 
     Raises:
-      ValueError: the outputs were made with another config, and `mend` is False.
+      ValueError: the outputs were made with another config, and `mend` is False; `stage.json` is damaged.
     """
 
     def __init__(
@@ -45,47 +56,107 @@ class StageFolder:
         mend: bool,
         readers: Mapping[str, Reader] = {},
         code: str = "",
+        origin: Mapping[str, str] = {},
     ):
         self.path, self._file = workdir / stage, workdir / stage / "stage.json"
         self._config = _compared(sections, readers) | ({"code": code} if code else {})
-        self.done: list[str] = []
+        self._origin = dict(origin)
+        self.done, self._files = [], {}
+        self._difference, self._goes_on, self.changed, self.others = "", False, [], []
         try:
-            known = json.loads(self._file.read_text())
+            known = _read(self._file)
         except FileNotFoundError:  # a new folder, or process 0 has just renamed the old one
             return
         config = _compared(known["config"], readers)
-        if config == self._config:
-            self.done = known["done"]
-            return
+        before = known.get("origin", {})
+        self.others = sorted(name for name in self._origin.keys() & before.keys() if self._origin[name] != before[name])
         changes = list(differences(config, self._config))
-        difference = f"{self.path} was made with another config: {told(changes)}"
-        if not mend:
-            raise ValueError(f"{difference}; add {stage} to --config.stages, or use another --workdir")
-        if jax.process_index() == 0:
-            self._replace(difference, goes_on=all(_lengthens(*change, section=f"{stage}.run") for change in changes))
+        self.changed = [key for key, _, _ in changes]
+        if not changes and not self.others:
+            self.done, self._files = known["done"], known.get("files", {})
+            return
+        what = [f"config: {told(changes)}"] * bool(changes) + self.others
+        self._difference = f"{self.path} was made with another {' and another '.join(what)}"
+        if not mend and changes:
+            raise ValueError(f"{self._difference}; add {stage} to --config.stages, or use another --workdir")
+        self._goes_on = not self.others and all(_lengthens(*change, section=f"{stage}.run") for change in changes)
 
-    def _replace(self, difference: str, *, goes_on: bool) -> None:
-        """Moves the outputs to `STAGE.old`. `goes_on`: the training starts from a copy of their checkpoints."""
-        old = unused(self.path.with_name(f"{self.path.name}.old"))
-        self.path.rename(old)
-        if goes_on and (old / "checkpoints").is_dir():
-            shutil.copytree(old / "checkpoints", self.path / "checkpoints")
-            shutil.copy(old / "metrics.jsonl", self.path / "metrics.jsonl")
-        then = "training continues from its checkpoints" if goes_on else "running the stage again"
-        log.warning("%s; %s, its old outputs are in %s", difference, then, old)
-
-    def mark(self, step: str) -> None:
-        """Marks a step as done."""
-        self.done.append(step)
+    def begin(self) -> None:
+        """Moves outputs of another config or other data away, and writes `stage.json`."""
+        if jax.process_index() == 0 and self._difference:
+            old = unused(self.path.with_name(f"{self.path.name}.old"))
+            (self._copy if self._goes_on else self.path.rename)(old)
+            then = "training continues from its checkpoints" if self._goes_on else "running the stage again"
+            log.warning("%s; %s, its old outputs are in %s", self._difference, then, old)
         self.save()
+
+    def _copy(self, old: pathlib.Path) -> None:
+        """Copies all to `old`, and leaves only what a longer training starts from. A kill in between leaves it as it
+        was, to be copied again."""
+        shutil.copytree(self.path, old)
+        for path in self.path.iterdir():
+            if path.name not in ("checkpoints", "metrics.jsonl", "stage.json"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def mark(self, step: str, *made: pathlib.Path) -> None:
+        """Marks a step as done, whose outputs are the files `made`, or all in the folders `made`."""
+        self.done = [*self.done, step] if step not in self.done else self.done
+        if jax.process_index() == 0:
+            self._files[step] = {name: seal for path in made for name, seal in self._sealed(path)}
+        self.save()
+
+    def check(self, step: str) -> bool:
+        """Whether a step is done and its outputs are as it wrote them; others are removed, to be made again."""
+        seals = self._files.get(step, {})
+        changed = [name for name, seal in seals.items() if _seal(self.path / name, like=seal) != seal]
+        training.wait_for_all(f"the outputs of {self.path.name}")
+        if step not in self.done or not changed:
+            return step in self.done
+        log.warning(
+            "%s: %d of %d files of the run are gone or not as they were written, such as %s; they are made again",
+            self.path, len(changed), len(seals), os.path.normpath(self.path / changed[0]),
+        )  # fmt: skip
+        if jax.process_index() == 0:
+            for name in changed:
+                (self.path / name).unlink(missing_ok=True)
+        training.wait_for_all(f"the outputs of {self.path.name}")
+        self.done = [each for each in self.done if each != step]
+        return False
+
+    def _sealed(self, path: pathlib.Path) -> Iterator[tuple[str, str | int]]:
+        """Yields each file's path from the stage's folder, and its seal: its digest, in a folder its size."""
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            name = os.path.relpath(file, self.path)
+            yield name, _seal(file, like=0 if path.is_dir() else "")
 
     def save(self) -> None:
         """Writes `stage.json`."""
         if jax.process_index():
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"config": self._config, "done": self.done}, indent=1)
-        replace(self._file, lambda file: file.write(text.encode()))
+        content = {"config": self._config, "origin": self._origin, "done": self.done, "files": self._files}
+        rewrite(self._file, json.dumps(content, indent=1))
+
+
+def _read(file: pathlib.Path) -> dict:
+    """The content of `stage.json`. FileNotFoundError: there is none."""
+    try:
+        known = json.loads(file.read_text())
+        if isinstance(known["config"], dict) and isinstance(known["done"], list):
+            return known
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ValueError(f"{file} is damaged; delete or move the folder {file.parent}, and the stage runs again")
+
+
+def _seal(file: pathlib.Path, *, like: str | int) -> str | int | None:
+    """The digest of a file, or its size; None if there is no such file."""
+    if not file.is_file():
+        return None
+    if isinstance(like, int):
+        return file.stat().st_size
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _lengthens(key: str, was, now, *, section: str) -> bool:

@@ -1,6 +1,7 @@
 """Checkpoints: the latest few and the best one, written in the background and never half-written."""
 
 import contextlib
+import json
 import logging
 import math
 import pathlib
@@ -14,7 +15,9 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
 
 from actjax import paths
 from actjax.errors import StorageError, storage_fault
+from actjax.paths import rewrite
 from actjax.training import digests, restoring
+from actjax.training.distributed import wait_for_all
 from actjax.training.step import State
 from actjax.training.timeline import Timeline
 
@@ -81,7 +84,8 @@ class Checkpoints:
 
     def __init__(self, folder: pathlib.Path, settings, timeline: Timeline | None = None):
         self._folder, self._timeline, self._step = paths.absolute(folder), timeline, None
-        outdated = frozenset() if timeline is None else restoring.outdated(folder, timeline.val)
+        self._val = timeline.val if timeline else ""
+        outdated = restoring.outdated(folder, self._val)
         policies = [LatestN(settings.keep), _Best(settings.best, settings.upward, outdated)]
         options = ocp.CheckpointManagerOptions(
             preservation_policy=AnyPreservationPolicy(policies),
@@ -106,6 +110,17 @@ class Checkpoints:
             options = dict(metrics=metrics, custom_metadata=digests.MARK, force=True)
             self._manager.save(step, args=ocp.args.StandardSave(state._asdict()), **options)
 
+    def rank(self, step: int, metrics: dict[str, float]) -> bool:
+        """Adds the metrics of a saved checkpoint, unless it has those of this validation -> whether they were added."""
+        known = restoring.metrics(self._folder, step) and step not in restoring.outdated(self._folder, self._val)
+        if not known and jax.process_index() == 0:
+            place = self._folder / str(step)
+            (place / "metrics").mkdir(exist_ok=True)
+            rewrite(place / "metrics" / "metrics", json.dumps(metrics))
+            self._seal_folder(place)
+        wait_for_all("the metrics of a checkpoint")
+        return not known
+
     def wait(self) -> None:
         """Waits until the last checkpoint is written. Raises StorageError: it could not be."""
         with self._told():
@@ -127,7 +142,9 @@ class Checkpoints:
         if jax.process_index():
             return
         temporary = sorted(self._folder.glob(f"{self._step}.orbax-checkpoint-tmp*"))
-        folder = temporary[-1] if temporary else self._folder / str(self._step)  # object stores cannot rename
+        self._seal_folder(temporary[-1] if temporary else self._folder / str(self._step))  # stores cannot rename
+
+    def _seal_folder(self, folder: pathlib.Path) -> None:
         digests.write(folder, {"timeline": self._timeline and self._timeline._asdict()})
 
     @contextlib.contextmanager

@@ -18,11 +18,13 @@ from actjax.training.optimizers import Optimizer
 from actjax.training.preemption import Preempted, StopOnSigterm, compiling
 from actjax.training.program import Program, Settings, make_program
 from actjax.training.reporting import Report, check_finite, scalars
+from actjax.training.restoring import DamagedError
 from actjax.training.step import State
 from actjax.training.timeline import Timeline
 
 log = logging.getLogger(__name__)
 
+_TRIES = 20  # to read a checkpoint beside a training
 _NOTHING = "stopped before the first step; nothing was saved"
 
 
@@ -113,6 +115,9 @@ def train(
         if first >= steps:
             log.info("the run is complete at step %d; nothing is left to train", first)
             metrics = evaluations.run(evaluations.all, state.eval_variables)
+            if checkpoints.rank(first, scalars(metrics)):  # its evaluation had failed, or has changed
+                with closing(Report(workdir, first_step=first, steps=first, batch_size=settings.batch_size)) as report:
+                    report.evaluation(first, time.epoch(first), scalars(metrics))
             return _with_best(metrics, folder, settings, step=first)
         if first:
             log.info("resuming after step %d; later steps are computed again", first)
@@ -183,8 +188,8 @@ def find_standing(folder: pathlib.Path, data: Data, settings: Settings) -> Stand
         raise
     if now.val and before.val not in ("", now.val):
         log.warning(
-            "the validation split has changed since step %d: earlier metrics are those of another split, and do not "
-            "rank the checkpoints to come; --mode=eval scores the present one",
+            "the validation has changed since step %d, in its videos or in the keys of model, eval or evaluators: "
+            "metrics up to that step do not rank later checkpoints, and --mode=eval gives others",
             step,
         )
     return Standing(step, now)
@@ -256,11 +261,24 @@ def restore_variables(task, settings: Settings, workdir: pathlib.Path, which: st
     folder = workdir / "checkpoints"
     if not folder.is_dir():
         raise FileNotFoundError(f"no checkpoints in {workdir}; train first, or choose another --workdir")
-    step = restoring.find(folder, which, metric=settings.best, upward=settings.upward)
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     everywhere = devices.replicate(devices.make_mesh())
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), shapes)
-    for each in restoring.steps(folder) if which == "best" else [step]:  # a damaged one may be the best
+    tries = 0
+    while True:
+        existing = restoring.steps(folder)
+        try:
+            step = restoring.find(folder, which, metric=settings.best, upward=settings.upward)
+            return _variables(folder, step, shapes, all_whole=which == "best"), step
+        except (DamagedError, FileNotFoundError):
+            tries += 1
+            if restoring.steps(folder) == existing or tries == _TRIES:
+                raise  # else a training has just replaced one
+
+
+def _variables(folder: pathlib.Path, step: int, shapes: dict, *, all_whole: bool) -> dict:
+    """The variables of a checkpoint. `all_whole`: the others must be intact, too."""
+    for each in restoring.steps(folder) if all_whole else [step]:  # a damaged one may be the best
         with restoring.offering(folder, each):
             restoring.check(folder, each)
     with restoring.offering(folder, step):
@@ -268,4 +286,4 @@ def restore_variables(task, settings: Settings, workdir: pathlib.Path, which: st
         name = "ema" if averaged else "variables"
         variables = restoring.read(folder, step, {name: shapes}, whole=False)[name]
     restoring.check_finite(variables, f"{folder / str(step)}")
-    return variables, step
+    return variables

@@ -323,7 +323,9 @@ def test_a_quarantine_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr("actjax.data.loading.quarantine.append", full)
     quarantine = Quarantine(tmp_path / "quarantine.jsonl", num_records=10, max_share=1.0)
-    with pytest.raises(MachineError, match="cannot be written .No space left on device., .* repeat the command") as caught:
+    with pytest.raises(
+        MachineError, match="cannot be written .No space left on device., .* repeat the command"
+    ) as caught:
         quarantine.add(VideoError("a.mp4", "broken"))
     assert caught.value.clear and "\n" not in str(caught.value)
 

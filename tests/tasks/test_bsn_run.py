@@ -148,6 +148,57 @@ def test_a_stage_of_another_config_is_made_anew(bsn, cache, tmp_path):
     assert contents(workdir / "pgm.old") == contents(bsn[0] / "pgm") != contents(workdir / "pgm")
 
 
+def test_files_between_stages_that_are_damaged_are_made_again(bsn, cache, tmp_path):
+    """Curves cut short, an empty file of proposals, a lost file of features, results of another folder of the stage."""
+    workdir = tmp_path / "run"
+    shutil.copytree(bsn[0], workdir)
+    curves = workdir / "tem" / "tem_results" / "v_val_0001.csv"
+    curves.write_text("\n".join(curves.read_text().splitlines()[:60]))
+    (workdir / "pgm" / "pgm_proposals" / "v_val_0002.csv").write_text("")
+    (workdir / "pgm" / "pgm_features" / "v_train_0003.npy").unlink()
+    (workdir / "results_proposals.json").write_text('{"results": {')
+    output = run(*TINY_BSN, f"--workdir={workdir}", cache=cache)
+    told = "are gone or not as they were written, such as"
+    assert f"1 of 64 files of the run {told} {curves}; they are made again" in output
+    assert f"1 of 32 files of the run {told} {workdir}/pgm/pgm_proposals/v_val_0002.csv" in output
+    assert f"1 of 128 files of the run {told} {workdir}/pgm/pgm_features/v_train_0003.npy" in output
+    assert f"1 of 1 files of the run {told} {workdir}/results_proposals.json" in output
+    assert "pgm: the proposals of split train" not in output and contents(workdir) == contents(bsn[0])
+
+
+def test_a_stage_whose_checkpoint_is_damaged_goes_back(bsn, cache, tmp_path):
+    """To the newest intact one, from which the same network is trained, if its outputs are needed again."""
+    workdir = tmp_path / "run"
+    shutil.copytree(bsn[0], workdir)
+    newest = max((workdir / "tem" / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
+    data = max((newest / "default").rglob("d/*"), key=lambda path: path.stat().st_size)
+    data.write_bytes(data.read_bytes()[:-1])
+    (workdir / "tem" / "tem_results" / "v_val_0001.csv").unlink()
+    output = run("--mode=eval", f"--workdir={workdir}", cache=cache, status=1)
+    assert f"{data} is damaged" in output and "repeat the training, which resumes from an intact one" in output
+    assert "--checkpoint" not in output
+    output = run(*TINY_BSN, f"--workdir={workdir}", cache=cache)
+    assert "resuming from the newest intact checkpoint" in output and contents(workdir) == contents(bsn[0])
+
+
+def test_an_evaluation_leaves_an_unfinished_run_alone(bsn, cache, tmp_path):
+    """It makes no curves with a network that is half trained."""
+    workdir = tmp_path / "run"
+    shutil.copytree(bsn[0], workdir)
+    stage = workdir / "tem" / "stage.json"
+    stage.write_text(json.dumps(json.loads(stage.read_text()) | {"done": []}))
+    for path in ("tem/tem_results", "pgm", "pem"):
+        shutil.rmtree(workdir / path)
+    before = sorted(workdir.rglob("*"))
+    output = run("--mode=eval", f"--workdir={workdir}", cache=cache, status=1)
+    assert "stage tem" in output and "is not trained to its end; first resume the training" in output
+    assert sorted(workdir.rglob("*")) == before
+    stage.write_text("")
+    for mode in ("eval", "train"):
+        output = run(f"--mode={mode}", *TINY_BSN, f"--workdir={workdir}", cache=cache, status=1)
+        assert f"error: {stage} is damaged; delete or move the folder {stage.parent}, and the stage runs" in output
+
+
 def test_stages_one_by_one_and_killed(bsn, cache, tmp_path):
     """Each stage in a run of its own, each killed once inside: the files are those of the run in one go."""
     workdir = tmp_path / "run"
@@ -193,7 +244,10 @@ def test_what_decides_over_a_stage(tmp_path):
     with pytest.raises(ValueError, match=r"tem was made with another config: tem.run.epochs was 2.0, is 3.0; add tem"):
         StageFolder(tmp_path, "tem", decisive, mend=False)
     for old in ("tem.old", "tem.old1"):
-        assert StageFolder(tmp_path, "tem", decisive, mend=True).done == [] and (tmp_path / old).is_dir()
+        folder = StageFolder(tmp_path, "tem", decisive, mend=True)
+        assert folder.done == [] and not (tmp_path / old).exists()
+        folder.begin()
+        assert (tmp_path / old).is_dir()
         StageFolder(tmp_path, "tem", sections, mend=True).save()
 
 
@@ -288,6 +342,20 @@ def test_own_annotations_and_broken_files(tmp_path, cache):
     assert "v_train_0005" in (workdir / "quarantine.jsonl").read_text()
     results = json.loads((workdir / "results.json").read_text())
     assert results["num_videos"] == 15 and "average_mAP" not in results
+    truth = data / "anet_anno_train.json"
+    known, before = truth.read_text(), {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
+    changed = json.loads(known)
+    changed["v_train_0000"]["annotations"][0]["segment"][1] += 1.0
+    truth.write_text(json.dumps(changed))
+    again = (f"--config={config}", *TINY_BMN[3:], f"--workdir={workdir}", "--config.bmn.run.epochs=3.0")
+    output = run(*again, cache=cache, status=1)
+    assert "was made from another training split; use another workdir, or the earlier data" in output
+    truth.write_text(known)
+    logs = {workdir / "train.log", workdir / ".lock"}
+    assert {path: path.stat().st_mtime_ns for path in before if path not in logs} == {
+        path: time for path, time in before.items() if path not in logs
+    }
+    assert not list(workdir.glob("*.old")) and "training continues from its checkpoints" in run(*again, cache=cache)
     arguments = (f"--config={config}", f"--workdir={tmp_path / 'other'}")
     output = run(*arguments, "--config.data.max_missing=0.01", cache=cache, status=1)
     assert "no features of 2 of 48 videos" in output and "Traceback" not in output

@@ -13,7 +13,9 @@ def test_outputs_of_other_code_are_made_again(tmp_path):
     assert StageFolder(tmp_path, "tem", {"data": {"name": "mine:data"}}, mend=True, code="a" * 16).done == ["train"]
     with pytest.raises(ValueError, match="was made with another config: code was .a+., is .b+."):
         StageFolder(tmp_path, "tem", {"data": {"name": "mine:data"}}, mend=False, code="b" * 16)
-    assert StageFolder(tmp_path, "tem", {"data": {"name": "mine:data"}}, mend=True, code="b" * 16).done == []
+    other = StageFolder(tmp_path, "tem", {"data": {"name": "mine:data"}}, mend=True, code="b" * 16)
+    assert other.done == [] and not (tmp_path / "tem.old").exists()
+    other.begin()
     assert (tmp_path / "tem.old").is_dir()
 
 

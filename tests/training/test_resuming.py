@@ -95,7 +95,7 @@ def test_another_validation_split_ranks_anew(tmp_path, caplog):
     assert train(line_task(), split(100, "a"), optimizer, worst_first._replace(epochs=1), tmp_path)["step"] == 3
     assert not caplog.text
     results = train(line_task(), split(1, "b"), optimizer, worst_first, tmp_path)
-    assert "the validation split has changed since step 3" in caplog.text
+    assert "the validation has changed since step 3" in caplog.text
     assert (results["step"], results["best"]["step"], steps(tmp_path / "checkpoints")) == (10, 5, [5, 10])
     assert restore_variables(line_task(), worst_first, tmp_path, "best")[1] == 5
     caplog.clear()

@@ -3,7 +3,6 @@
 A batch is a pure function of (seed, position), as in `data.loading.batches`. Shapes: b videos of this host.
 """
 
-import contextlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -11,8 +10,10 @@ import numpy as np
 from actjax.data.loading.batches import read_ahead
 from actjax.data.loading.endings import patiently
 from actjax.data.loading.order import Batch, Order, Shard, local_size
-from actjax.data.loading.quarantine import Quarantine
+from actjax.data.loading.quarantine import Quarantine, TooManyBroken
 from actjax.video.errors import VideoError
+
+_NONE = "none of the videos can be read"
 
 
 def train_items(
@@ -42,7 +43,7 @@ def train_items(
                 return patiently(item, place.record) | {"record": np.int32(place.record)}
             except VideoError as error:
                 quarantine.add(error)
-        raise RuntimeError("none of the videos can be read")
+        raise TooManyBroken(_NONE)
 
     def batch(step: int) -> Batch:
         first = position + step * batch_size + shard.index * local
@@ -79,10 +80,13 @@ def eval_items(
 
 
 def _any_of(item: Callable, num_records: int) -> dict:
+    last = ""
     for k in range(num_records):
-        with contextlib.suppress(VideoError):
+        try:
             return item(k)
-    raise RuntimeError("none of the videos can be read")
+        except VideoError as error:
+            last = f", the last one {error}"
+    raise TooManyBroken(f"{_NONE}{last}")
 
 
 def _stacked(items: list[dict]) -> Batch:

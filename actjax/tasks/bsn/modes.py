@@ -17,9 +17,10 @@ log = logging.getLogger("actjax")
 def train(run: BsnRun, call: Call) -> dict:
     """Runs the stages, resuming where a killed run stopped, and prints the table of average recall -> the metrics."""
     dataset = _opened(run, call)
-    save_description(call.workdir, call.config, [])
     with clear_errors():
-        return run.train(call.workdir, dataset=dataset)
+        return run.train(
+            call.workdir, dataset=dataset, describe=lambda: save_description(call.workdir, call.config, [])
+        )
 
 
 def evaluate(run: BsnRun, call: Call) -> dict:

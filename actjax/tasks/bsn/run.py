@@ -9,7 +9,7 @@ import json
 import logging
 import pathlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -27,7 +27,7 @@ from actjax.tasks.bsn.items import BmnItems, FeatureItems, ItemData, PemItems, S
 from actjax.tasks.bsn.proposals import PGM_HEADER, Nms, Pgm, generate, recalls, results_of
 from actjax.tasks.bsn.report import Detect, report
 from actjax.tasks.building import Network
-from actjax.tasks.loading import LoaderConfig, open_quarantine
+from actjax.tasks.loading import LoaderConfig, digest_of, open_quarantine
 from actjax.tasks.stage_folder import StageFolder
 from actjax.video.errors import VideoError
 from actjax.workdir import progress
@@ -79,11 +79,23 @@ class BsnRun(NamedTuple):
         """Records of both splits and their features. Generates the sample set on first use."""
         return build_untrimmed(self.data)
 
-    def folder(self, stage: str, workdir: pathlib.Path, *, mend: bool) -> StageFolder:
-        """The folder of a stage. Its contents depend on the sections of this stage and of all earlier ones."""
+    def folder(self, stage: str, workdir: pathlib.Path, *, mend: bool, dataset: Untrimmed | None = None) -> StageFolder:
+        """The folder of a stage. Its contents depend on the sections of this stage and of all earlier ones.
+
+        Raises:
+          ValueError: as `StageFolder`; the contents were made from other videos or annotations than `dataset`.
+        """
         before = ("data", *self.chain[: self.chain.index(stage) + 1])
         sections, readers = ({name: table[name] for name in before} for table in (self.sections, self.readers))
-        return StageFolder(workdir, stage, sections, mend=mend, readers=readers, code=self.sections["code"])
+        splits = {"training split": dataset.train, "validation split": dataset.val} if dataset else {}
+        origin = {name: digest_of(records, ordered=False) for name, records in splits.items()}
+        options = dict(mend=mend, readers=readers, code=self.sections["code"], origin=origin)
+        folder = StageFolder(workdir, stage, sections, **options)
+        if folder.others and not any(key.startswith("data.") for key in folder.changed):
+            raise ValueError(
+                f"{folder.path} was made from another {folder.others[0]}; use another workdir, or the earlier data"
+            )
+        return folder
 
     def check_stages(self, workdir: pathlib.Path) -> None:
         """Raises ValueError unless the outputs of the earlier stages exist and were made with this config."""
@@ -103,13 +115,18 @@ class BsnRun(NamedTuple):
                     "to --config.stages"
                 )
 
-    def train(self, workdir: pathlib.Path, *, dataset: Untrimmed | None = None) -> dict:
+    def train(
+        self, workdir: pathlib.Path, *, dataset: Untrimmed | None = None, describe: Callable[[], None] = lambda: None
+    ) -> dict:
         """Runs the stages that the config names -> metrics of the proposals; {} without the last stage.
 
+        Args:
+          describe: called once the stages are known to fit, before anything is written to `workdir`.
+
         Raises:
-          ValueError: see `check_stages`.
+          ValueError: see `check_stages` and `folder`.
         """
-        return Chain(self, dataset or self.open_dataset(), workdir, train=True).run()
+        return Chain(self, dataset or self.open_dataset(), workdir, train=True).run(describe)
 
     def evaluate(
         self, workdir: pathlib.Path, *, dataset: Untrimmed | None = None, checkpoint: str | None = None
@@ -132,17 +149,20 @@ class Chain:
         self._train, self._checkpoint = train, checkpoint
         self._name = "results" if train else "results_eval"
 
-    def run(self) -> dict:
+    def run(self, describe: Callable[[], None] = lambda: None) -> dict:
         """Runs the stages -> the metrics of the last stage, or {} if it is not among them."""
         self._run.check_stages(self._workdir)
+        options = dict(mend=self._train, dataset=self._data)
+        folders = {stage: self._run.folder(stage, self._workdir, **options) for stage in self._run.stages}
+        training.wait_for_all("the folders of the stages")
         started = time.perf_counter()
         self._workdir.mkdir(parents=True, exist_ok=True)
+        describe()
         self._quarantine = open_quarantine(self._workdir, self._data, self._run.loader)
         results = None
-        for stage in self._run.stages:
-            folder = self._run.folder(stage, self._workdir, mend=self._train)
+        for stage, folder in folders.items():
             if self._train:
-                folder.save()
+                folder.begin()
             training.wait_for_all(f"the folder of {stage}")
             results = getattr(self, stage)(folder)
         if results is None:
@@ -158,10 +178,11 @@ class Chain:
         model = stage.network.model
         features = Rescaled(data, model.input_shape)
         items = TemItems(features, model.temporal_scale, **stage.labels)
-        self._trained("tem", folder, Split(data.train, items, kept=True), Split(data.val, items, kept=True))
-        if "infer" in folder.done:
-            return log.info("tem: the curves are complete")
         written = folder.path / "tem_results"
+        if folder.check("infer"):
+            log.info("tem: training is complete")
+            return log.info("tem: the curves are complete")
+        self._trained("tem", folder, Split(data.train, items, kept=True), Split(data.val, items, kept=True))
         written.mkdir(exist_ok=True)
         todo = [r for r in (*data.train, *data.val) if not (written / f"{r.video}.csv").exists()]
         training.wait_for_all("the list of missing curves")
@@ -171,7 +192,7 @@ class Chain:
                 if jax.process_index() == 0:
                     table = np.column_stack([curves.T, times[:-1], times[1:]])
                     write_table(written / f"{todo[k].video}.csv", TEM_HEADER, table)
-        folder.mark("infer")
+        folder.mark("infer", written)
 
     def pgm(self, folder: StageFolder) -> None:
         """Writes proposals and their features, from the curves of every video."""
@@ -180,21 +201,22 @@ class Chain:
             return log.info("pgm: skipped, using the proposals in %s", pgm.proposals)
         wanted = {"train": pgm.top_k_train, "val": pgm.top_k}
         for split, top_k in sorted(wanted.items(), key=lambda item: -item[1]):  # a video in both needs the larger
-            if split in folder.done:
+            if folder.check(split):
                 log.info("pgm: the proposals of split %s are complete", split)
                 continue
-            self._generate(folder.path, split, top_k)
+            proposals, features = (folder.path / name for name in ("pgm_proposals", "pgm_features"))
+            self._generate(proposals, features, split, top_k)
             training.wait_for_all(f"pgm {split}")
-            folder.mark(split)
+            folder.mark(split, proposals, features)
 
-    def _generate(self, folder: pathlib.Path, split: str, top_k: int) -> None:
+    def _generate(self, proposals: pathlib.Path, features: pathlib.Path, split: str, top_k: int) -> None:
         """Writes this host's share of the proposals of a split."""
         curves = to_path(self._run.networks["tem"].results or self._workdir / "tem" / "tem_results")
-        proposals, features = (folder / name for name in ("pgm_proposals", "pgm_features"))
         for path in (proposals, features):
             path.mkdir(parents=True, exist_ok=True)
         records = getattr(self._data, split)[jax.process_index() :: jax.process_count()]
-        todo = [record for record in records if not (proposals / f"{record.video}.csv").exists()]
+        written = lambda video: (proposals / f"{video}.csv").exists() and (features / f"{video}.npy").exists()
+        todo = [record for record in records if not written(record.video)]
         for record in progress(todo, len(todo), f"pgm {split}"):
             try:
                 rows, points = patiently(generate, record, curves / f"{record.video}.csv", self._run.pgm, top_k)
@@ -224,12 +246,13 @@ class Chain:
 
     def _scored(self, stage: str, folder: StageFolder, train: Split, val: Split) -> list[dict]:
         """Trains the last network and predicts on the validation videos, unless done already -> results."""
-        self._trained(stage, folder, train, val)
         path = self._workdir / f"{self._name}_proposals.json"
-        if self._train and "infer" in folder.done and path.exists():
+        if self._train and folder.check("infer") and path.exists():
+            log.info("%s: training is complete", stage)
             log.info("%s: the proposals are complete", stage)
             known = json.loads(path.read_text())["results"]
             return [{"video_name": r.video, "proposal_list": known[video_id(r.video)]} for r in val.records]
+        self._trained(stage, folder, train, val)
         rows, where = zip(*self._inferred(stage, folder, val), strict=True)
         joined = [np.concatenate([part[name] for part in parts]) for parts, name in
                   ((rows, "proposals"), (rows, "found"), (where, "record"))]  # fmt: skip
@@ -237,22 +260,29 @@ class Chain:
         if jax.process_index() == 0:
             dump_results(results, path, "json")
         if self._train:
-            folder.mark("infer")
+            folder.mark("infer", path)
         return results
 
     def _trained(self, stage: str, folder: StageFolder, train: Split, val: Split) -> None:
-        """Trains the network of a stage, unless it is trained already or this pass only evaluates."""
+        """Trains the network of a stage, unless it is trained already or this pass only evaluates.
+
+        Raises:
+          ValueError: this pass evaluates, and the network of an earlier stage is not trained to its end.
+        """
         if not self._train:
+            if "train" not in folder.done and stage != self._run.chain[-1]:
+                raise ValueError(f"stage {stage} in {folder.path} is not trained to its end; first resume the training")
             return
-        if "train" in folder.done:
-            return log.info("%s: training is complete", stage)
         network, nms = self._run.networks[stage].network, self._run.networks[stage].nms
         if nms:
             score = functools.partial(recalls, records=val.records, top_k=nms.top_k)
             network = network._replace(task=network.task._replace(score=score))
         log.info("%s: parameter groups\n%s", stage, network.groups)
         data = ItemData(train, val, network.settings, self._quarantine)
-        network.train(data, folder.path, initial=network.initial(folder.path))
+        standing, complete = network.standing(folder.path, data)
+        if "train" in folder.done and (complete or standing.step == 0):  # 0: imported
+            return log.info("%s: training is complete", stage)
+        network.train(data, folder.path, initial=network.initial(folder.path), standing=standing)
         folder.mark("train")
 
     def _inferred(self, stage: str, folder: StageFolder, split: Split) -> Iterator:
@@ -260,7 +290,13 @@ class Chain:
         network, which = self._run.networks[stage].network, self._run.networks[stage].checkpoint
         if stage == self._run.chain[-1] and self._checkpoint:
             which = self._checkpoint
-        variables, _ = network.restore(folder.path, which)
+        try:
+            variables, _ = network.restore(folder.path, which)
+        except training.DamagedError as error:
+            if stage == self._run.chain[-1]:
+                raise
+            what = str(error).partition("; ")[0]  # without its offer, which holds for the last stage
+            raise training.DamagedError(f"{what}; repeat the training, which resumes from an intact one") from None
         size = network.settings.eval_size
         shown = progress(split.batches(size, self._quarantine), -(-len(split) // size), f"{stage} inference")
         return training.stream(jax.jit(network.task.predict), variables, shown)

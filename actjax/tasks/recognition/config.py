@@ -10,6 +10,7 @@ import numpy as np
 
 from actjax import training
 from actjax.config import Reader, plain, unknown
+from actjax.config.changes import digest_of_config
 from actjax.data.clips.spec import AVERAGE_CLIPS, ClipSpec
 from actjax.data.clips.transforms import EVAL_VIEWS, SAMPLERS, TRAIN_VIEWS
 from actjax.data.datasets import lists
@@ -64,6 +65,7 @@ def build(
     test_of = lambda clips, at_once: Test(
         recognition_task(network, average_clips=clips.average_clips, clips_at_once=at_once, **options), clips
     )
+    judged_by = digest_of_config(plain(dict(model=model, eval=eval, evaluators=evaluators or {})))
     validated = test_of(eval_clips, at_once)
     tests = {"eval": validated, "test": test_of(test_clips, test_at_once) if test else validated}
     evaluators = make_evaluators(evaluators or {}, tests, plain(data), network.num_classes, settings)
@@ -88,6 +90,7 @@ def build(
         prepare_options=plain(prepare or {}),
         extraction=_extraction(extract or {}, network, test_clips),
         evaluators=evaluators,
+        judged_by=judged_by,
     )
 
 

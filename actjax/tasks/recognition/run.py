@@ -72,6 +72,7 @@ class RecognitionRun(NamedTuple):
     augment: augments training clips on the device; None: no augmentation.
     prepare_options: options of `data.prepared.writing.prepare`.
     evaluators: evaluations besides the validation.
+    judged_by: digest of the config sections that determine the metrics of the validation.
     """
 
     network: Network
@@ -85,6 +86,7 @@ class RecognitionRun(NamedTuple):
     prepare_options: dict
     extraction: Extraction
     evaluators: tuple[EvaluatorSpec, ...] = ()
+    judged_by: str = ""
 
     def open_dataset(self) -> Dataset:
         """Records of both splits, and of the lists of evaluators. Generates a sample set on first use."""
@@ -112,6 +114,7 @@ class RecognitionRun(NamedTuple):
             train=self.train_clips,
             eval=self.eval_clips,
             further=dataset.lists.values(),
+            judged_by=self.judged_by,
         )
 
     def train(

@@ -57,7 +57,7 @@ def _detect(run: SsnRun, call: Call, dataset, targets, *, which: str, name: str)
     readers = {name: READERS[name] for name in run.scored_by}
     scores = call.workdir / "scores"
     folder = StageFolder(scores, f"step_{step}", run.scored_by, mend=True, readers=readers, code=run.code)
-    folder.save()
+    folder.begin()
     training.wait_for_all("the folder of scores")
     summary = run.score(folder.path, variables, call.workdir, dataset=dataset, targets=targets)
     log.info("%s: %s, by the network of step %d", folder.path, summary, step)
