@@ -19,6 +19,7 @@ WITHOUT = {
     "check_fit": "a part of `train`",
     "find_standing": "the same",
     "steps": "a part of `restore_variables`",
+    "digest": "the same",
     "train": "the same; that of the door has one",
     "collect": "a part of `evaluate`",
     "stream": "the same",

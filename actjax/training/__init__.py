@@ -18,7 +18,7 @@ from actjax.training.optimizers import (
 from actjax.training.preemption import Preempted
 from actjax.training.program import Settings
 from actjax.training.reducing import allreduce_grads
-from actjax.training.restoring import DamagedError, MisfitError, steps
+from actjax.training.restoring import DamagedError, MisfitError, digest, steps
 
 __all__ = [
     "VALIDATION",
@@ -37,6 +37,7 @@ __all__ = [
     "allreduce_grads",
     "check_fit",
     "collect",
+    "digest",
     "evaluate",
     "explain",
     "find_standing",

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import logging
 import math
@@ -106,6 +107,13 @@ def offering(folder: pathlib.Path, step: int) -> Iterator[None]:
         if others:
             offer = f"the newest intact checkpoint is that of step {others[0]}, which --checkpoint={others[0]} takes"
         raise DamagedError(f"{error}; {offer}") from None
+
+
+def digest(folder: pathlib.Path, step: int) -> str:
+    """The digest of a checkpoint's arrays; "" for one of an older version."""
+    files = digests.content(folder / str(step)).get("files", {})
+    arrays = "".join(digest for name, digest in sorted(files.items()) if name.startswith("default/"))
+    return hashlib.sha256(arrays.encode()).hexdigest() if arrays else ""
 
 
 def check(folder: pathlib.Path, step: int) -> None:

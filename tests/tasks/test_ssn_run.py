@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 import runpy
+import shutil
 
 import jax
 import ml_collections
@@ -113,6 +114,36 @@ def test_evaluation_goes_on_where_it_stopped(trained, cache):
     printed = run("--mode=eval", f"--workdir={workdir}", cache=cache)
     assert "Summary(done=1, before=3, broken=0)" in printed and kept.stat().st_mtime_ns == before
     assert numbers(workdir / "results_eval.json") == numbers(workdir / "results.json")
+
+
+@pytest.mark.slow
+def test_scores_are_those_of_their_network_and_config(trained, cache, folder, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(trained[0], workdir)
+    (scores,) = (workdir / "scores").iterdir()
+    (scores / "val_0001.npz").write_bytes(b"")
+    cut = scores / "val_0002.npz"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    printed = run("--mode=eval", f"--workdir={workdir}", cache=cache)
+    assert "Summary(done=2, before=2, broken=0)" in printed and f"{cut} is damaged" in printed
+    assert numbers(workdir / "results_eval.json") == numbers(workdir / "results.json")
+    command = (*tiny(folder), f"--workdir={workdir}")
+    before = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file() and path.name != "train.log"}
+    printed = run(*command, "--config.train.video_centric=False", cache=cache, status=1)
+    assert "is complete, and was trained with another config: train.video_centric was" in printed
+    before.pop(workdir / ".lock")
+    assert {path: path.read_bytes() for path in before} == before
+    printed = run(*command, "--config.detect.nms=0.9", "--config.optim.lr=0.5", cache=cache)
+    assert "changes without effect: optim.lr was" in printed and "detect.nms was 0.2, is 0.9" in printed
+    changed = numbers(workdir / "results.json")
+    assert changed != numbers(trained[0] / "results.json")
+    config = json.loads((workdir / "config.json").read_text())
+    assert config["detect"]["nms"] == 0.9 and config["optim"] == json.loads(before[workdir / "config.json"])["optim"]
+    run("--mode=eval", f"--workdir={workdir}", cache=cache)
+    assert numbers(workdir / "results_eval.json") == changed
+    shutil.rmtree(workdir / "checkpoints")
+    printed = run(*command, "--config.run.seed=7", cache=cache)
+    assert "was made with another checkpoint; running the stage again" in printed and "done=4, before=0" in printed
 
 
 def test_checkpoint_of_others_and_a_broken_video(trained, cache, folder, tmp_path):

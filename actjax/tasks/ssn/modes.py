@@ -2,14 +2,19 @@
 
 import logging
 
+from ml_collections import ConfigDict
+
 from actjax import training
+from actjax.config.changes import told
+from actjax.config.files import saved_config
 from actjax.errors import clear_errors
+from actjax.tasks.loading import digest_of
 from actjax.tasks.running import Call, explain, export, fitting, import_
 from actjax.tasks.ssn.config import READERS
 from actjax.tasks.ssn.report import report
 from actjax.tasks.ssn.run import SsnRun
-from actjax.tasks.stage_folder import StageFolder
-from actjax.workdir import save_description
+from actjax.tasks.stage_folder import INDIFFERENT, StageFolder
+from actjax.workdir import changed, save_description
 
 log = logging.getLogger("actjax")
 
@@ -24,9 +29,12 @@ def train(run: SsnRun, call: Call) -> dict:
         standing, complete = run.network.standing(call.workdir, data)
         if complete:
             log.info("the training is complete at step %d", standing.step)
+            call = call._replace(config=_as_trained(run, call))
     decoder = dataset.train[0].decoder(run.ticks.sampling.backend)
     describe = lambda: save_description(call.workdir, call.config, dataset.class_names, decoder=decoder)
-    if not complete:
+    if complete:
+        describe()
+    else:
         with fitting(call.config, call.workdir):
             run.train(call.workdir, data=data, initial=initial, describe=describe, standing=standing)
     return _detect(run, call, dataset, targets, which=run.checkpoint, name="results")
@@ -39,6 +47,32 @@ def evaluate(run: SsnRun, call: Call) -> dict:
         dataset, targets = _opened(run, call)
     which = run.checkpoint if call.checkpoint is None else call.checkpoint
     return _detect(run, call, dataset, targets, which=which, name="results_eval")
+
+
+def _as_trained(run: SsnRun, call: Call) -> ConfigDict:
+    """The config of a complete run, with the section `detect` of this call, which its results are computed from.
+
+    Says which other keys have no effect any more.
+
+    Raises:
+      ValueError: a change would score the proposals in another way than the network was trained.
+    """
+    changes = [change for change in changed(call.workdir, call.config) if not change[0].startswith("detect.")]
+    if not changes:
+        return call.config
+    decisive = [
+        change for change in changes
+        if change[0].partition(".")[0] in run.scored_by and change[0].rpartition(".")[2] not in INDIFFERENT
+    ]  # fmt: skip
+    if decisive:
+        raise ValueError(
+            f"{call.workdir} is complete, and was trained with another config: {told(decisive)}; take the run's "
+            "values, or another workdir. --mode=eval evaluates with other values"
+        )
+    log.warning("changes without effect: %s. A higher run.epochs trains on", told(changes))
+    config = saved_config(call.workdir)
+    config.detect = call.config.detect
+    return config
 
 
 def _opened(run: SsnRun, call: Call):
@@ -55,8 +89,11 @@ def _detect(run: SsnRun, call: Call, dataset, targets, *, which: str, name: str)
     with clear_errors(), fitting(call.config, call.workdir):
         variables, step = run.network.restore(call.workdir, which)
     readers = {name: READERS[name] for name in run.scored_by}
-    scores = call.workdir / "scores"
-    folder = StageFolder(scores, f"step_{step}", run.scored_by, mend=True, readers=readers, code=run.code)
+    origin = {"validation split": digest_of(dataset.val, ordered=False)}
+    if digest := training.digest(call.workdir / "checkpoints", step):
+        origin["checkpoint"] = digest
+    options = dict(mend=True, readers=readers, code=run.code, origin=origin)
+    folder = StageFolder(call.workdir / "scores", f"step_{step}", run.scored_by, **options)
     folder.begin()
     training.wait_for_all("the folder of scores")
     summary = run.score(folder.path, variables, call.workdir, dataset=dataset, targets=targets)

@@ -5,7 +5,9 @@ k classes.
 """
 
 import functools
+import logging
 import pathlib
+import zipfile
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -24,6 +26,8 @@ from actjax.paths import replace
 from actjax.training.devices import make_mesh, replicate, split
 from actjax.workdir import progress
 
+log = logging.getLogger("actjax")
+
 
 def score_videos(
     records: Sequence[SSNRecord],
@@ -37,7 +41,7 @@ def score_videos(
     """Writes the proposal scores of every video to `FOLDER/<video>.npz`, resuming where a killed run stopped.
 
     A file holds `RESULT_KEYS` and `fps`, the frame rate, or 0 for a folder of pictures. An unreadable video goes to
-    the quarantine and gets no file.
+    the quarantine and gets no file. A damaged file is made again.
 
     Args:
       scorer: computes the scores of a video.
@@ -48,7 +52,7 @@ def score_videos(
       RuntimeError: more broken videos than the quarantine allows.
     """
     mine = records[shard.index :: shard.count]
-    todo = [record for record in mine if not result_file(folder, record).exists()]
+    todo = [record for record in mine if _result(result_file(folder, record)) is None]
     readable = [record for record in todo if not quarantine.skips(record.path)]
 
     def save(record, parts) -> None:
@@ -72,13 +76,20 @@ def load_results(records: Sequence[SSNRecord], folder: pathlib.Path, num_classes
     nothing = dict(zip(RESULT_KEYS, (np.zeros((0, *shape)) for shape in ((2,), (k + 1,), (k,), (k, 2))), strict=True))
     results = []
     for record in records:
-        path = result_file(folder, record)
-        if not path.exists():
-            results.append(nothing | {"fps": 0.0})
-            continue
-        with np.load(path) as file:
-            results.append({name: file[name] for name in file.files})
+        results.append(_result(result_file(folder, record)) or nothing | {"fps": 0.0})
     return results
+
+
+def _result(path: pathlib.Path) -> dict[str, np.ndarray] | None:
+    """The scores of a video; None if there are none, or the file is damaged."""
+    try:
+        with np.load(path) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        log.warning("%s is damaged (%s); it is made again", path, error)
+        return None
 
 
 class Scoring(NamedTuple):
