@@ -173,6 +173,18 @@ def test_another_batch_size_goes_on(trained, tmp_path, cache):
     assert rows[-1]["epoch"] == 3.0 and saved_results(workdir, "results")["step"] == 18
 
 
+def test_another_input_of_the_network_ranks_anew(trained, tmp_path, cache):
+    """The best checkpoint is one that was evaluated as `eval` does it now, which repeats its numbers."""
+    workdir = copied(trained, tmp_path)
+    output = run(*SMALL, "--config.model.mean=0,0,0", "--config.run.epochs=3.0", f"--workdir={workdir}", cache=cache)
+    assert "the validation has changed since step 16, in its videos or in the keys of model" in output
+    best = saved_results(workdir, "results")["best"]
+    assert best["step"] > 16
+    run("--mode=eval", f"--workdir={workdir}", cache=cache)
+    found = saved_results(workdir, "results_eval")
+    assert (found["step"], found["top1_acc"]) == (best["step"], best["top1_acc"])
+
+
 def test_one_training_at_a_time(trained, tmp_path, cache):
     """Eval and predict run beside it; a killed owner leaves no lock behind."""
     workdir = copied(trained, tmp_path)

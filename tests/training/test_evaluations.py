@@ -139,6 +139,29 @@ def test_a_metric_that_fails_loses_no_training(tmp_path):
     assert by_name(mended) == by_name(train(TASK, line_data(), optimizer, SETTINGS, tmp_path / "whole"))
 
 
+def test_an_evaluation_that_failed_at_the_end_is_ranked_once_it_is_mended(tmp_path):
+    """Its metrics are stored with the last checkpoint, as in a run without a fault."""
+    measured = iter([3.0, 2.0, float("nan")])
+
+    def failing(outputs, targets):
+        if np.isnan(value := next(measured)):
+            raise ValueError("metric 'own' returned nan; it must return finite numbers")
+        return {"loss": value}
+
+    settings = SETTINGS._replace(best="own/loss")
+    with pytest.raises(ValueError, match="Step 10 is saved"):
+        train(TASK, line_data(), optimizer, settings, tmp_path, evaluators=[
+            Evaluator("own", 1.5, TASK.predict, failing, Passes())])  # fmt: skip
+    assert restore_variables(TASK, settings, tmp_path, "best")[1] == 8
+    mended = Evaluator("own", 1.5, TASK.predict, lambda outputs, targets: {"loss": 1.0}, Passes())
+    for _ in range(2):
+        results = train(TASK, line_data(), optimizer, settings, tmp_path, evaluators=[mended])
+        assert results["best"]["step"] == 10 and results["best"]["own/loss"] == 1.0
+        assert restore_variables(TASK, settings, tmp_path, "best")[1] == 10
+    (row,) = [row for row in rows(tmp_path, "val") if row["step"] == 10]
+    assert row["own/loss"] == 1.0
+
+
 def test_nan_is_never_the_best(tmp_path):
     measured = iter([float("nan"), 1.0, 2.0])
     evaluator = Evaluator("own", 2, TASK.predict, lambda outputs, targets: {"loss": next(measured)}, Passes())

@@ -103,6 +103,24 @@ def test_another_validation_split_ranks_anew(tmp_path, caplog):
     assert not caplog.text
 
 
+def test_a_checkpoint_that_a_training_replaces_is_looked_up_again(tmp_path, monkeypatch):
+    """Reading beside a training that keeps few checkpoints; a damaged one is still told."""
+    train(line_task(), line_data(), optimizer, SETTINGS, tmp_path)
+    folder, check = tmp_path / "checkpoints", restoring.check
+    assert steps(folder) == [8, 9, 10]
+
+    def replaced(folder, step):
+        monkeypatch.setattr(restoring, "check", check)
+        shutil.rmtree(folder / "10")
+        check(folder, step)
+
+    monkeypatch.setattr(restoring, "check", replaced)
+    assert restore_variables(line_task(), SETTINGS, tmp_path, "latest")[1] == 9
+    (folder / "9" / "actjax.json").write_text("{}")
+    with pytest.raises(DamagedError, match=r"actjax\.json is damaged; the newest intact checkpoint is that of step 8"):
+        restore_variables(line_task(), SETTINGS, tmp_path, "latest")
+
+
 def files_of(folder: pathlib.Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
