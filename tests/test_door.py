@@ -170,10 +170,15 @@ def test_a_loaded_run_tells_what_it_is_and_ends(workdir, media, monkeypatch, tmp
         actjax.load("bmn_sample", checkpoint="x.pth")
 
 
-def test_evaluate_repeats_the_numbers(workdir, trained, cache, monkeypatch):
+def test_evaluate_repeats_the_numbers(workdir, trained, cache, tmp_path, monkeypatch):
     monkeypatch.setenv("ACTJAX_CACHE", str(cache))
     results = json.loads((workdir / "results.json").read_text())
     assert trained.evaluate()["top1_acc"] == results["top1_acc"]
+    moved = actjax.load(shutil.copytree(workdir, tmp_path / "moved"))
+    shutil.rmtree(tmp_path / "moved")
+    with pytest.raises(FileNotFoundError, match="the run .*moved does not exist; load it again from where it is"):
+        moved.evaluate()
+    assert not (tmp_path / "moved").exists()
     again = actjax.evaluate(workdir, checkpoint="latest", protocol="eval", run=dict(eval_batch_size=16))
     assert again["top1_acc"] == results["top1_acc"] and again["step"] == 8
     with pytest.raises(ValueError, match="protocol='tests' is unknown; did you mean 'test'"):

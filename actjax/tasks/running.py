@@ -77,6 +77,8 @@ class Trained:
             raise ValueError("evaluate() needs a workdir: import the checkpoint with --mode=import, then load the run")
         call = Call("eval", self.config, self.workdir, time.perf_counter(), protocol=protocol)
         call = call._replace(checkpoint=None if self._checkpoint is None else str(self._checkpoint))
+        if not self.workdir.is_dir():
+            raise FileNotFoundError(f"the run {does_not_exist(self.workdir)}; load it again from where it is")
         check_writable(self.workdir, "eval")
         with self._opened.turn(), logging_to(self.workdir / "train.log"):
             return self._opened.task.modes["eval"](self._opened.run, call)

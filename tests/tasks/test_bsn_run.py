@@ -211,6 +211,7 @@ def test_stages_one_by_one_and_killed(bsn, cache, tmp_path):
     kill_when(lambda: len(list(workdir.glob("pgm/pgm_proposals/v_*.csv"))) > 3, workdir, "pgm", cache)
     output = run(*TINY_BSN, f"--workdir={workdir}", "--config.stages=tem,pgm", cache=cache)
     assert "proposals are scored by the last stage, pem, which was not run" in output
+    assert json.loads((workdir / "config.json").read_text())["stages"] == "tem,pgm,pem"
     kill_when(lambda: list(workdir.glob("pem/checkpoints/*/_CHECKPOINT_METADATA")), workdir, "pem", cache)
     run(*TINY_BSN, f"--workdir={workdir}", cache=cache)
     assert all(file.stat().st_mtime_ns == when for file, when in made.items())  # nothing was written twice

@@ -17,10 +17,10 @@ log = logging.getLogger("actjax")
 def train(run: BsnRun, call: Call) -> dict:
     """Runs the stages, resuming where a killed run stopped, and prints the table of average recall -> the metrics."""
     dataset = _opened(run, call)
+    config = call.config.copy_and_resolve_references()
+    config.stages = ",".join(run.chain)  # which stages to run is a matter of this command, not of the run
     with clear_errors():
-        return run.train(
-            call.workdir, dataset=dataset, describe=lambda: save_description(call.workdir, call.config, [])
-        )
+        return run.train(call.workdir, dataset=dataset, describe=lambda: save_description(call.workdir, config, []))
 
 
 def evaluate(run: BsnRun, call: Call) -> dict:
