@@ -38,7 +38,7 @@ print("went on")
 )
 def test_one_line_and_a_status(by, line, statuses, tmp_path, cache):
     """From the second line on JAX compiles; a step may be saved already."""
-    variables = environment(tmp_path / "cache") | {"ACTJAX_CACHE": str(cache)}  # nothing is compiled yet
+    variables = environment(cache) | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}  # nothing is compiled
     process = subprocess.Popen(
         command(*SMALL, f"--workdir={tmp_path / 'run'}"), cwd=ROOT, env=variables | {"PYTHONUNBUFFERED": "1"},
         text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -14,7 +14,7 @@ def command(*arguments) -> list[str]:
 
 
 def environment(cache: pathlib.Path, *, level: int = 0) -> dict[str, str]:
-    """Of a process without torch, which keeps sample sets and what it compiled in `cache` for those after it.
+    """Of a process without torch, which keeps sample sets in `cache` for those after it.
 
     level: how far LLVM optimises. At 0 compiling takes half the time; 3, jax's own, is for what then runs for long.
     """
@@ -22,7 +22,6 @@ def environment(cache: pathlib.Path, *, level: int = 0) -> dict[str, str]:
     return os.environ | {
         "ACTJAX_CACHE": str(cache),
         "COLUMNS": "200",
-        "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": path,
