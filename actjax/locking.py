@@ -66,4 +66,4 @@ def _told(workdir: pathlib.Path, file) -> str:
         who = f"process {owner['process']} on {owner['host']}"
     except (OSError, ValueError, KeyError, TypeError):
         who = "another process"
-    return f"{workdir} is in use: {who} trains in it; wait for its end, or choose another --workdir"
+    return f"{workdir} is in use: {who} trains in it; wait until it finishes, or choose another --workdir"

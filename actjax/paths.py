@@ -119,6 +119,17 @@ class Spool:
                 self._uploaded[file.name] = stamp
 
 
+@contextlib.contextmanager
+def naming(path: pathlib.Path):
+    """Puts a file's name into errors of the system that have none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def replace(path: pathlib.Path, write: Callable) -> None:
     """Writes a file atomically."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}")

@@ -19,7 +19,7 @@ import rich
 from rich.logging import RichHandler
 
 from actjax.config.changes import differences, told
-from actjax.paths import Spool, rewrite, unused
+from actjax.paths import Spool, is_url, replace, rewrite, unused
 from actjax.showing import Table, show
 
 log = logging.getLogger("actjax")
@@ -178,7 +178,10 @@ def save_scores(path: pathlib.Path, names: list[str], scores: np.ndarray, labels
     if jax.process_index() == 0:
         content = io.BytesIO()
         np.savez_compressed(content, name=np.array(names), scores=scores, label=labels)
-        path.write_bytes(content.getbuffer())
+        if is_url(path):
+            path.write_bytes(content.getbuffer())
+        else:
+            replace(path, lambda file: file.write(content.getbuffer()))
 
 
 def save_results(workdir: pathlib.Path, name: str, metrics: dict, class_names: list[str]) -> None:

@@ -284,7 +284,7 @@ def test_lists_that_cannot_be_read_stop_the_run_before_it_compiles(tmp_path):
     config = load_config("tsm_shapes").config
     for name, error, message in (
         ("", ValueError, "is a folder, not an annotation file"),
-        ("list.txt", FileNotFoundError, "1 of 1 files do not exist: .*/no.mp4; .*; relative paths"),
+        ("list.txt", FileNotFoundError, "1 of 1 files do not exist: '.*/no.mp4'; .*; relative paths"),
     ):
         config.data = dict(name="videos", train=str(tmp_path / name), val=str(tmp_path / name))
         with pytest.raises(error, match=message):

@@ -120,7 +120,7 @@ def test_a_complete_run_says_so_and_stays(trained, tmp_path, cache):
     before = files_of(workdir)
     output = run(*SMALL, f"--workdir={workdir}", "--config.optim.lr=0.5", cache=cache)
     assert "the run is complete at step 16; nothing is left to train" in output
-    assert "changes without effect: optim.lr was 0.1, is 0.5. A higher run.epochs trains on" in output
+    assert "ignored changes: optim.lr was 0.1, is 0.5. To train further, raise run.epochs" in output
     assert "top1_acc" in output and "best, step" in output
     assert files_of(workdir) == before
     for content in ("[]", '{"step": 16, "best": {"step": 9}}'):  # they are made again
@@ -134,8 +134,9 @@ def test_labels_of_another_meaning_are_told(trained, tmp_path, cache):
     workdir = copied(trained, tmp_path)
     names = json.loads((workdir / "class_names.json").read_text())
     (workdir / "class_names.json").write_text(json.dumps(names[::-1]))
-    output = run("--mode=eval", f"--workdir={workdir}", cache=cache)
-    assert f"class_names.json: class 0 was {names[-1]!r}, is {names[0]!r}" in output
+    for mode in (["--mode=eval"], SMALL):
+        output = run(*mode, f"--workdir={workdir}", cache=cache)
+        assert f"class_names.json: class 0 was {names[-1]!r}, is {names[0]!r}" in output
 
 
 def test_a_mistaken_config_changes_nothing(trained, tmp_path, cache, monkeypatch):
@@ -177,12 +178,14 @@ def test_another_input_of_the_network_ranks_anew(trained, tmp_path, cache):
     """The best checkpoint is one that was evaluated as `eval` does it now, which repeats its numbers."""
     workdir = copied(trained, tmp_path)
     output = run(*SMALL, "--config.model.mean=0,0,0", "--config.run.epochs=3.0", f"--workdir={workdir}", cache=cache)
-    assert "the validation has changed since step 16, in its videos or in the keys of model" in output
+    assert "the validation has changed since step 16, in its videos or in keys of model" in output
     best = saved_results(workdir, "results")["best"]
     assert best["step"] > 16
     run("--mode=eval", f"--workdir={workdir}", cache=cache)
     found = saved_results(workdir, "results_eval")
     assert (found["step"], found["top1_acc"]) == (best["step"], best["top1_acc"])
+    again = (*SMALL, "--config.model.mean=0,0,0", "--config.run.epochs=3.0", f"--workdir={workdir}")
+    assert "the validation has changed" not in run(*again, "--config.eval.clips_at_once=1", cache=cache)
 
 
 def test_one_training_at_a_time(trained, tmp_path, cache):
@@ -197,9 +200,7 @@ def test_one_training_at_a_time(trained, tmp_path, cache):
     try:
         assert owner.stdout.readline() == "held\n"
         output = run(*SMALL, "--config.run.epochs=3.0", f"--workdir={workdir}", cache=cache, status=1)
-        told = (
-            f"error: {workdir} is in use: process {owner.pid} on .* trains in it; wait for its end, or choose another"
-        )
+        told = f"error: {workdir} is in use: process {owner.pid} on .* trains in it; wait until it finishes, or"
         assert re.search(told, output) and files_of(workdir) == before
         with pytest.raises(locking.LockedError, match="is in use"), locking.locked(workdir):
             pytest.fail("two at a time")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 
 def as_saved(section):
@@ -10,13 +10,19 @@ def as_saved(section):
     return json.loads(json.dumps(section, default=str))
 
 
-def digest_of_config(sections: dict) -> str:
+def digest_of_config(sections: dict, *, without: Sequence[str] = ()) -> str:
     """A short digest of sections, by which they are known again.
 
-    >>> digest_of_config({"eval": {"num_clips": 8}, "model": {"depth": (1, 2)}})
+    >>> digest_of_config({"eval": {"num_clips": 8, "backend": "av"}, "model": {"depth": (1, 2)}}, without=["backend"])
     '55db463ae7c60e38'
     """
-    return hashlib.sha256(json.dumps(as_saved(sections), sort_keys=True).encode()).hexdigest()[:16]
+
+    def kept(value):
+        if not isinstance(value, dict):
+            return value
+        return {key: kept(inner) for key, inner in value.items() if key not in without}
+
+    return hashlib.sha256(json.dumps(kept(as_saved(sections)), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def differences(was, now, *, name: str = "") -> Iterator[tuple[str, object, object]]:

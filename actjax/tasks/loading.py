@@ -118,6 +118,15 @@ def digest_of(*lists: Sequence, ordered: bool = True) -> str:
     return digest.hexdigest()[:16]
 
 
+def digest_of_arrays(variables) -> str:
+    """The digest of a network's variables, whatever files they came from."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_flatten_with_path(variables)[0]:
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()[:16]
+
+
 def _truth(record) -> str:
     """What the digest of a record takes besides its path: its label, or of an untrimmed video all that is known."""
     if hasattr(record, "label"):

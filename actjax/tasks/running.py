@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 from flax.traverse_util import flatten_dict
 
 from actjax import training
@@ -114,6 +113,7 @@ class Call(NamedTuple):
         return time.perf_counter() - self.started
 
 
+_NAMES = "class_names.json"
 # Sections of a config that say what arrays a network and its optimizer have.
 _ARRAYS = ("task", "model", "optim", "run.ema", "code", "tem", "pem", "bmn")
 
@@ -133,22 +133,24 @@ def fitting(config, workdir: pathlib.Path) -> Iterator[None]:
         raise training.MisfitError(f"{why} ({error}); take the run's values, or another workdir") from None
 
 
-def known_results(call: Call, step: int) -> dict | None:
-    """The results of a run that is complete at `step`, which are shown; None if they were not written, or name a best
-    checkpoint that is gone.
+def known_results(call: Call, standing: training.Standing) -> dict | None:
+    """The results of a complete run, which are shown; None if they were not written, or name a best checkpoint that is
+    gone.
 
     Says so, and which keys of the config have no effect any more.
     """
-    results = saved_results(call.workdir, "results")
+    results, step = saved_results(call.workdir, "results"), standing.step
     best = (results or {}).get("best")
     steps = training.steps(call.workdir / "checkpoints")
     if results is None or results.get("step") != step or not isinstance(best, dict) or best.get("step") not in steps:
         return None
     log.info("the run is complete at step %d; nothing is left to train", step)
-    show_results(call.workdir, "results", {key: x for key, x in results.items() if np.ndim(x) == 0})
+    if standing.judged_anew:
+        log.warning(f"{training.JUDGED_ANEW}. --mode=eval scores the present one", step)
+    show_results(call.workdir, "results", {key: x for key, x in results.items() if not isinstance(x, list)})
     if changes := changed(call.workdir, call.config):
         log.warning(
-            "changes without effect: %s. A higher run.epochs trains on; for another config, take a new workdir",
+            "ignored changes: %s. To train further, raise run.epochs; to train with another config, use a new workdir",
             told(changes),
         )
     return results
@@ -163,7 +165,7 @@ def restored(run, call: Call) -> tuple[dict, int]:
 
 def read_class_names(workdir: pathlib.Path) -> list[str]:
     """The class names that a run saved. FileNotFoundError: there are none. ValueError: the file holds no names."""
-    file = workdir / "class_names.json"
+    file = workdir / _NAMES
     if not file.exists():
         raise FileNotFoundError(f"{does_not_exist(file)}; a run writes it when it starts to train")
     try:
@@ -191,6 +193,9 @@ def names_of(config, workdir: pathlib.Path) -> list[str]:
     names = read_class_names(workdir)
     given, saved = (section.get("data", {}).get("class_names") for section in (config, saved_config(workdir)))
     if given == saved:
+        with contextlib.suppress(FileNotFoundError, ValueError):  # the list need not be there any more
+            if isinstance(given, str) and given and load_class_names(given) != names:
+                log.warning("%s has changed since the training; to use its names, edit %s", given, workdir / _NAMES)
         return names
     if not given:
         return [str(k) for k in range(len(names))]

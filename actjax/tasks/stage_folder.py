@@ -40,7 +40,7 @@ class StageFolder:
         that `stage.json` lacks, as older versions wrote it, are not compared.
 
     Attributes:
-      done: the completed steps.
+      done: the completed steps. network: digest of the variables that the outputs were computed with; "" if unknown.
       changed: the keys of the config that differ. others: the names in `origin` of what differs.
 
     Raises:
@@ -59,26 +59,29 @@ class StageFolder:
         origin: Mapping[str, str] = {},
     ):
         self.path, self._file = workdir / stage, workdir / stage / "stage.json"
-        self._config = _compared(sections, readers) | ({"code": code} if code else {})
+        self._config = compared(sections, readers) | ({"code": code} if code else {})
         self._origin = dict(origin)
-        self.done, self._files = [], {}
+        self.done, self.network, self._files = [], "", {}
         self._difference, self._goes_on, self.changed, self.others = "", False, [], []
         try:
             known = _read(self._file)
         except FileNotFoundError:  # a new folder, or process 0 has just renamed the old one
             return
-        config = _compared(known["config"], readers)
+        config = compared(known["config"], readers)
         before = known.get("origin", {})
         self.others = sorted(name for name in self._origin.keys() & before.keys() if self._origin[name] != before[name])
         changes = list(differences(config, self._config))
         self.changed = [key for key, _, _ in changes]
         if not changes and not self.others:
-            self.done, self._files = known["done"], known.get("files", {})
+            self.done, self.network, self._files = known["done"], known.get("network", ""), known.get("files", {})
             return
         what = [f"config: {told(changes)}"] * bool(changes) + self.others
         self._difference = f"{self.path} was made with another {' and another '.join(what)}"
         if not mend and changes:
-            raise ValueError(f"{self._difference}; add {stage} to --config.stages, or use another --workdir")
+            raise ValueError(
+                f"{self._difference}; take its values, train the stage again with {stage} in --config.stages, or use "
+                "another --workdir"
+            )
         self._goes_on = not self.others and all(_lengthens(*change, section=f"{stage}.run") for change in changes)
 
     def begin(self) -> None:
@@ -105,23 +108,33 @@ class StageFolder:
             self._files[step] = {name: seal for path in made for name, seal in self._sealed(path)}
         self.save()
 
+    def fault(self, step: str) -> str:
+        """What of the outputs of a step is gone or not as it was written, for messages; "" if nothing is."""
+        if not (changed := self._changed(step)):
+            return ""
+        first = os.path.normpath(self.path / changed[0])
+        return (
+            f"{self.path}: {len(changed)} of {len(self._files[step])} files of the run are gone or not as they were "
+            f"written, such as {first}"
+        )
+
     def check(self, step: str) -> bool:
         """Whether a step is done and its outputs are as it wrote them; others are removed, to be made again."""
-        seals = self._files.get(step, {})
-        changed = [name for name, seal in seals.items() if _seal(self.path / name, like=seal) != seal]
+        changed, fault = self._changed(step), self.fault(step)
         training.wait_for_all(f"the outputs of {self.path.name}")
         if step not in self.done or not changed:
             return step in self.done
-        log.warning(
-            "%s: %d of %d files of the run are gone or not as they were written, such as %s; they are made again",
-            self.path, len(changed), len(seals), os.path.normpath(self.path / changed[0]),
-        )  # fmt: skip
+        log.warning("%s; they are made again", fault)
         if jax.process_index() == 0:
             for name in changed:
                 (self.path / name).unlink(missing_ok=True)
         training.wait_for_all(f"the outputs of {self.path.name}")
         self.done = [each for each in self.done if each != step]
         return False
+
+    def _changed(self, step: str) -> list[str]:
+        seals = self._files.get(step, {})
+        return [name for name, seal in seals.items() if _seal(self.path / name, like=seal) != seal]
 
     def _sealed(self, path: pathlib.Path) -> Iterator[tuple[str, str | int]]:
         """Yields each file's path from the stage's folder, and its seal: its digest, in a folder its size."""
@@ -135,6 +148,7 @@ class StageFolder:
             return
         self.path.mkdir(parents=True, exist_ok=True)
         content = {"config": self._config, "origin": self._origin, "done": self.done, "files": self._files}
+        content |= {"network": self.network} if self.network else {}
         rewrite(self._file, json.dumps(content, indent=1))
 
 
@@ -142,7 +156,8 @@ def _read(file: pathlib.Path) -> dict:
     """The content of `stage.json`. FileNotFoundError: there is none."""
     try:
         known = json.loads(file.read_text())
-        if isinstance(known["config"], dict) and isinstance(known["done"], list):
+        dicts = (known["config"], known.get("origin", {}), known.get("files", {}))
+        if all(isinstance(each, dict) for each in dicts) and isinstance(known["done"], list):
             return known
     except (ValueError, KeyError, TypeError):
         pass
@@ -165,7 +180,7 @@ def _lengthens(key: str, was, now, *, section: str) -> bool:
     return not section and name in LENGTH and (name != "epochs" or now > was)
 
 
-def _compared(sections: Mapping, readers: Mapping[str, Reader]) -> dict:
+def compared(sections: Mapping, readers: Mapping[str, Reader]) -> dict:
     """The form in which configs are compared: defaults filled in, `INDIFFERENT` keys removed, types as in JSON."""
     sections = plain(sections) | {name: filled(sections.get(name), reader) for name, reader in readers.items()}
     return as_saved(_decisive(sections))

@@ -5,7 +5,16 @@ from actjax.training.distributed import joined, wait_for_all
 from actjax.training.evaluating import VALIDATION, Evaluations, Evaluator, collect, evaluate, stream
 from actjax.training.explaining import Explanation, explain
 from actjax.training.groups import ParamGroups, freeze
-from actjax.training.loop import Data, Standing, check_fit, find_standing, restore_variables, save_variables, train
+from actjax.training.loop import (
+    JUDGED_ANEW,
+    Data,
+    Standing,
+    check_fit,
+    find_standing,
+    restore_variables,
+    save_variables,
+    train,
+)
 from actjax.training.optimizers import (
     Optimizer,
     adam,
@@ -21,6 +30,7 @@ from actjax.training.reducing import allreduce_grads
 from actjax.training.restoring import DamagedError, MisfitError, digest, steps
 
 __all__ = [
+    "JUDGED_ANEW",
     "VALIDATION",
     "DamagedError",
     "Data",

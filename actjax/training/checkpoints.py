@@ -1,7 +1,6 @@
 """Checkpoints: the latest few and the best one, written in the background and never half-written."""
 
 import contextlib
-import json
 import logging
 import math
 import pathlib
@@ -15,7 +14,6 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
 
 from actjax import paths
 from actjax.errors import StorageError, storage_fault
-from actjax.paths import rewrite
 from actjax.training import digests, restoring
 from actjax.training.distributed import wait_for_all
 from actjax.training.step import State
@@ -66,12 +64,17 @@ class _Best(NamedTuple):
     outdated: steps whose metrics are those of an earlier validation split.
     """
 
+    folder: pathlib.Path
     metric: str
     upward: bool
     outdated: frozenset[int]
 
     def should_preserve(self, checkpoints: Sequence, *, context) -> list[bool]:
-        known = {each.step: each.metrics or {} for each in checkpoints if each.step not in self.outdated}
+        known = {
+            each.step: each.metrics or restoring.metrics(self.folder, each.step)
+            for each in checkpoints
+            if each.step not in self.outdated
+        }
         best = restoring.best_of(known, self.metric, upward=self.upward)
         return [each.step == best for each in checkpoints]
 
@@ -86,7 +89,7 @@ class Checkpoints:
         self._folder, self._timeline, self._step = paths.absolute(folder), timeline, None
         self._val = timeline.val if timeline else ""
         outdated = restoring.outdated(folder, self._val)
-        policies = [LatestN(settings.keep), _Best(settings.best, settings.upward, outdated)]
+        policies = [LatestN(settings.keep), _Best(self._folder, settings.best, settings.upward, outdated)]
         options = ocp.CheckpointManagerOptions(
             preservation_policy=AnyPreservationPolicy(policies),
             best_fn=lambda metrics: metrics.get(settings.best, math.nan),  # so that Orbax saves metrics
@@ -114,10 +117,7 @@ class Checkpoints:
         """Adds the metrics of a saved checkpoint, unless it has those of this validation -> whether they were added."""
         known = restoring.metrics(self._folder, step) and step not in restoring.outdated(self._folder, self._val)
         if not known and jax.process_index() == 0:
-            place = self._folder / str(step)
-            (place / "metrics").mkdir(exist_ok=True)
-            rewrite(place / "metrics" / "metrics", json.dumps(metrics))
-            self._seal_folder(place)
+            restoring.rank(self._folder, step, metrics, val=self._val)
         wait_for_all("the metrics of a checkpoint")
         return not known
 
@@ -142,9 +142,7 @@ class Checkpoints:
         if jax.process_index():
             return
         temporary = sorted(self._folder.glob(f"{self._step}.orbax-checkpoint-tmp*"))
-        self._seal_folder(temporary[-1] if temporary else self._folder / str(self._step))  # stores cannot rename
-
-    def _seal_folder(self, folder: pathlib.Path) -> None:
+        folder = temporary[-1] if temporary else self._folder / str(self._step)  # object stores cannot rename
         digests.write(folder, {"timeline": self._timeline and self._timeline._asdict()})
 
     @contextlib.contextmanager

@@ -23,8 +23,11 @@ def write(folder: pathlib.Path, content: dict) -> None:
     (folder / FILE).write_text(json.dumps(sealed, sort_keys=True, indent=1))
 
 
-def check(folder: pathlib.Path) -> dict[str, str] | None:
+def check(folder: pathlib.Path, *, only: str = "") -> dict[str, str] | None:
     """Compares all files with their digests -> the files; None for a checkpoint of an older version, without digests.
+
+    Args:
+      only: compare the files in this folder, such as "metrics/"; "": all.
 
     Raises:
       DamagedError: a file is missing or differs.
@@ -47,10 +50,12 @@ def check(folder: pathlib.Path) -> dict[str, str] | None:
         raise DamagedError(f"{file} is damaged")
     _read(folder / _ORBAX)
     for name, known in files:
+        if not name.startswith(only):
+            continue
         if not (folder / name).exists():
             raise DamagedError(f"{folder / name} is missing")
         if _digest(folder / name) != known:
-            raise DamagedError(f"{folder / name} is damaged: it is not what was written")
+            raise DamagedError(f"{folder / name} is damaged (its digest does not match)")
     return dict(files)
 
 

@@ -25,6 +25,10 @@ from actjax.training.timeline import Timeline
 log = logging.getLogger(__name__)
 
 _TRIES = 20  # to read a checkpoint beside a training
+JUDGED_ANEW = (
+    "the validation has changed since step %d, in its videos or in keys of model, eval or evaluators; earlier metrics "
+    "are not comparable and are ignored when the best checkpoint is chosen"
+)
 _NOTHING = "stopped before the first step; nothing was saved"
 
 
@@ -50,10 +54,12 @@ class Standing(NamedTuple):
 
     step: of the newest intact checkpoint; None if there is none.
     time: the timeline from there on.
+    judged_anew: the validation is not the one whose metrics the checkpoint has.
     """
 
     step: int | None
     time: Timeline
+    judged_anew: bool = False
 
     def is_complete(self, epochs: float) -> bool:
         """Whether nothing of `epochs` epochs is left to train."""
@@ -93,7 +99,7 @@ def train(
       Preempted: SIGTERM arrived, and the current step was saved.
     """
     folder = workdir / "checkpoints"
-    first, time = standing or find_standing(folder, data, settings)
+    first, time, judged_anew = standing or find_standing(folder, data, settings)
     steps = time.last_step(settings.epochs)
 
     # Devices: one mesh, the placement of arrays on it, and the compiled functions.
@@ -104,6 +110,8 @@ def train(
     with ExitStack() as stack:
         with compiling(_NOTHING, what="the initial state" if first is None else None):
             state = program.start(initial) if first is None else _restored(program, folder, first)
+        if judged_anew:
+            log.warning(JUDGED_ANEW, first)
         first = first or 0
         describe()
         checkpoints = stack.enter_context(closing(Checkpoints(folder, settings, time)))
@@ -120,7 +128,7 @@ def train(
                     report.evaluation(first, time.epoch(first), scalars(metrics))
             return _with_best(metrics, folder, settings, step=first)
         if first:
-            log.info("resuming after step %d; later steps are computed again", first)
+            log.info("resuming after step %d", first)
         log.info("steps %d to %d, devices: %d", first + 1, steps, jax.device_count())
         log.info("state: %.1f MB per device, %.1f MB in total", here / 1e6, whole / 1e6)
         report = Report(workdir, first_step=first, steps=steps, batch_size=settings.batch_size)
@@ -186,13 +194,7 @@ def find_standing(folder: pathlib.Path, data: Data, settings: Settings) -> Stand
         error.clear = True
         error.args = (f"{folder}: {error}; use another workdir, or the earlier data",)
         raise
-    if now.val and before.val not in ("", now.val):
-        log.warning(
-            "the validation has changed since step %d, in its videos or in the keys of model, eval or evaluators: "
-            "metrics up to that step do not rank later checkpoints, and --mode=eval gives others",
-            step,
-        )
-    return Standing(step, now)
+    return Standing(step, now, judged_anew=step in restoring.outdated(folder, now.val))
 
 
 def check_fit(task, optimizer: Optimizer, settings: Settings, workdir: pathlib.Path, step: int) -> None:
@@ -269,19 +271,21 @@ def restore_variables(task, settings: Settings, workdir: pathlib.Path, which: st
         existing = restoring.steps(folder)
         try:
             step = restoring.find(folder, which, metric=settings.best, upward=settings.upward)
-            return _variables(folder, step, shapes, all_whole=which == "best"), step
+            if which == "best":
+                for each in existing:  # one whose metrics are damaged may be the best
+                    with restoring.offering(folder, each):
+                        digests.check(folder / str(each), only="metrics/")
+            return _variables(folder, step, shapes), step
         except (DamagedError, FileNotFoundError):
             tries += 1
             if restoring.steps(folder) == existing or tries == _TRIES:
                 raise  # else a training has just replaced one
 
 
-def _variables(folder: pathlib.Path, step: int, shapes: dict, *, all_whole: bool) -> dict:
-    """The variables of a checkpoint. `all_whole`: the others must be intact, too."""
-    for each in restoring.steps(folder) if all_whole else [step]:  # a damaged one may be the best
-        with restoring.offering(folder, each):
-            restoring.check(folder, each)
+def _variables(folder: pathlib.Path, step: int, shapes: dict) -> dict:
+    """The variables of a checkpoint, verified."""
     with restoring.offering(folder, step):
+        restoring.check(folder, step)
         averaged = any(name.startswith("ema/") for name in restoring.arrays(folder, step))
         name = "ema" if averaged else "variables"
         variables = restoring.read(folder, step, {name: shapes}, whole=False)[name]

@@ -12,7 +12,7 @@ import numpy as np
 import rich
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from actjax.paths import Spool, rewrite
+from actjax.paths import Spool, naming, rewrite
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Report:
             return
         row = {"step": step, "epoch": round(epoch, 4), "split": split, **numbers}
         tags = {name if "/" in name else f"{split}/{name}": value for name, value in numbers.items()}
-        with _naming(self._path):
+        with naming(self._path):
             with self._path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             self._events.write(step, tags)
@@ -125,16 +125,6 @@ class _EventFile:
     def close(self) -> None:
         with contextlib.suppress(OSError):  # of the last flush, which `write` has made before
             self._file.close()
-
-
-@contextlib.contextmanager
-def _naming(path: pathlib.Path):
-    """Puts a file's name into errors of the system that have none."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
 
 
 def scalars(metrics: dict) -> dict[str, float]:

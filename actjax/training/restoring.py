@@ -15,10 +15,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from actjax import paths
+from actjax.paths import rewrite
 from actjax.training import digests
 from actjax.training.digests import DamagedError
 
 log = logging.getLogger(__name__)
+
+_LATER = "ranked.json"  # in the folder of a checkpoint
 
 
 class MisfitError(ValueError):
@@ -35,13 +38,33 @@ def steps(folder: pathlib.Path) -> list[int]:
 
 
 def metrics(folder: pathlib.Path, step: int) -> dict[str, float]:
-    """The metrics that were saved with a checkpoint; {} if there are none."""
+    """The metrics that were saved with a checkpoint, or later by `rank`; {} if there are none."""
+    later = _ranked(folder, step)
     try:
-        found = json.loads((folder / str(step) / "metrics" / "metrics").read_text())
+        found = later["metrics"] if later else json.loads((folder / str(step) / "metrics" / "metrics").read_text())
     except (OSError, ValueError):
         return {}
     numbers = found.items() if isinstance(found, dict) else ()
     return {name: value for name, value in numbers if isinstance(value, int | float)}
+
+
+def rank(folder: pathlib.Path, step: int, metrics: dict[str, float], *, val: str) -> None:
+    """Stores metrics that were computed after the checkpoint was written, of the validation with the digest `val`."""
+    content = {"metrics": metrics, "val": val}
+    rewrite(folder / str(step) / _LATER, json.dumps(content | {"digest": _of(content)}))
+
+
+def _ranked(folder: pathlib.Path, step: int) -> dict:
+    """What `rank` wrote; {} if it did not, or if the file is damaged."""
+    try:
+        content = json.loads((folder / str(step) / _LATER).read_text())
+        return content if content.pop("digest") == _of(content) else {}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return {}
+
+
+def _of(content: dict) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def best(folder: pathlib.Path, metric: str, *, upward: bool) -> int | None:
@@ -74,9 +97,11 @@ def outdated(folder: pathlib.Path, val: str) -> frozenset[int]:
 
 def _validation(folder: pathlib.Path, step: int) -> str:
     """The digest of the validation split of a checkpoint's metrics; "" if it is not known."""
+    if later := _ranked(folder, step):
+        return later["val"]
     try:
         return (digests.content(folder / str(step)).get("timeline") or {}).get("val", "")
-    except (OSError, ValueError):  # a damaged one
+    except (OSError, ValueError, AttributeError):  # a damaged one
         return ""
 
 
@@ -91,6 +116,8 @@ def find(folder: pathlib.Path, which: str, *, metric: str, upward: bool) -> int:
         step = best(folder, metric, upward=upward)
         which = "latest" if step is None else str(step)
     step = max(existing, default=None) if which == "latest" else {str(each): each for each in existing}.get(which)
+    if not existing:
+        raise FileNotFoundError(f"{folder} has no checkpoint yet")
     if step is None:
         raise FileNotFoundError(f"no checkpoint {which!r} in {folder}; there are: latest, best, {existing}")
     return step
@@ -105,7 +132,9 @@ def offering(folder: pathlib.Path, step: int) -> Iterator[None]:
         others = [other for other in reversed(steps(folder)) if other != step and _is_whole(folder, other)]
         offer = "no other checkpoint is intact"
         if others:
-            offer = f"the newest intact checkpoint is that of step {others[0]}, which --checkpoint={others[0]} takes"
+            offer = (
+                f"the newest intact checkpoint is that of step {others[0]}, use --checkpoint={others[0]} to select it"
+            )
         raise DamagedError(f"{error}; {offer}") from None
 
 

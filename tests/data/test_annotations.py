@@ -342,14 +342,14 @@ def test_missing_files_are_found_at_launch(lists, tmp_path, caplog):
         (tmp_path / f"train{k}.mp4").unlink()
     checked(lists)
     (record,) = caplog.records
-    told = f"data.train={tmp_path}/train.txt: 15 of 300 files do not exist, such as {tmp_path}/train250.mp4, "
+    told = f"data.train={tmp_path}/train.txt: 15 of 300 files do not exist, such as '{tmp_path}/train250.mp4', "
     assert told in record.message and "count as broken, which loader.max_broken=0.05 allows" in record.message
     for k in range(6):
         (tmp_path / f"val{k}.mp4").unlink()
     message = (
-        f"15 of 300 .*; data.val={tmp_path}/val.txt: 6 of 100 files do not exist, such as {tmp_path}/val0.mp4, "
-        f"{tmp_path}/val1.mp4, {tmp_path}/val2.mp4; relative paths start from the list's folder, "
-        "unless data.data_prefix is set. loader.max_broken=0.05 allows for fewer; --mode=check --config.loader.max_br"
+        f"15 of 300 .*; data.val={tmp_path}/val.txt: 6 of 100 files do not exist, such as '{tmp_path}/val0.mp4', "
+        f"'{tmp_path}/val1.mp4', '{tmp_path}/val2.mp4'; relative paths start from the list's folder, "
+        "unless data.data_prefix is set. this is more than loader.max_broken=0.05 allows; --mode=check --config.loader."
     )
     with pytest.raises(FileNotFoundError, match=message):
         checked(lists)
@@ -364,7 +364,7 @@ def test_missing_files_are_found_at_launch(lists, tmp_path, caplog):
 def test_two_labels_in_a_line_are_noticed(lists, tmp_path):
     (tmp_path / "val.txt").write_text("val0.mp4 0 0\nval1.mp4 0\n")
     with pytest.raises(
-        FileNotFoundError, match="/val0.mp4 0; lines with several labels need data.multi_class=True; rel"
+        FileNotFoundError, match="/val0.mp4 0'; lines with several labels need data.multi_class=True; rel"
     ):
         checked(lists, max_broken=0)
 
@@ -382,11 +382,11 @@ def test_all_lists_are_looked_at(lists, tmp_path, monkeypatch):
     (tmp_path / "frames.txt").write_text("here 5 0\ngone 5 0\n")
     (tmp_path / "here").mkdir()
     frames = dict(name="rawframes", train=str(tmp_path / "frames.txt"), val=str(tmp_path / "frames.txt"))
-    with pytest.raises(FileNotFoundError, match=f"1 of 2 files do not exist: {tmp_path}/gone; data.val"):
+    with pytest.raises(FileNotFoundError, match=f"1 of 2 files do not exist: '{tmp_path}/gone'; data.val"):
         checked(frames, max_broken=0.4)
     monkeypatch.chdir(tmp_path)
     frames = dict(name="rawframes", train="frames.txt", val="frames.txt")
-    with pytest.raises(FileNotFoundError, match=f"1 of 2 files do not exist: ./gone in {tmp_path}; data.val"):
+    with pytest.raises(FileNotFoundError, match=f"1 of 2 files do not exist: './gone' in {tmp_path}; data.val"):
         checked(frames, max_broken=0.4)
 
 

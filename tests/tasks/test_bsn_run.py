@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from cli import ROOT, command, environment, run
 
+import actjax
+from actjax.config.files import saved_config
 from actjax.data.datasets.features import load_proposals
 from actjax.data.loading import endings
 from actjax.data.loading.endings import patiently
@@ -179,6 +181,48 @@ def test_a_stage_whose_checkpoint_is_damaged_goes_back(bsn, cache, tmp_path):
     assert "--checkpoint" not in output
     output = run(*TINY_BSN, f"--workdir={workdir}", cache=cache)
     assert "resuming from the newest intact checkpoint" in output and contents(workdir) == contents(bsn[0])
+
+
+def test_a_stage_is_made_from_what_the_earlier_ones_made(bsn, cache, tmp_path, monkeypatch):
+    """From all of it, of the same videos, by the same network; an imported network is never trained anew."""
+    monkeypatch.setenv("ACTJAX_CACHE", str(cache))
+    workdir = tmp_path / "run"
+    shutil.copytree(bsn[0], workdir)
+    lost = workdir / "pgm" / "pgm_features" / "v_val_0000.npy"
+    content = lost.read_bytes()
+    lost.unlink()
+    last = (*TINY_BSN, f"--workdir={workdir}", "--config.stages=pem")
+    output = run(*last, cache=cache, status=1)
+    assert f"stage pem needs the outputs of stage pgm, but {workdir}/pgm: 1 of 128 files" in output
+    assert f"such as {lost}; add pgm to --config.stages" in output
+    lost.write_bytes(content)
+    made = actjax.build(saved_config(workdir), stages="pem")
+    dataset = made.open_dataset()
+    made.check_stages(workdir, dataset=dataset)
+    with pytest.raises(ValueError, match="pgm was made from another training split"):
+        made.check_stages(workdir, dataset=dataset._replace(train=dataset.train[1:]))
+    stage = workdir / "tem" / "stage.json"
+    stage.write_text(json.dumps(json.loads(stage.read_text()) | {"network": "another"}))
+    output = run(*TINY_BSN, f"--workdir={workdir}", cache=cache)
+    for again in ("pgm", "pem"):
+        assert f"{workdir}/{again} was made with another network of tem; running the stage again" in output
+    assert contents(workdir) != {} and "tem: the curves are complete" in output
+    shutil.rmtree(workdir / "pem" / "checkpoints")
+    (workdir / "results_proposals.json").unlink()
+    output = run(*last, cache=cache, status=1)
+    assert f"error: {workdir}/pem is trained, but its checkpoints are gone; delete this folder, then train" in output
+    shutil.copytree(bsn[0] / "pem" / "checkpoints", workdir / "pem" / "checkpoints")
+    for path in sorted((workdir / "pem" / "checkpoints").iterdir(), key=lambda path: int(path.name))[:-1]:
+        shutil.rmtree(path)
+    next((workdir / "pem" / "checkpoints").iterdir()).rename(workdir / "pem" / "checkpoints" / "0")
+    with pytest.raises(
+        ValueError, match="pem holds an imported network, which the change of pem.nms.alpha would replace"
+    ):
+        actjax.build(saved_config(workdir), **{"pem.nms.alpha": 0.5}).folder("pem", workdir, mend=True)
+    stage = workdir / "pem" / "stage.json"
+    stage.write_text(json.dumps(json.loads(stage.read_text()) | {"done": []}))
+    assert f"{workdir}/pem is half imported; delete this folder" in run(*last, cache=cache, status=1)
+    assert "names no stage; choose from tem, pgm, pem" in run(*last[:-1], "--config.stages=,", cache=cache, status=1)
 
 
 def test_an_evaluation_leaves_an_unfinished_run_alone(bsn, cache, tmp_path):

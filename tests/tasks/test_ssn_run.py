@@ -134,7 +134,7 @@ def test_scores_are_those_of_their_network_and_config(trained, cache, folder, tm
     before.pop(workdir / ".lock")
     assert {path: path.read_bytes() for path in before} == before
     printed = run(*command, "--config.detect.nms=0.9", "--config.optim.lr=0.5", cache=cache)
-    assert "changes without effect: optim.lr was" in printed and "detect.nms was 0.2, is 0.9" in printed
+    assert "ignored changes: optim.lr was" in printed and "detect.nms was 0.2, is 0.9" in printed
     changed = numbers(workdir / "results.json")
     assert changed != numbers(trained[0] / "results.json")
     config = json.loads((workdir / "config.json").read_text())

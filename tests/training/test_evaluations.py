@@ -160,6 +160,9 @@ def test_an_evaluation_that_failed_at_the_end_is_ranked_once_it_is_mended(tmp_pa
         assert restore_variables(TASK, settings, tmp_path, "best")[1] == 10
     (row,) = [row for row in rows(tmp_path, "val") if row["step"] == 10]
     assert row["own/loss"] == 1.0
+    later = tmp_path / "checkpoints" / "10" / "ranked.json"  # written at once, beside a checkpoint that stays as it was
+    later.write_text(later.read_text().replace("1.0", "1.5"))
+    assert restore_variables(TASK, settings, tmp_path, "best")[1] == 8
 
 
 def test_nan_is_never_the_best(tmp_path):

@@ -121,6 +121,24 @@ def test_a_checkpoint_that_a_training_replaces_is_looked_up_again(tmp_path, monk
         restore_variables(line_task(), SETTINGS, tmp_path, "latest")
 
 
+def test_the_best_is_taken_beside_a_damaged_checkpoint(tmp_path):
+    """Unless the metrics of that one are damaged, too: it might be the best."""
+    settings = SETTINGS._replace(best_rule="greater", keep=1)
+    train(line_task(), line_data(), optimizer, settings, tmp_path)
+    assert steps(tmp_path / "checkpoints") == [3, 10]
+    newest = tmp_path / "checkpoints" / "10"
+    next((newest / "default").rglob("d/*")).write_bytes(b"")
+    assert restore_variables(line_task(), settings, tmp_path, "best")[1] == 3
+    with pytest.raises(DamagedError, match="the newest intact checkpoint is that of step 3"):
+        restore_variables(line_task(), settings, tmp_path, "latest")
+    (newest / "metrics" / "metrics").write_text('{"loss": 100.0}')
+    with pytest.raises(DamagedError, match=r"10/metrics/metrics is damaged \(its digest does not match\)"):
+        restore_variables(line_task(), settings, tmp_path, "best")
+    (newest / "actjax.json").write_text("[]")
+    with pytest.raises(DamagedError, match=r"10/actjax\.json is damaged"):
+        restore_variables(line_task(), settings, tmp_path, "best")
+
+
 def files_of(folder: pathlib.Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
@@ -209,7 +227,7 @@ def test_no_flipped_bit_changes_an_answer(trained, tmp_path):
             harmless += 1
         except DamagedError as error:
             assert "\n" not in str(error) and len(str(error)) < 400
-            assert "the newest intact checkpoint is that of step 9, which --checkpoint=9 takes" in str(error)
+            assert "the newest intact checkpoint is that of step 9; use --checkpoint=9 to select it" in str(error)
             noticed += 1
         path.write_bytes(content)
     assert noticed >= 180

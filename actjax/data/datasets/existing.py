@@ -39,12 +39,12 @@ def check_lists(
     told = "; ".join(f"{name}: {_told(gone, count)}" for name, (gone, count) in looked.items() if gone)
     if not told:
         return
+    several = any(_LABEL.search(path) for gone, _ in looked.values() for path in gone)
+    told += "; lines with several labels need data.multi_class=True" * several
     share = sum(len(gone) for gone, _ in looked.values()) / sum(count for _, count in looked.values())
     if share > max_broken or any(gone and len(gone) == count for gone, count in looked.values()):
-        several = any(_LABEL.search(path) for gone, _ in looked.values() for path in gone)
-        hint = "; lines with several labels need data.multi_class=True" if several else ""
         raise FileNotFoundError(
-            f"{told}{hint}; relative paths start from {prefix}. loader.max_broken={max_broken:g} allows for fewer; "
+            f"{told}; relative paths start from {prefix}. this is more than loader.max_broken={max_broken:g} allows; "
             "--mode=check --config.loader.max_broken=1 writes lists of the files that are sound"
         )
     log.warning("%s; they count as broken, which loader.max_broken=%g allows", told, max_broken)
@@ -77,7 +77,7 @@ def missing_files(paths: Iterable[str], *, folders: bool = False) -> tuple[list[
 
 
 def _told(missing: Sequence[str], count: int) -> str:
-    first, start = ", ".join(missing[:3]), does_not_exist(missing[0]).partition(" does not exist")[2]
+    first, start = ", ".join(map(repr, missing[:3])), does_not_exist(missing[0]).partition(" does not exist")[2]
     gone = f" files do not exist, such as {first}" if len(missing) > 3 else f" files do not exist: {first}"
     return f"{len(missing)} of {count}{gone}{start}"
 

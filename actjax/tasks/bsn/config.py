@@ -52,6 +52,8 @@ def _run(chain, stages: str, networks, pgm, detect, loader, sections) -> BsnRun:
     for stage in chosen:
         if stage not in chain:
             raise ValueError(f"config.stages={unknown(stage, chain)}")
+    if not chosen:
+        raise ValueError(f"config.stages={stages!r} names no stage; choose from {', '.join(chain)}")
     READERS["data"].bind(sections["data"], "data")
     return BsnRun(
         stages=tuple(stage for stage in chain if stage in chosen),

@@ -9,7 +9,7 @@ import json
 import logging
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -27,7 +27,7 @@ from actjax.tasks.bsn.items import BmnItems, FeatureItems, ItemData, PemItems, S
 from actjax.tasks.bsn.proposals import PGM_HEADER, Nms, Pgm, generate, recalls, results_of
 from actjax.tasks.bsn.report import Detect, report
 from actjax.tasks.building import Network
-from actjax.tasks.loading import LoaderConfig, digest_of, open_quarantine
+from actjax.tasks.loading import LoaderConfig, digest_of, digest_of_arrays, open_quarantine
 from actjax.tasks.stage_folder import StageFolder
 from actjax.video.errors import VideoError
 from actjax.workdir import progress
@@ -79,26 +79,46 @@ class BsnRun(NamedTuple):
         """Records of both splits and their features. Generates the sample set on first use."""
         return build_untrimmed(self.data)
 
-    def folder(self, stage: str, workdir: pathlib.Path, *, mend: bool, dataset: Untrimmed | None = None) -> StageFolder:
+    def folder(
+        self,
+        stage: str,
+        workdir: pathlib.Path,
+        *,
+        mend: bool,
+        dataset: Untrimmed | None = None,
+        before: StageFolder | None = None,
+    ) -> StageFolder:
         """The folder of a stage. Its contents depend on the sections of this stage and of all earlier ones.
 
+        Args:
+          before: the folder of TEM, on whose network the contents depend; None: this is not compared.
+
         Raises:
-          ValueError: as `StageFolder`; the contents were made from other videos or annotations than `dataset`.
+          ValueError: as `StageFolder`; the contents were made from other videos or annotations than `dataset`; another
+            config would replace a network that was imported.
         """
-        before = ("data", *self.chain[: self.chain.index(stage) + 1])
-        sections, readers = ({name: table[name] for name in before} for table in (self.sections, self.readers))
+        names = ("data", *self.chain[: self.chain.index(stage) + 1])
+        sections, readers = ({name: table[name] for name in names} for table in (self.sections, self.readers))
         splits = {"training split": dataset.train, "validation split": dataset.val} if dataset else {}
         origin = {name: digest_of(records, ordered=False) for name, records in splits.items()}
+        if before is not None and before.network and not self.networks["tem"].results:
+            origin["network of tem"] = before.network
         options = dict(mend=mend, readers=readers, code=self.sections["code"], origin=origin)
         folder = StageFolder(workdir, stage, sections, **options)
-        if folder.others and not any(key.startswith("data.") for key in folder.changed):
+        others = [name for name in folder.others if name in splits]
+        if others and not any(key.startswith("data.") for key in folder.changed):
             raise ValueError(
-                f"{folder.path} was made from another {folder.others[0]}; use another workdir, or the earlier data"
+                f"{folder.path} was made from another {others[0]}; use another workdir, or the earlier data"
+            )
+        if folder.changed and training.steps(folder.path / "checkpoints") == [0]:
+            raise ValueError(
+                f"{folder.path} holds an imported network, which the change of {folder.changed[0]} would replace by "
+                "one trained anew; import it into another workdir with this config"
             )
         return folder
 
-    def check_stages(self, workdir: pathlib.Path) -> None:
-        """Raises ValueError unless the outputs of the earlier stages exist and were made with this config."""
+    def check_stages(self, workdir: pathlib.Path, *, dataset: Untrimmed | None = None) -> None:
+        """Raises ValueError unless the outputs of the earlier stages exist and were made with this config and data."""
         if self.pgm is None:
             return
         wanted = [
@@ -108,11 +128,13 @@ class BsnRun(NamedTuple):
         for stage, steps, user, elsewhere in wanted:
             if user not in self.stages or stage in self.stages or elsewhere:
                 continue
-            folder = self.folder(stage, workdir, mend=False)
-            if missing := [step for step in steps if step not in folder.done]:
+            folder = self.folder(stage, workdir, mend=False, dataset=dataset)
+            missing = [step for step in steps if step not in folder.done]
+            faults = [fault for step in steps if (fault := folder.fault(step))]
+            if missing or faults:
+                what = f"{folder.path} lacks {missing}" if missing else faults[0]
                 raise ValueError(
-                    f"stage {user} needs the outputs of stage {stage}, but {folder.path} lacks {missing}; add {stage} "
-                    "to --config.stages"
+                    f"stage {user} needs the outputs of stage {stage}, but {what}; add {stage} to --config.stages"
                 )
 
     def train(
@@ -151,16 +173,19 @@ class Chain:
 
     def run(self, describe: Callable[[], None] = lambda: None) -> dict:
         """Runs the stages -> the metrics of the last stage, or {} if it is not among them."""
-        self._run.check_stages(self._workdir)
-        options = dict(mend=self._train, dataset=self._data)
-        folders = {stage: self._run.folder(stage, self._workdir, **options) for stage in self._run.stages}
+        self._run.check_stages(self._workdir, dataset=self._data)
+        for stage in self._run.stages:  # before anything is written
+            self._folder(stage)
         training.wait_for_all("the folders of the stages")
         started = time.perf_counter()
         self._workdir.mkdir(parents=True, exist_ok=True)
         describe()
         self._quarantine = open_quarantine(self._workdir, self._data, self._run.loader)
         results = None
-        for stage, folder in folders.items():
+        for stage in self._run.stages:
+            tem = self._folder("tem") if stage in ("pgm", "pem") else None
+            folder = self._folder(stage, before=tem)
+            training.wait_for_all(f"the state of {stage}")
             if self._train:
                 folder.begin()
             training.wait_for_all(f"the folder of {stage}")
@@ -169,6 +194,9 @@ class Chain:
             log.info("proposals are scored by the last stage, %s, which was not run", self._run.chain[-1])
             return {}
         return report(results, self._data, self._run.detect, self._workdir, name=self._name, started=started)
+
+    def _folder(self, stage: str, **options) -> StageFolder:
+        return self._run.folder(stage, self._workdir, mend=self._train, dataset=self._data, **options)
 
     def tem(self, folder: StageFolder) -> None:
         """Trains TEM, then writes the curves of every video."""
@@ -247,11 +275,10 @@ class Chain:
     def _scored(self, stage: str, folder: StageFolder, train: Split, val: Split) -> list[dict]:
         """Trains the last network and predicts on the validation videos, unless done already -> results."""
         path = self._workdir / f"{self._name}_proposals.json"
-        if self._train and folder.check("infer") and path.exists():
+        if self._train and folder.check("infer") and (known := _known_proposals(path, val.records)):
             log.info("%s: training is complete", stage)
             log.info("%s: the proposals are complete", stage)
-            known = json.loads(path.read_text())["results"]
-            return [{"video_name": r.video, "proposal_list": known[video_id(r.video)]} for r in val.records]
+            return known
         self._trained(stage, folder, train, val)
         rows, where = zip(*self._inferred(stage, folder, val), strict=True)
         joined = [np.concatenate([part[name] for part in parts]) for parts, name in
@@ -280,8 +307,12 @@ class Chain:
         log.info("%s: parameter groups\n%s", stage, network.groups)
         data = ItemData(train, val, network.settings, self._quarantine)
         standing, complete = network.standing(folder.path, data)
-        if "train" in folder.done and (complete or standing.step == 0):  # 0: imported
+        imported = standing.step == 0
+        if "train" in folder.done and (complete or imported):
             return log.info("%s: training is complete", stage)
+        if imported or ("train" in folder.done and standing.step is None):
+            what = "is half imported" if imported else "is trained, but its checkpoints are gone"
+            raise ValueError(f"{folder.path} {what}; delete this folder, then train or import the network again")
         network.train(data, folder.path, initial=network.initial(folder.path), standing=standing)
         folder.mark("train")
 
@@ -297,6 +328,16 @@ class Chain:
                 raise
             what = str(error).partition("; ")[0]  # without its offer, which holds for the last stage
             raise training.DamagedError(f"{what}; repeat the training, which resumes from an intact one") from None
+        folder.network = digest_of_arrays(training.local(variables))
         size = network.settings.eval_size
         shown = progress(split.batches(size, self._quarantine), -(-len(split) // size), f"{stage} inference")
         return training.stream(jax.jit(network.task.predict), variables, shown)
+
+
+def _known_proposals(path: pathlib.Path, records: Sequence) -> list[dict] | None:
+    """The results that a file of proposals holds of the videos; None if it does not, or is damaged."""
+    try:
+        known = json.loads(path.read_text())["results"]
+        return [{"video_name": r.video, "proposal_list": known[video_id(r.video)]} for r in records]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -65,7 +65,8 @@ def build(
     test_of = lambda clips, at_once: Test(
         recognition_task(network, average_clips=clips.average_clips, clips_at_once=at_once, **options), clips
     )
-    judged_by = digest_of_config(plain(dict(model=model, eval=eval, evaluators=evaluators or {})))
+    judging = dict(model=model, eval=eval) | (dict(evaluators=evaluators, test=test) if evaluators else {})
+    judged_by = digest_of_config(plain(judging), without=("clips_at_once", "interval", "backend"))
     validated = test_of(eval_clips, at_once)
     tests = {"eval": validated, "test": test_of(test_clips, test_at_once) if test else validated}
     evaluators = make_evaluators(evaluators or {}, tests, plain(data), network.num_classes, settings)

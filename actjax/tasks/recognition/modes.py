@@ -19,7 +19,7 @@ from actjax.data.loading.checking import scan
 from actjax.data.loading.quarantine import Quarantine
 from actjax.errors import clear_errors
 from actjax.models import embedding
-from actjax.paths import to_path
+from actjax.paths import naming, to_path
 from actjax.showing import Table, show
 from actjax.tasks.loading import this_shard
 from actjax.tasks.recognition.browsing import contact_sheet, save_png
@@ -52,7 +52,9 @@ def train(run: RecognitionRun, call: Call) -> dict:
         dataset = run.open_dataset()
         data = run.loop_data(dataset, call.workdir)
         standing, complete = run.network.standing(call.workdir, data)
-        if complete and (results := known_results(call, standing.step)):
+        if complete:
+            check_names(dataset.class_names, call.workdir)
+        if complete and (results := known_results(call, standing)):
             return results
     log.info("%d videos to train on, %d to validate on", len(dataset.train), len(dataset.val))
     decoder = decoder_of(dataset.train[0], run.train_clips.backend)
@@ -102,8 +104,10 @@ def predict(run: RecognitionRun, call: Call) -> None:
         )
         videos = video_files(call.video)
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = stack.enter_context(path.open("w"))
+        stack.enter_context(naming(path))
+        file = None
         for row in predictor.rows(videos, topk=call.topk):
+            file = file or stack.enter_context(path.open("w"))  # earlier predictions stay until there is one
             file.write(json.dumps(row) + "\n")
             if "error" in row:
                 table.add_row(row["video"], Text("cannot be decoded", style="red"), row["error"])

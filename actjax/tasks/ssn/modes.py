@@ -5,18 +5,21 @@ import logging
 from ml_collections import ConfigDict
 
 from actjax import training
-from actjax.config.changes import told
+from actjax.config.changes import differences, told
 from actjax.config.files import saved_config
 from actjax.errors import clear_errors
-from actjax.tasks.loading import digest_of
+from actjax.tasks.loading import digest_of, digest_of_arrays
 from actjax.tasks.running import Call, explain, export, fitting, import_
 from actjax.tasks.ssn.config import READERS
 from actjax.tasks.ssn.report import report
 from actjax.tasks.ssn.run import SsnRun
-from actjax.tasks.stage_folder import INDIFFERENT, StageFolder
+from actjax.tasks.stage_folder import StageFolder, compared
 from actjax.workdir import changed, save_description
 
 log = logging.getLogger("actjax")
+
+
+_AFTER = {"detect", "checkpoint", "loader"}  # what the results are computed from once the network is trained
 
 
 def train(run: SsnRun, call: Call) -> dict:
@@ -50,28 +53,27 @@ def evaluate(run: SsnRun, call: Call) -> dict:
 
 
 def _as_trained(run: SsnRun, call: Call) -> ConfigDict:
-    """The config of a complete run, with the section `detect` of this call, which its results are computed from.
+    """The config of a complete run, with those sections of this call that its results are still computed from.
 
     Says which other keys have no effect any more.
 
     Raises:
       ValueError: a change would score the proposals in another way than the network was trained.
     """
-    changes = [change for change in changed(call.workdir, call.config) if not change[0].startswith("detect.")]
+    changes = [change for change in changed(call.workdir, call.config) if change[0].partition(".")[0] not in _AFTER]
     if not changes:
         return call.config
-    decisive = [
-        change for change in changes
-        if change[0].partition(".")[0] in run.scored_by and change[0].rpartition(".")[2] not in INDIFFERENT
-    ]  # fmt: skip
-    if decisive:
+    config = saved_config(call.workdir)
+    readers = {name: READERS[name] for name in run.scored_by}
+    was, now = (compared({name: each.get(name) or {} for name in readers}, readers) for each in (config, call.config))
+    if decisive := list(differences(was, now)):
         raise ValueError(
             f"{call.workdir} is complete, and was trained with another config: {told(decisive)}; take the run's "
             "values, or another workdir. --mode=eval evaluates with other values"
         )
-    log.warning("changes without effect: %s. A higher run.epochs trains on", told(changes))
-    config = saved_config(call.workdir)
-    config.detect = call.config.detect
+    log.warning("ignored changes: %s. To train further, raise run.epochs", told(changes))
+    for name in _AFTER & call.config.keys():
+        config[name] = call.config[name]
     return config
 
 
@@ -89,7 +91,10 @@ def _detect(run: SsnRun, call: Call, dataset, targets, *, which: str, name: str)
     with clear_errors(), fitting(call.config, call.workdir):
         variables, step = run.network.restore(call.workdir, which)
     readers = {name: READERS[name] for name in run.scored_by}
-    origin = {"validation split": digest_of(dataset.val, ordered=False)}
+    origin = {
+        "validation split": digest_of(dataset.val, ordered=False),
+        "normalization of the regression": digest_of_arrays(targets.reg_norm_consts),
+    }
     if digest := training.digest(call.workdir / "checkpoints", step):
         origin["checkpoint"] = digest
     options = dict(mend=True, readers=readers, code=run.code, origin=origin)

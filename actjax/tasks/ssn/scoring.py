@@ -84,7 +84,10 @@ def _result(path: pathlib.Path) -> dict[str, np.ndarray] | None:
     """The scores of a video; None if there are none, or the file is damaged."""
     try:
         with np.load(path) as file:
-            return {name: file[name] for name in file.files}
+            scores = {name: file[name] for name in file.files}
+        if missing := {*RESULT_KEYS[:3], "fps"} - scores.keys():
+            raise ValueError(f"it lacks {sorted(missing)}")
+        return scores
     except FileNotFoundError:
         return None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
