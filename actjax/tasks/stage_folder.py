@@ -79,8 +79,8 @@ class StageFolder:
         self._difference = f"{self.path} was made with another {' and another '.join(what)}"
         if not mend and changes:
             raise ValueError(
-                f"{self._difference}; take its values, train the stage again with {stage} in --config.stages, or use "
-                "another --workdir"
+                f"{self._difference}; take its values, or add {stage} to --config.stages and train, or use another "
+                "--workdir"
             )
         self._goes_on = not self.others and all(_lengthens(*change, section=f"{stage}.run") for change in changes)
 

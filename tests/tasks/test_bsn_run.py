@@ -143,7 +143,7 @@ def test_a_stage_of_another_config_is_made_anew(bsn, cache, tmp_path):
     output = run(*TINY_BSN, changed, f"--workdir={workdir}", "--mode=eval", cache=cache, status=1)
     assert "pgm.peak_threshold was 0.5, is 0.999" in output
     output = run(*TINY_BSN, changed, f"--workdir={workdir}", "--config.stages=pem", cache=cache, status=1)
-    assert "add pgm to --config.stages" in output and not list(workdir.glob("p*.old*"))
+    assert "add pgm to --config.stages and train" in output and not list(workdir.glob("p*.old*"))
     output = run(*TINY_BSN, changed, f"--workdir={workdir}", cache=cache)
     assert "tem: the curves are complete" in output and "pgm.peak_threshold was 0.5, is 0.999" in output
     assert (workdir / "pgm.old" / "pgm_proposals").is_dir() and (workdir / "pem.old" / "checkpoints").is_dir()
@@ -286,7 +286,7 @@ def test_what_decides_over_a_stage(tmp_path):
     indifferent = {"data": {"features": "x", "class_scores": "s.json"}, "tem": {"run": {"epochs": 2.0, "keep": 1}}}
     assert StageFolder(tmp_path, "tem", indifferent, mend=False).done == ["train"]
     decisive = {"data": {"features": "x"}, "tem": {"run": {"epochs": 3.0}}}
-    with pytest.raises(ValueError, match=r"tem was made with another config: tem.run.epochs was 2.0, is 3.0; add tem"):
+    with pytest.raises(ValueError, match=r"tem was made with another config: tem.run.epochs was 2.0, is 3.0; take its"):
         StageFolder(tmp_path, "tem", decisive, mend=False)
     for old in ("tem.old", "tem.old1"):
         folder = StageFolder(tmp_path, "tem", decisive, mend=True)

@@ -141,6 +141,14 @@ def test_scores_are_those_of_their_network_and_config(trained, cache, folder, tm
     assert config["detect"]["nms"] == 0.9 and config["optim"] == json.loads(before[workdir / "config.json"])["optim"]
     run("--mode=eval", f"--workdir={workdir}", cache=cache)
     assert numbers(workdir / "results_eval.json") == changed
+    written_out = ("--config.sample.modality=RGB", "--config.loader.max_broken=0.5", "--config.detect.nms=0.9")
+    printed = run(*command, *written_out, cache=cache)
+    assert "ignored changes: sample.modality was not set" in printed and "loader.max_broken was" in printed
+    assert json.loads((workdir / "config.json").read_text())["loader"]["max_broken"] == 0.5
+    (scores,) = (workdir / "scores").glob("step_?")
+    odd = scores / "val_0001.npz"
+    np.savez(odd, nothing=np.zeros(1))
+    assert f"{odd} is damaged (it lacks ['activity_scores'" in run("--mode=eval", f"--workdir={workdir}", cache=cache)
     shutil.rmtree(workdir / "checkpoints")
     printed = run(*command, "--config.run.seed=7", cache=cache)
     assert "was made with another checkpoint; running the stage again" in printed and "done=4, before=0" in printed

@@ -72,7 +72,7 @@ def _as_trained(run: SsnRun, call: Call) -> ConfigDict:
             "values, or another workdir. --mode=eval evaluates with other values"
         )
     log.warning("ignored changes: %s. To train further, raise run.epochs", told(changes))
-    for name in _AFTER & call.config.keys():
+    for name in _AFTER & set(call.config):
         config[name] = call.config[name]
     return config
 
