@@ -370,7 +370,9 @@ def test_a_damaged_newest_checkpoint_is_set_aside(trained, tmp_path, cache):
     data.write_bytes(content)
     output = run("--mode=eval", "--checkpoint=latest", f"--workdir={workdir}", cache=cache, status=1)
     assert (
-        f"{data.name} is damaged" in output and f"--checkpoint={before} takes" in output and "Traceback" not in output
+        f"{data.name} is damaged" in output
+        and f"--checkpoint={before} to select" in output
+        and "Traceback" not in output
     )
     output = run(*SMALL, f"--workdir={workdir}", cache=cache)
     assert f"resuming from the newest intact checkpoint, that of step {before}" in output
