@@ -133,7 +133,7 @@ def offering(folder: pathlib.Path, step: int) -> Iterator[None]:
         offer = "no other checkpoint is intact"
         if others:
             offer = (
-                f"the newest intact checkpoint is that of step {others[0]}, use --checkpoint={others[0]} to select it"
+                f"the newest intact checkpoint is that of step {others[0]}; use --checkpoint={others[0]} to select it"
             )
         raise DamagedError(f"{error}; {offer}") from None
 
