@@ -246,6 +246,12 @@ def start() -> None:
         app.run(main, flags_parser=_parse_flags)
     except KeyboardInterrupt:
         _leave()
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr, flush=True)
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        signal.signal(signal.SIGINT, lambda *_: os._exit(status))  # while Python shuts down, Ctrl-C changes nothing
+        raise SystemExit(status) from None
 
 
 def _interrupt(number: int, frame) -> None:

@@ -90,6 +90,33 @@ def test_an_interrupt_in_a_callback_ends_the_program():
     assert (done.returncode, done.stdout, done.stderr) == (130, "collecting\n", "interrupted\n")
 
 
+ENDING = """
+import atexit, sys, time
+from actjax import main
+
+def slow():
+    print("ending", flush=True)
+    time.sleep(50)
+
+atexit.register(slow)
+main.app.run = lambda *_, **__: sys.exit("error: what it was")
+main.start()
+"""
+
+
+def test_an_interrupt_at_the_end_keeps_the_status():
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDING], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert process.stdout.readline() == "ending\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=40)
+    finally:
+        process.kill()
+    assert (process.returncode, errors) == (1, "error: what it was\n")
+
+
 def test_the_compiler_is_waited_for():
     before, done = signal.signal(signal.SIGINT, signal.default_int_handler), []
     try:

@@ -15,7 +15,7 @@ from lives import Life, in_session, readers, send
 HANG = 180.0  # seconds without a step, an end or a disturbance, after which a run counts as hung
 ENDS = {"SIGTERM": signal.SIGTERM, "Ctrl-C": signal.SIGINT, "SIGKILL": signal.SIGKILL}
 PATIENCE = 2  # disturbances of readers per `AHEAD` steps: a reader that fails a third time at one video ends the run
-AHEAD = 6  # steps after which every video that was being read has been used
+AHEAD = 10  # steps after which every video that was being read has been used
 _CAUSES = {75: {"SIGTERM", "Ctrl-C"}, -15: {"SIGTERM"}, 130: {"Ctrl-C"}, -9: {"SIGKILL"}, 1: {"disk full"}}
 
 
@@ -124,6 +124,7 @@ class Disturber:
 
     def _disturb_readers(self, name: str) -> bool:
         life, draw = self._life, self._random
+        life.look()
         self._recent = [step for step in self._recent if life.last - step < AHEAD]
         found = readers(life.pid)
         if len(self._recent) >= PATIENCE or not found:
