@@ -156,12 +156,20 @@ def _read(file: pathlib.Path) -> dict:
     """The content of `stage.json`. FileNotFoundError: there is none."""
     try:
         known = json.loads(file.read_text())
-        dicts = (known["config"], known.get("origin", {}), known.get("files", {}))
-        if all(isinstance(each, dict) for each in dicts) and isinstance(known["done"], list):
+        dicts = (known["config"], known.get("origin", {}), *(files := known.get("files", {})).values(), files)
+        names = [name for step in files.values() for name in step]
+        fine = all(isinstance(each, dict) for each in dicts) and isinstance(known["done"], list)
+        if fine and all(map(_in_workdir, names)):
             return known
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise ValueError(f"{file} is damaged; delete or move the folder {file.parent}, and the stage runs again")
+
+
+def _in_workdir(name: str) -> bool:
+    """Whether a path from the folder of a stage leads to a file in it or beside it, which may be made again."""
+    parts = pathlib.PurePath(os.path.normpath(name)).parts
+    return not os.path.isabs(name) and ".." not in parts[parts[0] == ".." and len(parts) == 2 :]
 
 
 def _seal(file: pathlib.Path, *, like: str | int) -> str | int | None:

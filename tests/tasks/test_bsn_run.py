@@ -203,6 +203,8 @@ def test_a_stage_is_made_from_what_the_earlier_ones_made(bsn, cache, tmp_path, m
         made.check_stages(workdir, dataset=dataset._replace(train=dataset.train[1:]))
     stage = workdir / "tem" / "stage.json"
     stage.write_text(json.dumps(json.loads(stage.read_text()) | {"network": "another"}))
+    output = run("--mode=eval", f"--workdir={workdir}", cache=cache, status=1)
+    assert f"{workdir}/pgm was made with another network of tem; resume the training, which makes it again" in output
     output = run(*TINY_BSN, f"--workdir={workdir}", cache=cache)
     for again in ("pgm", "pem"):
         assert f"{workdir}/{again} was made with another network of tem; running the stage again" in output

@@ -110,10 +110,15 @@ class BsnRun(NamedTuple):
             raise ValueError(
                 f"{folder.path} was made from another {others[0]}; use another workdir, or the earlier data"
             )
-        if folder.changed and training.steps(folder.path / "checkpoints") == [0]:
+        changed = [*folder.changed, *folder.others]
+        if changed and training.steps(folder.path / "checkpoints") == [0]:
             raise ValueError(
-                f"{folder.path} holds an imported network, which the change of {folder.changed[0]} would replace by "
-                "one trained anew; import it into another workdir with this config"
+                f"{folder.path} holds an imported network, which the change of {changed[0]} would replace by one "
+                "trained anew; import it into another workdir with this config"
+            )
+        if folder.others and not mend:
+            raise ValueError(
+                f"{folder.path} was made with another {folder.others[0]}; resume the training, which makes it again"
             )
         return folder
 
