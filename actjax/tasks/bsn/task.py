@@ -149,5 +149,5 @@ def _suppressed(rows, given, nms: dict) -> dict:
 
 
 def _unscored(outputs: dict, targets: dict) -> dict:
-    """No metrics: scoring proposals needs annotations, which the run adds; see `tasks.bsn.run`."""
+    """No metrics: scoring proposals needs annotations, which the run adds; see `tasks.bsn.chain`."""
     return {}

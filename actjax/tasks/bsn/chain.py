@@ -1,0 +1,220 @@
+"""BSN and BMN: features of videos -> proposals, stage by stage.
+
+Every stage writes to its own folder of the workdir. It can be interrupted and resumed, and it is skipped if its
+outputs are complete and were made with the same config.
+"""
+
+import functools
+import json
+import logging
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+import numpy as np
+
+from actjax import training
+from actjax.data.datasets.untrimmed import Rescaled, Untrimmed
+from actjax.data.loading.endings import patiently
+from actjax.metrics import dump_results
+from actjax.metrics.results import video_id
+from actjax.paths import replace, to_path
+from actjax.tables import write_table
+from actjax.tasks.bsn.items import BmnItems, FeatureItems, ItemData, PemItems, Split, TemItems
+from actjax.tasks.bsn.proposals import PGM_HEADER, generate, recalls, results_of
+from actjax.tasks.bsn.report import report
+from actjax.tasks.loading import digest_of_arrays, open_quarantine
+from actjax.tasks.stage_folder import StageFolder
+from actjax.video.errors import VideoError
+from actjax.workdir import progress
+
+log = logging.getLogger("actjax")
+
+TEM_HEADER = "action,start,end,tmin,tmax"
+
+
+class Chain:
+    """One pass through the stages of a run. Each stage is the method of the same name.
+
+    Args:
+      run: a `BsnRun`.
+      train: whether networks are trained; False: they make missing outputs, and score the proposals again.
+      checkpoint: of the last network; None: the one that the config names.
+    """
+
+    def __init__(self, run, dataset: Untrimmed, workdir: pathlib.Path, *, train: bool, checkpoint: str | None = None):
+        self._run, self._data, self._workdir = run, dataset, workdir
+        self._train, self._checkpoint = train, checkpoint
+        self._name = "results" if train else "results_eval"
+
+    def run(self, describe: Callable[[], None] = lambda: None) -> dict:
+        """Runs the stages -> the metrics of the last stage, or {} if it is not among them."""
+        self._run.check_stages(self._workdir, dataset=self._data)
+        for stage in self._run.stages:  # before anything is written
+            self._folder(stage)
+        training.wait_for_all("the folders of the stages")
+        started = time.perf_counter()
+        self._workdir.mkdir(parents=True, exist_ok=True)
+        describe()
+        self._quarantine = open_quarantine(self._workdir, self._data, self._run.loader)
+        results = None
+        for stage in self._run.stages:
+            tem = self._folder("tem") if stage in ("pgm", "pem") else None
+            folder = self._folder(stage, before=tem)
+            training.wait_for_all(f"the state of {stage}")
+            if self._train:
+                folder.begin()
+            training.wait_for_all(f"the folder of {stage}")
+            results = getattr(self, stage)(folder)
+        if results is None:
+            log.info("proposals are scored by the last stage, %s, which was not run", self._run.chain[-1])
+            return {}
+        return report(results, self._data, self._run.detect, self._workdir, name=self._name, started=started)
+
+    def _folder(self, stage: str, **options) -> StageFolder:
+        return self._run.folder(stage, self._workdir, mend=self._train, dataset=self._data, **options)
+
+    def tem(self, folder: StageFolder) -> None:
+        """Trains TEM, then writes the curves of every video."""
+        stage, data = self._run.networks["tem"], self._data
+        if stage.results:
+            return log.info("tem: reading curves from %s", stage.results)
+        model = stage.network.model
+        features = Rescaled(data, model.input_shape)
+        items = TemItems(features, model.temporal_scale, **stage.labels)
+        written = folder.path / "tem_results"
+        if folder.check("infer"):
+            log.info("tem: training is complete")
+            return log.info("tem: the curves are complete")
+        self._trained("tem", folder, Split(data.train, items, kept=True), Split(data.val, items, kept=True))
+        written.mkdir(exist_ok=True)
+        todo = [r for r in (*data.train, *data.val) if not (written / f"{r.video}.csv").exists()]
+        training.wait_for_all("the list of missing curves")
+        times = np.arange(model.temporal_scale + 1) / model.temporal_scale
+        for rows, where in self._inferred("tem", folder, Split(todo, FeatureItems(features))):
+            for curves, k in zip(rows["curves"], where["record"], strict=True):
+                if jax.process_index() == 0:
+                    table = np.column_stack([curves.T, times[:-1], times[1:]])
+                    write_table(written / f"{todo[k].video}.csv", TEM_HEADER, table)
+        folder.mark("infer", written)
+
+    def pgm(self, folder: StageFolder) -> None:
+        """Writes proposals and their features, from the curves of every video."""
+        pgm = self._run.pgm
+        if pgm.proposals:
+            return log.info("pgm: skipped, using the proposals in %s", pgm.proposals)
+        wanted = {"train": pgm.top_k_train, "val": pgm.top_k}
+        for split, top_k in sorted(wanted.items(), key=lambda item: -item[1]):  # a video in both needs the larger
+            if folder.check(split):
+                log.info("pgm: the proposals of split %s are complete", split)
+                continue
+            proposals, features = (folder.path / name for name in ("pgm_proposals", "pgm_features"))
+            self._generate(proposals, features, split, top_k)
+            training.wait_for_all(f"pgm {split}")
+            folder.mark(split, proposals, features)
+
+    def _generate(self, proposals: pathlib.Path, features: pathlib.Path, split: str, top_k: int) -> None:
+        """Writes this host's share of the proposals of a split."""
+        curves = to_path(self._run.networks["tem"].results or self._workdir / "tem" / "tem_results")
+        for path in (proposals, features):
+            path.mkdir(parents=True, exist_ok=True)
+        records = getattr(self._data, split)[jax.process_index() :: jax.process_count()]
+        written = lambda video: (proposals / f"{video}.csv").exists() and (features / f"{video}.npy").exists()
+        todo = [record for record in records if not written(record.video)]
+        for record in progress(todo, len(todo), f"pgm {split}"):
+            try:
+                rows, points = patiently(generate, record, curves / f"{record.video}.csv", self._run.pgm, top_k)
+            except VideoError as error:
+                self._quarantine.add(error)
+                continue
+            replace(features / f"{record.video}.npy", lambda file, rows=points: np.save(file, rows.astype(np.float32)))
+            write_table(proposals / f"{record.video}.csv", PGM_HEADER, rows)
+
+    def pem(self, folder: StageFolder) -> list[dict]:
+        """Trains PEM, then scores the proposals of the validation videos -> results."""
+        pgm, made = self._run.pgm, self._workdir / "pgm"
+        proposals = pgm.proposals or str(made / "pgm_proposals")
+        features = pgm.features or str(made / "pgm_features")
+        log.info("pem: reading proposals from %s", proposals)
+        feat_dim = self._run.networks["pem"].network.model.feat_dim
+        train = Split(self._data.train, PemItems(proposals, features, pgm.top_k_train, feat_dim), kept=True)
+        val = Split(self._data.val, PemItems(proposals, features, pgm.top_k, feat_dim), kept=True)
+        return self._scored("pem", folder, train, val)
+
+    def bmn(self, folder: StageFolder) -> list[dict]:
+        """Trains BMN, then predicts proposals for the validation videos -> results."""
+        model = self._run.networks["bmn"].network.model
+        features = Rescaled(self._data, model.input_shape)
+        train = Split(self._data.train, BmnItems(features, model.temporal_scale))
+        return self._scored("bmn", folder, train, Split(self._data.val, FeatureItems(features)))
+
+    def _scored(self, stage: str, folder: StageFolder, train: Split, val: Split) -> list[dict]:
+        """Trains the last network and predicts on the validation videos, unless done already -> results."""
+        path = self._workdir / f"{self._name}_proposals.json"
+        if self._train and folder.check("infer") and (known := _known_proposals(path, val.records)):
+            log.info("%s: training is complete", stage)
+            log.info("%s: the proposals are complete", stage)
+            return known
+        self._trained(stage, folder, train, val)
+        rows, where = zip(*self._inferred(stage, folder, val), strict=True)
+        joined = [np.concatenate([part[name] for part in parts]) for parts, name in
+                  ((rows, "proposals"), (rows, "found"), (where, "record"))]  # fmt: skip
+        results = results_of(val.records, self._run.networks[stage].nms.top_k, *joined)
+        if jax.process_index() == 0:
+            dump_results(results, path, "json")
+        if self._train:
+            folder.mark("infer", path)
+        return results
+
+    def _trained(self, stage: str, folder: StageFolder, train: Split, val: Split) -> None:
+        """Trains the network of a stage, unless it is trained already or this pass only evaluates.
+
+        Raises:
+          ValueError: this pass evaluates, and the network of an earlier stage is not trained to its end.
+        """
+        if not self._train:
+            if "train" not in folder.done and stage != self._run.chain[-1]:
+                raise ValueError(f"stage {stage} in {folder.path} is not trained to its end; first resume the training")
+            return
+        network, nms = self._run.networks[stage].network, self._run.networks[stage].nms
+        if nms:
+            score = functools.partial(recalls, records=val.records, top_k=nms.top_k)
+            network = network._replace(task=network.task._replace(score=score))
+        log.info("%s: parameter groups\n%s", stage, network.groups)
+        data = ItemData(train, val, network.settings, self._quarantine)
+        standing, complete = network.standing(folder.path, data)
+        imported = standing.step == 0
+        if "train" in folder.done and (complete or imported):
+            return log.info("%s: training is complete", stage)
+        if imported or ("train" in folder.done and standing.step is None):
+            what = "is half imported" if imported else "is trained, but its checkpoints are gone"
+            raise ValueError(f"{folder.path} {what}; delete this folder, then train or import the network again")
+        network.train(data, folder.path, initial=network.initial(folder.path), standing=standing)
+        folder.mark("train")
+
+    def _inferred(self, stage: str, folder: StageFolder, split: Split) -> Iterator:
+        """Yields (outputs, targets) of a network on the videos of a split, batch by batch."""
+        network, which = self._run.networks[stage].network, self._run.networks[stage].checkpoint
+        if stage == self._run.chain[-1] and self._checkpoint:
+            which = self._checkpoint
+        try:
+            variables, _ = network.restore(folder.path, which)
+        except training.DamagedError as error:
+            if stage == self._run.chain[-1]:
+                raise
+            what = str(error).partition("; ")[0]  # without its offer, which holds for the last stage
+            raise training.DamagedError(f"{what}; repeat the training, which resumes from an intact one") from None
+        folder.network = digest_of_arrays(training.local(variables))
+        size = network.settings.eval_size
+        shown = progress(split.batches(size, self._quarantine), -(-len(split) // size), f"{stage} inference")
+        return training.stream(jax.jit(network.task.predict), variables, shown)
+
+
+def _known_proposals(path: pathlib.Path, records: Sequence) -> list[dict] | None:
+    """The results that a file of proposals holds of the videos; None if it does not, or is damaged."""
+    try:
+        known = json.loads(path.read_text())["results"]
+        return [{"video_name": r.video, "proposal_list": known[video_id(r.video)]} for r in records]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
