@@ -39,5 +39,6 @@ def test_soak(which, expected, cache, tmp_path):
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
     assert expected in done.stdout and "| broken promises | 0 |" in done.stdout
     assert re.search(r"\| done to it \| \w", done.stdout) and re.search(
-        r"\| ended with status \| .*\b0: 1", done.stdout
+        r"\| ended with status \| .*\b0: [1-9]",
+        done.stdout,  # one or more rounds fit into the time
     )
