@@ -184,7 +184,7 @@ def check_names(names: list[str], workdir: pathlib.Path) -> None:
             k = next((k for k, pair in enumerate(zip(saved, names, strict=False)) if pair[0] != pair[1]), 0)
             log.warning(
                 "the class names differ from %s: class %d was %r, is %r; check that the labels mean the same",
-                workdir / "class_names.json", k, saved[k] if saved else None, names[k],
+                workdir / _NAMES, k, saved[k] if saved else None, names[k],
             )  # fmt: skip
 
 

@@ -110,8 +110,10 @@ class StageFolder:
 
     def fault(self, step: str) -> str:
         """What of the outputs of a step is gone or not as it was written, for messages; "" if nothing is."""
-        if not (changed := self._changed(step)):
-            return ""
+        changed = self._changed(step)
+        return self._told(step, changed) if changed else ""
+
+    def _told(self, step: str, changed: list[str]) -> str:
         first = os.path.normpath(self.path / changed[0])
         return (
             f"{self.path}: {len(changed)} of {len(self._files[step])} files of the run are gone or not as they were "
@@ -120,11 +122,11 @@ class StageFolder:
 
     def check(self, step: str) -> bool:
         """Whether a step is done and its outputs are as it wrote them; others are removed, to be made again."""
-        changed, fault = self._changed(step), self.fault(step)
+        changed = self._changed(step)
         training.wait_for_all(f"the outputs of {self.path.name}")
         if step not in self.done or not changed:
             return step in self.done
-        log.warning("%s; they are made again", fault)
+        log.warning("%s; they are made again", self._told(step, changed))
         if jax.process_index() == 0:
             for name in changed:
                 (self.path / name).unlink(missing_ok=True)

@@ -15,7 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from actjax import paths
-from actjax.paths import rewrite
+from actjax.config.changes import digest_of_config
 from actjax.training import digests
 from actjax.training.digests import DamagedError
 
@@ -51,20 +51,16 @@ def metrics(folder: pathlib.Path, step: int) -> dict[str, float]:
 def rank(folder: pathlib.Path, step: int, metrics: dict[str, float], *, val: str) -> None:
     """Stores metrics that were computed after the checkpoint was written, of the validation with the digest `val`."""
     content = {"metrics": metrics, "val": val}
-    rewrite(folder / str(step) / _LATER, json.dumps(content | {"digest": _of(content)}))
+    paths.rewrite(folder / str(step) / _LATER, json.dumps(content | {"digest": digest_of_config(content)}))
 
 
 def _ranked(folder: pathlib.Path, step: int) -> dict:
     """What `rank` wrote; {} if it did not, or if the file is damaged."""
     try:
         content = json.loads((folder / str(step) / _LATER).read_text())
-        return content if content.pop("digest") == _of(content) else {}
+        return content if content.pop("digest") == digest_of_config(content) else {}
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return {}
-
-
-def _of(content: dict) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def best(folder: pathlib.Path, metric: str, *, upward: bool) -> int | None:

@@ -349,7 +349,7 @@ def test_missing_files_are_found_at_launch(lists, tmp_path, caplog):
     message = (
         f"15 of 300 .*; data.val={tmp_path}/val.txt: 6 of 100 files do not exist, such as '{tmp_path}/val0.mp4', "
         f"'{tmp_path}/val1.mp4', '{tmp_path}/val2.mp4'; relative paths start from the list's folder, "
-        "unless data.data_prefix is set. this is more than loader.max_broken=0.05 allows; --mode=check --config.loader."
+        "unless data.data_prefix is set. This is more than loader.max_broken=0.05 allows; --mode=check --config.loader."
     )
     with pytest.raises(FileNotFoundError, match=message):
         checked(lists)
@@ -357,7 +357,10 @@ def test_missing_files_are_found_at_launch(lists, tmp_path, caplog):
     skipped = [json.dumps({"path": f"{tmp_path}/val{k}.mp4", "reason": "gone"}) for k in range(2)]
     (tmp_path / "skip.jsonl").write_text("\n".join(skipped))
     checked(lists, skip=str(tmp_path / "skip.jsonl"))  # 19 of 398
-    with pytest.raises(FileNotFoundError, match="relative paths start from data.data_prefix=/no"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="relative paths start from data.data_prefix=/no. A list of which no file exists is an err",
+    ):
         checked(lists | dict(data_prefix="/no"), max_broken=1.0)  # all of a list
 
 

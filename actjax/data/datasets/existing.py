@@ -43,8 +43,11 @@ def check_lists(
     told += "; lines with several labels need data.multi_class=True" * several
     share = sum(len(gone) for gone, _ in looked.values()) / sum(count for _, count in looked.values())
     if share > max_broken or any(gone and len(gone) == count for gone, count in looked.values()):
+        why = f"This is more than loader.max_broken={max_broken:g} allows"
+        if share <= max_broken:
+            why = "A list of which no file exists is an error whatever loader.max_broken allows"
         raise FileNotFoundError(
-            f"{told}; relative paths start from {prefix}. this is more than loader.max_broken={max_broken:g} allows; "
+            f"{told}; relative paths start from {prefix}. {why}; "
             "--mode=check --config.loader.max_broken=1 writes lists of the files that are sound"
         )
     log.warning("%s; they count as broken, which loader.max_broken=%g allows", told, max_broken)
