@@ -24,6 +24,7 @@ from actjax.data.samples.sequences import make_sequences
 from actjax.mmaction2 import generate_bsp_feature, generate_candidate_proposals
 from actjax.tables import read_table
 from actjax.tasks.bsn.proposals import Pgm, generate
+from actjax.tasks.bsn.run import splits_of
 from actjax.tasks.stage_folder import StageFolder
 from actjax.video.errors import Unreachable, VideoError
 
@@ -198,9 +199,9 @@ def test_a_stage_is_made_from_what_the_earlier_ones_made(bsn, cache, tmp_path, m
     lost.write_bytes(content)
     made = actjax.build(saved_config(workdir), stages="pem")
     dataset = made.open_dataset()
-    made.check_stages(workdir, dataset=dataset)
+    made.check_stages(workdir, splits=splits_of(dataset))
     with pytest.raises(ValueError, match="pgm was made from another training split"):
-        made.check_stages(workdir, dataset=dataset._replace(train=dataset.train[1:]))
+        made.check_stages(workdir, splits=splits_of(dataset._replace(train=dataset.train[1:])))
     stage = workdir / "tem" / "stage.json"
     stage.write_text(json.dumps(json.loads(stage.read_text()) | {"network": "another"}))
     output = run("--mode=eval", f"--workdir={workdir}", cache=cache, status=1)

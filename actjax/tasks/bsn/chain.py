@@ -9,7 +9,7 @@ import json
 import logging
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -38,19 +38,28 @@ class Chain:
     """One pass through the stages of a run. Each stage is the method of the same name.
 
     Args:
-      run: a `BsnRun`.
+      run: a `BsnRun`. splits: the digests of the splits of `dataset`.
       train: whether networks are trained; False: they make missing outputs, and score the proposals again.
       checkpoint: of the last network; None: the one that the config names.
     """
 
-    def __init__(self, run, dataset: Untrimmed, workdir: pathlib.Path, *, train: bool, checkpoint: str | None = None):
-        self._run, self._data, self._workdir = run, dataset, workdir
+    def __init__(
+        self,
+        run,
+        dataset: Untrimmed,
+        workdir: pathlib.Path,
+        *,
+        splits: Mapping[str, str],
+        train: bool,
+        checkpoint: str | None = None,
+    ):
+        self._run, self._data, self._workdir, self._splits = run, dataset, workdir, splits
         self._train, self._checkpoint = train, checkpoint
         self._name = "results" if train else "results_eval"
 
     def run(self, describe: Callable[[], None] = lambda: None) -> dict:
         """Runs the stages -> the metrics of the last stage, or {} if it is not among them."""
-        self._run.check_stages(self._workdir, dataset=self._data)
+        self._run.check_stages(self._workdir, splits=self._splits)
         for stage in self._run.stages:  # before anything is written
             self._folder(stage)
         training.wait_for_all("the folders of the stages")
@@ -73,7 +82,7 @@ class Chain:
         return report(results, self._data, self._run.detect, self._workdir, name=self._name, started=started)
 
     def _folder(self, stage: str, **options) -> StageFolder:
-        return self._run.folder(stage, self._workdir, mend=self._train, dataset=self._data, **options)
+        return self._run.folder(stage, self._workdir, mend=self._train, splits=self._splits, **options)
 
     def tem(self, folder: StageFolder) -> None:
         """Trains TEM, then writes the curves of every video."""

@@ -31,6 +31,12 @@ class StageNetwork(NamedTuple):
     results: str = ""
 
 
+def splits_of(dataset: Untrimmed) -> dict[str, str]:
+    """The digests of both splits, by which a stage knows the videos and annotations that it was made from."""
+    splits = {"training split": dataset.train, "validation split": dataset.val}
+    return {name: digest_of(records, ordered=False) for name, records in splits.items()}
+
+
 class BsnRun(NamedTuple):
     """A run of BSN or BMN, as its config describes it.
 
@@ -63,22 +69,22 @@ class BsnRun(NamedTuple):
         workdir: pathlib.Path,
         *,
         mend: bool,
-        dataset: Untrimmed | None = None,
+        splits: Mapping[str, str] = {},
         before: StageFolder | None = None,
     ) -> StageFolder:
         """The folder of a stage. Its contents depend on the sections of this stage and of all earlier ones.
 
         Args:
+          splits: `splits_of` the data set; {}: the data is not compared.
           before: the folder of TEM, on whose network the contents depend; None: this is not compared.
 
         Raises:
-          ValueError: as `StageFolder`; the contents were made from other videos or annotations than `dataset`; another
-            config would replace a network that was imported.
+          ValueError: as `StageFolder`; the contents were made from other videos or annotations; another config would
+            replace a network that was imported.
         """
         names = ("data", *self.chain[: self.chain.index(stage) + 1])
         sections, readers = ({name: table[name] for name in names} for table in (self.sections, self.readers))
-        splits = {"training split": dataset.train, "validation split": dataset.val} if dataset else {}
-        origin = {name: digest_of(records, ordered=False) for name, records in splits.items()}
+        origin = dict(splits)
         if before is not None and before.network and not self.networks["tem"].results:
             origin["network of tem"] = before.network
         options = dict(mend=mend, readers=readers, code=self.sections["code"], origin=origin)
@@ -100,7 +106,7 @@ class BsnRun(NamedTuple):
             )
         return folder
 
-    def check_stages(self, workdir: pathlib.Path, *, dataset: Untrimmed | None = None) -> None:
+    def check_stages(self, workdir: pathlib.Path, *, splits: Mapping[str, str] = {}) -> None:
         """Raises ValueError unless the outputs of the earlier stages exist and were made with this config and data."""
         if self.pgm is None:
             return
@@ -111,7 +117,7 @@ class BsnRun(NamedTuple):
         for stage, steps, user, elsewhere in wanted:
             if user not in self.stages or stage in self.stages or elsewhere:
                 continue
-            folder = self.folder(stage, workdir, mend=False, dataset=dataset)
+            folder = self.folder(stage, workdir, mend=False, splits=splits)
             missing = [step for step in steps if step not in folder.done]
             faults = [fault for step in steps if (fault := folder.fault(step))]
             if missing or faults:
@@ -131,7 +137,7 @@ class BsnRun(NamedTuple):
         Raises:
           ValueError: see `check_stages` and `folder`.
         """
-        return Chain(self, dataset or self.open_dataset(), workdir, train=True).run(describe)
+        return self._chain(dataset, workdir, train=True).run(describe)
 
     def evaluate(
         self, workdir: pathlib.Path, *, dataset: Untrimmed | None = None, checkpoint: str | None = None
@@ -141,4 +147,8 @@ class BsnRun(NamedTuple):
         Args:
           checkpoint: "best", "latest" or a step of the last network; None: the checkpoint that the config names.
         """
-        return Chain(self, dataset or self.open_dataset(), workdir, train=False, checkpoint=checkpoint).run()
+        return self._chain(dataset, workdir, train=False, checkpoint=checkpoint).run()
+
+    def _chain(self, dataset: Untrimmed | None, workdir: pathlib.Path, **options) -> Chain:
+        dataset = dataset or self.open_dataset()
+        return Chain(self, dataset, workdir, splits=splits_of(dataset), **options)
