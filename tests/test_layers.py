@@ -17,6 +17,7 @@ LAYERS = [
         "errors",
         "faces",
         "hosts",
+        "limits",
         "paths",
         "showing",
         "usage",

@@ -1,0 +1,40 @@
+"""Limits on what one file may take, so that a small file cannot fill the memory.
+
+Each is generous for the largest public data sets. An environment variable of the same name replaces it.
+"""
+
+import os
+
+LIMITS = {
+    "ACTJAX_MAX_TEXT_MB": 512,  # a list, table, annotation or result file, unpacked
+    "ACTJAX_MAX_JSON_VALUES": 10_000_000,  # in one JSON file; each takes about 70 bytes of memory
+    "ACTJAX_MAX_ARRAY_MB": 2048,  # the arrays of one .npy or .npz file, unpacked
+    "ACTJAX_MAX_FRAME_MPIXELS": 40,  # one frame of a video or one picture; 8K has 35 million pixels
+    "ACTJAX_MAX_PICTURE_MB": 128,  # the file of one picture
+}
+
+
+def limit(name: str) -> float:
+    """The value of a limit of `LIMITS`. ValueError: the environment variable holds no positive number."""
+    given = os.environ.get(name)
+    if not given:
+        return LIMITS[name]
+    try:
+        value = float(given)
+    except ValueError:
+        value = 0.0
+    if not value > 0:
+        raise ValueError(f"{name}={given!r} in the environment; must be a positive number, or not set")
+    return value
+
+
+def too_large(found: float, name: str) -> str | None:
+    """The words for an error if `found`, in the limit's unit, is above the limit of this name; else None.
+
+    >>> too_large(900, "ACTJAX_MAX_FRAME_MPIXELS")
+    '900 is more than ACTJAX_MAX_FRAME_MPIXELS=40 allows; if it is meant, set this environment variable higher'
+    """
+    if found <= limit(name):
+        return None
+    shown = f"{found:.0f}" if found >= 10 else f"{found:.3g}"
+    return f"{shown} is more than {name}={limit(name):g} allows; if it is meant, set this environment variable higher"
