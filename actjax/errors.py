@@ -33,6 +33,18 @@ class RangeError(ValueError):
     """A number is out of range; the message begins with its name."""
 
 
+def shown(value, most: int = 80) -> str:
+    """`repr(value)`, cut to about `most` characters: for text and values of others in an error.
+
+    >>> shown("a" * 100, most=10)
+    "'aaaaaaaaaa'..."
+    """
+    if isinstance(value, str) and len(value) > most:
+        return f"{value[:most]!r}..."
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def check_number(name: str, value, bounds: str, *, whole: bool = False) -> None:
     """Raises RangeError unless `value` is a number within `bounds`, an interval such as "[0, 1)". Arrays pass.
 

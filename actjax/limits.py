@@ -4,6 +4,9 @@ Each is generous for the largest public data sets. An environment variable of th
 """
 
 import os
+from collections.abc import Callable
+
+from actjax.paths import does_not_exist, not_a_file, to_path
 
 LIMITS = {
     "ACTJAX_MAX_TEXT_MB": 512,  # a list, table, annotation or result file, unpacked
@@ -12,6 +15,9 @@ LIMITS = {
     "ACTJAX_MAX_FRAME_MPIXELS": 40,  # one frame of a video or one picture; 8K has 35 million pixels
     "ACTJAX_MAX_PICTURE_MB": 128,  # the file of one picture
 }
+
+
+_RAISE = "an environment variable that you may set higher"
 
 
 def limit(name: str) -> float:
@@ -32,9 +38,31 @@ def too_large(found: float, name: str) -> str | None:
     """The words for an error if `found`, in the limit's unit, is above the limit of this name; else None.
 
     >>> too_large(900, "ACTJAX_MAX_FRAME_MPIXELS")
-    '900 is more than ACTJAX_MAX_FRAME_MPIXELS=40 allows; if it is meant, set this environment variable higher'
+    '900 is more than ACTJAX_MAX_FRAME_MPIXELS=40 allows, an environment variable that you may set higher'
     """
     if found <= limit(name):
         return None
     shown = f"{found:.0f}" if found >= 10 else f"{found:.3g}"
-    return f"{shown} is more than {name}={limit(name):g} allows; if it is meant, set this environment variable higher"
+    return f"{shown} is more than {name}={limit(name):g} allows, {_RAISE}"
+
+
+def read_bytes(path: str | os.PathLike, what: str, name: str, *, opened: Callable = lambda file: file) -> bytes:
+    """The bytes of a file of at most the limit of this name, in MB.
+
+    Args:
+      what: what the file should be, for errors.
+      opened: (file) -> the file to read from, such as one that unpacks it.
+
+    Raises:
+      FileNotFoundError: no such file. ValueError: a folder, a device or a pipe, or too large.
+    """
+    path, most = to_path(path), int(limit(name) * 2**20)
+    if kind := not_a_file(path):
+        raise ValueError(f"{path} {kind}, not {what}")
+    if not path.exists():
+        raise FileNotFoundError(does_not_exist(path))
+    with path.open("rb") as file:
+        data = opened(file).read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"{path} is larger than {what} may be: {name}={limit(name):g}, {_RAISE}")
+    return data

@@ -4,9 +4,14 @@ The element-wise functions use array-API operations only and run on NumPy and un
 do not check segments: `end < start` gives meaningless numbers. `check_segments` validates input.
 """
 
+import numbers
+from collections.abc import Callable
+
 import numpy as np
 
-from actjax.errors import ShapeError
+from actjax.errors import ShapeError, shown
+
+_ROW = "row {}".format
 
 
 def intersection(start, end, other_start, other_end):
@@ -74,28 +79,37 @@ def best_first(scores, *, group=None) -> np.ndarray:
     return np.lexsort((scores,) if group is None else (scores, -group))[::-1]
 
 
-def check_segments(name: str, segments, *, columns: int = 2) -> np.ndarray:
+def check_segments(
+    name: str, segments, *, columns: int = 2, where: Callable[[int], str] = _ROW, text: bool = True
+) -> np.ndarray:
     """Checks start and end -> the first columns of `segments`, float64 [n, columns]. Shape (0,) counts as no rows.
+
+    Args:
+      name: what the segments are, for errors. where: (row) -> what errors call it.
+      text: numbers may be given as text, as MMAction2 allows.
 
     Raises:
       TypeError: values that are not numbers. ShapeError: other shapes, fewer columns. ValueError: NaN, inf, an end
         before its start. All name the row.
     """
-    segments = check_columns(name, segments, columns=columns)
+    segments = check_columns(name, segments, columns=columns, where=where, text=text)
     if not np.isfinite(segments[:, :2]).all():
         row = int(np.argmin(np.isfinite(segments[:, :2]).all(1)))
-        raise ValueError(f"{name}: row {row} is {segments[row].tolist()}; start and end must be finite numbers")
+        raise ValueError(f"{name}: {where(row)} is {segments[row].tolist()}; start and end must be finite numbers")
     if (segments[:, 1] < segments[:, 0]).any():
         row = int(np.argmax(segments[:, 1] < segments[:, 0]))
-        raise ValueError(f"{name}: row {row} is {segments[row].tolist()}; its end is before its start")
+        raise ValueError(f"{name}: {where(row)} is {segments[row].tolist()}; its end is before its start")
     return segments
 
 
-def check_scores(name: str, scores) -> np.ndarray:
-    """`scores` as float64 [n]. TypeError: not a number. ValueError: NaN, which cannot be ranked."""
-    scores = check_columns(name, [[score] for score in scores], columns=1)[:, 0]
-    if np.isnan(scores).any():
-        raise ValueError(f"{name}: the score of row {int(np.argmax(np.isnan(scores)))} is NaN")
+def check_scores(name: str, scores, *, where: Callable[[int], str] = _ROW, text: bool = True) -> np.ndarray:
+    """`scores` as float64 [n]. TypeError: not a number. ValueError: NaN or infinite. Both name the row."""
+    scores = check_columns(name, [[score] for score in scores], columns=1, where=where, text=text)[:, 0]
+    if not np.isfinite(scores).all():
+        row = int(np.argmin(np.isfinite(scores)))
+        raise ValueError(
+            f"{name}: the score of {where(row)} is {shown(scores[row].item())}; it must be a finite number"
+        )
     return scores
 
 
@@ -107,20 +121,27 @@ def check_array(name: str, rows, *, columns: int) -> None:
         raise ShapeError(f"{name} has shape {rows.shape}; expected [n, {columns} or more]")
 
 
-def check_columns(name: str, rows, *, columns: int) -> np.ndarray:
+def check_columns(
+    name: str, rows, *, columns: int, where: Callable[[int], str] = _ROW, text: bool = True
+) -> np.ndarray:
     """The first columns of `rows` as float64 [n, columns]; errors as in `check_segments`, but any number is valid."""
     try:
-        rows = np.asarray(rows)
-    except ValueError as error:
+        array = np.asarray(rows)
+    except (ValueError, OverflowError) as error:
         raise ShapeError(f"{name}: rows differ in length; expected {columns} or more columns") from error
-    if rows.shape == (0,):
+    if array.shape == (0,):
         return np.zeros((0, columns))
-    if rows.ndim != 2 or rows.shape[1] < columns:
-        raise ShapeError(f"{name} has shape {rows.shape}; expected [n, {columns} or more columns]")
+    if array.ndim != 2 or array.shape[1] < columns:
+        raise ShapeError(f"{name} has shape {array.shape}; expected [n, {columns} or more columns]")
+    numeric = array.dtype.kind in "iuf"
+    for k, row in enumerate([] if numeric or (text and array.dtype.kind in "US") else rows):
+        values = [*row][:columns]
+        if not all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in values):
+            raise TypeError(f"{name}: {where(k)}: expected numbers, got {shown(values)}")
     try:
-        return rows[:, :columns].astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: expected numbers, got {_shown(rows[:, :columns].tolist())}") from error
+        return array[:, :columns].astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name}: expected numbers, got {shown(array[:, :columns].tolist())}") from error
 
 
 def namespace(*values):
@@ -131,8 +152,3 @@ def namespace(*values):
 def _arrays(*values):
     xp = namespace(*values)
     return xp, [xp.asarray(v) for v in values]
-
-
-def _shown(value) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

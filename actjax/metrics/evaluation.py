@@ -115,9 +115,9 @@ def evaluate_recognition(
       ValueError: a label that is not a class.
     """
     scores = np.asarray(scores)
-    highest = max((max(row) for row in labels if row), default=0)
-    if highest >= scores.shape[1]:
-        raise ValueError(f"label {highest} for scores of {scores.shape[1]} classes; labels count from 0")
+    for label in (label for row in labels for label in row):
+        if label not in range(scores.shape[1]):
+            raise ValueError(f"label {label} for scores of {scores.shape[1]} classes; labels count from 0")
     if multi_label is None:
         multi_label = any(len(row) != 1 for row in labels)
     if not multi_label:

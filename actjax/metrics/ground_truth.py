@@ -1,16 +1,16 @@
 """Ground truth of ActivityNet 1.3 and THUMOS14, read from their annotation files."""
 
-import csv
 import pathlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from actjax.errors import EmptyError
+from actjax.errors import EmptyError, shown
 from actjax.metrics.average_precision import Instances
-from actjax.metrics.results import read_json, video_id
+from actjax.metrics.results import class_of, video_id
 from actjax.segments import check_segments
+from actjax.text_files import read_json, read_lines, read_rows, suffix_of
 
 AMBIGUOUS = ("drop", "ignore", "class")
 CLIFF_DIVING = ("both", "diving", "cliff_diving")
@@ -44,13 +44,11 @@ def load_activitynet(path, *, subset: str | None = None, video_info=None, block_
         validation videos at one time); papers report 4,728. It is part of the name.
 
     Raises:
-      ValueError, KeyError: neither of these files, an unknown subset, a segment that is reversed or not numeric.
+      ValueError, TypeError, KeyError: neither of these files, an unknown subset, a video that is there twice, a segment
+        that is reversed or not two finite numbers, a label that is neither text nor a whole number.
       EmptyError: no instance is left. All name the file.
     """
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise ValueError(f'{path}: is a {type(content).__name__}; expected {{"database": ...}} or {{"v_id": ...}}')
-    entries = {video_id(v): e for v, e in content.items()} if "database" not in content else content["database"]
+    entries = _entries(path)
     subsets = _subsets(path, entries, video_info) if subset else {}
     if subset and subset not in subsets.values():
         raise KeyError(f"{path}: no video of subset {subset!r}; there are {sorted(set(subsets.values()))}")
@@ -71,15 +69,33 @@ def activitynet_ground_truth(
 
     Raises: as `load_activitynet`.
     """
-    rows = []
-    for v, entry in entries.items():
-        try:
-            rows += [(v, a["label"], *a["segment"]) for a in entry["annotations"]]
-        except (KeyError, TypeError) as error:
-            raise KeyError(
-                f"{path}: video {v!r}: {error!r}; expected annotations [{{'segment': [s, e], 'label': x}}]"
-            ) from None
+    rows = [(v, a["label"], *a["segment"]) for v, entry in entries.items() for a in annotations_of(path, v, entry)]
     return _ground_truth(path, name, list(entries), rows, left_out)
+
+
+def annotations_of(path, video: str, entry: dict) -> list[dict]:
+    """The annotations of a video's entry, [{"segment": [start, end], "label": text}]; integer labels become text.
+
+    >>> annotations_of("truth.json", "a", {"annotations": [{"segment": [0, 9], "label": 3, "id": 7}]})
+    [{'segment': [0, 9], 'label': '3'}]
+
+    Raises:
+      KeyError: a field is missing. ValueError, TypeError: as `check_segments` and `class_of`. All name the file and the
+        video.
+    """
+    expected = "expected {'annotations': [{'segment': [start, end], 'label': name}]}"
+    rows = entry.get("annotations") if isinstance(entry, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise KeyError(f"{path}: video {shown(video)} is {shown(entry)}; {expected}")
+    for field in ("segment", "label"):
+        if lacking := [row for row in rows if row.get(field) is None]:
+            raise KeyError(f"{path}: video {shown(video)}: the annotation {shown(lacking[0])} has no {field}")
+    where = lambda row: f"annotation {row + 1} of video {shown(video)}"
+    for k, row in enumerate(rows):
+        if not isinstance(row["segment"], list) or len(row["segment"]) != 2:
+            raise TypeError(f"{path}: {where(k)}: segment {shown(row['segment'])}; expected [start, end]")
+    check_segments(str(path), [row["segment"] for row in rows], where=where, text=False)
+    return [{"segment": row["segment"], "label": class_of(row["label"], path, video)} for row in rows]
 
 
 def load_thumos14(
@@ -133,8 +149,27 @@ def read_block_list(path) -> frozenset[str]:
     """Ids of videos to leave out: a JSON list, or the first column of a text file; empty without a path."""
     if not path:
         return frozenset()
-    lines = read_json(path) if str(path).endswith(".json") else pathlib.Path(path).read_text().splitlines()
-    return frozenset(video_id(line.split()[0]) for line in lines if line.strip())
+    if suffix_of(path) != ".json":
+        return frozenset(video_id(line.split()[0]) for _, line in read_lines(path, "a block list"))
+    ids = read_json(path, "a block list")
+    if not isinstance(ids, list) or not all(isinstance(name, str) and name.strip() for name in ids):
+        raise ValueError(f"{path}: {shown(ids)}; expected a list of video ids")
+    return frozenset(video_id(name.strip()) for name in ids)
+
+
+def _entries(path) -> dict[str, dict]:
+    """Video id -> its entry in an annotation file."""
+    content = read_json(path, "an annotation file")
+    if not isinstance(content, dict):
+        raise ValueError(f'{path}: is a {type(content).__name__}; expected {{"database": ...}} or {{"v_id": ...}}')
+    given = content.get("database", content)
+    if not isinstance(given, dict):
+        raise ValueError(f'{path}: "database" is a {type(given).__name__}; expected {{id: {{"subset", ...}}}}')
+    entries = given if "database" in content else {video_id(video): entry for video, entry in given.items()}
+    if len(entries) < len(given):
+        twice = next(video for video in given if f"v_{video}" in given)
+        raise ValueError(f"{path}: video {shown(twice)} is there twice, with and without v_")
+    return entries
 
 
 def _shown(block_list, left_out: Collection) -> str:
@@ -143,15 +178,14 @@ def _shown(block_list, left_out: Collection) -> str:
 
 def _subsets(path, entries: dict, video_info) -> dict[str, str]:
     if video_info is None:
-        found = {v: entry["subset"] for v, entry in entries.items() if "subset" in entry}
+        found = {v: str(e["subset"]) for v, e in entries.items() if isinstance(e, dict) and "subset" in e}
         if not found:
             raise KeyError(f"{path}: has no subsets; pass a CSV with the columns video,subset as video_info")
         return found
-    with open(video_info, newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = [row for _, row in read_rows(video_info, "a table of videos")]
     if not rows or not {"video", "subset"} <= set(rows[0]):
         raise KeyError(
-            f"{video_info}: expected a CSV with the columns video and subset, got {list(rows[0] if rows else [])}"
+            f"{video_info}: expected a CSV with the columns video and subset, got {shown(list(rows[0] if rows else []))}"
         )
     return {video_id(row["video"]): row["subset"] for row in rows}
 
@@ -165,20 +199,20 @@ def _ground_truth(path, name: str, videos: list[str], rows: list[tuple], left_ou
     return GroundTruth(name, videos, labels, instances, left_out)
 
 
-def _instances(path, rows: Iterable[tuple], videos: list[str], labels: list[str]) -> Instances:
+def _instances(path, rows: Sequence[tuple], videos: list[str], labels: list[str]) -> Instances:
     video, label = ({name: i for i, name in enumerate(names)} for names in (videos, labels))
     numbers = np.array([(video[row[0]], label[row[1]]) for row in rows], np.int64).reshape(-1, 2)
-    return Instances(numbers[:, 0], numbers[:, 1], check_segments(f"{path}: ground truth", [row[2:] for row in rows]))
+    where = lambda row: f"a segment of video {shown(rows[row][0])}"
+    segments = check_segments(str(path), [row[2:] for row in rows], where=where, text=False)
+    return Instances(numbers[:, 0], numbers[:, 1], segments)
 
 
 def _thumos14_rows(file: pathlib.Path, subset: str) -> list[tuple[str, str, float, float]]:
     label, rows = file.name.removesuffix(f"_{subset}.txt"), []
-    for number, line in enumerate(file.read_text().splitlines(), 1):
-        if not line.strip():
-            continue
+    for number, line in read_lines(file, "a file of THUMOS14's annotations"):
         try:
             video, start, end = line.split()
             rows.append((video, label, float(start), float(end)))
         except ValueError:
-            raise ValueError(f"{file}:{number}: got {line!r}; expected `video start end`") from None
+            raise ValueError(f"{file}:{number}: got {shown(line)}; expected `video start end`") from None
     return rows

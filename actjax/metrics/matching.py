@@ -1,6 +1,8 @@
 """Names of videos in two places -> which are the same: paths differ in their folders and suffixes."""
 
 import collections
+import functools
+import itertools
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -28,8 +30,9 @@ def unique_stems(names: Sequence[str], where) -> list[str]:
 def rows_of(names: Sequence[str], known: Sequence[str], where) -> list[int]:
     """For each of `names` the position of the same video in `known`.
 
-    Names are compared by as many of their last folders as agree for all videos, with their suffixes or without:
-    `run/0.mp4` is `/data/run/0.mp4`, and also the folder of its frames, `/flow/run/0`.
+    Names are compared as whole paths below the folder that all of a side share, then by as many of their last folders
+    as agree for all videos, as long as these tell the videos apart; with their suffixes or without: `run/0.mp4` is
+    `/data/run/0.mp4`, and also the folder of its frames, `/flow/run/0`.
 
     >>> rows_of(["run/0.mp4", "walk/0.mp4"], ["/flow/walk/0", "/flow/run/0"], "scores.npz")
     [1, 0]
@@ -41,8 +44,8 @@ def rows_of(names: Sequence[str], known: Sequence[str], where) -> list[int]:
     if len(names) == len(known) and all(a == b or b.endswith(f"/{a}") for a, b in zip(names, known, strict=True)):
         return list(range(len(names)))  # though a video may be there twice, with other frames
     fault = None
-    for key in _keys(max(name.count("/") for name in (*names, *known)) + 1):
-        wanted, there = [*map(key, names)], [*map(key, known)]
+    for key, other in _keys(names, known):
+        wanted, there = [*map(key, names)], [*map(other, known)]
         position = {name: row for row, name in enumerate(there)}
         missing = [name for name, own in zip(names, wanted, strict=True) if own not in position]
         twice = _repeated(there) or _repeated(wanted)
@@ -55,11 +58,25 @@ def rows_of(names: Sequence[str], known: Sequence[str], where) -> list[int]:
     raise fault
 
 
-def _keys(depth: int) -> Iterator[Callable[[str], str]]:
-    """What names are compared by, from the whole path to the name of the file without its suffix."""
-    for parts in range(depth, 0, -1):
-        yield lambda name, parts=parts: "/".join(name.split("/")[-parts:])
-        yield lambda name, parts=parts: "/".join([*name.split("/")[-parts:-1], stem(name)])
+def _keys(names: Sequence[str], known: Sequence[str]) -> Iterator[tuple[Callable, Callable]]:
+    """What names of both sides are compared by, from the whole path to the name of the file without its suffix."""
+    parts = [slice(-count, None) for count in range(max(name.count("/") for name in (*names, *known)) + 1, 0, -1)]
+    below = [(slice(0, None), slice(cut, None)) for cut in range(_shared(known) + 1)]
+    below += [(slice(cut, None), slice(0, None)) for cut in range(1, _shared(names) + 1)]
+    for left, right in (*below, *zip(parts, parts, strict=True)):
+        yield functools.partial(_part, part=left), functools.partial(_part, part=right)
+        yield functools.partial(_part, part=left, bare=True), functools.partial(_part, part=right, bare=True)
+
+
+def _part(name: str, *, part: slice, bare: bool = False) -> str:
+    folders = name.split("/")
+    return "/".join([*folders[:-1], stem(name) if bare else folders[-1]][part])
+
+
+def _shared(names: Sequence[str]) -> int:
+    """The number of leading folders that all names share."""
+    columns = zip(*(name.split("/")[:-1] for name in names), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda column: len({*column}) == 1, columns))
 
 
 def _repeated(names: Sequence[str]) -> str | None:

@@ -36,7 +36,7 @@ def top_k_accuracy(scores, labels, topk=(1,)) -> list[float]:
 
     Args:
       scores: [n, k], an array or a list of rows.
-      labels: [n] class numbers; one outside 0..k-1 never hits.
+      labels: [n] class numbers; one that is not a whole number of 0..k-1 never hits.
       topk: the values of k; larger ones than the number of classes take all classes.
 
     Raises:
@@ -57,7 +57,7 @@ def top_k_accuracy(scores, labels, topk=(1,)) -> list[float]:
 
 
 def _rank(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Number of classes that rank before the label in each row -> int64 [n]; k where the label is not a class.
+    """Number of classes that rank before the label in each row -> int64 [n]; beyond any k if it is not a class.
 
     Counting takes one pass over the scores; sorting, as in MMAction2, takes many.
     """
@@ -69,7 +69,7 @@ def _rank(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     if (missing := np.isnan(scores)).any():
         above, level = above | missing & ~np.isnan(own), level | missing & np.isnan(own)
     rank = np.count_nonzero(above, axis=1) + np.count_nonzero(level & (np.arange(k) > column), axis=1)
-    return np.where(known, rank, k)
+    return np.where(known, rank, np.iinfo(np.int64).max)
 
 
 def confusion_matrix(y_pred, y_real, normalize=None) -> np.ndarray:

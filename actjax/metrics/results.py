@@ -1,17 +1,19 @@
 """Result files: segments in ActivityNet 1.3's format, scores and labels of recognition."""
 
-import gzip
 import json
 import pathlib
-import zipfile
 from typing import NamedTuple
 
 import numpy as np
 
-from actjax.errors import EmptyError, ShapeError
+from actjax.array_files import read_array, read_arrays
+from actjax.errors import EmptyError, ShapeError, shown
 from actjax.metrics.matching import rows_of, unique_stems
 from actjax.metrics.recognition import softmax
 from actjax.segments import check_columns, check_scores, check_segments
+from actjax.text_files import read_json, read_lines, suffix_of
+
+_LONGEST = 1000  # characters in a name; an array of text takes the space of the longest for each
 
 
 class Predictions(NamedTuple):
@@ -33,22 +35,51 @@ def load_results(path) -> Predictions:
     (['a'], [[0.0, 9.0]])
 
     Raises:
-      KeyError: a field is missing. ValueError, TypeError: a value is NaN or not numeric, or a segment is reversed. All
-        name the file and the entry.
+      KeyError: a field is missing. ValueError, TypeError: a value is not a finite number, a label is neither text nor a
+        whole number, a video is there twice, or a segment is reversed. All name the file and the video.
     """
-    content = read_json(path)
+    content = read_json(path, "a result file")
     if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
         raise KeyError(f'{path}: no "results"; expected {{"version": ..., "results": {{video: [...]}}, ...}}')
-    rows = [(video, row) for video, rows in content["results"].items() for row in rows]
+    rows = []
+    for video, found in content["results"].items():
+        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+            raise TypeError(f'{path}: video {shown(video)}: expected a list of {{"segment": [s, e], "score": x}}')
+        rows += [(video, row) for row in found]
     for field in ("segment", "score"):
         lacking = [video for video, row in rows if field not in row]
         if lacking:
-            raise KeyError(f"{path}: an entry of video {lacking[0]!r} has no {field!r}")
-    segments = check_segments(f"{path}: results", [row["segment"] for _, row in rows])
-    score = check_scores(f"{path}: results", [row["score"] for _, row in rows])
-    labels = [row.get("label") for _, row in rows]
-    label = None if None in labels or not labels else np.array(labels, str)
-    return Predictions(pathlib.Path(path).name, np.array([video for video, _ in rows], str), segments, score, label)
+            raise KeyError(f"{path}: an entry of video {shown(lacking[0])} has no {field!r}")
+    where = lambda row: f"an entry of video {shown(rows[row][0])}"
+    segments = check_segments(str(path), [row["segment"] for _, row in rows], where=where, text=False)
+    score = check_scores(str(path), [row["score"] for _, row in rows], where=where, text=False)
+    labels = [None if row.get("label") is None else class_of(row["label"], path, video) for video, row in rows]
+    label = None if None in labels or not labels else text_column(labels, path)
+    return Predictions(pathlib.Path(path).name, text_column([v for v, _ in rows], path), segments, score, label)
+
+
+def class_of(label, path, video: str) -> str:
+    """The name of a class as annotations and results give it: text, or a whole number such as 0.
+
+    >>> class_of(0, "results.json", "a"), class_of("jump", "results.json", "a")
+    ('0', 'jump')
+
+    Raises:
+      ValueError: anything else, naming the file and the video.
+    """
+    whole = isinstance(label, int) or (isinstance(label, float) and label.is_integer())
+    if isinstance(label, bool) or not (whole or isinstance(label, str)) or label == "":
+        raise ValueError(
+            f"{path}: video {shown(video)}: label {shown(label)}; a class is a name, or a whole number such as 0"
+        )
+    return label if isinstance(label, str) else str(int(label))
+
+
+def text_column(names: list[str], path) -> np.ndarray:
+    """Names as an array of text. ValueError: one has more than 1,000 characters, which each would then take."""
+    if longest := next((name for name in names if len(name) > _LONGEST), None):
+        raise ValueError(f"{path}: a name of {len(longest)} characters, {shown(longest)}; at most {_LONGEST} are read")
+    return np.array(names, str)
 
 
 def proposals2json(results) -> dict[str, list[dict]]:
@@ -80,7 +111,10 @@ def dump_results(results, out, output_format: str, version: str = "VERSION 1.3")
       ValueError: another format. Source: MMAction2's ActivityNetDataset.dump_results.
     """
     if output_format == "json":
-        content = {"version": version, "results": proposals2json(results), "external_data": {}}
+        found = proposals2json(results)
+        if len(found) < len(results):
+            raise ValueError(f"dump_results: {len(results)} results for {len(found)} videos; join those of a video")
+        content = {"version": version, "results": found, "external_data": {}}
         pathlib.Path(out).write_text(json.dumps(content))
     elif output_format == "csv":
         pathlib.Path(out).mkdir(parents=True, exist_ok=True)
@@ -95,14 +129,15 @@ def load_labels(path, *, multi_label: bool = False) -> tuple[list[str], list[lis
     """Reads lines `file label` -> names, labels. A label is the last field; with `multi_label` all after the first.
 
     With `multi_label` a line may hold the file alone: it shows none of the classes.
+
+    Raises:
+      ValueError: a line that does not parse. EmptyError: there is none. Both name the file.
     """
     names, labels = [], []
-    for number, line in enumerate(pathlib.Path(path).read_text().splitlines(), 1):
-        if not line.strip():
-            continue
+    for number, line in read_lines(path, "a list of videos and their labels"):
         name, *rest = line.split() if multi_label else line.rsplit(maxsplit=1)
-        if not (rest or multi_label) or not all(field.isdecimal() for field in rest):
-            raise ValueError(f"{path}:{number}: got {line!r}; expected a file and its label, an integer from 0")
+        if not (rest or multi_label) or not all(field.isdecimal() and len(field) < 10 for field in rest):
+            raise ValueError(f"{path}:{number}: got {shown(line)}; expected a file and its label, an integer from 0")
         names.append(name)
         labels.append([int(field) for field in rest])
     if not names:
@@ -111,29 +146,43 @@ def load_labels(path, *, multi_label: bool = False) -> tuple[list[str], list[lis
 
 
 def load_scores(path, names: list[str]) -> np.ndarray:
-    """Scores of the videos `names` -> [n, k].
+    """Scores of the videos `names` -> float64 [n, k].
 
-    Reads .npy or .json, with rows in the order of the names or {name: row}, or the `scores.npz` of a run, whose names
-    are matched by `matching.rows_of`.
+    Reads .npy or .json with rows in the order of the names, or .json with {name: row} or the `scores.npz` of a run,
+    whose names are matched by `matching.rows_of`.
+
+    Raises:
+      ValueError, TypeError: another file, or a score that is not a finite number. KeyError: a video has no scores.
+        ShapeError: rows that do not fit. All name the file.
     """
-    suffix = pathlib.Path(path).suffix
+    suffix = suffix_of(path)
     if suffix == ".npz":
         dump = load_dump(path)
-        content = dump["scores"][rows_of(names, dump["name"], path)]
+        known, content = [str(name) for name in dump["name"]], dump["scores"]
     else:
-        content = np.load(path, allow_pickle=False) if suffix == ".npy" else read_json(path)
-    if isinstance(content, dict):
-        missing = [name for name in names if name not in content]
-        if missing:
-            raise KeyError(f"{path}: no scores for {len(missing)} of {len(names)} videos, {missing[0]!r} the first")
-        content = [content[name] for name in names]
-    if len(content) != len(names):
-        raise ShapeError(f"{path}: {len(content)} rows of scores for {len(names)} videos")
-    scores = check_columns(str(path), content, columns=1) if not len(content) else np.array(content, np.float64)
-    if scores.ndim != 2:
-        raise ShapeError(f"{path}: scores have shape {scores.shape}; expected [n, k]")
-    if np.isnan(scores).any():
-        raise ValueError(f"{path}: row {int(np.argmax(np.isnan(scores).any(1)))} of the scores has NaN")
+        content = read_array(path) if suffix == ".npy" else read_json(path, "scores, in .npy, .npz or .json")
+        known = None
+        if isinstance(content, dict):
+            known, content = list(content), list(content.values())
+    if not isinstance(content, list | np.ndarray):
+        raise TypeError(f"{path}: is a {type(content).__name__}; expected rows of scores, or {{file: row}}")
+    where = (lambda row: f"scores of {shown(known[row])}") if known else "row {}".format
+    scores = _table(path, content, where)
+    if known is None and len(scores) != len(names):
+        raise ShapeError(f"{path}: {len(scores)} rows of scores for {len(names)} videos")
+    return scores if known is None else scores[rows_of(names, known, path)]
+
+
+def _table(path, content, where) -> np.ndarray:
+    """Rows of finite scores, float64 [n, k]."""
+    if any(np.ndim(row) != 1 for row in content[:1]):
+        raise ShapeError(f"{path}: {where(0)}: {shown(content[0])}; expected rows of scores, [n, k]")
+    width = content.shape[1] if isinstance(content, np.ndarray) else max(map(np.size, content), default=1)
+    scores = check_columns(f"{path}: scores", content, columns=width, where=where, text=False)
+    if not np.isfinite(scores).all():
+        row = int(np.argmin(np.isfinite(scores).all(1)))
+        value = scores[row][~np.isfinite(scores[row])][0]
+        raise ValueError(f"{path}: {where(row)}: {'NaN' if np.isnan(value) else value}; scores must be finite numbers")
     return scores
 
 
@@ -141,19 +190,32 @@ def load_dump(path) -> dict[str, np.ndarray]:
     """Reads the `scores.npz` of a run: `name` [n], `scores` [n, k], `label` [n] or [n, k].
 
     Scores of several crops, [n, v, k], are averaged as in the run, by their logits.
+
+    Raises:
+      FileNotFoundError: no such file. ValueError: the file is another or damaged, or its arrays do not fit each other.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            dump = {key: file[key] for key in ("name", "scores", "label")}
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a scores.npz of --mode=eval: {error}") from error
-    scores = dump["scores"].astype(np.float64)
-    return dump | {"scores": _averaged(scores) if scores.ndim == 3 else scores}
+    expected = "a scores.npz of --mode=eval"
+    arrays = read_arrays(path, expected)
+    if missing := {"name", "scores", "label"} - arrays.keys():
+        raise ValueError(f"{path}: not {expected}: it lacks {sorted(missing)}")
+    name, scores, label = (arrays[key] for key in ("name", "scores", "label"))
+    if {len(name := np.atleast_1d(name)), len(np.atleast_1d(label))} != {len(np.atleast_1d(scores))}:
+        raise ValueError(f"{path}: {len(name)} names, {label.shape} labels, {scores.shape} scores; they must agree")
+    if name.dtype.kind != "U" or scores.dtype.kind not in "fiu" or scores.ndim not in (2, 3):
+        raise ValueError(f"{path}: names {name.dtype}, scores {scores.dtype} {scores.shape}; expected text and numbers")
+    if not np.isfinite(scores).all() or label.dtype.kind not in "fiu" or label.ndim > 2 or (
+        label.ndim == 2 and label.shape[1] != scores.shape[-1]
+    ):  # fmt: skip
+        raise ValueError(f"{path}: scores must be finite, labels [n] or [n, k] as the scores, numbers")
+    if label.ndim == 1 and not (np.isfinite(label).all() and (label == np.floor(label)).all()):
+        raise ValueError(f"{path}: a label is no whole number, and so no class")
+    scores = scores.astype(np.float64)
+    return {"name": name, "label": label, "scores": _averaged(scores) if scores.ndim == 3 else scores}
 
 
 def _averaged(scores: np.ndarray) -> np.ndarray:
     """Probabilities of crops [n, v, k] -> those of their mean logits [n, k]. Others, of older runs, are logits."""
-    if scores.min() < 0 or scores.max() > 1:
+    if not scores.size or scores.min() < 0 or scores.max() > 1:
         return scores.mean(1)
     tiny = np.finfo(np.float64).tiny
     logs, rest = np.log(np.maximum(scores, tiny)).mean(1), np.log(np.maximum(1 - scores, tiny)).mean(1)
@@ -178,20 +240,27 @@ def load_class_scores(path) -> tuple[list[str], dict[str, np.ndarray]]:
       ValueError: neither of these, or the numbers of scores and names differ. All errors name the file.
     """
     path = pathlib.Path(path).expanduser()
-    if path.suffix == ".npz":
+    if suffix_of(path) == ".npz":
         dump = load_dump(path)
-        names = read_json(path.with_name("class_names.json"))
+        names = read_json(path.with_name("class_names.json"), "the class names of a run")
         results = dict(zip(unique_stems(dump["name"], path), dump["scores"], strict=True))
     else:
-        content = read_json(path)
+        content = read_json(path, "class scores")
         if not isinstance(content, dict) or not {"class", "results"} <= set(content):
             raise ValueError(f'{path}: expected {{"class": [...], "results": {{video id: scores}}}}')
         names, results = content["class"], content["results"]
-    scores = {video_id(video): np.asarray(row, np.float64) for video, row in results.items()}
-    for video, row in scores.items():
+    if not isinstance(names, list) or not isinstance(results, dict):
+        raise ValueError(f"{path}: expected a list of class names, and {{video id: scores}}")
+    names = [class_of(name, path, "class names") for name in names]
+    scores = {}
+    for video, row in results.items():
+        row = _table(path, [row], lambda _, video=video: f"video {shown(video)}")[0]
         if row.shape != (len(names),):
-            raise ValueError(f"{path}: video {video!r} has scores of shape {row.shape}; there are {len(names)} classes")
-    return list(names), scores
+            raise ValueError(f"{path}: video {shown(video)} has {len(row)} scores; there are {len(names)} classes")
+        if video_id(video) in scores:
+            raise ValueError(f"{path}: video {shown(video_id(video))} is there twice, with and without v_")
+        scores[video_id(video)] = row
+    return names, scores
 
 
 def dumped_labels(path) -> tuple[list[str], list[list[int]], bool]:
@@ -205,15 +274,6 @@ def dumped_labels(path) -> tuple[list[str], list[list[int]], bool]:
     if labels.ndim == 1 or soft:
         return names, [[int(k)] for k in (labels.argmax(1) if soft else labels)], False
     return names, [np.flatnonzero(row == 1).tolist() for row in labels], True
-
-
-def read_json(path):
-    """Reads a JSON file, gzipped if its name ends in .gz. ValueError, naming the file: it does not parse."""
-    try:
-        with gzip.open(path, "rt") if str(path).endswith(".gz") else open(path) as file:
-            return json.load(file)
-    except (json.JSONDecodeError, gzip.BadGzipFile, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid JSON: {error}") from error
 
 
 def video_id(name: str) -> str:

@@ -48,10 +48,13 @@ def test_class_scores_of_both_kinds(tmp_path):
     ("content", "message"),
     [
         ({"results": {}}, 'expected {"class"'),
-        ({"class": NAMES, "results": {"a": [1]}}, "'a' has scores of shape .1,.; there are 3 classes"),
+        ({"class": NAMES, "results": {"a": [1]}}, "'a' has 1 scores; there are 3 classes"),
+        ({"class": NAMES, "results": {"a": [1, None, 3]}}, "'a': expected numbers"),
+        ({"class": NAMES, "results": {"a": [1, float("nan"), 3]}}, "'a': NaN; scores must be finite"),
+        ({"class": NAMES, "results": {"a": [1, 2, 3], "v_a": [1, 2, 3]}}, "'a' is there twice"),
     ],
 )
 def test_class_scores_that_do_not_fit(content, message, tmp_path):
     (tmp_path / "bad.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=f"bad.json: .*{message}"):
+    with pytest.raises((ValueError, TypeError), match=f"bad.json: .*{message}"):
         load_class_scores(tmp_path / "bad.json")

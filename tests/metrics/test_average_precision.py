@@ -79,7 +79,7 @@ def test_order_of_rows_does_not_matter_and_ap_falls_with_the_threshold(seed, vid
     [
         ({0: [["v", 0, 0, 1]]}, {0: {}}, ValueError, "expected rows"),
         ({0: [["v", 0, 2, 1, 0.5]]}, {0: {}}, ValueError, "detections of class 0: row 0"),
-        ({0: [["v", 0, 0, 1, float("nan")]]}, {0: {}}, ValueError, "detections of class 0: the score of row 0 is NaN"),
+        ({0: [["v", 0, 0, 1, float("nan")]]}, {0: {}}, ValueError, "detections of class 0: the score of row 0 is nan"),
         ({0: [["v", 0, 0, 1, "high"]]}, {0: {}}, TypeError, "detections of class 0"),
         ({0: []}, {0: {"v": [[2, 1]]}}, ValueError, "class 0, video 'v': row 0"),
         ({0: []}, {}, KeyError, "gt_by_cls: no class 0"),

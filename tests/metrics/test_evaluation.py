@@ -234,13 +234,25 @@ def test_both_forms_of_ground_truth_agree(tmp_path):
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [
-        ("[", ValueError, "gt.json: not valid JSON"),
+        ("[", ValueError, "gt.json, line 1: not JSON"),
         ("[]", ValueError, "gt.json: is a list"),
-        ('{"v_a": {"annotations": [{"segment": [1, 2]}]}}', KeyError, "gt.json: video .*a.*: KeyError.*label"),
-        ('{"v_a": {}}', KeyError, "gt.json: video .*a.*: KeyError.*annotations"),
-        ('{"v_a": {"annotations": [1]}}', KeyError, "gt.json: video .*a.*: TypeError"),
+        ('{"v_a": {"annotations": [{"segment": [1, 2]}]}}', KeyError, "gt.json: video 'a': .* no label"),
+        ('{"v_a": {}}', KeyError, "gt.json: video 'a' is {}; expected .*annotations"),
+        ('{"v_a": {"annotations": [1]}}', KeyError, "gt.json: video 'a' is .*; expected .*annotations"),
+        ('{"v_a": {}, "a": {}}', ValueError, "gt.json: video 'a' is there twice"),
+        (
+            '{"v_a": {"annotations": [{"segment": ["1", 2], "label": "x"}]}}',
+            TypeError,
+            "gt.json: annotation 1 of .*'a'",
+        ),
+        ('{"v_a": {"annotations": [{"segment": [1, 2], "label": 0.7}]}}', ValueError, "gt.json: video 'a': label 0.7"),
+        (
+            '{"v_a": {"annotations": [{"segment": [1, NaN], "label": "x"}]}}',
+            ValueError,
+            "gt.json: annotation 1 of .*'a'",
+        ),
         ('{"v_a": {"annotations": []}}', ValueError, "gt.json.*no instance"),
-        ('{"v_a": {"annotations": [{"segment": [3, 2], "label": "x"}]}}', ValueError, "gt.json: ground truth: row 0"),
+        ('{"v_a": {"annotations": [{"segment": [3, 2], "label": "x"}]}}', ValueError, "gt.json: annotation 1 of .*'a'"),
     ],
 )
 def test_bad_ground_truth_is_named(content, error, message, tmp_path):
@@ -265,8 +277,11 @@ def test_unknown_subset_is_named(tmp_path):
     [
         ({"score": 1}, KeyError, "'a' has no 'segment'"),
         ({"segment": [0, 1]}, KeyError, "'a' has no 'score'"),
-        ({"segment": [2, 1], "score": 1}, ValueError, "row 0 .* its end is before its start"),
-        ({"segment": [0, 1, 2], "score": float("nan")}, ValueError, "score of row 0 is NaN"),
+        ({"segment": [2, 1], "score": 1}, ValueError, "video 'a' .* its end is before its start"),
+        ({"segment": [1, 2], "score": "0.9"}, TypeError, "video 'a': expected numbers, got .'0.9'"),
+        ({"segment": [1, 2], "score": float("inf")}, ValueError, "score of an entry of video 'a' is inf; .* finite"),
+        ({"segment": [1, 2], "score": 1, "label": True}, ValueError, "'a': label True; a class is a name"),
+        ({"segment": [0, 1, 2], "score": float("nan")}, ValueError, "the score of an entry of video .* is nan"),
         ({"segment": [0], "score": 1}, ValueError, "has shape"),
         ({"segment": ["x", "y"], "score": 1}, TypeError, "expected numbers"),
     ],
@@ -332,8 +347,12 @@ def test_several_labels_give_both_means(tmp_path):
     [
         ([[1.0]], ValueError, "1 rows of scores for 2 videos"),
         ({"a": [1.0]}, KeyError, "no scores for 1 of 2 videos, 'b'"),
-        ([[float("nan")], [1.0]], ValueError, "row 0 of the scores has NaN"),
-        ([1.0, 2.0], ValueError, "expected \\[n, k\\]"),
+        ([[float("nan")], [1.0]], ValueError, "row 0: NaN; scores must be finite"),
+        ([[1.0], [float("inf")]], ValueError, "row 1: inf; scores must be finite"),
+        ([1.0, 2.0], ValueError, "row 0: 1.0; expected rows of scores"),
+        ([[1.0], ["2"]], TypeError, "row 1: expected numbers"),
+        ([[1.0], [10**400]], ValueError, "row 1: inf; scores must be finite"),
+        ("ab", TypeError, "is a str; expected rows of scores"),
     ],
 )
 def test_bad_scores_are_named(scores, error, message, tmp_path):
@@ -351,6 +370,8 @@ def test_bad_scores_are_named(scores, error, message, tmp_path):
         (["/flow/run/0", "/flow/walk/0"], ["/rgb/walk/0.mp4", "/rgb/run/0.mp4"]),
         (["a.mp4", "a.avi"], ["x/a.avi", "x/a.mp4"]),
         (["b", "a"], ["c/a.mp4", "d/b.avi"]),
+        (["/d/sub/0.mp4", "/d/0.mp4"], ["0.mp4", "sub/0.mp4"]),
+        (["sub/0", "0"], ["/d/e/0.mp4", "/d/e/sub/0.mp4"]),
     ],
 )
 def test_scores_of_a_run_are_found_by_what_tells_its_videos_apart(known, names, tmp_path):
@@ -359,6 +380,11 @@ def test_scores_of_a_run_are_found_by_what_tells_its_videos_apart(known, names, 
     own, labels, several = dumped_labels(tmp_path / "scores.npz")
     assert own == known and labels == [[0], [1]] and not several
     assert load_scores(tmp_path / "scores.npz", own).tolist() == np.eye(2).tolist()
+
+
+def test_scores_in_json_are_found_as_those_of_a_run(tmp_path):
+    (tmp_path / "s.json").write_text('{"/d/walk/0.mp4": [0, 1], "/d/run/0.mp4": [1, 0], "/d/run/1.mp4": [1, 1]}')
+    assert load_scores(tmp_path / "s.json", ["run/0.mp4", "walk/0.mp4"]).tolist() == [[1, 0], [0, 1]]
 
 
 @pytest.mark.parametrize(
@@ -419,8 +445,10 @@ def test_bad_labels_are_named(tmp_path):
     (tmp_path / "list.txt").write_text("a 1\nb one\n")
     with pytest.raises(ValueError, match="list.txt:2: got 'b one'"):
         load_labels(tmp_path / "list.txt")
-    with pytest.raises(ValueError, match="label 7 for scores of 2 classes"):
-        evaluate_recognition(np.zeros((1, 2)), [[7]])
+    for label in (7, -1, 0.5):
+        for several in (False, True):
+            with pytest.raises(ValueError, match=f"label {label} for scores of 2 classes"):
+                evaluate_recognition(np.zeros((1, 2)), [[label]], multi_label=several)
 
 
 def test_golden_annotation_file_is_read():

@@ -21,6 +21,12 @@ def test_top_k_accuracy_matches_golden():
         np.testing.assert_allclose(out, arrays["out"], rtol=1e-12, err_msg=case)
 
 
+def test_a_label_that_is_no_class_never_hits():
+    for label in (7, -1, 0.5):
+        assert top_k_accuracy(np.eye(3), [label] * 3, (1, 3, 5)) == [0, 0, 0]
+    assert top_k_accuracy(np.eye(3), [0, 1, 2], (1, 3, 5)) == [1, 1, 1]
+
+
 def test_confusion_matrix_matches_golden():
     for case, arrays, kwargs in cases("confusion_matrix"):
         if "length_mismatch" in case:

@@ -1,0 +1,49 @@
+"""Arrays in .npy and .npz files of others: numbers and text, never pickled objects, within a limit of `limits`."""
+
+import io
+import os
+import threading
+import zipfile
+import zlib
+
+import numpy as np
+
+from actjax.errors import shown
+from actjax.limits import read_bytes, too_large
+
+_LIMIT = "ACTJAX_MAX_ARRAY_MB"
+# NumPy parses headers with Python's own parser, which is not always thread-safe in 3.11 (CPython gh-106905).
+_HEADER = threading.Lock()
+_DAMAGE = (ValueError, EOFError, OSError, OverflowError, MemoryError, KeyError, zipfile.BadZipFile, zlib.error,
+           NotImplementedError, RuntimeError, SyntaxError, TypeError)  # fmt: skip
+
+
+def read_array(path: str | os.PathLike, what: str = "an array in a .npy file") -> np.ndarray:
+    """The array of a .npy file. FileNotFoundError: no such file. ValueError: it is damaged, too large or another."""
+    data = read_bytes(path, what, _LIMIT)
+    if not data.startswith(b"\x93NUMPY"):
+        other = "a zip archive, as .npz files are" if data.startswith(b"PK") else f"it begins with {shown(data[:16])}"
+        raise ValueError(f"{path} is not {what}: {other}")
+    return _array(data, path, what)
+
+
+def read_arrays(path: str | os.PathLike, what: str = "an .npz file") -> dict[str, np.ndarray]:
+    """The arrays of a .npz file by name; errors as `read_array`."""
+    data = read_bytes(path, what, _LIMIT)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as file:
+            members = {info.filename.removesuffix(".npy"): info for info in file.infolist()}
+            if told := too_large(sum(info.file_size for info in file.infolist()) / 2**20, _LIMIT):
+                raise ValueError(f"unpacked MB: {told}")
+            content = {name: file.read(info) for name, info in members.items()}
+    except _DAMAGE as error:
+        raise ValueError(f"{path} is not {what}, or damaged: {shown(str(error), 160)}") from None
+    return {name: _array(content[name], path, what) for name in content}
+
+
+def _array(data: bytes, path, what: str) -> np.ndarray:
+    try:
+        with _HEADER:
+            return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    except _DAMAGE as error:
+        raise ValueError(f"{path} is not {what}, or damaged: {shown(str(error), 160)}") from None
