@@ -18,7 +18,7 @@ _DAMAGE = (ValueError, EOFError, OSError, OverflowError, MemoryError, KeyError, 
            NotImplementedError, RuntimeError, SyntaxError, TypeError)  # fmt: skip
 
 
-def read_array(path: str | os.PathLike, what: str = "an array in a .npy file") -> np.ndarray:
+def read_array(path: str | os.PathLike, *, what: str = "an array in a .npy file") -> np.ndarray:
     """The array of a .npy file. FileNotFoundError: no such file. ValueError: it is damaged, too large or another."""
     data = read_bytes(path, what, _LIMIT)
     if not data.startswith(b"\x93NUMPY"):
@@ -27,7 +27,7 @@ def read_array(path: str | os.PathLike, what: str = "an array in a .npy file") -
     return _array(data, path, what)
 
 
-def read_arrays(path: str | os.PathLike, what: str = "an .npz file") -> dict[str, np.ndarray]:
+def read_arrays(path: str | os.PathLike, *, what: str = "an .npz file") -> dict[str, np.ndarray]:
     """The arrays of a .npz file by name; errors as `read_array`."""
     data = read_bytes(path, what, _LIMIT)
     try:
@@ -37,7 +37,7 @@ def read_arrays(path: str | os.PathLike, what: str = "an .npz file") -> dict[str
                 raise ValueError(f"unpacked MB: {told}")
             content = {name: file.read(info) for name, info in members.items()}
     except _DAMAGE as error:
-        raise ValueError(f"{path} is not {what}, or damaged: {shown(str(error), 160)}") from None
+        raise ValueError(f"{path} is not {what}, or damaged: {shown(str(error), most=160)}") from None
     return {name: _array(content[name], path, what) for name in content}
 
 
@@ -46,4 +46,4 @@ def _array(data: bytes, path, what: str) -> np.ndarray:
         with _HEADER:
             return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     except _DAMAGE as error:
-        raise ValueError(f"{path} is not {what}, or damaged: {shown(str(error), 160)}") from None
+        raise ValueError(f"{path} is not {what}, or damaged: {shown(str(error), most=160)}") from None

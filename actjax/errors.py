@@ -33,7 +33,7 @@ class RangeError(ValueError):
     """A number is out of range; the message begins with its name."""
 
 
-def shown(value, most: int = 80) -> str:
+def shown(value, *, most: int = 80) -> str:
     """`repr(value)`, cut to about `most` characters: for text and values of others in an error.
 
     >>> shown("a" * 100, most=10)

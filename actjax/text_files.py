@@ -45,7 +45,7 @@ def suffix_of(path: str | pathlib.Path) -> str:
     return pathlib.PurePath(name.removesuffix(".gz")).suffix
 
 
-def read_text(path: str | pathlib.Path, what: str = "a text file") -> str:
+def read_text(path: str | pathlib.Path, *, what: str = "a text file") -> str:
     r"""The text of a file, without byte order mark, each line ending in "\n".
 
     Args:
@@ -63,9 +63,9 @@ def read_text(path: str | pathlib.Path, what: str = "a text file") -> str:
     return _decoded(data, path, what).replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_lines(path: str | pathlib.Path, what: str = "a text file") -> Iterator[tuple[int, str]]:
+def read_lines(path: str | pathlib.Path, *, what: str = "a text file") -> Iterator[tuple[int, str]]:
     """(number from 1, text) of each line of a file that is not blank; errors as `read_text`."""
-    text, start, number = read_text(path, what), 0, 0
+    text, start, number = read_text(path, what=what), 0, 0
     while start < len(text):
         number, end = number + 1, text.find("\n", start)
         end = end if end >= 0 else len(text)
@@ -74,13 +74,13 @@ def read_lines(path: str | pathlib.Path, what: str = "a text file") -> Iterator[
         start = end + 1
 
 
-def read_rows(path: str | pathlib.Path, what: str = "a CSV file") -> Iterator[tuple[int, dict[str, str]]]:
+def read_rows(path: str | pathlib.Path, *, what: str = "a CSV file") -> Iterator[tuple[int, dict[str, str]]]:
     """(line, {column: field}) of each row of a CSV file that is not blank, below a header.
 
     Raises:
       ValueError: a row has other columns than the header, two columns have the same name, or see `read_text`.
     """
-    rows = csv.reader(io.StringIO(read_text(path, what), newline=""), strict=True)
+    rows = csv.reader(io.StringIO(read_text(path, what=what), newline=""), strict=True)
     try:
         header = [name.strip() for name in next(rows, [])]
         if len({*header}) < len(header):
@@ -98,13 +98,13 @@ def read_rows(path: str | pathlib.Path, what: str = "a CSV file") -> Iterator[tu
         raise ValueError(f"{path}, line {rows.line_num}: not CSV: {error}") from None
 
 
-def read_json(path: str | pathlib.Path, what: str = "a JSON file"):
+def read_json(path: str | pathlib.Path, *, what: str = "a JSON file"):
     """The content of a JSON file.
 
     Raises:
       ValueError: it does not parse, is nested too deeply, names a key twice in one object, or see `read_text`.
     """
-    text = read_text(path, what)
+    text = read_text(path, what=what)
     values = text.count(",") + text.count("[") + text.count("{")
     if told := too_large(values, "ACTJAX_MAX_JSON_VALUES"):
         raise ValueError(f"{path}: too many values: {told}")
@@ -129,15 +129,15 @@ def _decoded(data: bytes, path, what: str) -> str:
     try:
         text = data[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
-        line, place = data.count(b"\n", 0, len(mark) + error.start) + 1, len(mark) + error.start
+        place = len(mark) + error.start
         raise ValueError(
-            f"{path}, line {line}: byte {place} ({data[place]:#04x}) is not {encoding.upper()}, as {what} has to be; "
-            "save it as UTF-8, or convert it with iconv -f ENCODING -t UTF-8"
+            f"{path} is no text in {encoding.upper()}, as {what} has to be: byte {place} is {data[place]:#04x}, in line "
+            f"{data.count(b'\n', 0, place) + 1}; save it as UTF-8, or convert it: iconv -f ENCODING -t UTF-8"
         ) from None
     if (place := text.find("\0")) >= 0:
         line = text.count("\n", 0, place) + 1
         raise ValueError(
-            f"{path}, line {line}: holds a NUL character, which no text has; save it as UTF-8, as {what} has to be"
+            f"{path} is no text in UTF-8, as {what} has to be: a zero byte in line {line}; save it as UTF-8"
         )
     return text
 

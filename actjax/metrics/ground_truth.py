@@ -150,8 +150,8 @@ def read_block_list(path) -> frozenset[str]:
     if not path:
         return frozenset()
     if suffix_of(path) != ".json":
-        return frozenset(video_id(line.split()[0]) for _, line in read_lines(path, "a block list"))
-    ids = read_json(path, "a block list")
+        return frozenset(video_id(line.split()[0]) for _, line in read_lines(path, what="a block list"))
+    ids = read_json(path, what="a block list")
     if not isinstance(ids, list) or not all(isinstance(name, str) and name.strip() for name in ids):
         raise ValueError(f"{path}: {shown(ids)}; expected a list of video ids")
     return frozenset(video_id(name.strip()) for name in ids)
@@ -159,7 +159,7 @@ def read_block_list(path) -> frozenset[str]:
 
 def _entries(path) -> dict[str, dict]:
     """Video id -> its entry in an annotation file."""
-    content = read_json(path, "an annotation file")
+    content = read_json(path, what="an annotation file")
     if not isinstance(content, dict):
         raise ValueError(f'{path}: is a {type(content).__name__}; expected {{"database": ...}} or {{"v_id": ...}}')
     given = content.get("database", content)
@@ -182,11 +182,9 @@ def _subsets(path, entries: dict, video_info) -> dict[str, str]:
         if not found:
             raise KeyError(f"{path}: has no subsets; pass a CSV with the columns video,subset as video_info")
         return found
-    rows = [row for _, row in read_rows(video_info, "a table of videos")]
+    rows = [row for _, row in read_rows(video_info, what="a table of videos")]
     if not rows or not {"video", "subset"} <= set(rows[0]):
-        raise KeyError(
-            f"{video_info}: expected a CSV with the columns video and subset, got {shown(list(rows[0] if rows else []))}"
-        )
+        raise KeyError(f"{video_info}: expected a CSV with the columns video and subset, got {shown([*rows[:1]])}")
     return {video_id(row["video"]): row["subset"] for row in rows}
 
 
@@ -209,7 +207,7 @@ def _instances(path, rows: Sequence[tuple], videos: list[str], labels: list[str]
 
 def _thumos14_rows(file: pathlib.Path, subset: str) -> list[tuple[str, str, float, float]]:
     label, rows = file.name.removesuffix(f"_{subset}.txt"), []
-    for number, line in read_lines(file, "a file of THUMOS14's annotations"):
+    for number, line in read_lines(file, what="a file of THUMOS14's annotations"):
         try:
             video, start, end = line.split()
             rows.append((video, label, float(start), float(end)))

@@ -38,7 +38,7 @@ def load_results(path) -> Predictions:
       KeyError: a field is missing. ValueError, TypeError: a value is not a finite number, a label is neither text nor a
         whole number, a video is there twice, or a segment is reversed. All name the file and the video.
     """
-    content = read_json(path, "a result file")
+    content = read_json(path, what="a result file")
     if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
         raise KeyError(f'{path}: no "results"; expected {{"version": ..., "results": {{video: [...]}}, ...}}')
     rows = []
@@ -134,7 +134,7 @@ def load_labels(path, *, multi_label: bool = False) -> tuple[list[str], list[lis
       ValueError: a line that does not parse. EmptyError: there is none. Both name the file.
     """
     names, labels = [], []
-    for number, line in read_lines(path, "a list of videos and their labels"):
+    for number, line in read_lines(path, what="a list of videos and their labels"):
         name, *rest = line.split() if multi_label else line.rsplit(maxsplit=1)
         if not (rest or multi_label) or not all(field.isdecimal() and len(field) < 10 for field in rest):
             raise ValueError(f"{path}:{number}: got {shown(line)}; expected a file and its label, an integer from 0")
@@ -160,7 +160,7 @@ def load_scores(path, names: list[str]) -> np.ndarray:
         dump = load_dump(path)
         known, content = [str(name) for name in dump["name"]], dump["scores"]
     else:
-        content = read_array(path) if suffix == ".npy" else read_json(path, "scores, in .npy, .npz or .json")
+        content = read_array(path) if suffix == ".npy" else read_json(path, what="scores, in .npy, .npz or .json")
         known = None
         if isinstance(content, dict):
             known, content = list(content), list(content.values())
@@ -195,7 +195,7 @@ def load_dump(path) -> dict[str, np.ndarray]:
       FileNotFoundError: no such file. ValueError: the file is another or damaged, or its arrays do not fit each other.
     """
     expected = "a scores.npz of --mode=eval"
-    arrays = read_arrays(path, expected)
+    arrays = read_arrays(path, what=expected)
     if missing := {"name", "scores", "label"} - arrays.keys():
         raise ValueError(f"{path}: not {expected}: it lacks {sorted(missing)}")
     name, scores, label = (arrays[key] for key in ("name", "scores", "label"))
@@ -242,10 +242,10 @@ def load_class_scores(path) -> tuple[list[str], dict[str, np.ndarray]]:
     path = pathlib.Path(path).expanduser()
     if suffix_of(path) == ".npz":
         dump = load_dump(path)
-        names = read_json(path.with_name("class_names.json"), "the class names of a run")
+        names = read_json(path.with_name("class_names.json"), what="the class names of a run")
         results = dict(zip(unique_stems(dump["name"], path), dump["scores"], strict=True))
     else:
-        content = read_json(path, "class scores")
+        content = read_json(path, what="class scores")
         if not isinstance(content, dict) or not {"class", "results"} <= set(content):
             raise ValueError(f'{path}: expected {{"class": [...], "results": {{video id: scores}}}}')
         names, results = content["class"], content["results"]
