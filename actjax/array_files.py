@@ -46,4 +46,6 @@ def _array(data: bytes, path, what: str) -> np.ndarray:
         with _HEADER:
             return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     except _DAMAGE as error:
+        if "allow_pickle" in str(error):
+            raise ValueError(f"{path} holds objects of Python, which are not read; save numbers or text") from None
         raise ValueError(f"{path} is not {what}, or damaged: {shown(str(error), most=160)}") from None

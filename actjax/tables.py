@@ -4,31 +4,48 @@ import pathlib
 
 import numpy as np
 
-from actjax.errors import ShapeError
-from actjax.paths import to_path
+from actjax.errors import ShapeError, shown
+from actjax.text_files import read_text
 
 
 def read_table(path, *, columns: int) -> np.ndarray:
     """Reads a CSV file with one header line -> float32 [rows, columns or more].
 
     Raises:
-      FileNotFoundError. ValueError: a value that is NaN or not a number. ShapeError: no rows, too few columns, rows of
-        different length. All name the file.
+      FileNotFoundError. ValueError: a value that is no finite float32, or numbers in place of the header. ShapeError:
+        no rows, too few columns, rows of different length. All name the file.
     """
-    header, _, body = to_path(path).read_text().partition("\n")
+    header, _, body = read_text(path, what="a table of numbers").partition("\n")
+    if _are_numbers(header):
+        raise ValueError(f"{path}: line 1 holds numbers, {shown(header)}; it has to be a header, such as f0,f1,f2")
     lines = body.split()  # numbers contain no whitespace
     width = lines[0].count(",") + 1 if lines else 0
     if width < columns:
         raise ShapeError(f"{path}: {len(lines)} rows of {width} columns; expected 1 or more rows of {columns} or more")
     try:
-        table = np.array(",".join(lines).split(","), np.float32)
+        with np.errstate(over="ignore"):
+            table = np.array(",".join(lines).split(","), np.float32)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}; expected numbers below the header {header!r}") from None
-    if table.size != len(lines) * width:
+        raise ValueError(f"{path}: {shown(str(error))}; expected numbers below the header {shown(header)}") from None
+    if any(line.count(",") != width - 1 for line in lines):
         raise ShapeError(f"{path}: rows differ in length; the first has {width} columns")
-    if np.isnan(table).any():
-        raise ValueError(f"{path}: row {int(np.argmax(np.isnan(table))) // width} has NaN")
+    if (wrong := ~np.isfinite(table)).any():
+        place = int(np.argmax(wrong))
+        raise ValueError(
+            f"{path}: row {place // width} has {'NaN' if np.isnan(table[place]) else 'a number beyond float32'}"
+        )
     return table.reshape(-1, width)
+
+
+def _are_numbers(header: str) -> bool:
+    """Whether a first line is a row of numbers and not names of columns, which may be 0,1,2,..."""
+    fields = header.strip().split(",")
+    if fields == [str(k) for k in range(len(fields))]:
+        return False
+    try:
+        return bool([float(field) for field in fields])
+    except ValueError:
+        return False
 
 
 def write_table(path, header: str, rows) -> None:

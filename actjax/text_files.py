@@ -77,23 +77,31 @@ def read_lines(path: str | pathlib.Path, *, what: str = "a text file") -> Iterat
 def read_rows(path: str | pathlib.Path, *, what: str = "a CSV file") -> Iterator[tuple[int, dict[str, str]]]:
     """(line, {column: field}) of each row of a CSV file that is not blank, below a header.
 
+    Columns are separated by commas, or as spreadsheets may do by semicolons or tabs if the header has no comma. Those
+    without a name are left out.
+
     Raises:
       ValueError: a row has other columns than the header, two columns have the same name, or see `read_text`.
     """
-    rows = csv.reader(io.StringIO(read_text(path, what=what), newline=""), strict=True)
+    text = read_text(path, what=what)
+    first = text.partition("\n")[0]
+    comma = next((mark for mark in ",;\t" if mark in first), ",")
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=comma, strict=True)
     try:
         header = [name.strip() for name in next(rows, [])]
-        if len({*header}) < len(header):
+        names = [name for name in header if name]
+        if len({*names}) < len(names):
             raise ValueError(f"{path}, line 1: several columns have the same name in the header {shown(header)}")
         for row in rows:
-            if not row:
+            if not any(field.strip() for field in row):
                 continue
             if len(row) != len(header):
+                advice = '; put names with commas in ""' if len(row) > len(header) else ""
                 raise ValueError(
                     f"{path}, line {rows.line_num}: {len(row)} fields, {shown(row)}; the header has {len(header)}, "
-                    f'{shown(header)}; put names with commas in ""'
+                    f"{shown(header)}{advice}"
                 )
-            yield rows.line_num, dict(zip(header, row, strict=True))
+            yield rows.line_num, {name: field for name, field in zip(header, row, strict=True) if name}
     except csv.Error as error:
         raise ValueError(f"{path}, line {rows.line_num}: not CSV: {error}") from None
 
@@ -130,9 +138,10 @@ def _decoded(data: bytes, path, what: str) -> str:
         text = data[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
         place = len(mark) + error.start
+        line = data.count(b"\n", 0, place) + 1
         raise ValueError(
-            f"{path} is no text in {encoding.upper()}, as {what} has to be: byte {place} is {data[place]:#04x}, in line "
-            f"{data.count(b'\n', 0, place) + 1}; save it as UTF-8, or convert it: iconv -f ENCODING -t UTF-8"
+            f"{path} is no text in {encoding.upper()}, as {what} has to be: byte {place}, in line {line}, is "
+            f"{data[place]:#04x}; save it as UTF-8, or convert it: iconv -f ENCODING -t UTF-8"
         ) from None
     if (place := text.find("\0")) >= 0:
         line = text.count("\n", 0, place) + 1

@@ -1,15 +1,21 @@
 """SSN's proposal files: ground truth and proposals of many videos in one text file."""
 
+import logging
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from actjax.errors import ShapeError
+from actjax.errors import ShapeError, shown
 from actjax.metrics.results import video_id
 from actjax.paths import to_path
 from actjax.segments import pairs, temporal_iop, temporal_iou
+from actjax.text_files import read_text
+
+log = logging.getLogger(__name__)
+
+_MOST = 10**9  # frames of a video, and what is larger is no number of frames
 
 Video = tuple[str, int, list[list[str]], list[list[str]]]
 
@@ -26,13 +32,18 @@ def load_localize_proposal_file(filename) -> list[Video]:
     [('clip', 100, [['1', '10', '50']], [])]
 
     Raises:
-      FileNotFoundError. ShapeError: a video ends too early. ValueError: a number does not parse. Both name the file,
-        the line, its text and the expected field.
+      FileNotFoundError. ShapeError: a video ends too early, or has more proposal rows than announced. ValueError: a
+        number does not parse. Both name the file, the line, its text and the expected field.
 
-    Kept from MMAction2 0.6: there may be fewer proposal rows than announced, and blank lines after a video. Source:
-    MMAction2's load_localize_proposal_file.
+    Kept from MMAction2 0.6: there may be fewer proposal rows than announced, which is a warning, and blank lines after
+    a video. Source: MMAction2's load_localize_proposal_file.
     """
-    return [_parse_block(block) for block in _blocks(to_path(filename))]
+    blocks = [(block, _parse_block(block)) for block in _blocks(to_path(filename))]
+    if short := [(video[0], block) for block, video in blocks if len(video[3]) < block.announced]:
+        video, block = short[0]
+        log.warning("%s: %d videos have fewer proposals than they announce, %s the first, which announces %d; is the "
+                    "file complete?", filename, len(short), shown(video), block.announced)  # fmt: skip
+    return [video for _, video in blocks]
 
 
 def ground_truth_by_class(videos, *, filter_gt: bool = True) -> tuple[list[str], dict[int, dict[str, list]]]:
@@ -181,7 +192,7 @@ def _denormalized(given: Video, frame_counts: Mapping[str, int]) -> Video:
         raise KeyError(f"video {video!r} has no entry among the {len(frame_counts)} frame counts")
 
     def in_frames(row: list[str]) -> list[str]:
-        if any("." not in end and int(end) > 1 for end in row[-2:]):
+        if not all(0 <= float(end) <= 1.01 for end in row[-2:]):
             raise ValueError(f"video {video!r}: {' '.join(row)!r}; with frame counts, start and end must be fractions")
         return row[:-2] + [str(int(float(end) * frame_counts[video])) for end in row[-2:]]
 
@@ -190,7 +201,8 @@ def _denormalized(given: Video, frame_counts: Mapping[str, int]) -> Video:
 
 def _blocks(path: pathlib.Path) -> Iterator["_Lines"]:
     block = _Lines(path)
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    text = read_text(path, what="a proposal file").rstrip()
+    for number, line in enumerate(text.split("\n") if text else [], 1):
         if not line.startswith("#"):
             block.rows.append((number, line.strip()))
         elif block.rows:
@@ -204,21 +216,23 @@ class _Lines:
     """The lines of one video, read one by one."""
 
     def __init__(self, path: pathlib.Path):
-        self.path, self.rows, self.at = path, [], 0
+        self.path, self.rows, self.at, self.announced = path, [], 0, 0
 
     def take(self, what: str) -> tuple[int, str]:
         if self.at == len(self.rows):
             number, text = self.rows[-1]
-            raise ShapeError(f"{self.path}:{number}: the video ends after {text!r}; expected {what}")
+            raise ShapeError(f"{self.path}:{number}: the video ends after {shown(text)}; expected {what}")
         self.at += 1
         return self.rows[self.at - 1]
 
     def number(self, what: str, kind):
         number, text = self.take(what)
         try:
-            return kind(text)
+            if "_" not in text and 0 <= (value := kind(text)) <= _MOST:  # Python reads 1_000
+                return value
         except ValueError:
-            raise ValueError(f"{self.path}:{number}: got {text!r}; expected {what}") from None
+            pass
+        raise ValueError(f"{self.path}:{number}: got {shown(text)}; expected {what}")
 
 
 def _parse_block(lines: _Lines) -> tuple:
@@ -227,5 +241,10 @@ def _parse_block(lines: _Lines) -> tuple:
     num_truths = lines.number("the number of ground truths", int)
     truths = [lines.take("a ground truth: label start end")[1].split() for _ in range(num_truths)]
     num_proposals = lines.number("the number of proposals", int)
-    proposals = lines.rows[lines.at : lines.at + num_proposals]
+    proposals = [row for row in lines.rows[lines.at : lines.at + num_proposals] if row[1]]
+    lines.announced = num_proposals
+    if surplus := [row for row in lines.rows[lines.at + num_proposals :] if row[1]]:
+        number, text = surplus[0]
+        raise ShapeError(f"{lines.path}:{number}: got {shown(text)} after the {num_proposals} proposals of "
+                         f"{shown(video)}; the number above them is too small, or a # is missing")  # fmt: skip
     return video, int(frames), truths, [text.split() for _, text in proposals]

@@ -74,10 +74,10 @@ def activitynet_ground_truth(
 
 
 def annotations_of(path, video: str, entry: dict) -> list[dict]:
-    """The annotations of a video's entry, [{"segment": [start, end], "label": text}]; integer labels become text.
+    """The annotations of a video's entry, [{"segment": [start, end], "label": text, ...}]; numbers become text.
 
     >>> annotations_of("truth.json", "a", {"annotations": [{"segment": [0, 9], "label": 3, "id": 7}]})
-    [{'segment': [0, 9], 'label': '3'}]
+    [{'segment': [0, 9], 'label': '3', 'id': 7}]
 
     Raises:
       KeyError: a field is missing. ValueError, TypeError: as `check_segments` and `class_of`. All name the file and the
@@ -95,7 +95,7 @@ def annotations_of(path, video: str, entry: dict) -> list[dict]:
         if not isinstance(row["segment"], list) or len(row["segment"]) != 2:
             raise TypeError(f"{path}: {where(k)}: segment {shown(row['segment'])}; expected [start, end]")
     check_segments(str(path), [row["segment"] for row in rows], where=where, text=False)
-    return [{"segment": row["segment"], "label": class_of(row["label"], path, video)} for row in rows]
+    return [row | {"label": class_of(row["label"], path, video)} for row in rows]
 
 
 def load_thumos14(

@@ -14,7 +14,7 @@ from actjax import training
 from actjax.config import plain
 from actjax.config.changes import told
 from actjax.config.files import saved_config
-from actjax.data.datasets.annotations import load_class_names
+from actjax.data.datasets.class_names import load_class_names
 from actjax.errors import clear_errors
 from actjax.interop import export_checkpoint
 from actjax.paths import absolute, does_not_exist

@@ -126,10 +126,10 @@ def test_subsets_of_activitynet_need_a_table(root, tmp_path):
         ("[1]", r"entry 1: 1: expected '\"NAME\": {\"duration_second\""),
         ("{", "line 1: not JSON"),
         ("7", "7; expected a list or an object"),
-        ('{"v_a": {"duration_second": 1}}', "entry 1: .*no 'annotations'"),
+        ('{"v_a": {"duration_second": 1}}', "entry 1: .*expected {'annotations'"),
         ('{"v_a": {"annotations": []}}', "entry 1: "),
-        ('{"v_a": {"annotations": [{"segment": [2, 1], "label": "x"}]}}', "row 0 .* its end is before its start"),
-        ('{"v_a": {"annotations": [{"segment": [0, 1], "label": ""}]}}', "without a label"),
+        ('{"v_a": {"annotations": [{"segment": [2, 1], "label": "x"}]}}', "annotation 1 .* end is before"),
+        ('{"v_a": {"annotations": [{"segment": [0, 1], "label": ""}]}}', "label ''; a class is a name"),
     ],
 )
 def test_activitynet_files_that_do_not_parse(tmp_path, text, message):
@@ -223,12 +223,11 @@ def test_saved_offsets_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("row", "options", "message"),
     [
-        ("a.mp4", {}, "line 2: .*expected 'path or filename, label'"),
+        ("a.mp4", {}, "line 2: 1 fields, .'a.mp4'.; the header has 2, .'path', 'label'.$"),
         (",1", {}, "line 2: .*no 'path'"),
         ("a.mp4,", {}, "0 labels; one is expected without multi_class"),
-        ("a.mp4", dict(num_classes=3, multi_class=True), "whole numbers, 0 or more"),
         ("a.mp4,1;2", {}, "2 labels; one is expected without multi_class"),
-        ("a.mp4,1,7", {}, "line 2: .*expected .'path', 'label'.; put names with commas"),
+        ("a.mp4,1,7", {}, "line 2: 3 fields, .*the header has 2, .'path', 'label'.; put names with commas"),
         ("a.mp4,3", dict(num_classes=3), "label 3 needs model.num_classes > 3"),
         ("a.mp4,-1", dict(num_classes=3, multi_class=True), "whole numbers, 0 or more"),
         ("a.mp4,1:1", {}, "several labels need num_classes"),

@@ -89,7 +89,9 @@ def test_one_row(folders, tmp_path):
         (np.zeros(4), r"shape \(4,\)"),
         (np.full((2, 3), np.nan), "NaN"),
         (np.array([["a"]]), "expected floats"),
-        (np.array([[{}]]), "not an array of numbers"),
+        (np.array([[{}]]), "objects of Python"),
+        (np.array([[1.0, np.inf]]), "row 0 has a value that is NaN, infinite"),
+        (np.array([[1.0, 1.0], [1e39, 1.0]]), "row 1 .* beyond float32"),
     ],
 )
 def test_bad_arrays_name_their_file(tmp_path, array, message):

@@ -202,5 +202,5 @@ def test_features_that_do_not_fit_are_named(data, folder, tmp_path):
         build_untrimmed({"name": "activitynet", "feature": "x", **lists})
     text = (folder / "anet_anno_val.json").read_text().replace('"feature_frame": ', '"feature_frame": -')
     (tmp_path / "negative.json").write_text(text)
-    with pytest.raises(ValueError, match="v_val_0000: .* all must be > 0"):
+    with pytest.raises(ValueError, match="v_val_0000.*feature_frame is -736; it must be a positive"):
         activitynet(features=str(folder / "features"), train=lists["train"], val=str(tmp_path / "negative.json"))

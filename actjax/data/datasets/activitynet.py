@@ -1,16 +1,23 @@
 """Annotation files of ActivityNet -> records."""
 
+import math
+import numbers
 import pathlib
 
 from actjax.data.datasets.parsing import joined_path, parsed
 from actjax.data.datasets.records import ActivityNetRecord
+from actjax.data.datasets.units import check_units
+from actjax.errors import shown
+from actjax.metrics.ground_truth import annotations_of
 from actjax.paths import to_path
-from actjax.segments import check_segments
+
+_LENGTHS = ("duration_second", "duration_frame", "feature_frame")
 
 
 def activitynet(path, prefix, *, subset: str | None = None, video_info=None) -> list[ActivityNetRecord]:
     """Kind "activitynet" of `load_annotations`."""
     known = _video_info(to_path(video_info)) if video_info else {}
+    subsets: set[str] = set()
 
     def parse(item) -> ActivityNetRecord | None:
         name, info = item
@@ -18,19 +25,31 @@ def activitynet(path, prefix, *, subset: str | None = None, video_info=None) -> 
         info = known.get(video, {}) | info
         if subset and "subset" not in info:
             raise KeyError("subset; set video_info to a table with the columns video and subset")
-        if subset and info["subset"] != subset:
+        if "subset" in info:
+            subsets.add(str(info["subset"]))
+        if subset and str(info["subset"]) != subset:
             return None
         if "duration_frame" not in info and known:
             return None  # a video of the official list without published features
-        fields = {name: info[name] for name in ActivityNetRecord._fields[2:] if name in info}
-        check_segments("annotations", [row["segment"] for row in info["annotations"]])
-        if not all(row["label"] for row in info["annotations"]):
-            raise ValueError("an annotation without a label")
-        return ActivityNetRecord(joined_path(prefix, video), video, **fields)
+        annotations = annotations_of("annotations", video, info)
+        fields = {field: _positive(info, field) for field in _LENGTHS}
+        fields |= {field: _positive(info, field) for field in ("fps", "rfps") if info.get(field) is not None}
+        return ActivityNetRecord(joined_path(prefix, video), video, annotations=annotations, **fields)
 
     fields = '{"duration_second", "duration_frame", "feature_frame", "annotations": [{"segment", "label"}, ...]}'
     records = parsed(path, parse, line=f'"NAME": {fields}', columns=fields)
-    return [record for record in records if record is not None]
+    records = [record for record in records if record is not None]
+    if not records and subset not in {None, *subsets}:
+        raise ValueError(f"{path} holds no records of subset {subset!r}; its subsets are {shown(sorted(subsets))}")
+    check_units(path, records)
+    return records
+
+
+def _positive(info: dict, field: str) -> float:
+    value = info[field]
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise ValueError(f"{field} is {shown(value)}; it must be a positive, finite number")
+    return value
 
 
 def _video_info(path: pathlib.Path) -> dict[str, dict]:
@@ -43,4 +62,8 @@ def _video_info(path: pathlib.Path) -> dict[str, dict]:
         return row["video"], {"subset": row["subset"]} | {n: kinds[n](row[key]) for n, key in numbers.items()}
 
     columns = "video, numFrame, seconds, fps, rfps, subset, featureFrame"
-    return dict(parsed(path, parse, line=columns, columns=columns))
+    rows = parsed(path, parse, line=columns, columns=columns)
+    if len(table := dict(rows)) < len(rows):
+        twice = next(video for k, (video, _) in enumerate(rows) if rows[k][1] is not table[video])
+        raise ValueError(f"{path}: video {shown(twice)} is there twice")
+    return table

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from actjax.data.datasets.activitynet import activitynet
+from actjax.data.datasets.class_names import load_class_names
 from actjax.data.datasets.labels import label_text
 from actjax.data.datasets.lists import rawframes, videos
-from actjax.data.datasets.parsing import text_of
 from actjax.data.datasets.records import ActivityNetRecord, RawframesRecord, VideoRecord
 from actjax.data.datasets.ssn_lists import SSNRecord, load_ssn
 from actjax.data.prepared.reading import load_prepared
@@ -43,8 +43,8 @@ def load_annotations(kind: str, path: str | os.PathLike, *, data_prefix: str | N
         {"database": {id: {"subset", "annotations"}}}, which needs `video_info`.
         "ssn": proposal file of SSN (API entry SSNDataset), see `data.datasets.ssn_lists.load_ssn`.
         "prepared", "tfds": `path` is the folder of a prepared set, `split` names the split.
-      path: the annotation file; `.json` and `.csv` are read as such, all others as text, skipping empty lines. Files
-        ending in `.gz` are decompressed.
+      path: the annotation file; `.json` and `.csv` are read as such, all others as text, skipping empty lines. Text is
+        UTF-8, or UTF-16 with its byte order mark; gzip is unpacked.
       data_prefix: folder or URL that relative paths start from; default: the annotation file's folder (MMAction2 0.6
         fails without it). Absolute paths and URLs stay as they are.
       options: of the kind. "videos" and "rawframes": `multi_class`, labels become many-hot float32 [num_classes];
@@ -120,11 +120,3 @@ def save_annotations(records: Sequence, path: str | os.PathLike) -> None:
         row = [name, label_text(record.label, soft)]
         writer.writerow(row + ([record.num_frames, record.offset] if len(columns) > 2 else []))
     to_path(path).write_bytes(file.getvalue().encode())
-
-
-def load_class_names(path: str | os.PathLike) -> list[str]:
-    """A file with one class name per line -> list; line i, counted from 0, names class i."""
-    path = to_path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"class name file {does_not_exist(path)}")
-    return text_of(path, "a class name file").rstrip().splitlines()

@@ -1,11 +1,26 @@
 """Data sets that are not ours are checked at launch: their class names, their records and the labels of these.
 
-Every function raises ValueError, in one line that begins with the name of the data set.
+Those that check raise ValueError, in one line that begins with the name of the data set.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 
 import numpy as np
+
+from actjax.errors import shown
+
+log = logging.getLogger("actjax")
+
+
+def warn_of_both(where: str, train: Iterable[str], val: Iterable[str]) -> None:
+    """Warns of videos that are in both splits; `where` names the lists."""
+    trained = {*train}
+    if both := [*dict.fromkeys(video for video in val if video in trained)]:
+        log.warning(
+            "%s: %d videos are in both, %s the first; scores on videos that were trained on promise too much",
+            where, len(both), shown(both[0]),
+        )  # fmt: skip
 
 
 def check_names(names, num_classes: int, where: str) -> None:

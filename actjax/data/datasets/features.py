@@ -1,19 +1,15 @@
 """Reads features of untrimmed videos and proposals made from them, in the file formats of MMAction2 0.6."""
 
-import io
 import os
-import pathlib
-import threading
 from typing import NamedTuple
 
 import numpy as np
 
+from actjax.array_files import read_array
 from actjax.data.prepared.reading import PreparedFeature, load_prepared_features, splits
 from actjax.paths import to_path
 from actjax.tables import read_table
-
-# NumPy parses headers with Python's own parser, which is not always thread-safe in 3.11 (CPython gh-106905).
-_HEADER = threading.Lock()
+from actjax.text_files import suffix_of
 
 
 class Proposals(NamedTuple):
@@ -31,14 +27,14 @@ def load_feature(path: str | os.PathLike) -> np.ndarray:
     """A feature file -> float32 [channels, time]. CSV: a header, then a row per time step; NPY: [time, channels].
 
     Raises:
-      FileNotFoundError: no such file. ValueError: another suffix, not a table, values that are NaN or not numbers.
+      FileNotFoundError: no such file. ValueError: another suffix, not a table, values that are no finite float32.
 
     Source: the API entry LoadLocalizationFeature. Fixed: files with one row. New: NPY.
     """
     path = to_path(path)
-    if path.suffix not in (".csv", ".npy"):
+    if (suffix := suffix_of(path)) not in (".csv", ".npy"):
         raise ValueError(f"{path}: features are .csv or .npy files")
-    table = read_table(path, columns=1) if path.suffix == ".csv" else _read_array(path)
+    table = read_table(path, columns=1) if suffix == ".csv" else _rows(path)
     return np.ascontiguousarray(table.T)
 
 
@@ -117,7 +113,7 @@ def load_proposals(
         raise ValueError(f"load_proposals: {proposal_ext!r}, {feature_ext!r}; only '.csv' and '.npy' are supported")
     table = read_table(to_path(pgm_proposals_dir, video_name + proposal_ext), columns=6)[:top_k]
     path = to_path(pgm_features_dir, video_name + feature_ext)
-    features = _read_array(path)[:top_k]
+    features = _rows(path)[:top_k]
     if len(features) < len(table):
         raise ValueError(f"{path}: {len(features)} rows for {len(table)} proposals; make both from the same run")
     return Proposals(features, *table[:, :4].T, table[:, 5])
@@ -142,15 +138,16 @@ def localization_labels(record) -> np.ndarray:
     return np.clip(segments / covered, 0, 1)
 
 
-def _read_array(path: pathlib.Path) -> np.ndarray:
+def _rows(path: os.PathLike) -> np.ndarray:
     """An NPY file -> float32 [rows, columns]."""
-    try:
-        with _HEADER:
-            rows = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not an array of numbers: {error}") from None
+    rows = read_array(path, what="an array of features in a .npy file")
     if rows.ndim != 2 or not rows.size:
         raise ValueError(f"{path}: shape {rows.shape}; expected [rows, columns], at least one of each")
-    if rows.dtype.kind not in "fiu" or np.isnan(rows).any():
-        raise ValueError(f"{path}: {rows.dtype} values that are NaN or not numbers; expected floats")
-    return rows.astype(np.float32)
+    if rows.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: {rows.dtype} values, which are not numbers; expected floats")
+    with np.errstate(over="ignore"):
+        rows = rows.astype(np.float32)
+    if not np.isfinite(rows).all():
+        row = int(np.argmin(np.isfinite(rows).all(1)))
+        raise ValueError(f"{path}: row {row} has a value that is NaN, infinite, or beyond float32")
+    return rows

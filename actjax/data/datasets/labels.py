@@ -26,7 +26,10 @@ def labels_of(multi_class: bool, num_classes: int | None) -> Callable:
             raise ValueError("labels must be whole numbers, 0 or more")
         classes = [int(k) for k, _, _ in pairs]
         if num_classes is not None and max(classes, default=0) >= num_classes:
-            raise ValueError(f"label {max(classes)} needs model.num_classes > {max(classes)}; the first label is 0")
+            raise ValueError(
+                f"label {max(classes)} needs model.num_classes > {max(classes)}; the first label is 0, "
+                "so labels that count from 1 need 1 less each"
+            )
         if not multi_class and not soft:
             if len(classes) != 1:
                 raise ValueError(f"{len(classes)} labels; one is expected without multi_class")

@@ -1,12 +1,13 @@
 """Reads annotation files item by item (text lines, CSV rows, JSON entries); errors name the place."""
 
-import csv
-import gzip
-import io
-import json
 import os
 import pathlib
 from collections.abc import Callable, Iterator
+
+from actjax.errors import shown
+from actjax.text_files import read_json, read_lines, read_rows, suffix_of
+
+_WHAT = "an annotation file"
 
 
 def parsed(path: pathlib.Path, parse: Callable, *, line: str, columns: str) -> list:
@@ -19,52 +20,26 @@ def parsed(path: pathlib.Path, parse: Callable, *, line: str, columns: str) -> l
             text = f"no {error}" if isinstance(error, KeyError) else str(error)
             detail = f" ({text})" if isinstance(error, KeyError | ValueError) else ""  # omit Python's own messages
             expected = columns if isinstance(item, dict) else line
-            raise ValueError(f"{path}, {place}: {item!r}: expected '{expected}'{detail}") from None
+            if isinstance(error, KeyError) and suffix_of(path) == ".csv":
+                detail += f"; line 1 is the header, {shown(list(item))}; name a list without one .txt"
+            raise ValueError(f"{path}, {place}: {shown(item)}: expected '{expected}'{detail}") from None
     return records
 
 
 def items(path: pathlib.Path) -> Iterator[tuple[str, object]]:
     """(place, item) of a text, CSV or JSON file; an item is a line, a dict by column, or an entry."""
-    text = text_of(path, "an annotation file")
-    suffix = pathlib.Path(path.name.removesuffix(".gz")).suffix
+    suffix = suffix_of(path)
     if suffix == ".json":
-        try:
-            content = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
+        content = read_json(path, what=_WHAT)
         if not isinstance(content, list | dict):
-            raise ValueError(f"{path}: {content!r}; expected a list or an object")
+            raise ValueError(f"{path}: {shown(content)}; expected a list or an object")
         if isinstance(content, dict) and isinstance(content.get("database"), dict):
             content = content["database"]
         for k, item in enumerate(content.items() if isinstance(content, dict) else content):
             yield f"entry {k + 1}", item
-    elif suffix == ".csv":
-        rows = csv.DictReader(io.StringIO(text, newline=""))
-        for row in rows:
-            if None in row:
-                raise ValueError(f"{path}, line {rows.line_num}: {list(row.values())}: expected {rows.fieldnames}; "
-                                 'put names with commas in ""')  # fmt: skip
-            yield f"line {rows.line_num}", row
     else:
-        for number, line in enumerate(text.splitlines(), start=1):
-            if line.strip():
-                yield f"line {number}", line
-
-
-def text_of(path: pathlib.Path, what: str) -> str:
-    """The text of a file, which is unpacked if its name ends in .gz.
-
-    Args:
-      what: what the file should be, for the error.
-
-    Raises:
-      ValueError: it is not text in UTF-8.
-    """
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    try:
-        return data.decode("utf-8-sig")  # spreadsheets start their files with a byte order mark
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8, as {what} has to be ({error})") from None
+        for number, item in (read_rows if suffix == ".csv" else read_lines)(path, what=_WHAT):
+            yield f"line {number}", item
 
 
 def joined_path(prefix: str, name: str) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from actjax.config import pick
-from actjax.data.datasets.annotations import load_annotations, load_class_names
-from actjax.data.datasets.checking import check_names, check_prepared_labels, check_records
+from actjax.data.datasets.annotations import load_annotations
+from actjax.data.datasets.checking import check_names, check_prepared_labels, check_records, warn_of_both
+from actjax.data.datasets.class_names import load_class_names
 from actjax.data.datasets.existing import check_lists
 from actjax.data.datasets.selecting import concatenate, repeat, subset
 from actjax.data.prepared.reading import check_shards, load_prepared
@@ -211,6 +212,9 @@ def _from_lists(
     options = options | dict(data_prefix=data_prefix or None, num_classes=num_classes)
     splits = [_records(kind, [files] if isinstance(files, str) else files, options) for files in (train, val)]
     names = _names(class_names, num_classes, load_class_names)
+    if kind == "videos":  # a folder of frames may hold several videos
+        paths = ([record.path for record in records] for records in splits)
+        warn_of_both(f"data.train={_told(train)}, data.val={_told(val)}", *paths)
     return Dataset(selected(splits[0], **(select or {})), splits[1], names)
 
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from actjax.config import pick
-from actjax.data.datasets.annotations import load_annotations, load_class_names
+from actjax.data.datasets.annotations import load_annotations
+from actjax.data.datasets.class_names import load_class_names
 from actjax.data.datasets.existing import missing_files
 from actjax.data.datasets.ssn_lists import SSNRecord
 from actjax.data.samples.untrimmed_shapes import make_untrimmed

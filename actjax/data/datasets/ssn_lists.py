@@ -4,7 +4,6 @@ Segments are whole frames [first, frame after the last]. Classes count from 1; 0
 instances.
 """
 
-import json
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from actjax.data.datasets.records import RawframesRecord, VideoRecord
+from actjax.errors import shown
 from actjax.localization.proposal_file import denormalize, load_localize_proposal_file, valid_rows
-from actjax.paths import to_path
+from actjax.text_files import read_json
 from actjax.video.decoding import Video
 from actjax.video.errors import VideoError
 
@@ -111,7 +111,7 @@ def load_ssn(
     videos = load_localize_proposal_file(path)
     if frame_counts is not None:
         if not isinstance(frame_counts, Mapping):
-            frame_counts = json.loads(to_path(frame_counts).read_text())
+            frame_counts = _frame_counts(frame_counts)
         videos = denormalize(videos, frame_counts)
     records, names, dropped = [], set(), 0
     for video, num_frames, truths, proposals in videos:
@@ -121,10 +121,10 @@ def load_ssn(
             segments = [_instances(len(records), num_frames, *rows) for rows in ((truths, 3), (proposals, 5))]
             if (segments[0].label < 1).any():
                 raise ValueError("a ground truth has class 0; classes count from 1")
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             fractions = any("." in end for row in truths + proposals for end in row[-2:])
             fix = "; fractions need frame_counts" if fractions else ""
-            raise ValueError(f"{path}: video {video!r}: {error}{fix}") from None
+            raise ValueError(f"{path}: video {shown(video)}: {error}{fix}") from None
         names.add(video)
         dropped += len(truths) + len(proposals) - sum(part.size for part in segments)
         if segments[0].size or not filter_gt:
@@ -138,6 +138,16 @@ def load_ssn(
     return records
 
 
+def _frame_counts(path) -> dict[str, int]:
+    counts = read_json(path, what="a file of frame counts")
+    if not isinstance(counts, dict):
+        raise ValueError(f"{path}: {shown(counts)}; expected {{video: number of frames}}")
+    for video, count in counts.items():
+        if type(count) is not int or count < 1:
+            raise ValueError(f"{path}: video {shown(video)}: {shown(count)}; expected a number of frames")
+    return counts
+
+
 def joined(parts: Iterable[Instances]) -> Instances:
     """The rows of all parts, one part after another."""
     return Instances(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
@@ -147,7 +157,11 @@ def _instances(video: int, num_frames: int, rows: list[list[str]], num_fields: i
     for row in rows:
         if len(row) != num_fields or row[-2].startswith("-"):
             what = "label start end" if num_fields == 3 else "label best_iou overlap_self start end"
-            raise ValueError(f"{' '.join(row)!r}; expected {what}, frames count from 0")
+            raise ValueError(f"{shown(' '.join(row))}; expected {what}, frames count from 0")
+        if not all(field.isdecimal() and len(field) < 10 for field in (row[0], *row[-2:])):
+            raise ValueError(f"{shown(' '.join(row))}: label, start and end must be whole numbers")
+        if num_fields == 5 and not all(-1e-3 <= float(share) <= 1.001 for share in row[1:3]):
+            raise ValueError(f"{shown(' '.join(row))}: best_iou and overlap_self must be in [0, 1]")
     rows = valid_rows(rows, num_frames)
     segment = np.array([row[-2:] for row in rows], np.int64).reshape(-1, 2)
     scores = np.array([row[1:-2] or (1, 0) for row in rows], np.float64).reshape(-1, 2)

@@ -11,11 +11,13 @@ import numpy as np
 
 from actjax.config import pick, unknown
 from actjax.data.datasets.annotations import load_annotations
+from actjax.data.datasets.checking import warn_of_both
 from actjax.data.datasets.features import FeatureFiles, PreparedFeatures, localization_labels, open_features
 from actjax.data.datasets.records import ActivityNetRecord
 from actjax.data.datasets.rescaling import RESCALINGS
 from actjax.data.samples.sequences import make_sequences
 from actjax.paths import local, to_path
+from actjax.text_files import read_json
 from actjax.video.errors import VideoError
 
 
@@ -41,6 +43,7 @@ def activitynet(
     train: str,
     val: str,
     video_info: str = "",
+    subsets: tuple[str, str] = ("training", "validation"),
     rescale: str = "linear",
     class_scores: str = "",
     max_missing: float = 0.05,
@@ -49,8 +52,10 @@ def activitynet(
 
     Args:
       features: folder of `<video>.csv` or `<video>.npy`, or the output of `--mode=prepare --features`.
-      train, val: annotation files of the two splits; with `video_info` both may be the same file.
+      train, val: annotation files of the two splits. If they are the same file, its field `subset`, or that of
+        `video_info`, tells the splits apart.
       video_info: table of videos, see `load_annotations`; "" for none.
+      subsets: the subset of each split, for a file of both.
       rescale: how to bring features to the network's length, a name of `RESCALINGS`.
       class_scores: JSON {"class": names, "results": {video id: scores}}, or a run's `scores.npz` (beside its
         `class_names.json`), to turn proposals into detections; "": proposals only.
@@ -69,9 +74,10 @@ def activitynet(
     source = open_features(folder)
     there = source.names()
     splits, left_out = [], []
-    for path, subset in ((train, "training"), (val, "validation")):
-        subset = dict(subset=subset, video_info=video_info) if video_info else {}
-        records = load_annotations("activitynet", path, data_prefix=str(folder), **subset)
+    told_apart = video_info or (train == val and _has_subsets(train))
+    for path, subset in zip((train, val), subsets, strict=True):
+        options = dict(subset=subset, video_info=video_info or None) if told_apart else {}
+        records = load_annotations("activitynet", path, data_prefix=str(folder), **options)
         for record in records:
             localization_labels(record)  # finds invalid lengths before the run
         splits.append([record for record in records if record.video in there])
@@ -82,7 +88,14 @@ def activitynet(
             f"data.features={features}: no features of {len(left_out)} of {total} videos, {left_out[0]!r} the first; "
             f"data.max_missing={max_missing:g} allows fewer"
         )
+    warn_of_both(f"data.train={train}, data.val={val}", *([r.video for r in split] for split in splits))
     return Untrimmed(*splits, source, RESCALINGS[rescale], class_scores, tuple(left_out))
+
+
+def _has_subsets(path: str) -> bool:
+    content = read_json(path, what="an annotation file")
+    entries = content.get("database", content) if isinstance(content, dict) else {}
+    return isinstance(entries, dict) and any(isinstance(e, dict) and "subset" in e for e in entries.values())
 
 
 def sequences(
