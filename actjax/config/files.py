@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import json
 import os
 import pathlib
 import sys
@@ -14,6 +13,7 @@ from ml_collections import ConfigDict
 from actjax.config import plain
 from actjax.config.recipe_files import config_path
 from actjax.config.values import storable
+from actjax.text_files import read_json
 
 
 class Loaded(NamedTuple):
@@ -83,9 +83,9 @@ def saved_config(workdir: pathlib.Path) -> ConfigDict:
     if not file.exists():
         raise FileNotFoundError(f"no --config, and no {file}, which a run writes when its training begins")
     try:
-        config = json.loads(file.read_text())
+        config = read_json(file, what="a config")
     except ValueError as error:
-        raise ValueError(f"{file}: not a config: {error}") from None
+        raise ValueError(f"{file}: not a config: {str(error).removeprefix(f'{file}: ')}") from None
     if not isinstance(config, dict) or "task" not in config:
         raise ValueError(f"{file}: not the config of a run, which has a task")
     return ConfigDict(_as_written(config))

@@ -1,7 +1,6 @@
 """The command line as a value, and the modes shared by all tasks with a single network."""
 
 import contextlib
-import json
 import logging
 import pathlib
 import time
@@ -20,6 +19,7 @@ from actjax.interop import export_checkpoint
 from actjax.paths import absolute, does_not_exist
 from actjax.showing import Table, show
 from actjax.tasks.building import Network
+from actjax.text_files import read_json
 from actjax.workdir import changed, logging_to, save_description, saved_results, show_results
 from actjax.writable import check_writable
 
@@ -168,10 +168,7 @@ def read_class_names(workdir: pathlib.Path) -> list[str]:
     file = workdir / _NAMES
     if not file.exists():
         raise FileNotFoundError(f"{does_not_exist(file)}; a run writes it when it starts to train")
-    try:
-        names = json.loads(file.read_text())
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged: {error}") from None
+    names = read_json(file, what="the class names of a run")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{file}: expected a list of names")
     return names

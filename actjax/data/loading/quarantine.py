@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from actjax.data.loading.endings import MachineError
 from actjax.errors import warn_once
 from actjax.paths import append, does_not_exist, is_url, to_path
+from actjax.text_files import read_text
 from actjax.video.errors import VideoError, VideoTimeout
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Quarantine:
         self.path, self._allowed = to_path(path), max_share * num_records
         self._num_records, self._max_share = num_records, max_share
         self.files: set[str] = set()
-        self._left_out = {row["path"] for row in _rows(_text(to_path(skip)), skip, strict=True)} if skip else set()
+        self._left_out = {row["path"] for row in _rows(_given(skip), skip, strict=True)} if skip else set()
         self._learn()
         self._earlier = self.files - self._left_out
 
@@ -132,9 +133,20 @@ def _locked(path: pathlib.Path):
         yield
 
 
-def _text(file: pathlib.Path) -> str:
+def _given(skip: str) -> str:
+    """The text of a file that another run, or the user, wrote."""
+    _exists(to_path(skip))
+    return read_text(skip, what="a quarantine file")
+
+
+def _exists(file: pathlib.Path) -> None:
     if not file.is_file():
         raise FileNotFoundError(f"quarantine file {does_not_exist(file)}")
+
+
+def _text(file: pathlib.Path) -> str:
+    """The text of this run's file, which may end in the middle of a line."""
+    _exists(file)
     return file.read_bytes().decode(errors="replace")
 
 
