@@ -88,7 +88,10 @@ def saved_config(workdir: pathlib.Path) -> ConfigDict:
         raise ValueError(f"{file}: not a config: {str(error).removeprefix(f'{file}: ')}") from None
     if not isinstance(config, dict) or "task" not in config:
         raise ValueError(f"{file}: not the config of a run, which has a task")
-    return ConfigDict(_as_written(config))
+    try:
+        return ConfigDict(_as_written(config))
+    except ValueError as error:
+        raise ValueError(f"{file}: not a config: {error}") from None
 
 
 def _as_written(value):

@@ -200,7 +200,7 @@ def _ground_truth(path, name: str, videos: list[str], rows: list[tuple], left_ou
 def _instances(path, rows: Sequence[tuple], videos: list[str], labels: list[str]) -> Instances:
     video, label = ({name: i for i, name in enumerate(names)} for names in (videos, labels))
     numbers = np.array([(video[row[0]], label[row[1]]) for row in rows], np.int64).reshape(-1, 2)
-    where = lambda row: f"a segment of video {shown(rows[row][0])}"
+    where = lambda row: f"a segment of {shown(rows[row][1])} in video {shown(rows[row][0])}"
     segments = check_segments(str(path), [row[2:] for row in rows], where=where, text=False)
     return Instances(numbers[:, 0], numbers[:, 1], segments)
 
@@ -210,7 +210,9 @@ def _thumos14_rows(file: pathlib.Path, subset: str) -> list[tuple[str, str, floa
     for number, line in read_lines(file, what="a file of THUMOS14's annotations"):
         try:
             video, start, end = line.split()
-            rows.append((video, label, float(start), float(end)))
+            rows.append((video, label, *check_segments("", [[float(start), float(end)]])[0].tolist()))
         except ValueError:
-            raise ValueError(f"{file}:{number}: got {shown(line)}; expected `video start end`") from None
+            raise ValueError(f"{file}:{number}: got {shown(line)}; expected `video start end`, in seconds") from None
+    if not rows:
+        raise EmptyError(f"{file} is empty; every class has an instance, one in a line: `video start end`")
     return rows

@@ -46,6 +46,8 @@ def activitynet(path, prefix, *, subset: str | None = None, video_info=None) -> 
 
 
 def _positive(info: dict, field: str) -> float:
+    if field not in info:
+        raise ValueError(f"no {field}; the entry has {shown(list(info))}")
     value = info[field]
     if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 < value < math.inf:
         raise ValueError(f"{field} is {shown(value)}; it must be a positive, finite number")

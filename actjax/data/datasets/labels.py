@@ -22,7 +22,7 @@ def labels_of(multi_class: bool, num_classes: int | None) -> Callable:
         labels = [str(label).strip() for label in (labels if isinstance(labels, list) else [labels])]
         pairs = [label.partition(":") for label in labels]
         soft = any(colon for _, colon, _ in pairs)
-        if not all(k.isdecimal() for k, _, _ in pairs):
+        if not all(k.isdecimal() and len(k) < 10 for k, _, _ in pairs):
             raise ValueError("labels must be whole numbers, 0 or more")
         classes = [int(k) for k, _, _ in pairs]
         if num_classes is not None and max(classes, default=0) >= num_classes:

@@ -18,11 +18,13 @@ def parsed(path: pathlib.Path, parse: Callable, *, line: str, columns: str) -> l
             records.append(parse(item))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             text = f"no {error}" if isinstance(error, KeyError) else str(error)
-            detail = f" ({text})" if isinstance(error, KeyError | ValueError) else ""  # omit Python's own messages
+            detail = (
+                f" ({text[:200]})" if isinstance(error, KeyError | ValueError) else ""
+            )  # omit Python's own messages
             expected = columns if isinstance(item, dict) else line
             if isinstance(error, KeyError) and suffix_of(path) == ".csv":
                 detail += f"; line 1 is the header, {shown(list(item))}; name a list without one .txt"
-            raise ValueError(f"{path}, {place}: {shown(item)}: expected '{expected}'{detail}") from None
+            raise ValueError(f"{path}, {place}: {shown(item, most=60)}: expected '{expected}'{detail}") from None
     return records
 
 

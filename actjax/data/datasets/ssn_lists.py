@@ -153,6 +153,13 @@ def joined(parts: Iterable[Instances]) -> Instances:
     return Instances(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
+def _is_share(text: str) -> bool:
+    try:
+        return -1e-3 <= float(text) <= 1.001
+    except ValueError:
+        return False
+
+
 def _instances(video: int, num_frames: int, rows: list[list[str]], num_fields: int) -> Instances:
     for row in rows:
         if len(row) != num_fields or row[-2].startswith("-"):
@@ -160,8 +167,8 @@ def _instances(video: int, num_frames: int, rows: list[list[str]], num_fields: i
             raise ValueError(f"{shown(' '.join(row))}; expected {what}, frames count from 0")
         if not all(field.isdecimal() and len(field) < 10 for field in (row[0], *row[-2:])):
             raise ValueError(f"{shown(' '.join(row))}: label, start and end must be whole numbers")
-        if num_fields == 5 and not all(-1e-3 <= float(share) <= 1.001 for share in row[1:3]):
-            raise ValueError(f"{shown(' '.join(row))}: best_iou and overlap_self must be in [0, 1]")
+        if num_fields == 5 and not all(map(_is_share, row[1:3])):
+            raise ValueError(f"{shown(' '.join(row))}: best_iou and overlap_self must be numbers in [0, 1]")
     rows = valid_rows(rows, num_frames)
     segment = np.array([row[-2:] for row in rows], np.int64).reshape(-1, 2)
     scores = np.array([row[1:-2] or (1, 0) for row in rows], np.float64).reshape(-1, 2)
