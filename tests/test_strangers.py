@@ -135,6 +135,17 @@ def test_integer_labels_are_the_same_on_both_sides():
     assert [record.annotations[0]["label"] for record in records] == ["0", "1"]
 
 
+def test_predictions_in_frames_are_a_warning(tmp_path, caplog):
+    truth = load_activitynet(write(tmp_path / "truth.json", DATABASE))
+    for factor, told in ((1, False), (25, True)):
+        rows = [{"segment": [k * factor, (k + 1) * factor], "score": 0.5, "label": "run"} for k in range(5)]
+        found = load_results(write(tmp_path / "found.json", {"results": {"a": rows}}))
+        evaluate_detections(truth, found)
+        assert (
+            "2 of 5 predictions begin after the end of their video, the first [75.0, 100.0] of 60" in caplog.text
+        ) is told
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -1,10 +1,11 @@
 """Evaluation of whole data sets: results, ground truth -> named numbers."""
 
+import logging
 from typing import NamedTuple
 
 import numpy as np
 
-from actjax.errors import ShapeError
+from actjax.errors import ShapeError, shown
 from actjax.metrics.average_precision import Instances, average_precisions
 from actjax.metrics.average_recall import THRESHOLDS, AverageRecall, average_recall_at_avg_proposals
 from actjax.metrics.ground_truth import GroundTruth
@@ -12,6 +13,8 @@ from actjax.metrics.multilabel import class_mean_average_precision, sample_mean_
 from actjax.metrics.recognition import mean_class_accuracy, top_k_accuracy
 from actjax.metrics.results import Predictions, proposals2json, video_id
 from actjax.segments import equal_pairs, intersection
+
+log = logging.getLogger(__name__)
 
 UNKNOWN_VIDEOS = ("error", "count", "drop")
 
@@ -212,6 +215,7 @@ def _known(ground_truth: GroundTruth, predictions: Predictions, unknown_videos: 
     prediction's video, len(videos) if unknown."""
     if unknown_videos not in UNKNOWN_VIDEOS:
         raise ValueError(f"unknown_videos={unknown_videos!r}; choose from {UNKNOWN_VIDEOS}")
+    _warn_of_seconds(ground_truth, predictions)
     number = _positions(predictions.video, ground_truth.videos)
     elsewhere = np.flatnonzero(number == len(ground_truth.videos))
     unknown = [i for i in elsewhere if predictions.video[i] not in ground_truth.left_out]
@@ -227,6 +231,20 @@ def _known(ground_truth: GroundTruth, predictions: Predictions, unknown_videos: 
     _, *columns = predictions
     kept = Predictions(predictions.name, *(None if column is None else column[keep] for column in columns))
     return kept, number[keep]
+
+
+def _warn_of_seconds(ground_truth: GroundTruth, predictions: Predictions) -> None:
+    """Warns if predictions begin after the end of their video, as those in frames do."""
+    known = ground_truth.durations
+    durations = np.array([known.get(video, np.inf) for video in predictions.video.tolist()]) if known else np.inf
+    late = np.flatnonzero(predictions.segments[:, 0] > durations) if len(predictions.segments) else ()
+    if len(late) > 0.01 * len(predictions.segments):
+        k = late[0]
+        log.warning(
+            "%s: %d of %d predictions begin after the end of their video, the first %s of %g s in %s; segments must be "
+            "in seconds", predictions.name, len(late), len(predictions.segments), predictions.segments[k].tolist(),
+            durations[k], shown(str(predictions.video[k])),
+        )  # fmt: skip
 
 
 def _positions(names, known: list[str]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Ground truth of ActivityNet 1.3 and THUMOS14, read from their annotation files."""
 
 import pathlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ class GroundTruth(NamedTuple):
     instances: Instances  # `video` and `label` index the two lists
     left_out: frozenset[str] = frozenset()  # videos on the block list: their predictions are dropped
     ambiguous: Instances | None = None  # detections that touch these do not count as false
+    durations: Mapping[str, float] = {}  # seconds, of the videos whose annotations give them
 
 
 def load_activitynet(path, *, subset: str | None = None, video_info=None, block_list=None) -> GroundTruth:
@@ -55,7 +56,9 @@ def load_activitynet(path, *, subset: str | None = None, video_info=None, block_
     left_out = read_block_list(block_list)
     videos = [v for v in entries if (not subset or subsets.get(v) == subset) and v not in left_out]
     name = f"{pathlib.Path(path).name}, {subset or 'all subsets'}, block list {_shown(block_list, left_out)}"
-    return activitynet_ground_truth(path, name, {v: entries[v] for v in videos}, left_out=left_out)
+    truth = activitynet_ground_truth(path, name, {v: entries[v] for v in videos}, left_out=left_out)
+    lengths = {v: entries[v].get("duration", entries[v].get("duration_second")) for v in videos}
+    return truth._replace(durations={v: s for v, s in lengths.items() if isinstance(s, int | float) and s > 0})
 
 
 def activitynet_ground_truth(

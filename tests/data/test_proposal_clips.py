@@ -10,6 +10,7 @@ from actjax.data.clips.ssn_assignment import Assigner, Sampler, assign
 from actjax.data.clips.ssn_clips import ProposalClips, ProposalSampling, ProposalSpec, Ticks
 from actjax.data.clips.transforms import center, multi_scale
 from actjax.data.datasets.annotations import load_annotations
+from actjax.data.datasets.records import FramesRecord
 from actjax.data.datasets.ssn import build_proposed, proposals
 from actjax.data.loading.batches import Loader, eval_batches, train_batches
 from actjax.data.loading.quarantine import Quarantine
@@ -160,10 +161,13 @@ def test_ticks_cover_a_video_in_chunks(data):
 def test_videos_that_do_not_fit_their_list(data):
     record = data.val[0]
     ticks = Ticks(SAMPLING, CENTER)
+    with pytest.raises(VideoError, match=f"{record.num_frames} frames; the proposal file says 10$"):
+        record._replace(num_frames=10).open()
     with pytest.raises(VideoError, match=f"{record.num_frames} frames; the proposal file says 1000"):
         next(ticks.read(record._replace(num_frames=1000)))
     with pytest.raises(VideoError, match="num_frames=8; test mode needs more than 8, one clip"):
-        next(ticks.read(record._replace(num_frames=8)))
+        short = FramesRecord(np.zeros((8, 48, 64, 3), np.uint8), record.path)
+        next(ticks.read(record._replace(num_frames=8, frames=short)))
     last = list(ticks.read(record._replace(num_frames=record.num_frames + 2)))  # containers count differently
     assert last[0].num_frames == record.num_frames
 

@@ -253,7 +253,7 @@ def test_bad_input(tmp_path, hand, tag):
         ("# 0\nv\n10\n1\n1\n3 -2 5\n0\n", "frames count from 0"),
         ("# 0\nv\n10\n1\n1\nx 2 5\n0\n", "video 'v'.*'x 2 5': label, start and end must be whole numbers"),
         ("# 0\nv\n10\n1\n1\n1 0.7 5\n0\n", "start and end must be whole numbers; fractions need frame_counts"),
-        ("# 0\nv\n10\n1\n0\n1\n1 inf 1 2 5\n", "best_iou and overlap_self must be in"),
+        ("# 0\nv\n10\n1\n0\n1\n1 inf 1 2 5\n", "best_iou and overlap_self must be numbers in"),
         ("# 0\nv\ninf\n1\n0\n0\n", "list.txt:3: got 'inf'; expected the number of frames"),
         ("# 0\nv\n1e30\n1\n0\n0\n", "list.txt:3: got '1e30'; expected the number of frames"),
         ("# 0\nv\n1_0\n1\n0\n0\n", "list.txt:3: got '1_0'; expected the number of frames"),

@@ -73,10 +73,11 @@ class SSNRecord(NamedTuple):
         """Opens the video; `backend` is ignored for folders of images.
 
         Raises:
-          VideoError: more than 1 % of the expected frames are missing.
+          VideoError: more than 1 % of the expected frames are missing, or the video has 5 % more: the proposal file was
+            made of frames at another rate.
         """
         video = self.frames.open(backend=backend)
-        if video.num_frames < 0.99 * self.num_frames:
+        if not 0.99 * self.num_frames <= video.num_frames <= 1.05 * self.num_frames + 1:
             raise VideoError(self.path, f"{video.num_frames} frames; the proposal file says {self.num_frames}")
         return video
 
