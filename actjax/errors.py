@@ -23,6 +23,16 @@ class EmptyError(ValueError, ZeroDivisionError):
     """Nothing to average: no video, no ground truth or no proposal."""
 
 
+class MissingError(ValueError, KeyError):
+    """A field, a video or a class is not there."""
+
+    __str__ = Exception.__str__  # a KeyError shows its message in quotes
+
+
+class NumberError(ValueError, TypeError):
+    """Text, or something else, where a number has to be."""
+
+
 class StorageError(OSError):
     """A disk or a file server cannot be written: what happened, in one line."""
 
@@ -90,10 +100,16 @@ def one_line():
         yield
     except Exception as error:
         if isinstance(error, OSError) and (fault := storage_fault(error)):
-            raise SystemExit(f"error: {error if getattr(error, 'clear', False) else fault}") from error
+            raise SystemExit(ending(error if getattr(error, "clear", False) else fault)) from error
         if not getattr(error, "clear", False):
             raise
-        raise SystemExit(f"error: {error}") from error
+        raise SystemExit(ending(error)) from error
+
+
+def ending(error) -> str:
+    """The last line of a program that ends with an error: its message, of which 2,000 characters are enough."""
+    text = str(error)
+    return f"error: {text if len(text) <= 2000 else f'{text[:2000]}...'}"
 
 
 def warn_once(text: str) -> None:

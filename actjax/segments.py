@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from actjax.errors import ShapeError, shown
+from actjax.errors import NumberError, ShapeError, shown
 
 _ROW = "row {}".format
 
@@ -137,11 +137,11 @@ def check_columns(
     for k, row in enumerate([] if numeric or (text and array.dtype.kind in "US") else rows):
         values = [*row][:columns]
         if not all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in values):
-            raise TypeError(f"{name}: {where(k)}: expected numbers, got {shown(values)}")
+            raise NumberError(f"{name}: {where(k)}: expected numbers, got {shown(values)}")
     try:
         return array[:, :columns].astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise TypeError(f"{name}: expected numbers, got {shown(array[:, :columns].tolist())}") from error
+        raise NumberError(f"{name}: expected numbers, got {shown(array[:, :columns].tolist())}") from error
 
 
 def namespace(*values):

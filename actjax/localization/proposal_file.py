@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from actjax.errors import ShapeError, shown
+from actjax.errors import MissingError, ShapeError, shown
 from actjax.metrics.results import video_id
 from actjax.paths import to_path
 from actjax.segments import pairs, temporal_iop, temporal_iou
@@ -161,10 +161,10 @@ def results_to_proposal_file(
     videos = []
     for video, entry in annotations.items():
         if video_id(video) not in results:
-            raise KeyError(f"results_to_proposal_file: no result for video {video!r}")
+            raise MissingError(f"results_to_proposal_file: no result for video {video!r}")
         unknown = [row["label"] for row in entry["annotations"] if row["label"] not in numbers]
         if unknown:
-            raise KeyError(f"results_to_proposal_file: video {video!r}: label {unknown[0]!r} is not a class name")
+            raise MissingError(f"results_to_proposal_file: video {video!r}: label {unknown[0]!r} is not a class name")
         total = int(entry["duration_frame"])
         best = sorted(results[video_id(video)], key=lambda row: -row["score"])[:top_k]
         in_frames = lambda rows, n=total, s=entry["duration_second"]: np.clip(
@@ -189,7 +189,7 @@ def denormalize_proposal_file(normalized, standard, *, frame_counts: Mapping[str
 def _denormalized(given: Video, frame_counts: Mapping[str, int]) -> Video:
     video, _, truths, proposals = given
     if video not in frame_counts:
-        raise KeyError(f"video {video!r} has no entry among the {len(frame_counts)} frame counts")
+        raise MissingError(f"video {video!r} has no entry among the {len(frame_counts)} frame counts")
 
     def in_frames(row: list[str]) -> list[str]:
         if not all(0 <= float(end) <= 1.01 for end in row[-2:]):

@@ -7,10 +7,12 @@ import sys
 
 import numpy as np
 
+from actjax.errors import ending
 from actjax.metrics import evaluation, ground_truth, results
 from actjax.metrics.average_recall import THRESHOLDS, THUMOS14_THRESHOLDS
 from actjax.metrics.plots import plot_average_precision, plot_average_recall
 from actjax.metrics.recognition import get_weighted_score
+from actjax.text_files import suffix_of
 
 
 def main(arguments=None) -> None:
@@ -18,7 +20,7 @@ def main(arguments=None) -> None:
     try:
         report = options.run(options)
     except (ValueError, TypeError, KeyError, OSError, ImportError) as error:
-        sys.exit(f"error: {error.args[0] if isinstance(error, KeyError) else error}")
+        sys.exit(ending(error))
     if options.json:
         print(json.dumps(report, indent=1))
     else:
@@ -69,7 +71,7 @@ def _labels(options) -> tuple[list[str], list[list[int]], bool]:
     """Names and labels of the videos, and whether a video may have several."""
     if options.ground_truth:
         return *results.load_labels(options.ground_truth, multi_label=options.multi_label), options.multi_label
-    if not options.predictions[0].endswith(".npz"):
+    if suffix_of(options.predictions[0]) != ".npz":
         raise ValueError("--ground-truth is missing; only the scores.npz of a run includes labels")
     names, labels, several = results.dumped_labels(options.predictions[0])
     return names, labels, several or options.multi_label

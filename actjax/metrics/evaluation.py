@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actjax.errors import ShapeError, shown
+from actjax.errors import MissingError, ShapeError, shown
 from actjax.metrics.average_precision import Instances, average_precisions
 from actjax.metrics.average_recall import THRESHOLDS, AverageRecall, average_recall_at_avg_proposals
 from actjax.metrics.ground_truth import GroundTruth
@@ -90,7 +90,7 @@ def evaluate_detections(
     label = _positions(predictions.label if predictions.label is not None else [], ground_truth.labels)
     if (label == num_classes).any():
         strange = str(predictions.label[np.argmax(label == num_classes)])
-        raise KeyError(f"{predictions.name}: class {strange!r} is not in the ground truth, which has "
+        raise MissingError(f"{predictions.name}: class {strange!r} is not in the ground truth, which has "
                        f"{ground_truth.labels[:3]}...")  # fmt: skip
     found = Instances(video, label, predictions.segments, predictions.score)
     neutral = None if ground_truth.ambiguous is None else _touches(found, ground_truth.ambiguous)
@@ -221,7 +221,7 @@ def _known(ground_truth: GroundTruth, predictions: Predictions, unknown_videos: 
     unknown = [i for i in elsewhere if predictions.video[i] not in ground_truth.left_out]
     if unknown_videos == "error" and unknown:
         names = np.unique(predictions.video[unknown])
-        raise KeyError(
+        raise MissingError(
             f"{predictions.name}: {len(names)} videos, {str(names[0])!r} the first, are not in the ground truth "
             f"({ground_truth.name}); choose another subset, or choose to count or drop unknown videos"
         )

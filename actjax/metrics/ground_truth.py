@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actjax.errors import EmptyError, shown
+from actjax.errors import EmptyError, MissingError, NumberError, shown
 from actjax.metrics.average_precision import Instances
 from actjax.metrics.results import class_of, video_id
 from actjax.segments import check_segments
@@ -52,7 +52,7 @@ def load_activitynet(path, *, subset: str | None = None, video_info=None, block_
     entries = _entries(path)
     subsets = _subsets(path, entries, video_info) if subset else {}
     if subset and subset not in subsets.values():
-        raise KeyError(f"{path}: no video of subset {subset!r}; there are {sorted(set(subsets.values()))}")
+        raise MissingError(f"{path}: no video of subset {subset!r}; there are {sorted(set(subsets.values()))}")
     left_out = read_block_list(block_list)
     videos = [v for v in entries if (not subset or subsets.get(v) == subset) and v not in left_out]
     name = f"{pathlib.Path(path).name}, {subset or 'all subsets'}, block list {_shown(block_list, left_out)}"
@@ -89,14 +89,14 @@ def annotations_of(path, video: str, entry: dict) -> list[dict]:
     expected = "expected {'annotations': [{'segment': [start, end], 'label': name}]}"
     rows = entry.get("annotations") if isinstance(entry, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise KeyError(f"{path}: video {shown(video)} is {shown(entry)}; {expected}")
+        raise MissingError(f"{path}: video {shown(video)} is {shown(entry)}; {expected}")
     for field in ("segment", "label"):
         if lacking := [row for row in rows if row.get(field) is None]:
-            raise KeyError(f"{path}: video {shown(video)}: the annotation {shown(lacking[0])} has no {field}")
+            raise MissingError(f"{path}: video {shown(video)}: the annotation {shown(lacking[0])} has no {field}")
     where = lambda row: f"annotation {row + 1} of video {shown(video)}"
     for k, row in enumerate(rows):
         if not isinstance(row["segment"], list) or len(row["segment"]) != 2:
-            raise TypeError(f"{path}: {where(k)}: segment {shown(row['segment'])}; expected [start, end]")
+            raise NumberError(f"{path}: {where(k)}: segment {shown(row['segment'])}; expected [start, end]")
     check_segments(str(path), [row["segment"] for row in rows], where=where, text=False)
     return [row | {"label": class_of(row["label"], path, video)} for row in rows]
 
@@ -183,11 +183,11 @@ def _subsets(path, entries: dict, video_info) -> dict[str, str]:
     if video_info is None:
         found = {v: str(e["subset"]) for v, e in entries.items() if isinstance(e, dict) and "subset" in e}
         if not found:
-            raise KeyError(f"{path}: has no subsets; pass a CSV with the columns video,subset as video_info")
+            raise MissingError(f"{path}: has no subsets; pass a CSV with the columns video,subset as video_info")
         return found
     rows = [row for _, row in read_rows(video_info, what="a table of videos")]
     if not rows or not {"video", "subset"} <= set(rows[0]):
-        raise KeyError(f"{video_info}: expected a CSV with the columns video and subset, got {shown([*rows[:1]])}")
+        raise MissingError(f"{video_info}: expected a CSV with the columns video and subset, got {shown([*rows[:1]])}")
     return {video_id(row["video"]): row["subset"] for row in rows}
 
 

@@ -7,6 +7,8 @@ import pathlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+from actjax.errors import MissingError
+
 _SUFFIX = re.compile(r"\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]{2,4}$")
 
 
@@ -52,7 +54,9 @@ def rows_of(names: Sequence[str], known: Sequence[str], where) -> list[int]:
         if not missing and not twice:
             return [position[name] for name in wanted]
         if not twice:
-            fault = KeyError(f"{where}: no scores for {len(missing)} of {len(names)} videos, {missing[0]!r} the first")
+            fault = MissingError(
+                f"{where}: no scores for {len(missing)} of {len(names)} videos, {missing[0]!r} the first"
+            )
         elif fault is None or not (missing or _repeated(wanted)):
             fault = ValueError(f"{where}: several videos are named {twice!r}; scores are matched by file name")
     raise fault

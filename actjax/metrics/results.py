@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from actjax.array_files import read_array, read_arrays
-from actjax.errors import EmptyError, ShapeError, shown
+from actjax.errors import EmptyError, MissingError, NumberError, ShapeError, shown
 from actjax.metrics.matching import rows_of, unique_stems
 from actjax.metrics.recognition import softmax
 from actjax.segments import check_columns, check_scores, check_segments
@@ -40,16 +40,16 @@ def load_results(path) -> Predictions:
     """
     content = read_json(path, what="a result file")
     if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
-        raise KeyError(f'{path}: no "results"; expected {{"version": ..., "results": {{video: [...]}}, ...}}')
+        raise MissingError(f'{path}: no "results"; expected {{"version": ..., "results": {{video: [...]}}, ...}}')
     rows = []
     for video, found in content["results"].items():
         if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-            raise TypeError(f'{path}: video {shown(video)}: expected a list of {{"segment": [s, e], "score": x}}')
+            raise NumberError(f'{path}: video {shown(video)}: expected a list of {{"segment": [s, e], "score": x}}')
         rows += [(video, row) for row in found]
     for field in ("segment", "score"):
         lacking = [video for video, row in rows if field not in row]
         if lacking:
-            raise KeyError(f"{path}: an entry of video {shown(lacking[0])} has no {field!r}")
+            raise MissingError(f"{path}: an entry of video {shown(lacking[0])} has no {field!r}")
     where = lambda row: f"an entry of video {shown(rows[row][0])}"
     segments = check_segments(str(path), [row["segment"] for _, row in rows], where=where, text=False)
     score = check_scores(str(path), [row["score"] for _, row in rows], where=where, text=False)
@@ -165,7 +165,7 @@ def load_scores(path, names: list[str]) -> np.ndarray:
         if isinstance(content, dict):
             known, content = list(content), list(content.values())
     if not isinstance(content, list | np.ndarray):
-        raise TypeError(f"{path}: is a {type(content).__name__}; expected rows of scores, or {{file: row}}")
+        raise NumberError(f"{path}: is a {type(content).__name__}; expected rows of scores, or {{file: row}}")
     where = (lambda row: f"scores of {shown(known[row])}") if known else "row {}".format
     scores = _table(path, content, where)
     if known is None and len(scores) != len(names):

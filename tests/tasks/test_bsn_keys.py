@@ -94,6 +94,7 @@ TRAINED = {
     "own": {
         "data.name": "activitynet", "data.features": "{folder}/mended", "data.train": "{folder}/all.json",
         "data.val": "{folder}/all.json", "data.video_info": "{folder}/info.csv", "data.max_missing": 0.2,
+        "data.subsets": ("fit", "score"),
         "data.rescale": "pooled", "tem.labels.boundary_ratio": 0.3, "loader.skip": "{folder}/skip.jsonl",
         "loader.max_broken": 0.0,
     },
@@ -109,7 +110,7 @@ def own(folder):
     """One file for both splits, a table that tells them apart, a video that is missing, and one that is broken."""
     parts = [json.loads((folder / f"anet_anno_{split}.json").read_text()) for split in ("train", "val")]
     (folder / "all.json").write_text(json.dumps(parts[0] | parts[1]))
-    subsets = zip(("training", "validation"), parts, strict=True)
+    subsets = zip(("fit", "score"), parts, strict=True)
     table = [
         f"{name},{row['duration_frame']},{row['duration_second']},{row['fps']},{row['fps']},{subset},{row['feature_frame']}"
         for subset, part in subsets
