@@ -31,9 +31,10 @@ def activitynet(path, prefix, *, subset: str | None = None, video_info=None) -> 
             return None
         if "duration_frame" not in info and known:
             return None  # a video of the official list without published features
-        annotations = annotations_of("annotations", video, info)
-        fields = {field: _positive(info, field) for field in _LENGTHS}
-        fields |= {field: _positive(info, field) for field in ("fps", "rfps") if info.get(field) is not None}
+        annotations = annotations_of(path, video, info)
+        where = f"{path}: video {shown(video)}"
+        fields = {field: _positive(where, info, field) for field in _LENGTHS}
+        fields |= {field: _positive(where, info, field) for field in ("fps", "rfps") if info.get(field) is not None}
         return ActivityNetRecord(joined_path(prefix, video), video, annotations=annotations, **fields)
 
     fields = '{"duration_second", "duration_frame", "feature_frame", "annotations": [{"segment", "label"}, ...]}'
@@ -45,12 +46,12 @@ def activitynet(path, prefix, *, subset: str | None = None, video_info=None) -> 
     return records
 
 
-def _positive(info: dict, field: str) -> float:
+def _positive(where: str, info: dict, field: str) -> float:
     if field not in info:
-        raise ValueError(f"no {field}; the entry has {shown(list(info))}")
+        raise ValueError(f"{where} has no {field}, which the network's features need; it has {shown(list(info))}")
     value = info[field]
     if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 < value < math.inf:
-        raise ValueError(f"{field} is {shown(value)}; it must be a positive, finite number")
+        raise ValueError(f"{where}: {field} is {shown(value)}; it must be a positive, finite number")
     return value
 
 

@@ -17,6 +17,8 @@ def parsed(path: pathlib.Path, parse: Callable, *, line: str, columns: str) -> l
         try:
             records.append(parse(item))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            if str(error).startswith(f"{path}: "):
+                raise  # it tells everything
             text = f"no {error}" if isinstance(error, KeyError) else str(error)
             detail = (
                 f" ({text[:200]})" if isinstance(error, KeyError | ValueError) else ""
