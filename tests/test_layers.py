@@ -24,7 +24,7 @@ LAYERS = [
         "version",
     },
     {"config", "config.readers", "config.sections", "locking", "segments", "writable"},
-    {"config.recipe_files", "config.typed_text", "recipes", "tables"},
+    {"config.recipe_files", "config.typed_text", "recipes", "tables", "video_files"},
     {"config.files", "config.overrides", "config.own_code"},
     {"metrics"},
     {"localization"},

@@ -1,6 +1,7 @@
 """BSN and BMN from files of features to scored proposals, as a user runs them."""
 
 import errno
+import functools
 import json
 import os
 import re
@@ -358,9 +359,9 @@ def test_bmn_trains_evaluates_and_is_exchanged(tmp_path, cache):
 
 def test_a_file_server_that_is_gone_is_no_broken_file(monkeypatch, tmp_path):
     """PGM lists videos whose curves are damaged, and tries again while their disk does not answer."""
-    record = types.SimpleNamespace(path="v_1")
+    record, make = types.SimpleNamespace(path="v_1", video="v_1"), functools.partial(generate, num_steps=100)
     with pytest.raises(VideoError, match="v_1: .*No such file"):
-        patiently(generate, record, tmp_path / "v_1.csv", Pgm(), 10)
+        patiently(make, record, tmp_path, Pgm(), 10)
 
     def stale(path, **options):
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
@@ -368,7 +369,7 @@ def test_a_file_server_that_is_gone_is_no_broken_file(monkeypatch, tmp_path):
     monkeypatch.setattr("actjax.tasks.bsn.proposals.read_table", stale)
     monkeypatch.setattr(endings, "PAUSES", (0.01,))
     with pytest.raises(Unreachable, match="v_1 cannot be reached .*Stale file handle; tried 2 times"):
-        patiently(generate, record, tmp_path / "v_1.csv", Pgm(), 10)
+        patiently(make, record, tmp_path, Pgm(), 10)
 
 
 def test_own_annotations_and_broken_files(tmp_path, cache):

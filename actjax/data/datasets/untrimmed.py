@@ -67,13 +67,13 @@ def activitynet(
     if not folder.is_dir():
         raise FileNotFoundError(f"data.features={features} is not a folder")
     source = open_features(folder)
-    there = source.names()
     splits, left_out = [], []
     for path, subset in ((train, "training"), (val, "validation")):
         subset = dict(subset=subset, video_info=video_info) if video_info else {}
         records = load_annotations("activitynet", path, data_prefix=str(folder), **subset)
         for record in records:
             localization_labels(record)  # finds invalid lengths before the run
+        there = source.among(record.video for record in records)
         splits.append([record for record in records if record.video in there])
         left_out += [record.video for record in records if record.video not in there]
     total = len(left_out) + sum(map(len, splits))
