@@ -79,7 +79,9 @@ def dump_results(results, out, output_format: str, version: str = "VERSION 1.3")
       version: written into the JSON file.
 
     Raises:
-      ValueError: another format; for "csv" a video that is there twice. Source: MMAction2's ActivityNetDataset.dump_results.
+      ValueError: another format; for "csv" a video that is there twice.
+
+    Source: MMAction2's ActivityNetDataset.dump_results.
     """
     if output_format == "json":
         content = {"version": version, "results": proposals2json(results), "external_data": {}}

@@ -70,20 +70,23 @@ class FeatureFiles(NamedTuple):
 
 
 class PreparedFeatures(NamedTuple):
-    """The features of a prepared set, by video name."""
+    """The features of a prepared set, by the names of the files that they were made from, without suffix."""
 
     folder: str
     records: dict[str, PreparedFeature]
 
     def among(self, videos: Iterable[str]) -> set[str]:
         """Those of the videos that have features."""
-        return self.records.keys() & set(videos)
+        return {video for video in videos if self._found(video)}
 
     def read(self, video: str) -> np.ndarray:
         """The features of a video -> float32 [channels, time]. FileNotFoundError: the set has none."""
-        if video not in self.records:
+        if (record := self._found(video)) is None:
             raise FileNotFoundError(f"{self.folder} holds no features of {video!r}")
-        return self.records[video].read()
+        return record.read()
+
+    def _found(self, video: str) -> PreparedFeature | None:
+        return self.records.get(video) or self.records.get(file_stem(video, apart=True))
 
 
 def open_features(folder: str | os.PathLike, *, split: str = "features") -> FeatureFiles | PreparedFeatures:
