@@ -18,6 +18,7 @@ LAYERS = [
         "faces",
         "hosts",
         "limits",
+        "literal",
         "paths",
         "showing",
         "usage",

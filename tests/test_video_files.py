@@ -15,10 +15,11 @@ NASTY = [
     "", ".", "..", "...", "/", "//", "a/b", "a/b.mp4", "a//b", "./a", "a/.", "a/..", "../a", "../../etc/passwd",
     "/data/v", "/data/v.mp4", "C:\\x", "C:x", "\\\\server\\share\\v", "a\\b", "~", "~root", "~/x", "a b", " a",
     "a ", "a.", "a. ", ".a", ".hidden", "-a", "--rf", "a\nb", "a\tb", "a\x00b", "\x1b[31ma", "a\x7f", "\u202egpj.a",
-    "con", "CON.x", "Nul", "com1", "lpt9.csv", "a:b", "a*", "a?", '"a"', "<a>", "a|b", "é", "e\u0301", "É", "ß", "ss", "SS",
-    "ſ", "s", "İ", "i\u0307", "🏃" * 60, "x" * 200, "x" * 201, "x" * 255, "x" * 5000, "é" * 101, "v_aB", "v_Ab", "v_AB",
-    "a_b", "stage", "[/x]", "[bold]c", "$\\alpha$", "<script>", "%2e%2e", "gs://bucket/a", "file:///etc/passwd",
-    "\udcff", "\ud800", "a\u2028b", "\ufeffa", "a" + "/b" * 400, "a" + "/b" * 4000, "a~0123456789abcdef",
+    "con", "CON.x", "Nul", "com1", "lpt9.csv", "a:b", "a*", "a?", '"a"', "<a>", "a|b", "é", "e\u0301", "É", "ß", "ss",
+    "SS", "ſ", "s", "İ", "i\u0307", "🏃" * 60, "x" * 200, "x" * 201, "x" * 255, "x" * 5000, "é" * 101, "v_aB",
+    "v_Ab", "v_AB", "a_b", "stage", "[/x]", "[bold]c", "$\\alpha$", "<script>", "%2e%2e", "gs://bucket/a",
+    "file:///etc/passwd", "\udcff", "\ud800", "a\u2028b", "\ufeffa", "a" + "/b" * 400, "a" + "/b" * 4000,
+    "a~0123456789abcdef",
 ]  # fmt: skip
 PLAIN = [
     "v_--0edUL8zmA",

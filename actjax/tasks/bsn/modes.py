@@ -7,6 +7,7 @@ from actjax.data.datasets.untrimmed import Untrimmed
 from actjax.data.prepared import writing
 from actjax.errors import clear_errors
 from actjax.interop import export_checkpoint
+from actjax.literal import literal
 from actjax.tasks.bsn.run import BsnRun
 from actjax.tasks.running import Call, explain_step, show_config
 from actjax.workdir import logging_to, progress, save_description
@@ -39,7 +40,8 @@ def _opened(run: BsnRun, call: Call) -> Untrimmed:
         call.workdir.mkdir(parents=True, exist_ok=True)
     log.info("%d videos to train on, %d to validate on", len(dataset.train), len(dataset.val))
     if dataset.left_out:
-        log.warning("%d videos have no features; the first is %s", len(dataset.left_out), dataset.left_out[0])
+        first = literal(dataset.left_out[0], lines=False)
+        log.warning("%d videos have no features; the first is %s", len(dataset.left_out), first)
     return dataset
 
 

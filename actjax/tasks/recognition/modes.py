@@ -19,6 +19,7 @@ from actjax.data.datasets.records import VideoRecord, decoder_of
 from actjax.data.loading.checking import scan
 from actjax.data.loading.quarantine import Quarantine
 from actjax.errors import clear_errors
+from actjax.literal import literal
 from actjax.models import embedding
 from actjax.paths import naming, to_path
 from actjax.showing import Table, show
@@ -179,7 +180,7 @@ def check(run: RecognitionRun, call: Call) -> None:
                 else:
                     file.write(json.dumps({"path": record.path, "reason": fault, "split": split}) + "\n")
                 if fault or remark:
-                    log.warning("%s: %s", record.path, fault or remark)
+                    log.warning("%s: %s", literal(record.path, lines=False), fault or remark)
             lists[split] = call.workdir / f"{split}_clean.csv"
             save_annotations(clean, lists[split])
             log.info("%s: %d of %d videos are sound: %s", split, len(clean), len(records), lists[split])
