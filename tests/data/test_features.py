@@ -14,6 +14,7 @@ from actjax.data.datasets.features import (
 from actjax.data.datasets.records import ActivityNetRecord
 from actjax.data.prepared.writing import prepare_features
 from actjax.mmaction2 import generate_bsp_feature, generate_candidate_proposals
+from actjax.tasks.bsn.modes import prepare_features as prepare_folder
 from actjax.video_files import file_stem
 
 
@@ -158,6 +159,15 @@ def test_prepared_features_are_found_by_any_name(tmp_path):
     features = open_features(tmp_path / "set")
     assert features.among([*names, "b", "../a"]) == set(names)
     assert [features.read(name)[0, 0] for name in names] == [3.0, 3.0]
+
+
+def test_only_the_table_of_videos_is_no_feature_file(tmp_path):
+    for name in ("v_a.csv", "video_info_party.csv"):
+        save_feature(tmp_path / name, np.ones((2, 3)))
+    for name in ("video_info.csv", "video_info-00001-of-00002.csv"):
+        (tmp_path / name).write_text("video,numFrame\nv_a,2\n")
+    prepare_folder(tmp_path, str(tmp_path / "set"))
+    assert open_features(tmp_path / "set").records.keys() == {"v_a", "video_info_party"}
 
 
 def test_labels_name_the_video_without_length():

@@ -2,6 +2,7 @@
 
 import logging
 import pathlib
+import re
 
 from actjax.data.datasets.untrimmed import Untrimmed
 from actjax.data.prepared import writing
@@ -13,6 +14,8 @@ from actjax.tasks.running import Call, explain_step, show_config
 from actjax.workdir import logging_to, progress, save_description
 
 log = logging.getLogger("actjax")
+
+_TABLE = re.compile(r"video_info(-\d{5}-of-\d{5})?\.csv")  # `extract` adds it to its features
 
 
 def train(run: BsnRun, call: Call) -> dict:
@@ -77,9 +80,7 @@ def export(run: BsnRun, call: Call) -> None:
 def prepare_features(folder: pathlib.Path, out: str) -> None:
     """Stores the .csv and .npy feature files of a folder as a prepared set in `out`; needs no config."""
     paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix in (".csv", ".npy") and not path.name.startswith("video_info")  # a table that `extract` adds
+        path for path in folder.rglob("*") if path.suffix in (".csv", ".npy") and not _TABLE.fullmatch(path.name)
     )
     if not paths:
         with clear_errors():
