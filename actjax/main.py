@@ -22,6 +22,7 @@ from actjax import hosts
 from actjax.config.overrides import split_flags
 from actjax.config.recipe_files import config_path
 from actjax.errors import clear_errors, one_line
+from actjax.literal import literal
 from actjax.paths import is_url, local, to_path
 from actjax.usage import MODES, help_page
 from actjax.version import __version__
@@ -248,7 +249,7 @@ def start() -> None:
         _leave()
     except SystemExit as end:
         if isinstance(end.code, str):
-            print(end.code, file=sys.stderr, flush=True)
+            print(literal(end.code), file=sys.stderr, flush=True)
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
         signal.signal(signal.SIGINT, lambda *_: os._exit(status))  # while Python shuts down, Ctrl-C changes nothing
         raise SystemExit(status) from None

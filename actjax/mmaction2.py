@@ -21,9 +21,9 @@ from actjax.localization.ssn import num_classes_of, outputs_of, score_proposals,
 from actjax.metrics.average_precision import average_precisions, eval_ap, join, truth_of_class
 from actjax.metrics.average_recall import THRESHOLDS
 from actjax.metrics.evaluation import check_results
-from actjax.paths import to_path
 from actjax.segments import pairs, temporal_iou
 from actjax.tables import read_table
+from actjax.video_files import found_file
 
 INPUT_FORMATS = ("NCHW", "NCTHW", "NCHW_Flow", "NPTCHW", "NTHWC")
 
@@ -105,7 +105,7 @@ def generate_candidate_proposals(
     results = {}
     for info in _chosen(video_list, video_infos):
         name = info["video_name"]
-        path = to_path(tem_results_dir, name + tem_results_ext)
+        path = found_file(tem_results_dir, name, tem_results_ext)
         curves = read_table(path, columns=3)
         if temporal_scale > len(curves):
             raise ShapeError(f"{path}: {len(curves)} rows; temporal_scale={temporal_scale} needs as many")
@@ -151,10 +151,10 @@ def generate_bsp_feature(
     results = {}
     for info in _chosen(video_list, video_infos):
         name = info["video_name"]
-        curves = read_table(to_path(tem_results_dir, name + tem_results_ext), columns=5)
+        curves = read_table(found_file(tem_results_dir, name, tem_results_ext), columns=5)
         results[name] = bsp_feature(
             curves[:, 0],
-            _best_rows(to_path(pgm_proposals_dir, name + pgm_proposal_ext), top_k),
+            _best_rows(found_file(pgm_proposals_dir, name, pgm_proposal_ext), top_k),
             step=curves[0, 4] - curves[0, 3],
             end=curves[-1, 4],
             bsp_boundary_ratio=bsp_boundary_ratio,

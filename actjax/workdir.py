@@ -17,8 +17,10 @@ import jax
 import numpy as np
 import rich
 from rich.logging import RichHandler
+from rich.markup import escape
 
 from actjax.config.changes import differences, told
+from actjax.literal import literal
 from actjax.paths import Spool, is_url, replace, rewrite, unused
 from actjax.showing import Table, show
 
@@ -38,8 +40,8 @@ def logging_to(file: pathlib.Path | None) -> Iterator[None]:
         file.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(_LogFile(Spool(file.parent), file.name))
     for handler in handlers:
-        if not isinstance(handler, RichHandler):
-            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        time_of_rich = isinstance(handler, RichHandler)
+        handler.setFormatter(_Literal("%(message)s" if time_of_rich else "%(asctime)s %(message)s", "%H:%M:%S"))
         log.addHandler(handler)
     level, propagate = log.level, log.propagate
     log.setLevel(logging.INFO if jax.process_index() == 0 else logging.WARNING)
@@ -53,6 +55,13 @@ def logging_to(file: pathlib.Path | None) -> Iterator[None]:
             if isinstance(handler, _LogFile):
                 handler.upload()  # `logging.shutdown` is too late: no connection can be made
                 handler.close()
+
+
+class _Literal(logging.Formatter):
+    """What names hold that a terminal would obey is shown, and not sent to it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return literal(super().format(record))
 
 
 class _Terminal(logging.StreamHandler):
@@ -108,7 +117,13 @@ def progress(items, total: int, what: str):
     from rich.progress import track
 
     console = rich.get_console()
-    return track(items, total=total, description=what, console=console, disable=not console.is_terminal)
+    return track(
+        items,
+        total=total,
+        description=escape(literal(what, lines=False)),
+        console=console,
+        disable=not console.is_terminal,
+    )
 
 
 def save_description(workdir: pathlib.Path, config, class_names: list[str], *, decoder: str | None = None) -> None:
@@ -202,7 +217,8 @@ def save_results(workdir: pathlib.Path, name: str, metrics: dict, class_names: l
         ]
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(lines)
-        rewrite(workdir / f"{key.replace('/', '_')}{ending}.csv", text.getvalue())
+        whole = text.getvalue().encode(errors="backslashreplace").decode()  # names of folders may be no text
+        rewrite(workdir / f"{key.replace('/', '_')}{ending}.csv", whole)
     rewrite(workdir / f"{name}.json", json.dumps(numbers, indent=2, default=float))
     show_results(workdir, name, numbers)
 
@@ -220,7 +236,8 @@ def _read_results(workdir: pathlib.Path, name: str) -> dict | None:
         return None
     ending = f"confusion_matrix{name.removeprefix('results')}.csv"
     for path in sorted(workdir.glob(f"*{ending}")):
-        rows = list(csv.reader(path.read_text().splitlines()))[1:]
+        with path.open(newline="", encoding="utf-8") as file:  # names may hold line ends
+            rows = list(csv.reader(file))[1:]
         evaluator = path.name.removesuffix(ending).removesuffix("_")
         key = f"{evaluator}/confusion_matrix" if evaluator else "confusion_matrix"
         numbers[key] = [[int(cell) for cell in row[1:]] for row in rows]

@@ -82,11 +82,15 @@ def test_predict_a_folder_with_a_broken_file(trained, cache, media, tmp_path):
     for name in ("test.mp4", "test.avi"):
         shutil.copy(media / name, tmp_path)
     (tmp_path / "broken.mp4").write_text("no video")
-    output = run("--mode=predict", f"--workdir={workdir}", f"--video={tmp_path}", cache=cache)
+    (tmp_path / "[bold]x\x1b[2J\ny.mp4").write_text("no video")
+    output = run("--mode=predict", f"--workdir={workdir}", f"--video={tmp_path}", cache=cache, columns=300)
+    assert r"[bold]x\x1b[2J\ny.mp4" in output and "\x1b[2J" not in output
     rows = [json.loads(line) for line in (workdir / "predictions.jsonl").read_text().splitlines()]
-    assert [row["video"].rpartition("/")[2] for row in rows] == ["broken.mp4", "test.avi", "test.mp4"]
-    assert "error" in rows[0] and "cannot be decoded" in output
-    for row in rows[1:]:
+    assert [row["video"].rpartition("/")[2] for row in rows] == [
+        "[bold]x\x1b[2J\ny.mp4", "broken.mp4", "test.avi", "test.mp4"
+    ]  # fmt: skip
+    assert "error" in rows[0] and "error" in rows[1] and "cannot be decoded" in output
+    for row in rows[2:]:
         scores = [best["score"] for best in row["predictions"]]
         assert len(scores) == 5 and scores == sorted(scores, reverse=True) and 0 < sum(scores) <= 1.0001
         assert row["predictions"][0]["class"] in output

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 
 from actjax.errors import ending
+from actjax.literal import literal
 from actjax.metrics import evaluation, ground_truth, results
 from actjax.metrics.average_recall import THRESHOLDS, THUMOS14_THRESHOLDS
 from actjax.metrics.plots import plot_average_precision, plot_average_recall
@@ -20,7 +21,7 @@ def main(arguments=None) -> None:
     try:
         report = options.run(options)
     except (ValueError, TypeError, KeyError, OSError, ImportError) as error:
-        sys.exit(ending(error))
+        sys.exit(literal(ending(error)))
     if options.json:
         print(json.dumps(report, indent=1))
     else:

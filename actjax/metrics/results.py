@@ -12,6 +12,7 @@ from actjax.metrics.matching import rows_of, unique_stems
 from actjax.metrics.recognition import softmax
 from actjax.segments import check_columns, check_scores, check_segments
 from actjax.text_files import read_json, read_lines, suffix_of
+from actjax.video_files import file_stems
 
 _LONGEST = 1000  # characters in a name; an array of text takes the space of the longest for each
 
@@ -103,12 +104,15 @@ def dump_results(results, out, output_format: str, version: str = "VERSION 1.3")
 
     Args:
       results: for "json" as in `proposals2json`; for "csv" pairs (video name, [s, 5]).
-      out: the JSON file, or the folder for `<video name>.csv` with the columns action, start, end, tmin, tmax.
+      out: the JSON file, or the folder for `<video name>.csv` with the columns action, start, end, tmin, tmax. A name
+        that cannot be a file's, such as a path, gives its last part and a digest.
       output_format: "json" or "csv".
       version: written into the JSON file.
 
     Raises:
-      ValueError: another format. Source: MMAction2's ActivityNetDataset.dump_results.
+      ValueError: another format; for "csv" a video that is there twice.
+
+    Source: MMAction2's ActivityNetDataset.dump_results.
     """
     if output_format == "json":
         found = proposals2json(results)
@@ -117,10 +121,15 @@ def dump_results(results, out, output_format: str, version: str = "VERSION 1.3")
         content = {"version": version, "results": found, "external_data": {}}
         pathlib.Path(out).write_text(json.dumps(content))
     elif output_format == "csv":
+        results, header = list(results), "action,start,end,tmin,tmax"
+        names = [name for name, _ in results]
+        stems = file_stems(names)
+        if len(stems) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"dump_results: video {twice[:200]!r} is there {names.count(twice)} times; expected once")
         pathlib.Path(out).mkdir(parents=True, exist_ok=True)
         for name, table in results:
-            header = "action,start,end,tmin,tmax"
-            np.savetxt(pathlib.Path(out, f"{name}.csv"), table, header=header, delimiter=",", comments="")
+            np.savetxt(pathlib.Path(out, f"{stems[name]}.csv"), table, header=header, delimiter=",", comments="")
     else:
         raise ValueError(f"dump_results: output_format={output_format!r}; choose from ('json', 'csv')")
 

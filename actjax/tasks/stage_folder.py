@@ -41,6 +41,8 @@ class StageFolder:
 
     Attributes:
       done: the completed steps. network: digest of the variables that the outputs were computed with; "" if unknown.
+      made_by: digest of the config and the data that the contents are made with, for the files themselves; "" where an
+        older version began the folder.
       changed: the keys of the config that differ. others: the names in `origin` of what differs.
 
     Raises:
@@ -61,6 +63,8 @@ class StageFolder:
         self.path, self._file = workdir / stage, workdir / stage / "stage.json"
         self._config = compared(sections, readers) | ({"code": code} if code else {})
         self._origin = dict(origin)
+        own = json.dumps([self._config, self._origin], sort_keys=True)
+        self.made_by = hashlib.sha256(own.encode()).hexdigest()[:16]
         self.done, self.network, self._files = [], "", {}
         self._difference, self._goes_on, self.changed, self.others = "", False, [], []
         try:
@@ -74,6 +78,7 @@ class StageFolder:
         self.changed = [key for key, _, _ in changes]
         if not changes and not self.others:
             self.done, self.network, self._files = known["done"], known.get("network", ""), known.get("files", {})
+            self.made_by = known.get("made_by", "")
             return
         what = [f"config: {told(changes)}"] * bool(changes) + self.others
         self._difference = f"{self.path} was made with another {' and another '.join(what)}"
@@ -107,6 +112,16 @@ class StageFolder:
         if jax.process_index() == 0:
             self._files[step] = {name: seal for path in made for name, seal in self._sealed(path)}
         self.save()
+
+    def made_with(self, network: str, made: pathlib.Path) -> None:
+        """Notes the digest of the network that now makes files in the folder `made`, and removes those of another."""
+        if self.network not in ("", network) and jax.process_index() == 0 and any(made.iterdir()):
+            log.warning("%s: its files were made by another network; they are made again", made)
+            shutil.rmtree(made)
+            made.mkdir()
+        self.network = network
+        self.save()
+        training.wait_for_all(f"the files of {self.path.name}")
 
     def fault(self, step: str) -> str:
         """What of the outputs of a step is gone or not as it was written, for messages; "" if nothing is."""
@@ -150,7 +165,7 @@ class StageFolder:
             return
         self.path.mkdir(parents=True, exist_ok=True)
         content = {"config": self._config, "origin": self._origin, "done": self.done, "files": self._files}
-        content |= {"network": self.network} if self.network else {}
+        content |= {name: value for name in ("network", "made_by") if (value := getattr(self, name))}
         rewrite(self._file, json.dumps(content, indent=1))
 
 

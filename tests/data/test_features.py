@@ -1,9 +1,21 @@
+import shutil
+
 import numpy as np
 import pytest
 from data_cases import arrays, cases
 
-from actjax.data.datasets.features import load_feature, load_proposals, localization_labels
+from actjax.data.datasets.features import (
+    load_feature,
+    load_proposals,
+    localization_labels,
+    open_features,
+    save_feature,
+)
 from actjax.data.datasets.records import ActivityNetRecord
+from actjax.data.prepared.writing import prepare_features
+from actjax.mmaction2 import generate_bsp_feature, generate_candidate_proposals
+from actjax.tasks.bsn.modes import prepare_features as prepare_folder
+from actjax.video_files import file_stem
 
 
 def record(annotations=(), **durations):
@@ -113,6 +125,51 @@ def test_other_bad_files(folders, tmp_path):
     table.write_text("tmin,tmax\n.1,.2\n")
     with pytest.raises(ValueError, match="v_one.csv: 1 rows of 2 columns; expected 1 or more rows of 6 or more"):
         load_proposals("v_one", top_k=3, **folders)
+
+
+@pytest.mark.parametrize("name", ["../secret", "{outside}/secret", "a/../../secret"])
+def test_no_file_outside_of_the_folder_is_read(folders, tmp_path, name):
+    """Those of the name inside are, by whatever route it leads there."""
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    name = name.format(outside=tmp_path)
+    for suffix in (".csv", ".npy"):
+        shutil.copy(tmp_path / f"v_one{suffix}", tmp_path / f"secret{suffix}")
+    own = dict(pgm_proposals_dir=inside, pgm_features_dir=inside)
+    files = open_features(inside)
+    infos = [{"video_name": name, "duration_frame": 1, "duration_second": 1, "feature_frame": 1, "annotations": []}]
+    readers = (
+        lambda: files.read(name),
+        lambda: load_proposals(name, top_k=3, **own),
+        lambda: generate_candidate_proposals([0], infos, inside, 1, 0.5),
+        lambda: generate_bsp_feature([0], infos, inside, inside),
+    )
+    for read in readers:
+        with pytest.raises(FileNotFoundError, match=f"{inside}/secret~[0-9a-f]{{16}}."):
+            read()
+    assert files.among([name, "secret"]) == set()
+    for suffix in (".csv", ".npy"):
+        shutil.copy(tmp_path / f"v_one{suffix}", inside / f"{file_stem(name)}{suffix}")
+    assert files.among([name, "secret"]) == {name} and all(read() is not None for read in readers)
+
+
+def test_prepared_features_are_found_by_any_name(tmp_path):
+    names = ["a/b", "v_a"]
+    for name in names:
+        save_feature(tmp_path / f"{file_stem(name)}.csv", np.full((2, 3), len(name)))
+    prepare_features(sorted(tmp_path.glob("*.csv")), tmp_path / "set", processes=1)
+    features = open_features(tmp_path / "set")
+    assert features.among([*names, "b", "../a"]) == set(names)
+    assert [features.read(name)[0, 0] for name in names] == [3.0, 3.0]
+
+
+def test_only_the_table_of_videos_is_no_feature_file(tmp_path):
+    for name in ("v_a.csv", "video_info_party.csv"):
+        save_feature(tmp_path / name, np.ones((2, 3)))
+    for name in ("video_info.csv", "video_info-00001-of-00002.csv"):
+        (tmp_path / name).write_text("video,numFrame\nv_a,2\n")
+    prepare_folder(tmp_path, str(tmp_path / "set"))
+    assert open_features(tmp_path / "set").records.keys() == {"v_a", "video_info_party"}
 
 
 def test_labels_name_the_video_without_length():

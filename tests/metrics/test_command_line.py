@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import TESTS
 
+from actjax.literal import literal
 from actjax.metrics.__main__ import main
 
 ACTIVITYNET, THUMOS14 = TESTS / "annotations" / "activitynet_validation.json.gz", TESTS / "annotations" / "thumos14"
@@ -35,6 +36,21 @@ def test_activitynet_detection(files, capsys, tmp_path):
     assert numbers["average_AP_per_class"] == pytest.approx({"x": 1.0, "y": 0.4})
     assert numbers["ground_truth"] == "gt.json, all subsets, block list none: 1 videos, 2 instances, 2 classes"
     assert (tmp_path / "ap.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_classes_of_any_name_are_printed_as_they_stand(tmp_path, capsys):
+    """As markup they ended the program after all was computed; a terminal obeys some."""
+    names = ["[/x]", "[bold]run", "walk [left]", "c", r"$\alpha$", "\x1b[2J", "two\nlines"]
+    row = {"segment": [0, 10], "score": 0.9}
+    truth = {"v_a": {"annotations": [row | {"label": name} for name in names]}}
+    (tmp_path / "gt.json").write_text(json.dumps(truth))
+    (tmp_path / "pred.json").write_text(json.dumps({"results": {"a": [row | {"label": name} for name in names]}}))
+    files = ("--ground-truth", str(tmp_path / "gt.json"), "--predictions", str(tmp_path / "pred.json"))
+    main(["activitynet-detection", *files, "--per-class", "--plot", str(tmp_path / "ap.png")])
+    shown = capsys.readouterr().out
+    assert all(literal(name, lines=False) in shown for name in names) and "\x1b" not in shown
+    with pytest.raises(SystemExit, match=r"error: .*absent\\x1b\[2J"):
+        main(["activitynet-detection", "--ground-truth", "absent\x1b[2J", "--predictions", "absent"])
 
 
 def test_activitynet_proposals(files, capsys, tmp_path):

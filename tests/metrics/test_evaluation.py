@@ -24,6 +24,8 @@ from actjax.metrics import (
 from actjax.metrics.evaluation import evaluate_recognition
 from actjax.metrics.recognition import softmax
 from actjax.metrics.results import dumped_labels, load_labels, load_scores
+from actjax.tables import read_table
+from actjax.video_files import found_file
 
 SMALL = read_json("ActivityNetDataset_small.json")
 ANNOTATIONS = read_json("anet_small_ann.json")
@@ -78,6 +80,17 @@ def test_dumped_files_match_golden(tmp_path):
     assert (tmp_path / "csv" / tables["file_name"]).read_text() == tables["file_text"]
     with pytest.raises(ValueError, match="choose from"):  # anet_dump_format
         dump_results(SMALL["results"], tmp_path / "out.xml", "xml")
+
+
+def test_tables_of_any_name_stay_in_their_folder(tmp_path):
+    names = ["v_a", "../v_a", f"{tmp_path}/v_a", "V_A", "a/b", ""]
+    dump_results(iter([(name, np.full((2, 5), k)) for k, name in enumerate(names)]), tmp_path / "csv", "csv")
+    assert list(tmp_path.iterdir()) == [tmp_path / "csv"] and len(list((tmp_path / "csv").iterdir())) == len(names)
+    for k, name in enumerate(names):
+        assert read_table(found_file(tmp_path / "csv", name, ".csv"), columns=5)[0, 0] == k
+    with pytest.raises(ValueError, match="dump_results: video 'v_a' is there 2 times; expected once"):
+        dump_results([("v_a", np.zeros((1, 5)))] * 2, tmp_path / "twice", "csv")
+    assert not (tmp_path / "twice").exists()
 
 
 def test_results_may_be_in_any_order():

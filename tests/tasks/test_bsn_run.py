@@ -1,6 +1,7 @@
 """BSN and BMN from files of features to scored proposals, as a user runs them."""
 
 import errno
+import functools
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import time
 import types
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -358,9 +360,9 @@ def test_bmn_trains_evaluates_and_is_exchanged(tmp_path, cache):
 
 def test_a_file_server_that_is_gone_is_no_broken_file(monkeypatch, tmp_path):
     """PGM lists videos whose curves are damaged, and tries again while their disk does not answer."""
-    record = types.SimpleNamespace(path="v_1")
+    record, make = types.SimpleNamespace(path="v_1", video="v_1"), functools.partial(generate, num_steps=100)
     with pytest.raises(VideoError, match="v_1: .*No such file"):
-        patiently(generate, record, tmp_path / "v_1.csv", Pgm(), 10)
+        patiently(make, record, tmp_path, Pgm(), 10)
 
     def stale(path, **options):
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
@@ -368,7 +370,72 @@ def test_a_file_server_that_is_gone_is_no_broken_file(monkeypatch, tmp_path):
     monkeypatch.setattr("actjax.tasks.bsn.proposals.read_table", stale)
     monkeypatch.setattr(endings, "PAUSES", (0.01,))
     with pytest.raises(Unreachable, match="v_1 cannot be reached .*Stale file handle; tried 2 times"):
-        patiently(generate, record, tmp_path / "v_1.csv", Pgm(), 10)
+        patiently(make, record, tmp_path, Pgm(), 10)
+
+
+class RenamedFeatures(NamedTuple):
+    """The features of a data set under other names, as the index of a prepared set may hold them."""
+
+    features: object
+    plain: dict
+
+    def read(self, video: str) -> np.ndarray:
+        return self.features.read(self.plain[video])
+
+
+def test_names_of_videos_that_are_paths_stay_in_the_folders_of_their_stage(bsn, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("ACTJAX_CACHE", str(cache))
+    names = {"v_val_0000": str(tmp_path / "outside" / "v"), "v_val_0001": "../../../v", "v_val_0002": "run/1.mp4",
+             "v_train_0000": "V_VAL_0003", "v_train_0001": "x" * 300}  # fmt: skip
+    made = actjax.build(saved_config(bsn[0]))
+    dataset = made.open_dataset()
+    renamed = lambda record: record._replace(video=names.get(record.video, record.video))
+    dataset = dataset._replace(
+        train=[*map(renamed, dataset.train)],
+        val=[*map(renamed, dataset.val)],
+        features=RenamedFeatures(dataset.features, dict(map(reversed, names.items())) | {
+            record.video: record.video for record in (*dataset.train, *dataset.val)
+        }),
+        class_scores="",
+    )  # fmt: skip
+    workdir = tmp_path / "runs" / "bsn"
+    assert made.train(workdir, dataset=dataset)["num_empty"] == 0
+    folders = [workdir / folder for folder in ("tem/tem_results", "pgm/pgm_proposals", "pgm/pgm_features")]
+    for folder in folders:
+        stems = [path.stem for path in folder.iterdir()]
+        assert len({stem.casefold() for stem in stems}) == 64 and "v_val_0004" in stems
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "runs"] and list((tmp_path / "runs").iterdir()) == [workdir]
+    assert {path.parent for path in workdir.rglob("*.csv")} == set(folders[:2])
+    assert not (workdir / "quarantine.jsonl").exists()
+
+
+def test_curves_of_another_network_are_made_again(bsn, cache, tmp_path):
+    """An interrupted inference goes on with the network that began it, or starts again."""
+    workdir = tmp_path / "run"
+    shutil.copytree(bsn[0], workdir)
+    stage, curves = workdir / "tem" / "stage.json", workdir / "tem" / "tem_results"
+    shutil.copy(curves / "v_val_0000.csv", curves / "v_val_0001.csv")  # whoever made them
+    (curves / "v_val_0002.csv").unlink()
+    known = json.loads(stage.read_text())
+    assert known["network"] and known["made_by"]
+    stage.write_text(json.dumps(known | {"network": "another", "done": ["train"], "files": {}}))
+    output = run("--mode=eval", f"--workdir={workdir}", cache=cache)
+    assert f"{curves}: its files were made by another network; they are made again" in output
+    assert {path.name: path.read_bytes() for path in curves.iterdir()} == {
+        path.name: path.read_bytes() for path in (bsn[0] / "tem" / "tem_results").iterdir()
+    }
+
+
+def test_curves_that_do_not_belong_are_named(tmp_path):
+    record = types.SimpleNamespace(path="v_1", video="v_1")
+    for content, told in (
+        ("action,start,end,tmin,tmax\n" + 60 * "0,0,0,0,0\n", "60 time steps; tem.model.temporal_scale is 100"),
+        ("action,start,end\n" + 100 * "0,0,0\n", "100 rows of 3 columns; expected 1 or more rows of 5"),
+        ("action,start,end,tmin,tmax\n" + 100 * "nan,0,0,0,0\n", "row 0 has NaN"),
+    ):
+        (tmp_path / "v_1.csv").write_text(content)
+        with pytest.raises(VideoError, match=f"v_1.csv: .*{told}"):
+            generate(record, tmp_path, Pgm(), 10, num_steps=100)
 
 
 def test_own_annotations_and_broken_files(tmp_path, cache):

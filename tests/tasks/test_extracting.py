@@ -13,6 +13,7 @@ from drawn import drawn_variables
 from actjax.data.clips.snippets import Snippets
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.clips.transforms import center
+from actjax.data.datasets.features import FeatureFiles
 from actjax.data.datasets.records import RawframesRecord, VideoRecord
 from actjax.data.loading import processes
 from actjax.data.loading.endings import MachineError
@@ -161,6 +162,44 @@ def test_names_of_features(paths, names, tmp_path, monkeypatch):
     assert names in (None, found)
 
 
+def test_names_that_cannot_be_those_of_files(videos, tmp_path):
+    """Features of all are there, in the folder, and are found by the names in the table."""
+    names = ["a", "A", " b", "b.", ".c", "d\n", "\x1b[31me", "x" * 230, "-f", "\udcff"]
+    for name in names:
+        shutil.copy(videos[0].path, tmp_path / f"{name}.mp4")
+    records = [VideoRecord(str(path)) for path in sorted(tmp_path.glob("*.mp4"))]
+    out = tmp_path / "out"
+    assert tuple(extracted(records, out)) == (len(names), 0, 0) and tuple(extracted(records, out)) == (0, len(names), 0)
+    with (out / "video_info.csv").open(newline="", encoding="utf-8") as file:
+        listed = [row["video"] for row in csv.DictReader(file)]
+    assert sorted(listed) == sorted([*names[:-1], "\\udcff"])
+    features = FeatureFiles(str(out))
+    assert features.among([*listed, "g"]) == set(listed)
+    assert all(features.read(name).shape == (3, 1) for name in listed)
+    files = [path.stem for path in out.glob("*.csv") if path.stem != "video_info"]
+    assert len(files) == len(names) and len({name.casefold() for name in files}) == len(names)
+    assert all(name.isprintable() and not name.startswith((".", " ")) for name in files)
+    shutil.copy(videos[0].path, tmp_path / "video_info.mp4")
+    with pytest.raises(ValueError, match="named like the table video_info.csv of all videos; rename it"):
+        extracted([VideoRecord(str(tmp_path / "video_info.mp4"))], out)
+
+
+def test_features_of_another_network_are_not_taken_for_one_s_own(tmp_path, caplog):
+    origin = {"network": "ab12", "extract": {"interval": 16}}
+    extracting.note_origin(tmp_path, origin)
+    extracting.note_origin(tmp_path, origin)
+    for other, told in (
+        ({"network": "cd34"}, "network was 'ab12', is 'cd34'"),
+        ({"extract": {"interval": 8}}, "16, is 8"),
+    ):
+        with pytest.raises(ValueError, match=f"features of another network or config: .*{told}; give another --out"):
+            extracting.note_origin(tmp_path, origin | other)
+    (tmp_path / "extraction.json").unlink()  # an older version wrote none
+    (tmp_path / "video_info.csv").touch()
+    extracting.note_origin(tmp_path, origin)
+    assert "nothing tells which network made the features there; they are kept" in caplog.text
+
+
 def test_features_that_are_not_finite_are_an_error(videos, tmp_path):
     """Of the second video; the first is kept."""
     embed = lambda clips: np.where(clips.max() > 25, np.inf, clips.mean((1, 2, 3, 4))).astype(np.float32)
@@ -208,6 +247,10 @@ def test_command_line(tmp_path, videos, cache):
     assert read(tmp_path / "f" / "v_3.csv").shape == (6, 8)
     output = run("--mode=extract", f"--workdir={workdir}", f"--video={folder}", f"--out={tmp_path / 'f'}", cache=cache)
     assert "Summary(done=0, before=4, broken=1)" in output
+    again = ("--mode=extract", f"--workdir={workdir}", f"--video={folder}", f"--out={tmp_path / 'f'}")
+    output = run(*again, "--config.extract.interval=8", cache=cache, status=1)
+    assert "of another network or config: extract.interval was 16, is 8" in output and "Traceback" not in output
+    assert "before=4" in run(*again, "--config.extract.chunk=3", cache=cache)
     output = run("--mode=extract", f"--workdir={workdir}", f"--out={tmp_path / 'own'}", cache=cache)
     assert "Summary(done=104, before=0, broken=0)" in output
     output = run("--mode=extract", f"--workdir={workdir}", cache=cache, status=1)

@@ -1,6 +1,7 @@
 """Reads features of untrimmed videos and proposals made from them, in the file formats of MMAction2 0.6."""
 
 import os
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from actjax.data.prepared.reading import PreparedFeature, load_prepared_features
 from actjax.paths import to_path
 from actjax.tables import read_table
 from actjax.text_files import suffix_of
+from actjax.video_files import file_stem, found_file
 
 
 class Proposals(NamedTuple):
@@ -49,32 +51,38 @@ class FeatureFiles(NamedTuple):
 
     folder: str
 
-    def names(self) -> set[str]:
-        """The videos that have features."""
+    def among(self, videos: Iterable[str]) -> set[str]:
+        """Those of the videos that have features."""
         files = to_path(self.folder).iterdir()
-        return {file.stem for file in files if file.suffix in (".csv", ".npy")}
+        there = {file.stem for file in files if file.suffix in (".csv", ".npy")}
+        return {video for video in videos if not there.isdisjoint((video, file_stem(video, apart=True)))}
 
     def read(self, video: str) -> np.ndarray:
-        """The features of a video, from VIDEO.csv or VIDEO.npy -> float32 [channels, time]; errors: `load_feature`."""
-        path = to_path(self.folder, f"{video}.csv")
-        return load_feature(path if path.exists() else path.with_name(f"{video}.npy"))
+        """The features of a video -> float32 [channels, time]; errors: `load_feature`.
+
+        They are in VIDEO.csv or VIDEO.npy; `video_files` says how the file of a name is called that cannot be a file's.
+        """
+        return load_feature(found_file(self.folder, video, ".csv", ".npy"))
 
 
 class PreparedFeatures(NamedTuple):
-    """The features of a prepared set, by video name."""
+    """The features of a prepared set, by the names of the files that they were made from, without suffix."""
 
     folder: str
     records: dict[str, PreparedFeature]
 
-    def names(self) -> set[str]:
-        """The videos that have features."""
-        return set(self.records)
+    def among(self, videos: Iterable[str]) -> set[str]:
+        """Those of the videos that have features."""
+        return {video for video in videos if self._found(video)}
 
     def read(self, video: str) -> np.ndarray:
         """The features of a video -> float32 [channels, time]. FileNotFoundError: the set has none."""
-        if video not in self.records:
+        if (record := self._found(video)) is None:
             raise FileNotFoundError(f"{self.folder} holds no features of {video!r}")
-        return self.records[video].read()
+        return record.read()
+
+    def _found(self, video: str) -> PreparedFeature | None:
+        return self.records.get(video) or self.records.get(file_stem(video, apart=True))
 
 
 def open_features(folder: str | os.PathLike, *, split: str = "features") -> FeatureFiles | PreparedFeatures:
@@ -96,7 +104,8 @@ def load_proposals(
     """The first `top_k` proposals of a video and their features.
 
     Args:
-      video_name: the name of its files in both folders, without the suffix.
+      video_name: the name of its files in both folders, without the suffix; see `video_files` for names that cannot be
+        those of files.
       top_k: maximum number of rows to use from each file.
       pgm_proposals_dir: tables tmin, tmax, tmin_score, tmax_score, score, match_iou, ..., the best proposal first.
       pgm_features_dir: arrays [proposals, d]. Kept from MMAction2: surplus rows are not dropped.
@@ -111,8 +120,8 @@ def load_proposals(
         raise ValueError(f"load_proposals: top_k={top_k}; must be at least 1")
     if (proposal_ext, feature_ext) != (".csv", ".npy"):
         raise ValueError(f"load_proposals: {proposal_ext!r}, {feature_ext!r}; only '.csv' and '.npy' are supported")
-    table = read_table(to_path(pgm_proposals_dir, video_name + proposal_ext), columns=6)[:top_k]
-    path = to_path(pgm_features_dir, video_name + feature_ext)
+    table = read_table(found_file(pgm_proposals_dir, video_name, proposal_ext), columns=6)[:top_k]
+    path = found_file(pgm_features_dir, video_name, feature_ext)
     features = _rows(path)[:top_k]
     if len(features) < len(table):
         raise ValueError(f"{path}: {len(features)} rows for {len(table)} proposals; make both from the same run")

@@ -72,7 +72,6 @@ def activitynet(
     if not folder.is_dir():
         raise FileNotFoundError(f"data.features={features} is not a folder")
     source = open_features(folder)
-    there = source.names()
     splits, left_out = [], []
     told_apart = video_info or (train == val and _has_subsets(train))
     for path, subset in zip((train, val), subsets, strict=True):
@@ -80,6 +79,7 @@ def activitynet(
         records = load_annotations("activitynet", path, data_prefix=str(folder), **options)
         for record in records:
             localization_labels(record)  # finds invalid lengths before the run
+        there = source.among(record.video for record in records)
         splits.append([record for record in records if record.video in there])
         left_out += [record.video for record in records if record.video not in there]
     total = len(left_out) + sum(map(len, splits))

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from actjax.data.loading.endings import MachineError
 from actjax.errors import warn_once
+from actjax.literal import literal
 from actjax.paths import append, does_not_exist, is_url, to_path
 from actjax.text_files import read_text
 from actjax.video.errors import VideoError, VideoTimeout
@@ -60,7 +61,7 @@ class Quarantine:
         if row["timeout"]:
             self._left_out.add(error.path)
         if error.path not in self.files and self._append(row):
-            log.warning("cannot decode %s: %s", error.path, error.reason)
+            log.warning("cannot decode %s: %s", literal(error.path, lines=False), error.reason)
         number = len(self.files - self._earlier)
         if number > self._allowed:
             raise TooManyBroken(

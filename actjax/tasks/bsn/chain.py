@@ -27,6 +27,7 @@ from actjax.tasks.bsn.report import report
 from actjax.tasks.loading import digest_of_arrays, open_quarantine
 from actjax.tasks.stage_folder import StageFolder
 from actjax.video.errors import VideoError
+from actjax.video_files import file_stems, found_file
 from actjax.workdir import progress
 
 log = logging.getLogger("actjax")
@@ -98,14 +99,17 @@ class Chain:
             return log.info("tem: the curves are complete")
         self._trained("tem", folder, Split(data.train, items, kept=True), Split(data.val, items, kept=True))
         written.mkdir(exist_ok=True)
-        todo = [r for r in (*data.train, *data.val) if not (written / f"{r.video}.csv").exists()]
+        variables = self._restored("tem", folder)
+        folder.made_with(digest_of_arrays(training.local(variables)), written)
+        todo = [r for r in (*data.train, *data.val) if not found_file(written, r.video, ".csv").exists()]
         training.wait_for_all("the list of missing curves")
+        stems = self._stems()
         times = np.arange(model.temporal_scale + 1) / model.temporal_scale
-        for rows, where in self._inferred("tem", folder, Split(todo, FeatureItems(features))):
+        for rows, where in self._inferred("tem", variables, Split(todo, FeatureItems(features))):
             for curves, k in zip(rows["curves"], where["record"], strict=True):
                 if jax.process_index() == 0:
                     table = np.column_stack([curves.T, times[:-1], times[1:]])
-                    write_table(written / f"{todo[k].video}.csv", TEM_HEADER, table)
+                    write_table(written / f"{stems[todo[k].video]}.csv", TEM_HEADER, table)
         folder.mark("infer", written)
 
     def pgm(self, folder: StageFolder) -> None:
@@ -125,20 +129,28 @@ class Chain:
 
     def _generate(self, proposals: pathlib.Path, features: pathlib.Path, split: str, top_k: int) -> None:
         """Writes this host's share of the proposals of a split."""
-        curves = to_path(self._run.networks["tem"].results or self._workdir / "tem" / "tem_results")
+        tem = self._run.networks["tem"]
+        curves = to_path(tem.results or self._workdir / "tem" / "tem_results")
         for path in (proposals, features):
             path.mkdir(parents=True, exist_ok=True)
         records = getattr(self._data, split)[jax.process_index() :: jax.process_count()]
-        written = lambda video: (proposals / f"{video}.csv").exists() and (features / f"{video}.npy").exists()
+        kinds = ((proposals, ".csv"), (features, ".npy"))
+        written = lambda video: all(found_file(folder, video, suffix).exists() for folder, suffix in kinds)
         todo = [record for record in records if not written(record.video)]
+        stems, make = self._stems(), functools.partial(generate, num_steps=tem.network.model.temporal_scale)
         for record in progress(todo, len(todo), f"pgm {split}"):
             try:
-                rows, points = patiently(generate, record, curves / f"{record.video}.csv", self._run.pgm, top_k)
+                rows, points = patiently(make, record, curves, self._run.pgm, top_k)
             except VideoError as error:
                 self._quarantine.add(error)
                 continue
-            replace(features / f"{record.video}.npy", lambda file, rows=points: np.save(file, rows.astype(np.float32)))
-            write_table(proposals / f"{record.video}.csv", PGM_HEADER, rows)
+            stem = stems[record.video]
+            replace(features / f"{stem}.npy", lambda file, rows=points: np.save(file, rows.astype(np.float32)))
+            write_table(proposals / f"{stem}.csv", PGM_HEADER, rows)
+
+    def _stems(self) -> dict[str, str]:
+        """The names of the files of every video between the stages."""
+        return file_stems(record.video for record in (*self._data.train, *self._data.val))
 
     def pem(self, folder: StageFolder) -> list[dict]:
         """Trains PEM, then scores the proposals of the validation videos -> results."""
@@ -166,7 +178,9 @@ class Chain:
             log.info("%s: the proposals are complete", stage)
             return known
         self._trained(stage, folder, train, val)
-        rows, where = zip(*self._inferred(stage, folder, val), strict=True)
+        variables = self._restored(stage, folder)
+        folder.network = digest_of_arrays(training.local(variables))
+        rows, where = zip(*self._inferred(stage, variables, val), strict=True)
         joined = [np.concatenate([part[name] for part in parts]) for parts, name in
                   ((rows, "proposals"), (rows, "found"), (where, "record"))]  # fmt: skip
         results = results_of(val.records, self._run.networks[stage].nms.top_k, *joined)
@@ -202,8 +216,8 @@ class Chain:
         network.train(data, folder.path, initial=network.initial(folder.path), standing=standing)
         folder.mark("train")
 
-    def _inferred(self, stage: str, folder: StageFolder, split: Split) -> Iterator:
-        """Yields (outputs, targets) of a network on the videos of a split, batch by batch."""
+    def _restored(self, stage: str, folder: StageFolder) -> dict:
+        """The variables of a stage's trained network."""
         network, which = self._run.networks[stage].network, self._run.networks[stage].checkpoint
         if stage == self._run.chain[-1] and self._checkpoint:
             which = self._checkpoint
@@ -214,7 +228,11 @@ class Chain:
                 raise
             what = str(error).partition("; ")[0]  # without its offer, which holds for the last stage
             raise training.DamagedError(f"{what}; repeat the training, which resumes from an intact one") from None
-        folder.network = digest_of_arrays(training.local(variables))
+        return variables
+
+    def _inferred(self, stage: str, variables: dict, split: Split) -> Iterator:
+        """Yields (outputs, targets) of a network on the videos of a split, batch by batch."""
+        network = self._run.networks[stage].network
         size = network.settings.eval_size
         shown = progress(split.batches(size, self._quarantine), -(-len(split) // size), f"{stage} inference")
         return training.stream(jax.jit(network.task.predict), variables, shown)

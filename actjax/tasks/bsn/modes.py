@@ -2,16 +2,20 @@
 
 import logging
 import pathlib
+import re
 
 from actjax.data.datasets.untrimmed import Untrimmed
 from actjax.data.prepared import writing
 from actjax.errors import clear_errors
 from actjax.interop import export_checkpoint
+from actjax.literal import literal
 from actjax.tasks.bsn.run import BsnRun
 from actjax.tasks.running import Call, explain_step, show_config
 from actjax.workdir import logging_to, progress, save_description
 
 log = logging.getLogger("actjax")
+
+_TABLE = re.compile(r"video_info(-\d{5}-of-\d{5})?\.csv")  # `extract` adds it to its features
 
 
 def train(run: BsnRun, call: Call) -> dict:
@@ -39,7 +43,8 @@ def _opened(run: BsnRun, call: Call) -> Untrimmed:
         call.workdir.mkdir(parents=True, exist_ok=True)
     log.info("%d videos to train on, %d to validate on", len(dataset.train), len(dataset.val))
     if dataset.left_out:
-        log.warning("%d videos have no features; the first is %s", len(dataset.left_out), dataset.left_out[0])
+        first = literal(dataset.left_out[0], lines=False)
+        log.warning("%d videos have no features; the first is %s", len(dataset.left_out), first)
     return dataset
 
 
@@ -75,9 +80,7 @@ def export(run: BsnRun, call: Call) -> None:
 def prepare_features(folder: pathlib.Path, out: str) -> None:
     """Stores the .csv and .npy feature files of a folder as a prepared set in `out`; needs no config."""
     paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix in (".csv", ".npy") and not path.name.startswith("video_info")  # a table that `extract` adds
+        path for path in folder.rglob("*") if path.suffix in (".csv", ".npy") and not _TABLE.fullmatch(path.name)
     )
     if not paths:
         with clear_errors():

@@ -10,6 +10,7 @@ from actjax.localization.proposals import matched
 from actjax.metrics import evaluate_activitynet
 from actjax.tables import read_table
 from actjax.video.errors import VideoError
+from actjax.video_files import found_file
 
 PGM_HEADER = "tmin,tmax,tmin_score,tmax_score,score,match_iou,match_ioa"
 
@@ -51,18 +52,22 @@ class Pgm(NamedTuple):
         return {name: value for name, value in self._asdict().items() if name.startswith(("bsp_", "num_"))}
 
 
-def generate(record, curves, pgm, top_k: int) -> tuple[np.ndarray, np.ndarray]:
+def generate(record, curves, pgm, top_k: int, *, num_steps: int) -> tuple[np.ndarray, np.ndarray]:
     """The `top_k` best proposals of a video: rows float64 [p, 7] (columns `PGM_HEADER`) and features [p, 32].
 
     Args:
-      curves: the file with the video's curves.
+      curves: the folder with the curves of every video, of `num_steps` time steps.
       pgm: a `Pgm`.
 
     Raises:
-      VideoError: the curves cannot be read, or give no proposals.
+      VideoError: the curves cannot be read, are of another length, or give no proposals.
     """
     try:
-        return _generate(record, read_table(curves, columns=5), pgm, top_k)
+        path = found_file(curves, record.video, ".csv")
+        table = read_table(path, columns=5)
+        if len(table) != num_steps:
+            raise ValueError(f"{path}: curves of {len(table)} time steps; tem.model.temporal_scale is {num_steps}")
+        return _generate(record, table, pgm, top_k)
     except (OSError, ValueError) as error:
         raise VideoError(record.path, str(error)) from error
 

@@ -10,6 +10,7 @@ import numpy as np
 from actjax.data.clips.spec import Clip, ClipSpec
 from actjax.data.loading.order import Order
 from actjax.data.loading.readers import Readers
+from actjax.literal import literal
 from actjax.video.errors import VideoError
 
 MARGIN, LINE = 4, 16  # pixels: around pictures, a line of text
@@ -74,7 +75,16 @@ def _row(lines: list[str], video: np.ndarray | None, clips: ClipSpec) -> np.ndar
     v, t, h, w, _ = clips.clip_shape
     row = np.zeros((len(lines) * LINE + (0 if video is None else v * (h + MARGIN)), t * (w + MARGIN), 3), np.uint8)
     for k, line in enumerate(lines):
-        cv2.putText(row, line, (2, k * LINE + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
+        cv2.putText(
+            row,
+            literal(line, lines=False),
+            (2, k * LINE + 12),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.4,
+            (255, 255, 255),
+            1,
+            cv2.LINE_AA,
+        )
     for i, j in np.ndindex((v, t) if video is not None else (0, 0)):
         y, x = len(lines) * LINE + i * (h + MARGIN), j * (w + MARGIN)
         row[y : y + h, x : x + w] = _visible(video[i, j])

@@ -6,12 +6,17 @@ Shapes: n snippets of a video, d features of a snippet.
 import csv
 import functools
 import io
+import json
+import logging
 import os
 import pathlib
+import re
 from collections.abc import Callable, Sequence
 
+import jax
 import numpy as np
 
+from actjax.config.changes import differences, told
 from actjax.data.clips.snippets import Length, Snippets, embedded
 from actjax.data.datasets.features import save_feature
 from actjax.data.loading.order import Shard
@@ -20,9 +25,14 @@ from actjax.data.loading.snippet_reader import Summary, each_video
 from actjax.data.prepared.reading import video_name
 from actjax.data.prepared.writing import repeated
 from actjax.metrics.matching import stem
-from actjax.paths import replace
+from actjax.metrics.results import read_json
+from actjax.paths import replace, rewrite
+from actjax.video_files import file_stems, found_file
+
+log = logging.getLogger("actjax")
 
 INFO = ("video", "numFrame", "seconds", "fps", "rfps", "subset", "featureFrame")
+_TABLE = re.compile(r"video_info(-\d{5}-of-\d{5})?")
 
 
 def extract_features(
@@ -40,7 +50,8 @@ def extract_features(
     """Writes features [n, d] of every video to `FOLDER/<video>.csv` or `.npy`, resuming where a killed run stopped.
 
     Features are called after the video files, without suffix; if several files have the same name, with the folders
-    below the one that all have in common: `run_0.csv`, `walk_0.csv` for `run/0.mp4`, `walk/0.mp4`.
+    below the one that all have in common: `run_0.csv`, `walk_0.csv` for `run/0.mp4`, `walk/0.mp4`. `video_files` says
+    how those of a name are called that cannot be a file's on every system.
 
     Every video also gets a row in `FOLDER/video_info.csv`, which `load_annotations("activitynet", video_info=)` reads.
     With several hosts each writes its own table, and `join_info` merges them.
@@ -64,21 +75,39 @@ def extract_features(
     info = folder / f"video_info{part}.csv"
     known = set().union(*map(_known, folder.glob("video_info*.csv")))  # whatever the number of hosts was
     mine = records[shard.index :: shard.count]
-    file_of = lambda record: folder / (names[record.path] + suffix)
-    todo = [record for record in mine if names[record.path] not in known or not file_of(record).exists()]
+    stems = file_stems(names.values())
+    there = lambda name: name in known and found_file(folder, name, suffix).exists()
+    todo = [record for record in mine if not there(names[record.path])]
     write = save_feature if suffix == ".csv" else _save_array
 
     def save(record, parts) -> None:
         length, features = embedded(parts, embed, snippets.chunk)
         if not np.isfinite(features).all():
             raise ValueError(f"{record.path}: the features are not finite; use another checkpoint, or see model.dtype")
-        file_of(record).parent.mkdir(parents=True, exist_ok=True)
-        replace(file_of(record), functools.partial(write, feature=features))
+        file = folder / f"{stems[names[record.path]]}{suffix}"
+        replace(file, functools.partial(write, feature=features))
         _append(info, names[record.path], length, snippets.interval)
 
     shown = progress(todo, len(todo), "extract")
     done = each_video(shown, snippets, save, quarantine=quarantine, timeout=timeout)
     return Summary(done, len(mine) - len(todo), len(todo) - done)
+
+
+def note_origin(folder: pathlib.Path, origin: dict) -> None:
+    """Notes in `FOLDER/extraction.json` what the features there are made with; a folder of an older version keeps its
+    features, with a warning.
+
+    Raises:
+      ValueError: the folder has features that were made with something else.
+    """
+    note = folder / "extraction.json"
+    known = read_json(note) if note.exists() else None
+    if known is not None and (changes := list(differences(known, origin))):
+        raise ValueError(f"{folder} holds features of another network or config: {told(changes)}; give another --out")
+    if known is None and (folder / "video_info.csv").exists():
+        log.warning("%s: nothing tells which network made the features there; they are kept", folder)
+    if jax.process_index() == 0:
+        rewrite(note, json.dumps(origin, indent=1))
 
 
 def join_info(folder: pathlib.Path) -> None:
@@ -90,7 +119,7 @@ def join_info(folder: pathlib.Path) -> None:
     rows = {row["video"]: row for part in (info, *parts) for row in _complete(part)}
 
     def write(file) -> None:
-        text = io.TextIOWrapper(file, newline="", write_through=True)
+        text = io.TextIOWrapper(file, newline="", encoding="utf-8", write_through=True)
         writer = csv.DictWriter(text, INFO)
         writer.writeheader()
         writer.writerows(rows[name] for name in sorted(rows))
@@ -102,18 +131,21 @@ def join_info(folder: pathlib.Path) -> None:
 
 
 def _names(paths: Sequence[str]) -> list[str]:
-    """What the features of each video are called: the shortest of three forms of its path that tells all apart.
+    """What each video is called in the table: the shortest of three forms of its path that tells all apart.
 
     >>> _names(["/a/run/0.mp4", "/a/walk/0.mp4"])
     ['run_0', 'walk_0']
     """
-    paths = [os.path.abspath(path) for path in paths]  # a URL becomes one, too
+    text = lambda path: path.encode(errors="backslashreplace").decode()  # names of files may be no text
+    paths = [os.path.abspath(text(path)) for path in paths]  # a URL becomes one, too
     common = os.path.commonpath([os.path.dirname(path) for path in paths] or ["/"])
     parts = [pathlib.PurePath(os.path.relpath(path, common)).parts for path in paths]
     names = [stem(path) for path in paths]
     for longer in (["_".join([*own[:-1], stem(own[-1])]) for own in parts], ["_".join(own) for own in parts]):
         if repeated(names):
             names = longer
+    if any(_TABLE.fullmatch(name) for name in names):
+        raise ValueError("a video is named like the table video_info.csv of all videos; rename it")
     if twice := repeated(names):
         raise ValueError(f"several videos are named {twice[:5]}; the names must differ, as they name the feature files")
     return names
@@ -131,7 +163,7 @@ def _complete(info: pathlib.Path) -> list[dict]:
     """The complete rows of a table; a killed run may have left half a row."""
     if not info.exists():
         return []
-    with info.open(newline="") as file:
+    with info.open(newline="", encoding="utf-8") as file:
         return [row for row in csv.DictReader(file) if row.get("featureFrame")]
 
 
@@ -140,7 +172,7 @@ def _append(info: pathlib.Path, name: str, length: Length, interval: int) -> Non
     seconds = length.num_frames / fps if fps else ""
     row = (name, length.num_frames, seconds, fps, fps, "", length.num_snippets * interval)
     new = not info.exists()
-    with info.open("a", newline="") as file:
+    with info.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         if new:
             writer.writerow(INFO)

@@ -11,6 +11,7 @@ import numpy as np
 from rich.text import Text
 
 from actjax import training
+from actjax.config import plain
 from actjax.data.clips.snippets import Snippets
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.datasets.annotations import save_annotations
@@ -18,12 +19,13 @@ from actjax.data.datasets.records import VideoRecord, decoder_of
 from actjax.data.loading.checking import scan
 from actjax.data.loading.quarantine import Quarantine
 from actjax.errors import clear_errors
+from actjax.literal import literal
 from actjax.models import embedding
 from actjax.paths import naming, to_path
 from actjax.showing import Table, show
-from actjax.tasks.loading import this_shard
+from actjax.tasks.loading import digest_of_arrays, this_shard
 from actjax.tasks.recognition.browsing import contact_sheet, save_png
-from actjax.tasks.recognition.extracting import extract_features, join_info
+from actjax.tasks.recognition.extracting import extract_features, join_info, note_origin
 from actjax.tasks.recognition.predicting import video_files
 from actjax.tasks.recognition.run import RecognitionRun
 from actjax.tasks.recognition.trained import make_predictor
@@ -38,6 +40,7 @@ from actjax.tasks.running import (
     names_of,
     restored,
 )
+from actjax.tasks.stage_folder import compared
 from actjax.workdir import progress, save_description, save_results
 from actjax.writable import check_target
 
@@ -130,6 +133,7 @@ def extract(run: RecognitionRun, call: Call) -> None:
             records = [*dataset.train, *dataset.val]
         out.mkdir(parents=True, exist_ok=True)
         variables = training.local(variables)
+        note_origin(out, _origin(run, call, variables))
         clips = run.tested(call.protocol).clips
         embed = jax.jit(lambda variables, clips: embedding(run.network.model, variables, clips, what=options.what))
         summary = extract_features(
@@ -147,6 +151,15 @@ def extract(run: RecognitionRun, call: Call) -> None:
     if jax.process_index() == 0:
         join_info(out)
     log.info("%s: %s, by the network of step %d", out, summary, step)
+
+
+def _origin(run: RecognitionRun, call: Call, variables: dict) -> dict:
+    """What features depend on: the network, and the config of its clips."""
+    section = call.protocol if call.config.get(call.protocol) else "eval"
+    clips = {key: value for key, value in plain(call.config[section]).items() if key != "clips_at_once"}
+    options = {name: getattr(run.extraction, name) for name in ("interval", "num_frames", "what")}
+    sections = {"model": call.config.model, section: clips, "extract": options}
+    return {"network": digest_of_arrays(variables), **compared(sections, {})}
 
 
 def check(run: RecognitionRun, call: Call) -> None:
@@ -167,7 +180,7 @@ def check(run: RecognitionRun, call: Call) -> None:
                 else:
                     file.write(json.dumps({"path": record.path, "reason": fault, "split": split}) + "\n")
                 if fault or remark:
-                    log.warning("%s: %s", record.path, fault or remark)
+                    log.warning("%s: %s", literal(record.path, lines=False), fault or remark)
             lists[split] = call.workdir / f"{split}_clean.csv"
             save_annotations(clean, lists[split])
             log.info("%s: %d of %d videos are sound: %s", split, len(clean), len(records), lists[split])

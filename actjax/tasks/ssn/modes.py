@@ -91,22 +91,23 @@ def _detect(run: SsnRun, call: Call, dataset, targets, *, which: str, name: str)
     with clear_errors(), fitting(call.config, call.workdir):
         variables, step = run.network.restore(call.workdir, which)
     readers = {name: READERS[name] for name in run.scored_by}
+    digest = training.digest(call.workdir / "checkpoints", step)  # an older version wrote none
     origin = {
         "validation split": digest_of(dataset.val, ordered=False),
         "normalization of the regression": digest_of_arrays(targets.reg_norm_consts),
+        "checkpoint": digest or digest_of_arrays(training.local(variables)),
     }
-    if digest := training.digest(call.workdir / "checkpoints", step):
-        origin["checkpoint"] = digest
     options = dict(mend=True, readers=readers, code=run.code, origin=origin)
     folder = StageFolder(call.workdir / "scores", f"step_{step}", run.scored_by, **options)
     folder.begin()
     training.wait_for_all("the folder of scores")
-    summary = run.score(folder.path, variables, call.workdir, dataset=dataset, targets=targets)
+    sealed = dict(made_by=folder.made_by)
+    summary = run.score(folder.path, variables, call.workdir, dataset=dataset, targets=targets, **sealed)
     log.info("%s: %s, by the network of step %d", folder.path, summary, step)
     training.wait_for_all("scores")
     about = {"seconds": call.seconds, "decoder": dataset.val[0].decoder(run.ticks.sampling.backend)}
     with clear_errors():
-        return report(dataset, folder.path, run.detect, call.workdir, name=name, about=about)
+        return report(dataset, folder.path, run.detect, call.workdir, name=name, about=about, **sealed)
 
 
 MODES = {"train": train, "eval": evaluate, "import": import_, "export": export, "explain": explain}

@@ -45,13 +45,20 @@ class Detect(NamedTuple):
 
 
 def report(
-    dataset: Proposed, folder: pathlib.Path, detect: Detect, workdir: pathlib.Path, *, name: str, about: dict
+    dataset: Proposed,
+    folder: pathlib.Path,
+    detect: Detect,
+    workdir: pathlib.Path,
+    *,
+    name: str,
+    about: dict,
+    made_by: str = "",
 ) -> dict[str, float]:
     """Evaluates the detections of the validation split and returns the metrics. Writes `NAME.json`, `NAME_classes.csv`
     and `NAME_detections.json`. Only process 0 does this; the others return {}.
 
     Args:
-      folder: output of `score_videos`.
+      folder: output of `score_videos`, with the same `made_by`.
       name: NAME of the files.
       about: further entries for `NAME.json`.
 
@@ -66,7 +73,7 @@ def report(
     truth = join([_instances(n, r, r.ground_truth.segment, r.ground_truth.label) for n, r in enumerate(records)])
     if not len(truth.video):
         raise ValueError("data.val: none of its videos has ground truth, so there is nothing to score against")
-    results = load_results(records, folder, k)
+    results = load_results(records, folder, k, made_by=made_by)
     found = ssn_detections(results, top_k=options.top_k, nms=options.nms, use_regression=options.use_regression)
     rivals = {
         "SSN": found,

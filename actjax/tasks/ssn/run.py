@@ -138,7 +138,14 @@ class SsnRun(NamedTuple):
         return self.network.train(data, workdir, initial=initial, describe=describe, standing=standing)
 
     def score(
-        self, folder: pathlib.Path, variables: dict, workdir: pathlib.Path, *, dataset: Proposed, targets: Targets
+        self,
+        folder: pathlib.Path,
+        variables: dict,
+        workdir: pathlib.Path,
+        *,
+        dataset: Proposed,
+        targets: Targets,
+        made_by: str = "",
     ) -> Summary:
         """Writes the scores of the validation videos' proposals to `folder`; see `score_videos`."""
         divide = dict(divide_parts=self.scoring.divide_parts)
@@ -150,6 +157,7 @@ class SsnRun(NamedTuple):
             quarantine=open_quarantine(workdir, dataset, self.loader),
             timeout=self.loader.timeout,
             shard=this_shard(),
+            made_by=made_by,
         )
 
 

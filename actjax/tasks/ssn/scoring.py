@@ -5,6 +5,7 @@ k classes.
 """
 
 import functools
+import hashlib
 import logging
 import pathlib
 import zipfile
@@ -24,6 +25,7 @@ from actjax.localization.ssn import RESULT_KEYS
 from actjax.models import proposal_scores, tick_features, tick_scores
 from actjax.paths import replace
 from actjax.training.devices import make_mesh, replicate, split
+from actjax.video_files import file_stems, found_file
 from actjax.workdir import progress
 
 log = logging.getLogger("actjax")
@@ -37,62 +39,73 @@ def score_videos(
     quarantine: Quarantine,
     timeout: float = 30.0,
     shard: Shard = Shard(),
+    made_by: str = "",
 ) -> Summary:
     """Writes the proposal scores of every video to `FOLDER/<video>.npz`, resuming where a killed run stopped.
 
-    A file holds `RESULT_KEYS` and `fps`, the frame rate, or 0 for a folder of pictures. An unreadable video goes to
-    the quarantine and gets no file. A damaged file is made again.
+    A file holds `RESULT_KEYS` and `fps`, the frame rate, or 0 for a folder of pictures; `video_files` says how it is
+    called. An unreadable video goes to the quarantine and gets no file. A file that is damaged, or was made by another
+    network or for another video, is made again.
 
     Args:
+      records: the videos of the folder, those of all hosts.
       scorer: computes the scores of a video.
       timeout: seconds that decoding a chunk of a video may take.
       shard: this host's shard; it takes every count-th video.
+      made_by: digest of what the scores depend on, which is kept in the files; "": files are not compared.
 
     Raises:
       RuntimeError: more broken videos than the quarantine allows.
     """
     mine = records[shard.index :: shard.count]
-    todo = [record for record in mine if _result(result_file(folder, record)) is None]
+    todo = [record for record in mine if _result(folder, record.video, made_by) is None]
     readable = [record for record in todo if not quarantine.skips(record.path)]
 
+    stems = file_stems(record.video for record in records)
+    folder.mkdir(parents=True, exist_ok=True)
+
     def save(record, parts) -> None:
-        result, path = scorer(record, parts), result_file(folder, record)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace(path, functools.partial(_save, result=result))
+        result = scorer(record, parts) | ({"made_by": _seal(made_by, record.video)} if made_by else {})
+        replace(folder / f"{stems[record.video]}.npz", functools.partial(_save, result=result))
 
     shown = progress(readable, len(readable), "scores")
     done = each_video(shown, scorer.ticks, save, quarantine=quarantine, timeout=timeout)
     return Summary(done, len(mine) - len(todo), len(todo) - done)
 
 
-def result_file(folder: pathlib.Path, record: SSNRecord) -> pathlib.Path:
-    """The file with the scores of a video."""
-    return folder / f"{record.video}.npz"
-
-
-def load_results(records: Sequence[SSNRecord], folder: pathlib.Path, num_classes: int) -> list[dict]:
+def load_results(
+    records: Sequence[SSNRecord], folder: pathlib.Path, num_classes: int, *, made_by: str = ""
+) -> list[dict]:
     """The output of `score_videos`, as input of `localization.ssn_detections`. A video without a file gets no rows."""
     k = num_classes
     nothing = dict(zip(RESULT_KEYS, (np.zeros((0, *shape)) for shape in ((2,), (k + 1,), (k,), (k, 2))), strict=True))
     results = []
     for record in records:
-        results.append(_result(result_file(folder, record)) or nothing | {"fps": 0.0})
+        results.append(_result(folder, record.video, made_by) or nothing | {"fps": 0.0})
     return results
 
 
-def _result(path: pathlib.Path) -> dict[str, np.ndarray] | None:
-    """The scores of a video; None if there are none, or the file is damaged."""
+def _result(folder: pathlib.Path, video: str, made_by: str) -> dict[str, np.ndarray] | None:
+    """The scores of a video; None if there are none, or the file is damaged or not of this network and video."""
+    path = found_file(folder, video, ".npz")
     try:
         with np.load(path) as file:
             scores = {name: file[name] for name in file.files}
         if missing := {*RESULT_KEYS[:3], "fps"} - scores.keys():
             raise ValueError(f"it lacks {sorted(missing)}")
+        if str(scores.pop("made_by", "")) != _seal(made_by, video) and made_by:
+            log.warning("%s was made by another network or for another video; it is made again", path)
+            return None
         return scores
     except FileNotFoundError:
         return None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         log.warning("%s is damaged (%s); it is made again", path, error)
         return None
+
+
+def _seal(made_by: str, video: str) -> str:
+    return hashlib.sha256(f"{made_by}\n{video}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 class Scoring(NamedTuple):
