@@ -232,9 +232,7 @@ def test_activitynets_own_file(tmp_path):
 def test_opentads_file_lacks_what_features_need_and_the_fix_works(tmp_path):
     write(tmp_path / "thumos_14_anno.json", OPENTAD)
     assert load_activitynet(tmp_path / "thumos_14_anno.json", subset="training").labels == ["run"]
-    with pytest.raises(
-        ValueError, match=r"'a' has no duration_second, .*it has \['subset', 'duration'"
-    ):
+    with pytest.raises(ValueError, match=r"'a' has no duration_second, .*it has \['subset', 'duration'"):
         load_annotations("activitynet", tmp_path / "thumos_14_anno.json")
     entry = OPENTAD["database"]["a"]
     entry = entry | {
@@ -395,7 +393,9 @@ READERS = {
                      lambda path: [(v, row.tolist()) for v, row in load_class_scores(path)[1].items()]),
     "scores.json": (json.dumps({"a.mp4": [0.5, 0.25], "b.mp4": [1, 2]}, indent=1),
                     lambda path: load_scores(path, ["a.mp4", "b.mp4"]).tolist()),
-    "labels.txt": (LIST, lambda path: load_labels(path)),
+    "labels.txt": (LIST, load_labels),
+    "labels.csv": ("path,label\na.mp4,3\nb c.mp4,1\n", load_labels),
+    "labels.json": ('[{"filename": "a.mp4", "label": 3},\n{"path": "b c.mp4", "label": [1]}]', load_labels),
     "table.csv": (table(np.arange(12).reshape(4, 3) / 8), lambda path: read_table(path, columns=3).tolist()),
     "feature.csv": (table(np.arange(12).reshape(4, 3) / 8), lambda path: load_feature(path).tolist()),
     "skip.jsonl": ('{"path": "a.mp4", "reason": "x"}\n{"path": "b.mp4", "timeout": true}\n', skipped),

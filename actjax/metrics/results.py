@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from actjax.errors import EmptyError, MissingError, NumberError, ShapeError, sho
 from actjax.metrics.matching import rows_of, unique_stems
 from actjax.metrics.recognition import softmax
 from actjax.segments import check_columns, check_scores, check_segments
-from actjax.text_files import read_json, read_lines, suffix_of
+from actjax.text_files import read_json, read_lines, read_rows, suffix_of
 from actjax.video_files import file_stems
 
 _LONGEST = 1000  # characters in a name; an array of text takes the space of the longest for each
@@ -135,23 +136,47 @@ def dump_results(results, out, output_format: str, version: str = "VERSION 1.3")
 
 
 def load_labels(path, *, multi_label: bool = False) -> tuple[list[str], list[list[int]]]:
-    """Reads lines `file label` -> names, labels. A label is the last field; with `multi_label` all after the first.
+    """Reads a list of labelled videos, as those for training -> names, labels.
 
-    With `multi_label` a line may hold the file alone: it shows none of the classes.
+    Lines are `file label`; with `multi_label`, `file [label ...]`: a video may show none of the classes. CSV has the
+    columns path (or filename) and label, with several labels as `3;7`; JSON is [{"filename", "label": [...]}].
 
     Raises:
-      ValueError: a line that does not parse. EmptyError: there is none. Both name the file.
+      ValueError: an entry that does not parse. EmptyError: there is none. Both name the file.
     """
     names, labels = [], []
-    for number, line in read_lines(path, what="a list of videos and their labels"):
-        name, *rest = line.split() if multi_label else line.rsplit(maxsplit=1)
-        if not (rest or multi_label) or not all(field.isdecimal() and len(field) < 10 for field in rest):
-            raise ValueError(f"{path}:{number}: got {shown(line)}; expected a file and its label, an integer from 0")
+    for place, name, given in _labelled(path, multi_label):
+        fields = [str(label).strip() for label in given]
+        whole = all(field.isdecimal() and len(field) < 10 for field in fields)
+        if not isinstance(name, str) or not name or not whole or not (multi_label or len(fields) == 1):
+            found = shown([name, *given])
+            raise ValueError(f"{path}:{place}: got {found}; expected a file and its label, an integer from 0")
         names.append(name)
-        labels.append([int(field) for field in rest])
+        labels.append([int(field) for field in fields])
     if not names:
         raise EmptyError(f"{path}: the list is empty")
     return names, labels
+
+
+def _labelled(path, multi_label: bool) -> Iterator[tuple[int, object, list]]:
+    """(line or entry, file, labels) of each entry of a list."""
+    what = "a list of videos and their labels"
+    if suffix_of(path) not in (".csv", ".json"):
+        for number, line in read_lines(path, what=what):
+            name, *labels = line.split() if multi_label else line.rsplit(maxsplit=1)
+            yield number, name, labels
+        return
+    if suffix_of(path) == ".csv":
+        rows = read_rows(path, what=what)
+    elif isinstance(content := read_json(path, what=what), list):
+        rows = enumerate(content, 1)
+    else:
+        raise ValueError(f'{path}: {shown(content)}; expected [{{"filename": ..., "label": [...]}}]')
+    for number, row in rows:
+        row = row if isinstance(row, dict) else {}
+        label = row.get("label", [])
+        label = [part for part in label.split(";") if part.strip()] if isinstance(label, str) else label
+        yield number, row.get("path") or row.get("filename"), label if isinstance(label, list) else [label]
 
 
 def load_scores(path, names: list[str]) -> np.ndarray:

@@ -454,9 +454,18 @@ def test_one_label_each_can_be_multi_label_and_none_counts_for_no_video():
     assert none == pytest.approx({"mAP_over_classes": (1 + 0.5) / 2, "mAP_over_samples": 1.0})
 
 
+def test_labels_come_from_every_kind_of_list(tmp_path):
+    (tmp_path / "a.csv").write_text("label,path\n3;1,a b.mp4\n0,c.mp4\n")
+    (tmp_path / "a.JSON").write_text('[{"filename": "a b.mp4", "label": [3, 1]}, {"path": "c.mp4", "label": 0}]')
+    for name in ("a.csv", "a.JSON"):
+        assert load_labels(tmp_path / name, multi_label=True) == (["a b.mp4", "c.mp4"], [[3, 1], [0]])
+        with pytest.raises(ValueError, match=f"{name}:[12]: got .'a b.mp4', .*; expected a file and its label"):
+            load_labels(tmp_path / name)
+
+
 def test_bad_labels_are_named(tmp_path):
     (tmp_path / "list.txt").write_text("a 1\nb one\n")
-    with pytest.raises(ValueError, match="list.txt:2: got 'b one'"):
+    with pytest.raises(ValueError, match="list.txt:2: got .'b', 'one'."):
         load_labels(tmp_path / "list.txt")
     for label in (7, -1, 0.5):
         for several in (False, True):
