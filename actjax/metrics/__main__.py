@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
         _segment_options(sub)
     for sub in (detection, thumos):
         sub.add_argument("--per-class", action="store_true", help="also print the average precision of each class")
-    sub = task("accuracy", accuracy, "list as for training, such as lines `file label`; default: the labels in the first scores.npz",
+    sub = task("accuracy", accuracy, "list as for training; default: the labels in the first scores.npz",
                "scores [n, k]: the scores.npz of a run, .npy, or .json with rows or {file: row}; several are fused",
                needs_truth=False, nargs="+")  # fmt: skip
     sub.add_argument("--coefficients", type=float, nargs="+", help="weight of each file of scores; default 1")
