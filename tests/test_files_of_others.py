@@ -7,7 +7,7 @@ import resource
 import numpy as np
 import pytest
 from conftest import GOLDEN
-from mutating import answer, mutated, same_meaning
+from mutated_text import answer, mutated, same_meaning
 
 from actjax.config.files import saved_config
 from actjax.data.datasets.annotations import load_annotations, load_class_names
