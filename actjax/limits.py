@@ -17,6 +17,7 @@ LIMITS = {
 }
 
 
+_CHUNK = 2**20  # bytes; a request for more is taken from the memory, whether the file has them or not
 _RAISE = "an environment variable that you may set higher"
 
 
@@ -61,8 +62,11 @@ def read_bytes(path: str | os.PathLike, what: str, name: str, *, opened: Callabl
         raise ValueError(f"{path} {kind}, not {what}")
     if not path.exists():
         raise FileNotFoundError(does_not_exist(path))
+    parts, size = [], 0
     with path.open("rb") as file:
-        data = opened(file).read(most + 1)
-    if len(data) > most:
-        raise ValueError(f"{path} is larger than {what} may be: {name}={limit(name):g}, {_RAISE}")
-    return data
+        stream = opened(file)
+        while part := stream.read(_CHUNK):
+            parts.append(part)
+            if (size := size + len(part)) > most:
+                raise ValueError(f"{path} is larger than {what} may be: {name}={limit(name):g}, {_RAISE}")
+    return b"".join(parts)

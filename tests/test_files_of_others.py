@@ -17,7 +17,7 @@ from actjax.data.loading.quarantine import Quarantine
 from actjax.metrics import evaluate_detections, load_activitynet, load_class_scores, load_results, load_thumos14
 from actjax.metrics.__main__ import main as metrics
 from actjax.metrics.ground_truth import read_block_list
-from actjax.metrics.results import load_dump, load_labels, load_scores
+from actjax.metrics.score_files import load_dump, load_labels, load_scores
 from actjax.tables import read_table
 
 ODD = GOLDEN / "odd_inputs"

@@ -28,7 +28,8 @@ from actjax.metrics.recognition import (
     softmax,
     top_k_accuracy,
 )
-from actjax.metrics.results import Predictions, dump_results, load_class_scores, load_results, proposals2json
+from actjax.metrics.results import Predictions, dump_results, load_results, proposals2json
+from actjax.metrics.score_files import load_class_scores
 
 __all__ = [
     "AverageRecall",

@@ -9,7 +9,7 @@ import numpy as np
 
 from actjax.errors import ending
 from actjax.literal import literal
-from actjax.metrics import evaluation, ground_truth, results
+from actjax.metrics import evaluation, ground_truth, results, score_files
 from actjax.metrics.average_recall import THRESHOLDS, THUMOS14_THRESHOLDS
 from actjax.metrics.plots import plot_average_precision, plot_average_recall
 from actjax.metrics.recognition import get_weighted_score
@@ -59,7 +59,7 @@ def thumos14(options) -> dict:
 def accuracy(options) -> dict:
     """Recognition accuracy, or mean average precision with several labels; fuses the scores of several models."""
     names, labels, several = _labels(options)
-    scores = [results.load_scores(path, names) for path in options.predictions]
+    scores = [score_files.load_scores(path, names) for path in options.predictions]
     fused = np.array(get_weighted_score(scores, options.coefficients or [1.0] * len(scores)))
     numbers = evaluation.evaluate_recognition(fused, labels, multi_label=several)
     return {
@@ -71,10 +71,10 @@ def accuracy(options) -> dict:
 def _labels(options) -> tuple[list[str], list[list[int]], bool]:
     """Names and labels of the videos, and whether a video may have several."""
     if options.ground_truth:
-        return *results.load_labels(options.ground_truth, multi_label=options.multi_label), options.multi_label
+        return *score_files.load_labels(options.ground_truth, multi_label=options.multi_label), options.multi_label
     if suffix_of(options.predictions[0]) != ".npz":
         raise ValueError("--ground-truth is missing; only the scores.npz of a run includes labels")
-    names, labels, several = results.dumped_labels(options.predictions[0])
+    names, labels, several = score_files.dumped_labels(options.predictions[0])
     return names, labels, several or options.multi_label
 
 

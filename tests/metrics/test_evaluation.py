@@ -23,7 +23,7 @@ from actjax.metrics import (
 )
 from actjax.metrics.evaluation import evaluate_recognition
 from actjax.metrics.recognition import softmax
-from actjax.metrics.results import dumped_labels, load_labels, load_scores
+from actjax.metrics.score_files import dumped_labels, load_labels, load_scores
 from actjax.tables import read_table
 from actjax.video_files import found_file
 

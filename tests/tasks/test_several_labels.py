@@ -14,7 +14,7 @@ from actjax import metrics
 from actjax.config.files import load_config
 from actjax.config.overrides import override
 from actjax.metrics.__main__ import main as score
-from actjax.metrics.results import load_scores
+from actjax.metrics.score_files import load_scores
 from actjax.tasks import TASKS, build
 from actjax.tasks.opening import open_workdir
 from actjax.tasks.recognition import modes

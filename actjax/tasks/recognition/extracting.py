@@ -25,8 +25,8 @@ from actjax.data.loading.snippet_reader import Summary, each_video
 from actjax.data.prepared.reading import video_name
 from actjax.data.prepared.writing import repeated
 from actjax.metrics.matching import stem
-from actjax.metrics.results import read_json
 from actjax.paths import replace, rewrite
+from actjax.text_files import read_json
 from actjax.video_files import file_stems, found_file
 
 log = logging.getLogger("actjax")
