@@ -40,11 +40,7 @@ _OUT = flags.DEFINE_string(
 )
 _TOPK = flags.DEFINE_integer("topk", 5, "predict: number of classes to show, likeliest first.", lower_bound=1)
 _FROM = flags.DEFINE_string("from", None, "import: a checkpoint from MMAction2, the TSM authors or torchvision.")
-_EMA = flags.DEFINE_bool(
-    "ema",
-    None,
-    "import: of a file with averaged (EMA) and plain weights, take the averaged ones; --noema: the plain ones.",
-)
+_EMA = flags.DEFINE_bool("ema", None, "import: take averaged (EMA) weights, --noema: plain ones, if there are both.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "test", ["test", "eval"], "eval, predict, extract: config section to use.")
 _FEATURES = flags.DEFINE_string("features", None, "prepare: folder of feature files, instead of a config's videos.")
 _STAGE = flags.DEFINE_string("stage", None, "import, export: which network of BSN, tem or pem.")
