@@ -423,7 +423,9 @@ def test_labels_of_an_edited_index_are_checked(records, tmp_path):
     columns = dict(np.load(file)) | dict(label=np.array([0, 99]))
     np.savez(file, **columns)
     load_index.cache_clear()
-    with pytest.raises(ValueError, match="val.npz: label 99 is none of the 8 classes; copy the folder again, or prepare"):
+    with pytest.raises(
+        ValueError, match="val.npz: label 99 is none of the 8 classes; copy the folder again, or prepare"
+    ):
         build_dataset(dict(name="prepared", folder=str(tmp_path)), num_classes=8)
 
 

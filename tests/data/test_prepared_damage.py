@@ -92,7 +92,7 @@ def test_sets_of_earlier_versions_are_read_as_they_were(source, folder, caplog):
     assert not caplog.records
     of_earlier_version(folder)
     assert content(folder) == expect
-    assert "by an earlier version, without checksums of its pictures: run --mode=check" in caplog.text
+    assert "by an earlier version, without checksums: run --mode=check" in caplog.text
 
 
 # Damage of the shards.

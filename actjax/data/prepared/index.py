@@ -137,13 +137,11 @@ def check_digests(folder: str | os.PathLike, split: str) -> None:
     Raises:
       ValueError: a file is not as it was written.
     """
-    digests = load_metadata(folder, split).get("index_sha256")
-    if digests is None:
-        log.warning(
-            "%s, split %r, was prepared by an earlier version, without checksums of its pictures: run --mode=check to "
-            "compare its shards, or prepare it again",
-            folder, split,
-        )  # fmt: skip
+    metadata = load_metadata(folder, split)
+    if (digests := metadata.get("index_sha256")) is None:
+        compare = "run --mode=check to compare its shards, or " * (metadata["content"]["kind"] == "videos")
+        where = f"{folder}, split {split!r}"
+        log.warning("%s, was prepared by an earlier version, without checksums: %sprepare it again", where, compare)
         return
     for ending in (".npz", ".spans.npy", ".names.json"):
         path = index_path(folder, split, ending)
