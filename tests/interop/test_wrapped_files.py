@@ -2,16 +2,17 @@
 
 import functools
 import itertools
+import zipfile
 
 import jax
+import ml_dtypes
 import numpy as np
 import pytest
 from drawn import drawn_variables
 
+from actjax.interop import pickling
 from actjax.interop.importing import read_tensors
 from actjax.models import TSM, export_checkpoint, import_checkpoint
-
-torch = pytest.importorskip("torch", reason="torch writes the files that are read here")
 
 MODEL = TSM(num_classes=5, depth=10, width=8)
 
@@ -28,14 +29,34 @@ def tensors(tmp_path_factory):
     return read_tensors(path)
 
 
-def of_torch(value):
+def pickled(value, arrays: list) -> bytes:
+    """As torch.save writes it; the storages of tensors are the `arrays`."""
     if isinstance(value, dict):
-        return {key: of_torch(inner) for key, inner in value.items()}
-    return torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+        items = [pickling._plain(key) + pickled(inner, arrays) for key, inner in value.items()]
+        return b"}(" + b"".join(items) + b"u"
+    if isinstance(value, list):
+        return b"](" + b"".join(pickled(inner, arrays) for inner in value) + b"e"
+    if not isinstance(value, np.ndarray):
+        return pickling._plain(value)
+    arrays.append(value)
+    return pickling._tensor("", str(len(arrays) - 1), value)
+
+
+def save(path, content, stream=False):
+    if stream:
+        torch = pytest.importorskip("torch", reason="torch writes this format")
+        of_torch = lambda value: torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+        tree = jax.tree.map(of_torch, content)
+        return torch.save(tree, path, _use_new_zipfile_serialization=False)
+    arrays = []
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("archive/data.pkl", b"\x80\x02" + pickled(content, arrays) + b".")
+        for key, array in enumerate(arrays):
+            file.writestr(f"archive/data/{key}", array.tobytes())
 
 
 def averaged(tensors, factor=0.5):
-    return {name: (factor * value).astype(value.dtype) for name, value in tensors.items()}
+    return {name: np.asarray(factor * value, value.dtype) for name, value in tensors.items()}
 
 
 def named(tensors, prefix):
@@ -43,7 +64,7 @@ def named(tensors, prefix):
 
 
 def imported(tmp_path, content, stream=False, **options):
-    torch.save(of_torch(content), tmp_path / "file.pth", _use_new_zipfile_serialization=not stream)
+    save(tmp_path / "file.pth", content, stream)
     return import_checkpoint(tmp_path / "file.pth", MODEL, strict=True, **options)
 
 
@@ -109,7 +130,7 @@ def test_what_lightning_writes(tmp_path, tensors):
         "state_dict": named(tensors, "model.") | more,
         "hparams": {"lr": 0.1},
     }
-    torch.save(of_torch(content), tmp_path / "file.ckpt")
+    save(tmp_path / "file.ckpt", content)
     found = import_checkpoint(tmp_path / "file.ckpt", MODEL)
     is_plain(found.variables)
     assert [name for name, _ in found.report.extra] == list(more)
@@ -162,7 +183,7 @@ def test_mmengine_keeps_the_averaged_weights_in_state_dict(tmp_path, tensors):
 
 def test_averaged_weights_under_a_prefix(tmp_path, tensors):
     content = {"state_dict": named(tensors, "model.") | named(averaged(tensors), "model_ema.module.")}
-    torch.save(of_torch(content), tmp_path / "file.pth")
+    save(tmp_path / "file.pth", content)
     for ema, factor, other in (
         (None, 1.0, "model_ema.module."),
         (False, 1.0, "model_ema.module."),
@@ -210,11 +231,11 @@ def test_names_that_meet_are_named(tmp_path, tensors):
 def test_what_has_no_weights_is_told(tmp_path):
     for content, match in (
         ({"epoch": 3, "args": {"lr": 0.1}}, r"contains the keys \['args', 'epoch'\]; expected a dictionary of tensors"),
-        ([torch.ones(3)], "contains a list; expected a dictionary of tensors"),
+        ([np.ones(3)], "contains a list; expected a dictionary of tensors"),
         ({}, r"contains the keys \[\]"),
-        ({"a" * 600: torch.ones(3)}, "expected text of at most 500 letters"),
-        ({3: torch.ones(3)}, "a tensor named 3; expected text"),
-        ({f"{'b' * 450}{n}": torch.ones(3) for n in range(5)}, "match no known layout"),
+        ({"a" * 600: np.ones(3)}, "expected text of at most 500 letters"),
+        ({3: np.ones(3)}, "a tensor named 3; expected text"),
+        ({f"{'b' * 450}{n}": np.ones(3) for n in range(5)}, "match no known layout"),
     ):
         with pytest.raises(ValueError, match=f"file.pth: .*{match}") as error:
             imported(tmp_path, content)
@@ -225,7 +246,7 @@ def test_many_names_do_not_take_long(tmp_path, tensors):
     """Similar names are looked for among a few; as many prefixes as names are not tried."""
     runs = ["".join(parts) for parts in itertools.product(("model.", "net.", "module."), repeat=6)]
     more = {f"{run}{n}.extra": np.zeros(1, np.float32) for run in runs for n in range(10)}
-    torch.save(of_torch(tensors | more), tmp_path / "file.pth")
+    save(tmp_path / "file.pth", tensors | more)
     found = import_checkpoint(tmp_path / "file.pth", MODEL)
     assert len(found.report.extra) == len(more) and len(str(found.report)) < 50_000
 
@@ -252,13 +273,12 @@ def test_numbers_beyond_the_model_s_type_are_not_finite(tmp_path, tensors):
         imported(tmp_path, content)
 
 
-@pytest.mark.parametrize("kind", ["float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("kind", ["float64", "float16", ml_dtypes.bfloat16])
 def test_other_floats_are_converted(tmp_path, tensors, kind):
-    content = {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}
-    content = {
-        name: value.to(getattr(torch, kind)) if value.is_floating_point() else value for name, value in content.items()
-    }
-    torch.save(content, tmp_path / "file.pth")
+    save(
+        tmp_path / "file.pth",
+        {k: np.asarray(v, kind if v.dtype == np.float32 else v.dtype) for k, v in tensors.items()},
+    )
     found = import_checkpoint(tmp_path / "file.pth", MODEL, strict=True).variables
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-2, atol=1e-4), variables(), found)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(found)} == {"float32"}

@@ -270,8 +270,11 @@ def _load_json(path: pathlib.Path) -> object:
     """The content of a JSON file. ValueError: it is too large, malformed, or has a key twice."""
     if told := too_large(path.stat().st_size / 1e6, "ACTJAX_MAX_TEXT_MB"):
         raise ValueError(f"{path}: its size in MB, {told}")
+    data = path.read_bytes()
+    if told := too_large(sum(map(data.count, (b",", b"[", b"{"))), "ACTJAX_MAX_JSON_VALUES"):
+        raise ValueError(f"{path}: its number of values, {told}")
     try:
-        return json.loads(path.read_bytes().decode(), object_pairs_hook=_unique)
+        return json.loads(data.decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: no JSON as it was written ({str(error)[:100]}); {_AGAIN}") from None
 

@@ -93,7 +93,7 @@ class PreparedFeature(NamedTuple):
         length = int(index.columns["num_frames"][self.index])
         if len(values) % (4 * length):
             raise VideoError(
-                self.path, f"{self.name}: {len(values)} bytes are not {length} rows; prepare the set again"
+                self.path, f"{_told(self)}: {len(values)} bytes are not {length} rows; prepare the set again"
             )
         return np.frombuffer(values, "<f4").reshape(length, -1).T.astype(np.float32)
 
@@ -152,7 +152,7 @@ class PreparedVideo:
         except ValueError:
             picture = None
         if picture is None or picture.shape[:2] != self.size:
-            raise VideoError(self._record.path, f"{self._record.name}, frame {index}: no JPEG of size {self.size}")
+            raise VideoError(self._record.path, f"{_told(self._record)}, frame {index}: no JPEG of size {self.size}")
         return picture
 
 
@@ -273,6 +273,11 @@ def open_shard(path: str, size: int) -> Shard:
     return Shard(path)
 
 
+def _told(record: PreparedRecord | PreparedFeature) -> str:
+    """The name of a record for a message, cut and in one line."""
+    return record.name[:100] if record.name.isprintable() else repr(record.name)[:100]
+
+
 def _place(index: Index, record: PreparedRecord | PreparedFeature) -> tuple[Shard, int, np.ndarray]:
     """A record's shard, its start there, and its spans."""
     row = {
@@ -280,7 +285,7 @@ def _place(index: Index, record: PreparedRecord | PreparedFeature) -> tuple[Shar
     }
     spans = np.asarray(index.spans[row["first_span"] : row["first_span"] + row["num_spans"]])
     if (spans[..., 0].astype(np.int64) + spans[..., 1]).max() > row["end"] - row["start"]:
-        reason = f"{record.name}: a span of the index lies outside the record; prepare the set again"
+        reason = f"{_told(record)}: a span of the index lies outside the record; prepare the set again"
         raise VideoError(record.path, reason)
     try:
         return open_shard(*index.shards[row["shard"]]), row["start"], spans
@@ -294,10 +299,10 @@ def _read(shard: Shard, start: int, span: np.ndarray, record: PreparedRecord | P
     try:
         data = shard.read(start + offset, length)
     except OSError as error:
-        raise VideoError(record.path, f"{record.name}, {what}: {shard.path}: {error}") from error
+        raise VideoError(record.path, f"{_told(record)}, {what}: {shard.path}: {error}") from error
     if check and zlib.crc32(data) != check[0]:
         raise VideoError(
-            record.path, f"{record.name}, {what}: {shard.path} is damaged; copy it again, or prepare the set again"
+            record.path, f"{_told(record)}, {what}: {shard.path} is damaged; copy it again, or prepare the set again"
         )
     return data
 
