@@ -461,6 +461,27 @@ PICKLES = {
     ),
     "number of a text": (b"cnumpy.core.multiarray\nscalar\n" + text("f8") + text("a") + b"\x86R.", "wrong arguments"),
     "array": (b"cnumpy.core.multiarray\n_reconstruct\n.", "it contains `numpy.core.multiarray._reconstruct`"),
+    # Tensors that no array holds.
+    "float8": (
+        b"}"
+        + text("w")
+        + b"ctorch._utils\n_rebuild_tensor_v3\n("
+        + storage("UntypedStorage", count=24)
+        + b"K\x00"
+        + integers((6,))
+        + integers((1,))
+        + b"\x89"
+        + HOOKS
+        + b"ctorch\nfloat8_e4m3fn\ntRs.",
+        r"`torch.float8_e4m3fn`, in the tensor 'w', a type that is not read; in torch, save tensor.float\(\) instead",
+    ),
+    "complex": (b"}" + text("w") + tensor(store=storage("ComplexFloatStorage")) + b"s.", "Storage`, in the tensor 'w'"),
+    "quantized": (b"}" + text("w") + b"ctorch._utils\n_rebuild_qtensor\n.", r"in the tensor 'w', .*dequantize\(\)"),
+    "tensor of a new type in a list": (
+        b"]ctorch._utils\n_rebuild_sparse_tensor\n.",
+        r"in the tensor '', .*to_dense\(\)",
+    ),
+    "type as a value of torch": (b"ctorch\nfloat16\n.", "it contains `torch.float16`, which is neither"),
     # Tensors and storages.
     "beyond the end": (tensor((2, 3), (4, 1)) + b".", "size .2, 3., stride .4, 1. and offset 0 in a storage of 6"),
     "offset beyond the end": (tensor((1,), (1,), 6) + b".", "offset 6 in a storage of 6 elements"),

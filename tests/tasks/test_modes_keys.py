@@ -89,17 +89,21 @@ def test_a_set_is_prepared_as_told(videos, tmp_path):
     assert prepared("coarse", short_side=48, quality=20)[2] < 0.7 * plain[2]
 
 
-def _damage(folder, split: str) -> None:
-    """Another bit in a late picture of the third video of a split."""
+def _damage(folder, split: str, pictures=(20,)) -> None:
+    """Another bit in some pictures of the third video of a split."""
     index = load_index(str(folder), split)
-    offset, length = index.spans[index.columns["first_span"][2] + 20, 0, :2].tolist()
+    for picture in pictures:
+        _flip(index, *index.spans[index.columns["first_span"][2] + picture, 0, :2].tolist())
+    load_index.cache_clear()
+    open_shard.cache_clear()
+
+
+def _flip(index, offset: int, length: int) -> None:
     block, place = divmod(int(index.columns["start"][2]) + offset + length // 2, BLOCK - HEADER)
     file = pathlib.Path(index.shards[0][0])
     data = bytearray(file.read_bytes())
     data[block * BLOCK + HEADER + place] ^= 16
     file.write_bytes(data)
-    load_index.cache_clear()
-    open_shard.cache_clear()
 
 
 @pytest.mark.parametrize("earlier", [False, True], ids=["new", "earlier"])
@@ -125,6 +129,23 @@ def test_check_lists_what_is_damaged_in_a_prepared_set(videos, tmp_path, capsys,
     printed = capsys.readouterr().out
     assert "videos-val.array_record-00000-of-00002 is damaged or missing" in printed
     assert "train: 8 of 8 videos are sound" in printed
+
+
+def test_a_damaged_picture_of_a_prepared_set_does_not_end_a_run(videos, tmp_path):
+    """The video is quarantined with the reason, as far as `max_broken` allows."""
+    made, keys = videos
+    run_mode("prepare", open_config(made(keys), {}), tmp_path / "run", out=str(tmp_path / "set"))
+    prepared = {key: value for key, value in keys.items() if not key.startswith("data.")}
+    prepared |= {"data.name": "prepared", "data.folder": str(tmp_path / "set"), "loader.num_workers": 1}
+    prepared |= {"run.batch_size": 8, "run.eval_batch_size": 8, "run.epochs": 4.0, "run.eval_every": 4.0}
+    for split in ("train", "val"):
+        _damage(tmp_path / "set", split, range(20))
+    results = actjax.train(made(prepared | {"loader.max_broken": 0.5}), tmp_path / "trained")
+    assert results["num_broken"]
+    reasons = (tmp_path / "trained" / "quarantine.jsonl").read_text()
+    assert "videos-train.array_record-00000-of-00001 is damaged" in reasons
+    with pytest.raises(RuntimeError, match="is damaged"):
+        actjax.train(made(prepared | {"loader.max_broken": 0.0}), tmp_path / "strict")
 
 
 @pytest.mark.parametrize("task", ["recognition", "ssn"])
