@@ -1,5 +1,6 @@
 """Safetensors files -> arrays: the length of a JSON header, the header, the values of all tensors one after another."""
 
+import collections
 import json
 import math
 import os
@@ -84,8 +85,7 @@ def _header(text: bytes) -> dict[str, tuple[np.dtype, list[int], int, int]]:
 def _unique(pairs: list[tuple]) -> dict:
     made = dict(pairs)
     if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in made if names.count(name) > 1)
+        ((twice, _),) = collections.Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"its header has {twice[:60]!r} twice")
     return made
 

@@ -8,6 +8,7 @@
 The first file has the SHA-256 of the others. Sets of earlier versions lack it, and the CRC-32.
 """
 
+import collections
 import contextlib
 import functools
 import hashlib
@@ -126,7 +127,7 @@ def load_names(folder: str | os.PathLike, split: str, *, count: int, unique: boo
     if len(names) != count:
         raise ValueError(f"{path}: {len(names)} names for {count} records; {_AGAIN}")
     if unique and len({*names}) < count:
-        twice = next(name for k, name in enumerate(names) if name in {*names[:k]})
+        ((twice, _),) = collections.Counter(names).most_common(1)
         raise ValueError(f"{path}: name {_shown(twice)} is there twice; {_AGAIN}")
     return names
 
