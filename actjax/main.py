@@ -41,6 +41,7 @@ _OUT = flags.DEFINE_string(
 )
 _TOPK = flags.DEFINE_integer("topk", 5, "predict: number of classes to show, likeliest first.", lower_bound=1)
 _FROM = flags.DEFINE_string("from", None, "import: a checkpoint from MMAction2, the TSM authors or torchvision.")
+_EMA = flags.DEFINE_bool("ema", None, "import: take averaged (EMA) weights, --noema: plain ones, if there are both.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "test", ["test", "eval"], "eval, predict, extract: config section to use.")
 _FEATURES = flags.DEFINE_string("features", None, "prepare: folder of feature files, instead of a config's videos.")
 _STAGE = flags.DEFINE_string("stage", None, "import, export: which network of BSN, tem or pem.")
@@ -70,6 +71,7 @@ _TAKEN_BY = (  # flags that only these modes take
     ("topk", _TOPK, ("predict",)),
     ("out", _OUT, ("predict", "extract", "export", "prepare")),
     ("from", _FROM, ("import",)),
+    ("ema", _EMA, ("import",)),
     ("features", _FEATURES, ("prepare",)),
     ("stage", _STAGE, ("import", "export")),
     ("num", _NUM, ("browse",)),
@@ -141,7 +143,7 @@ def _do(workdir: pathlib.Path, started: float) -> None:
             opened = open_workdir(workdir, _changes, trust_code=_TRUST_CODE.value)
     names = dict(
         video=_VIDEO, out=_OUT, source=_FROM, stage=_STAGE, num=_NUM, protocol=_PROTOCOL, topk=_TOPK,
-        checkpoint=_CHECKPOINT,
+        checkpoint=_CHECKPOINT, ema=_EMA,
     )  # fmt: skip
     options = {name: flag.value for name, flag in names.items()}
     try:

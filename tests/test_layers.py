@@ -32,6 +32,7 @@ LAYERS = [
     {"video"},
     {"mmaction2"},
     {"data.seeding"},
+    {"data.prepared.index"},
     {"data.prepared.example", "data.prepared.reading"},
     {"data.samples.made_once", "data.samples.shapes", "data.samples.untrimmed_shapes"},
     {"data.datasets", "data.samples.sequences"},

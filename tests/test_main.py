@@ -171,7 +171,9 @@ def test_export_and_import_of_a_run(trained, cache, media, tmp_path):
     again, files = tmp_path / "again", [str(tmp_path / name) for name in ("run.pth", "again.safetensors")]
     run("--mode=export", f"--workdir={workdir}", f"--out={files[0]}", cache=cache)
     arguments = ("--mode=import", *SMALL, f"--workdir={again}", f"--from={files[0]}")
-    assert "62 tensors in the layout of MMAction2" in run(*arguments, cache=cache)
+    output = run(*arguments, "--ema", cache=cache, status=1)
+    assert "run.pth: has no averaged (EMA) weights" in output and "Traceback" not in output
+    assert "62 tensors in the layout of MMAction2" in run(*arguments, "--noema", cache=cache)
     output = run(*arguments, cache=cache, status=1)
     assert "already holds checkpoints" in output and "Traceback" not in output
     run("--mode=export", f"--workdir={again}", f"--out={files[1]}", cache=cache)

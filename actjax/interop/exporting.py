@@ -31,7 +31,7 @@ def export_checkpoint(variables: dict, model, path: str | os.PathLike, *, meta: 
     Raises:
       ValueError: another suffix, two variables of one name, or another number of class names than the model's.
     """
-    suffix = pathlib.Path(path).suffix
+    suffix = pathlib.Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: suffix {suffix!r}; choose from {SUFFIXES}")
     names, num_classes = (meta or {}).get("CLASSES"), getattr(model, "num_classes", None)

@@ -1,9 +1,9 @@
 """Checkpoint files of other frameworks -> our variables, and a report of mismatches."""
 
+import contextlib
 import difflib
 import functools
 import os
-import pathlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -12,17 +12,21 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from actjax.interop.naming import HEADS, translate
+from actjax.interop.safetensors_files import is_safetensors, load_safetensors
 from actjax.interop.torch_files import load_torch
+from actjax.interop.unwrapping import find_weights, without_prefixes
 from actjax.models.init import initialize
 from actjax.paths import local
 
+_MOST_LINES = 200  # of one kind in a report's text
+
 
 class Report(NamedTuple):
-    """How a file's parameters were used; `str()` gives the full report.
+    """How a file's parameters were used; `str()` gives the report as text.
 
     layout: naming scheme of the file.
     loaded: number of parameters and statistics taken from the file.
-    missing: (our path, the nearest name in `extra` or None): only in the model, so initialised.
+    missing: (our path, the nearest name in `extra` or None, of the first 200): only in the model, so initialised.
     extra: (name, the nearest path in `missing` or None): only in the file.
     misshaped: (name, its shape, the model's shape, both in our axis order): initialised, too.
     notes: anything beyond copying.
@@ -37,11 +41,14 @@ class Report(NamedTuple):
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
-        near = lambda name: f" (nearest: {name})" if name else ""
+        name = lambda text: text if text.isprintable() else repr(text)
+        near = lambda text: f" (nearest: {name(text)})" if text else ""
+        missing = [f"missing from the file, initialised: {ours}{near(other)}" for ours, other in self.missing]
+        extra = [f"only in the file, ignored: {name(other)}{near(ours)}" for other, ours in self.extra]
+        shapes = [f"wrong shape, initialised: {name(n)} is {a}, in the model {b}" for n, a, b in self.misshaped]
         lines = [f"{self.path}: {self.loaded} tensors in the layout of {self.layout}", *self.notes]
-        lines += [f"missing from the file, initialised: {ours}{near(name)}" for ours, name in self.missing]
-        lines += [f"only in the file, ignored: {name}{near(ours)}" for name, ours in self.extra]
-        lines += [f"wrong shape, initialised: {name} is {a}, in the model {b}" for name, a, b in self.misshaped]
+        for some in (missing, extra, shapes):
+            lines += some[:_MOST_LINES] + [f"... and {len(some) - _MOST_LINES} more"] * (len(some) > _MOST_LINES)
         return "\n".join(lines)
 
 
@@ -53,14 +60,21 @@ class Imported(NamedTuple):
 
 
 def import_checkpoint(
-    path: str | os.PathLike, model, *, inflate_stem: bool = False, strict: bool = False, seed: int = 0
+    path: str | os.PathLike,
+    model,
+    *,
+    inflate_stem: bool = False,
+    strict: bool = False,
+    ema: bool | None = None,
+    seed: int = 0,
 ) -> Imported:
     """Loads a checkpoint file into the variables of `model`; parameters that are not in the file are initialised.
 
     Reads `.pth` files of MMAction2 (recognisers, SSN, TEM, PEM, BMN), of the TSM authors' repository and of torchvision
     (ResNet, MobileNet-V2), and `.safetensors` with the same names; for a backbone of another package, what
     `export_checkpoint` writes and what its `checkpoint_names` read. torch is not needed and nothing in the file is
-    executed.
+    executed. Dictionaries around the weights, as "state_dict" or "model", and prefixes of their names, as `module.`,
+    `model.` or `_orig_mod.`, are removed, and the report names them.
 
     >>> from actjax.models import PEM, export_checkpoint
     >>> model = PEM(hidden_dim=4)
@@ -73,18 +87,21 @@ def import_checkpoint(
       inflate_stem: initialise a stem for another number of channels, e.g. for flow, from the mean of the file's stem
         over its channels. Source: arXiv:1608.00859, section 3.2.
       strict: missing, extra and misshaped parameters are errors; a classifier for other classes is not.
+      ema: of a file with plain and averaged (EMA) weights, True takes the averaged and False the plain ones. None: the
+        plain ones, except of MMEngine's files, which keep the averaged in "state_dict"; or the only ones.
       seed: for parameters that are initialised.
 
     Raises:
       FileNotFoundError: no such file. ValueError: not a checkpoint, an unknown layout, less than half of the model in
-        the file, a value that is not finite; with `strict` also any mismatch.
+        the file, a value that is not finite, several networks, no weights of the kind that `ema` asks for; with
+        `strict` also any mismatch.
     """
-    tensors = read_tensors(path)
     start = functools.partial(initialize, model, key=jax.random.key(seed))
     shapes = jax.eval_shape(start)
     ours = _by_place(shapes)
+    content = _read(path)
     try:
-        layout, places = translate(tensors, model=model, paths=ours)
+        tensors, places, layout, notes = _translated(content, model, ours, ema)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     wanted = {name: place for name, place in places.items() if place is not None}
@@ -94,6 +111,7 @@ def import_checkpoint(
             f"{path}: a file in the layout of {layout}; it has only {len(fit.values)} of the model's {len(ours)} "
             "tensors. Do model.arch, depth and width match?"
         )
+    fit.notes[:0] = notes
     report = _report(path, layout, wanted, fit, ours)
     if strict and (report.missing or report.extra or report.misshaped):
         raise ValueError(str(report))
@@ -101,6 +119,29 @@ def import_checkpoint(
     anew = jax.jit(lambda: {place: value for place, value in _by_place(start()).items() if place not in fit.values})
     values = fit.values | jax.tree.map(np.asarray, anew() if len(fit.values) < len(ours) else {})
     return Imported(unflatten_dict({keys: values["/".join(keys[1:])] for keys in flatten_dict(shapes)}), report)
+
+
+def _translated(content, model, ours: dict, ema: bool | None) -> tuple[dict, dict[str, str | None], str, tuple]:
+    """The tensors in the content of a file, our path of each name or None, the layout, and notes for the report."""
+
+    def covers(names: list[str]) -> bool:
+        with contextlib.suppress(ValueError):
+            places = translate(names, model=model, paths=ours).paths.values()
+            return 2 * len(ours.keys() & set(places)) >= len(ours)
+        return False
+
+    weights = find_weights(content, ema=ema)
+    bare, averaged, notes = without_prefixes(weights.tensors, covers, ema=None if weights.averaged else ema)
+    if ema and not (weights.averaged or averaged):
+        raise ValueError("has no averaged (EMA) weights; import it without ema=True")
+    layout, paths = translate(bare.values(), model=model, paths=ours)
+    places, names = {name: paths[inner] for name, inner in bare.items()}, {}
+    for name, place in places.items():
+        if place in ours and names.setdefault(place, name) != name:
+            raise ValueError(
+                f"{names[place]!r} and {name!r} are the same parameter of the network; save the one to import alone"
+            )
+    return weights.tensors, places, layout, (*weights.notes, *notes)
 
 
 class _Fit(NamedTuple):
@@ -124,9 +165,15 @@ def _fit(path, tensors: dict, wanted: dict[str, str], ours: dict, channels: int 
         if place not in ours:
             continue
         shape = ours[place].shape
-        value = _to_ours(tensors[name], ours[place])
+        if tensors[name].dtype.kind in "biu" and np.dtype(ours[place].dtype).kind not in "biu":
+            raise ValueError(
+                f"{path}: {name} has the type {tensors[name].dtype}, in the model {ours[place].dtype}; of a quantized "
+                "network save the dequantized float32 weights"
+            )
+        with np.errstate(over="ignore"):
+            value = _to_ours(tensors[name], ours[place])
         if not np.isfinite(value).all():
-            raise ValueError(f"{path}: {name} has values that are not finite")
+            raise ValueError(f"{path}: {name} has values that are not finite as {ours[place].dtype}")
         # The stem is the convolution that reads as many channels as a frame has.
         here, there = shape[2:3], value.shape[2:3]
         if len(shape) == 4 and here == (channels,) != there and value.shape == (*shape[:2], *there, shape[3]):
@@ -154,49 +201,36 @@ def _report(path, layout: str, wanted: dict[str, str], fit: _Fit, ours: Iterable
     told = {wanted[name] for name, *_ in fit.misshaped}
     told |= {place for place in ours if place.partition("/")[0] in fit.anew}
     missing = sorted(set(ours) - set(fit.values) - told)
-    extra = {place: name for name, place in wanted.items() if place not in set(ours)}
+    known = set(ours)
+    extra = [(name, place) for name, place in wanted.items() if place not in known]
+    near_extra, near_missing = {place: name for name, place in extra[:_MOST_LINES]}, missing[:_MOST_LINES]
     return Report(
         path=str(path),
         layout=layout,
         loaded=len(fit.values),
-        missing=tuple((place, extra.get(_nearest(place, extra))) for place in missing),
-        extra=tuple((name, _nearest(place, missing)) for place, name in extra.items()),
+        missing=tuple((place, near_extra.get(_nearest(place, near_extra))) for place in missing),
+        extra=tuple((name, _nearest(place, near_missing) if place in near_extra else None) for name, place in extra),
         misshaped=tuple(fit.misshaped),
         notes=tuple(fit.notes),
     )
 
 
 def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The named tensors of a `.safetensors` file, or the state dict of a torch file.
+    """The named tensors of a `.safetensors` file, or the state dict of a torch file, told apart by their content.
 
     Raises:
       FileNotFoundError: no such file. ValueError: the file is neither of these.
     """
-    if local(path, "the checkpoint").suffix == ".safetensors":
-        return _read_safetensors(path)
-    content = load_torch(path)
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not content:
-        raise ValueError(f"{path}: contains a {type(content).__name__}; expected a dictionary of tensors")
-    for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, np.ndarray):
-            raise ValueError(
-                f"{path}: {name!r} is a {type(value).__name__}; expected tensors, or a 'state_dict' of tensors"
-            )
-    return content
-
-
-def _read_safetensors(path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    if not pathlib.Path(path).is_file():
-        raise FileNotFoundError(f"{path} does not exist")
+    content = _read(path)
     try:
-        return load_file(path)
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
+        return find_weights(content).tensors
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _read(path: str | os.PathLike) -> object:
+    local(path, "the checkpoint")
+    return load_safetensors(path) if is_safetensors(path) else load_torch(path)
 
 
 def _by_place(variables: dict) -> dict:

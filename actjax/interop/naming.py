@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from actjax.interop.unwrapping import shown
 from actjax.models.backbones import BACKBONES
 from actjax.models.checkpoint_names import CheckpointNames, renamed
 
@@ -60,7 +61,7 @@ class Translation(NamedTuple):
 
 
 def translate(names: Iterable[str], *, model=None, paths: Iterable[str] = ()) -> Translation:
-    """Maps names in a checkpoint of MMAction2, the TSM authors or torchvision to our paths.
+    """Maps names in a checkpoint of MMAction2, the TSM authors or torchvision to our paths; see `without_prefixes`.
 
     Args:
       model: the network to load, whose backbone may know other layouts.
@@ -71,7 +72,7 @@ def translate(names: Iterable[str], *, model=None, paths: Iterable[str] = ()) ->
     """
     known = [_checkpoint_names(model), *(getattr(made, "checkpoint_names", None) for made in BACKBONES.values())]
     known = [names for names in known if names is not None]
-    bare = {name: name.removeprefix("module.") for name in names}
+    bare = {name: name for name in names}
     authors = any(name.startswith("base_model.") for name in bare.values())
     if authors:
         rename = lambda name: name.removeprefix("base_model.").replace("new_fc.", "cls_head.fc_cls.")
@@ -82,9 +83,8 @@ def translate(names: Iterable[str], *, model=None, paths: Iterable[str] = ()) ->
         found = "the network's own names", str
     if found is None:
         raise ValueError(
-            f"names such as {sorted(bare)[:3]} match no known layout; MMAction2's begin with backbone. (TEM: conv1, "
-            "PEM: fc1, BMN: x_1d), the TSM authors' with module.base_model., torchvision's with conv1 and layer1, or "
-            "features"
+            f"names such as {shown(bare)} match no known layout; MMAction2's begin with backbone. (TEM: conv1, "
+            "PEM: fc1, BMN: x_1d), the TSM authors' with base_model., torchvision's with conv1 and layer1, or features"
         )
     layout, to_plain = found
     plain = {plain_name(path): path for path in paths}

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
+from actjax.interop.unread_types import DTYPE, fix_for
+
 MOST_VALUES = 5_000_000  # per file, counting each use of a shared value; large models' checkpoints have some 100_000
 DEEPEST = 100  # nesting of containers
 
@@ -29,7 +31,11 @@ STORAGES = {
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }
-_DTYPES = {f"{module}.{name}": dtype for module in ("torch", "torch.storage") for name, dtype in STORAGES.items()}
+_DTYPES = {
+    f"{module}.{name}": dtype
+    for module in ("torch", "torch.storage")
+    for name, dtype in (STORAGES | {"UntypedStorage": np.dtype("u1")}).items()
+}
 KEYS = (str, int, float, bool, type(None))  # types of a dict's keys
 _LEAVES = {*KEYS, bytes, np.ndarray}
 _NUMBERS = ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1")  # NumPy's type codes
@@ -195,9 +201,20 @@ class Machine:
 
     def _name(self, module: object, name: object) -> None:
         name = f"{module}.{name}" if type(module) is type(name) is str else "a name that is not text"
-        if name not in _DTYPES and name not in _MAKERS:
-            raise _foreign(name)
+        if name not in _DTYPES and name not in _MAKERS and not DTYPE.fullmatch(name):
+            raise self._unread(name)
         self._push(_Global(name))
+
+    def _unread(self, name: str) -> Refused:
+        """The error for a name that is not known; of a tensor it tells the key."""
+        if (fix := fix_for(name)) is None:
+            return _foreign(name)
+        frames = (self._stack, *reversed(self._marked))
+        keys = (item for frame in frames for item in reversed(frame) if type(item) is str and item != "storage")
+        return Refused(
+            f"it contains `{name[:80]}`, in the tensor {next(keys, '')[:60]!r}, a type that is not read; in torch, "
+            f"save tensor.{fix} instead"
+        )
 
     def _call(self) -> None:
         function, arguments = self._take(2)
@@ -255,6 +272,9 @@ class Machine:
             raise Refused("a tensor with its conjugate or negative bit set; save tensor.resolve_neg() instead")
         return storage.view(size, stride, offset)
 
+    def _tensor_of_new_type(self, *arguments: object) -> np.ndarray:
+        raise self._unread(arguments[6].name)
+
     def _bytes(self, text: str = "", encoding: str = "latin1") -> bytes:
         """Protocol 2 writes bytes as latin-1 text."""
         if encoding != "latin1":
@@ -300,6 +320,11 @@ _MAKERS = {
     "collections.OrderedDict": (Machine._ordered_dict, 0, (list,)),
     "torch._utils._rebuild_tensor": (Machine._tensor, 4, (Storage, int, tuple, tuple)),
     "torch._utils._rebuild_tensor_v2": (Machine._tensor, 6, (Storage, int, tuple, tuple, object, object, object)),
+    "torch._utils._rebuild_tensor_v3": (
+        Machine._tensor_of_new_type,
+        7,
+        (Storage, int, tuple, tuple, object, object, _Global, object),
+    ),
     "torch._utils._rebuild_parameter": (lambda machine, array, *_: array, 3, (np.ndarray, object, object)),
     "torch.Size": (lambda machine, size=(): size, 0, (tuple,)),
     "_codecs.encode": (Machine._bytes, 2, (str, str)),

@@ -88,13 +88,16 @@ class Network(NamedTuple):
         """The variables of a checkpoint in `folder` ("best", "latest" or a step), and its step."""
         return training.restore_variables(self.task, self.settings, folder, which)
 
-    def import_file(self, path: str, folder: pathlib.Path) -> Report:
+    def import_file(self, path: str, folder: pathlib.Path, *, ema: bool | None = None) -> Report:
         """Saves another program's checkpoint as step 0 in `folder`, as if it had been trained there.
+
+        Args:
+          ema: averaged or plain weights, see `interop.import_checkpoint`.
 
         Raises:
           FileExistsError: `folder` has checkpoints already. Other errors: see `interop.import_checkpoint`.
         """
-        imported = import_checkpoint(path, self.model)
+        imported = import_checkpoint(path, self.model, ema=ema)
         start = lambda: imported.variables
         training.save_variables(self.task, self.optimizer, self.settings, folder, start)
         return imported.report

@@ -92,6 +92,7 @@ class Call(NamedTuple):
     started: `time.perf_counter()` when the program started.
     video, out, source, stage, num, protocol, topk: the flags of these names; `source` is `--from`.
     checkpoint: "best", "latest" or a step; None if the flag was not given.
+    ema: of a file to import, see `import_checkpoint`.
     """
 
     mode: str
@@ -106,6 +107,7 @@ class Call(NamedTuple):
     protocol: str = "test"
     topk: int = 5
     checkpoint: str | None = None
+    ema: bool | None = None
 
     @property
     def seconds(self) -> float:
@@ -203,7 +205,7 @@ def import_(run, call: Call) -> None:
     """Turns another program's checkpoint into a run that can be evaluated, used or trained further."""
     with clear_errors():
         names = run.class_names()
-        report = run.network.import_file(call.source, call.workdir)
+        report = run.network.import_file(call.source, call.workdir, ema=call.ema)
     save_description(call.workdir, call.config, names)
     log.info("%s\nthe run is in %s", report, call.workdir)
 

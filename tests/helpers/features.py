@@ -32,7 +32,7 @@ TABLE = {
         "recognition mode {train,eval}; flag {config,workdir,mode}",
     "tests/test_main.py::test_predictions_go_where_they_are_asked_for":
         "recognition mode predict; flag {video,out,topk}",
-    "tests/test_main.py::test_export_and_import_of_a_run": "recognition mode {export,import}; flag from",
+    "tests/test_main.py::test_export_and_import_of_a_run": "recognition mode {export,import}; flag {from,ema}",
     "tests/test_main.py::test_check_browse_and_prepare": "recognition mode {check,browse,prepare}; flag num",
     "tests/test_main.py::test_features_are_prepared_without_a_config": "flag features",
     "tests/test_main.py::test_a_quarantine_is_shown_and_cleared": "flag clear",
@@ -84,6 +84,8 @@ TABLE = {
         "{bsn,bmn} {tem,pem,bmn}.load_from.{path,strict,seed}; {recognition,ssn} load_from.{path,strict,seed}",
     KEYS.format("bsn") + "::test_stages_use_the_checkpoints_that_are_named":
         "bsn {tem,pem}.checkpoint; bsn data.class_scores; bsn detect.top_classes",
+    KEYS.format("bsn") + "::test_averaged_weights_of_a_file_are_taken_if_asked":
+        "{recognition,ssn} load_from.ema; {bsn,bmn} {tem,pem,bmn}.load_from.ema",
     KEYS.format("bsn") + "::test_the_stem_of_an_ssn_for_flow_is_inflated": "ssn load_from.inflate_stem",
     KEYS.format("ssn") + "::test_a_run_detects_as_told": "ssn detect.*; ssn checkpoint",
     KEYS.format("ssn") + "::test_the_recipe_for_thumos14_reads_videos_from_scratch":

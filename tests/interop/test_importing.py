@@ -156,7 +156,7 @@ def test_bad_files_are_named(tmp_path):
     model = SMALL(num_classes=5)
     with pytest.raises(FileNotFoundError, match="nothing.pth"):
         import_checkpoint(tmp_path / "nothing.pth", model)
-    with pytest.raises(FileNotFoundError, match="nothing.safetensors does not exist"):
+    with pytest.raises(FileNotFoundError, match="nothing.safetensors: no such file"):
         import_checkpoint(tmp_path / "nothing.safetensors", model)
     (tmp_path / "bad.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0notjson!")
     with pytest.raises(ValueError, match="bad.safetensors: not a readable safetensors file"):

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from drawn import drawn_variables
@@ -183,6 +184,21 @@ def test_training_starts_from_a_file(name, tmp_path):
     assert start(path=part) != start(path=part, seed=3)
     with pytest.raises(ValueError, match="part.safetensors"):
         start(path=part, strict=True)
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_averaged_weights_of_a_file_are_taken_if_asked(name, tmp_path):
+    """Here they have a prefix of their own, beside the plain ones."""
+    model = network_of(name, {}).model
+    plain = drawn_variables(model)
+    export_checkpoint(plain, model, tmp_path / "plain.safetensors")
+    tensors = load_file(tmp_path / "plain.safetensors")
+    averaged = {f"model_ema.{key}": np.asarray(value / 2, value.dtype) for key, value in tensors.items()}
+    save_file({f"model.{key}": value for key, value in tensors.items()} | averaged, tmp_path / "both.safetensors")
+    for ema, factor in ((None, 1.0), (False, 1.0), (True, 0.5)):
+        keys = {"load_from.path": str(tmp_path / "both.safetensors"), "load_from.ema": ema}
+        found = network_of(name, keys).initial(tmp_path)()
+        assert digest(found) == digest(jax.tree.map(lambda value, factor=factor: value * np.float32(factor), plain))
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from observing import batches, digest, merged, nested
 
 import actjax
 from actjax.data.datasets.annotations import load_annotations
+from actjax.data.prepared.index import BLOCK, HEADER, load_index
+from actjax.data.prepared.reading import open_shard
 from actjax.data.samples.untrimmed_shapes import make_untrimmed
 from actjax.door import run_mode
 from actjax.tasks.opening import open_config, open_workdir
@@ -84,6 +87,65 @@ def test_a_set_is_prepared_as_told(videos, tmp_path):
     plain, told = prepared("plain", short_side=48), prepared("told", short_side=24, num_shards=3)
     assert plain[:2] == (1, (48, 64)) and told[:2] == (3, (24, 32))
     assert prepared("coarse", short_side=48, quality=20)[2] < 0.7 * plain[2]
+
+
+def _damage(folder, split: str, pictures=(20,)) -> None:
+    """Another bit in some pictures of the third video of a split."""
+    index = load_index(str(folder), split)
+    for picture in pictures:
+        _flip(index, *index.spans[index.columns["first_span"][2] + picture, 0, :2].tolist())
+    load_index.cache_clear()
+    open_shard.cache_clear()
+
+
+def _flip(index, offset: int, length: int) -> None:
+    block, place = divmod(int(index.columns["start"][2]) + offset + length // 2, BLOCK - HEADER)
+    file = pathlib.Path(index.shards[0][0])
+    data = bytearray(file.read_bytes())
+    data[block * BLOCK + HEADER + place] ^= 16
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["new", "earlier"])
+def test_check_lists_what_is_damaged_in_a_prepared_set(videos, tmp_path, capsys, earlier):
+    """The video with the damaged picture; in sets without checksums of pictures all videos of its shard."""
+    made, keys = videos
+    config = open_config(made(keys | {"prepare.num_shards": 2, "prepare.short_side": 24}), {})
+    run_mode("prepare", config, tmp_path / "run", out=str(tmp_path / "set"))
+    if earlier:
+        for split in ("train", "val"):
+            spans, metadata = (tmp_path / "set" / "index" / f"{split}{ending}" for ending in (".spans.npy", ".json"))
+            np.save(spans, np.load(spans)[..., :2])
+            content = json.loads(metadata.read_text())
+            del content["index_sha256"]
+            metadata.write_text(json.dumps(content))
+    _damage(tmp_path / "set", "val")
+    prepared = {key: value for key, value in keys.items() if not key.startswith("data.")}
+    prepared |= {"data.name": "prepared", "data.folder": str(tmp_path / "set"), "loader.num_workers": 1}
+    run_mode("check", open_config(made(prepared), {}), tmp_path / "run")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "broken.jsonl").read_text().splitlines()]
+    assert [row["path"].rpartition("/")[2] for row in rows] == [f"val#{k}" for k in (range(4) if earlier else [2])]
+    assert all("damaged" in row["reason"] for row in rows)
+    printed = capsys.readouterr().out
+    assert "videos-val.array_record-00000-of-00002 is damaged or missing" in printed
+    assert "train: 8 of 8 videos are sound" in printed
+
+
+def test_a_damaged_picture_of_a_prepared_set_does_not_end_a_run(videos, tmp_path):
+    """The video is quarantined with the reason, as far as `max_broken` allows."""
+    made, keys = videos
+    run_mode("prepare", open_config(made(keys), {}), tmp_path / "run", out=str(tmp_path / "set"))
+    prepared = {key: value for key, value in keys.items() if not key.startswith("data.")}
+    prepared |= {"data.name": "prepared", "data.folder": str(tmp_path / "set"), "loader.num_workers": 1}
+    prepared |= {"run.batch_size": 8, "run.eval_batch_size": 8, "run.epochs": 4.0, "run.eval_every": 4.0}
+    for split in ("train", "val"):
+        _damage(tmp_path / "set", split, range(20))
+    results = actjax.train(made(prepared | {"loader.max_broken": 0.5}), tmp_path / "trained")
+    assert results["num_broken"]
+    reasons = (tmp_path / "trained" / "quarantine.jsonl").read_text()
+    assert "videos-train.array_record-00000-of-00001 is damaged" in reasons
+    with pytest.raises(RuntimeError, match="is damaged"):
+        actjax.train(made(prepared | {"loader.max_broken": 0.0}), tmp_path / "strict")
 
 
 @pytest.mark.parametrize("task", ["recognition", "ssn"])

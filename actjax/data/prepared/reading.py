@@ -2,34 +2,37 @@
 
 A split is a tfds data set of ArrayRecord shards. A whole record holds every frame of a video, ten megabytes for ten
 seconds, but a clip needs only eight of them. The folder `index` beside the shards therefore stores the position of each
-JPEG, so that single frames can be read without parsing the record.
-
-    index/SPLIT.json          shards with their sizes and checksums, class names, options, hash of the inputs
-    index/SPLIT.names.json    the name of every record
-    index/SPLIT.npz           per record: its shard, its start there, its first span, label, num_frames, fps, ...
-    index/SPLIT.spans.npy     uint32 [spans, parts, 2]: offset in the record and length of every JPEG
+JPEG, so that single frames can be read without parsing the record. See
+`actjax.data.prepared.index` for its files.
 """
 
 import functools
 import importlib.metadata
-import json
 import logging
 import os
-import pathlib
+import stat
 import weakref
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from actjax.paths import local, to_path
+from actjax.data.prepared.index import (
+    BLOCK,
+    HEADER,
+    Index,
+    check_digests,
+    damaged_shards,
+    load_index,
+    load_metadata,
+    load_names,
+    splits,
+)
+from actjax.paths import local
 from actjax.video.errors import VideoError
 
 log = logging.getLogger("actjax")
-
-# ArrayRecord files are Riegeli files: a header at the start of every block interrupts the stream of bytes. Positions
-# here are positions in the stream, without the headers.
-BLOCK, HEADER = 1 << 16, 24
 
 
 class PreparedRecord(NamedTuple):
@@ -51,7 +54,7 @@ class PreparedRecord(NamedTuple):
         """Opens the video; `backend` is ignored, as frames are JPEGs.
 
         Raises:
-          VideoError: the shard is missing, or its size has changed.
+          VideoError: the shard is missing, its size has changed, or the index does not fit it.
         """
         return PreparedVideo(self)
 
@@ -82,12 +85,17 @@ class PreparedFeature(NamedTuple):
         """float32 [channels, time].
 
         Raises:
-          VideoError: the shard is missing, or its size has changed.
+          VideoError: the shard is missing or damaged, or its size has changed.
         """
         index = load_index(self.folder, self.split)
-        shard, start, spans = index.place(self)
-        values = np.frombuffer(shard.read(start + int(spans[0, 0, 0]), int(spans[0, 0, 1])), "<f4")
-        return values.reshape(index.columns["num_frames"][self.index], -1).T.astype(np.float32)
+        shard, start, spans = _place(index, self)
+        values = _read(shard, start, spans[0, 0], self, "its features")
+        length = int(index.columns["num_frames"][self.index])
+        if len(values) % (4 * length):
+            raise VideoError(
+                self.path, f"{_told(self)}: {len(values)} bytes are not {length} rows; prepare the set again"
+            )
+        return np.frombuffer(values, "<f4").reshape(length, -1).T.astype(np.float32)
 
 
 class PreparedVideo:
@@ -96,7 +104,7 @@ class PreparedVideo:
     def __init__(self, record: PreparedRecord):
         index = load_index(record.folder, record.split)
         self._record = record
-        self._shard, self._start, self._spans = index.place(record)
+        self._shard, self._start, self._spans = _place(index, record)
         self.num_frames = record.num_frames
         self.fps = float(index.columns["fps"][record.index])
         self.size = tuple(int(index.columns[side][record.index]) for side in ("height", "width"))
@@ -138,13 +146,13 @@ class PreparedVideo:
         """One JPEG -> [h, w, c], decoded directly into `out`. OpenCV, also on libjpeg-turbo, gives the same pixels."""
         import simplejpeg
 
-        offset, length = self._spans[index, part].tolist()
+        data = _read(self._shard, self._start, self._spans[index, part], self._record, f"frame {index}")
         try:
-            picture = simplejpeg.decode_jpeg(self._shard.read(self._start + offset, length), kind, buffer=out)
+            picture = simplejpeg.decode_jpeg(data, kind, buffer=out)
         except ValueError:
             picture = None
         if picture is None or picture.shape[:2] != self.size:
-            raise VideoError(self._record.path, f"{self._record.name}, frame {index}: no JPEG of size {self.size}")
+            raise VideoError(self._record.path, f"{_told(self._record)}, frame {index}: no JPEG of size {self.size}")
         return picture
 
 
@@ -152,7 +160,8 @@ def load_prepared(folder: str | os.PathLike, split: str) -> list[PreparedRecord]
     """The records of a prepared split, in the order of the annotation list it was made from.
 
     Raises:
-      FileNotFoundError: no such folder or split (lists the splits it has). ValueError: a split of features.
+      FileNotFoundError: no such folder or split (lists the splits it has). ValueError: a split of features; an index
+        whose files are damaged or do not fit each other.
     """
     index, names = _open(folder, split, kind="videos", reader="load_prepared")
     labels = index.columns["label"]
@@ -167,8 +176,10 @@ def load_prepared_features(folder: str | os.PathLike, split: str) -> list[Prepar
     """The features of a prepared split, in the order of the files it was made from.
 
     Raises:
-      FileNotFoundError: no such folder or split (lists the splits it has). ValueError: a split of videos.
+      FileNotFoundError: no such folder or split (lists the splits it has), or a shard is missing or incomplete.
+      ValueError: a split of videos; an index whose files are damaged or do not fit each other.
     """
+    check_shards(folder, split)
     _, names = _open(folder, split, kind="features", reader="load_prepared_features")
     folder = os.path.abspath(folder)
     return [PreparedFeature(folder, split, i, name) for i, name in enumerate(names)]
@@ -198,20 +209,25 @@ def check_shards(folder: str | os.PathLike, split: str, *, max_broken: float = 0
     log.warning("%s; they count as broken", told)
 
 
-def load_metadata(folder: str | os.PathLike, split: str) -> dict:
-    """The metadata of a split: `content` (with class names), `options`, `source` (hash of the inputs), `shards`, ...
+def find_damaged(records: Sequence) -> dict[str, str]:
+    """Compares the SHA-256 of all shards of prepared records, and warns of each that is damaged or missing.
 
-    Raises:
-      FileNotFoundError: no such folder or split (lists the splits it has).
+    Returns:
+      {path: reason} of the records in damaged shards whose pictures have no checksums, as in sets of earlier versions;
+      other pictures are compared when they are read.
     """
-    path = index_path(folder, split, ".json")
-    if not path.exists():
-        there = splits(folder)
-        raise FileNotFoundError(
-            f"{folder} holds no prepared split {split!r}; "
-            + (f"it holds {there}" if there else "nothing was prepared there, or it was not finished")
-        )
-    return json.loads(path.read_text())
+    found = {}
+    for folder, split in dict.fromkeys((one.folder, one.split) for one in records if isinstance(one, PreparedRecord)):
+        index, damaged = load_index(folder, split), damaged_shards(folder, split)
+        for file in damaged:
+            log.warning(
+                "%s is damaged or missing: its SHA-256 is not the one that it was written with", f"{folder}/{file}"
+            )
+        numbers = [number for number, (path, _) in enumerate(index.shards) if os.path.basename(path) in damaged]
+        if index.spans.shape[-1] == 2:
+            rows = np.flatnonzero(np.isin(index.columns["shard"], numbers)).tolist()
+            found |= {f"{folder}/{split}#{row}": "its shard is damaged or missing" for row in rows}
+    return found
 
 
 def load_class_names(folder: str | os.PathLike) -> list[str]:
@@ -227,45 +243,6 @@ def load_class_names(folder: str | os.PathLike) -> list[str]:
     if "class_names" not in content:
         raise ValueError(f"load_class_names: {folder} holds {content['kind']}, which have no classes")
     return content["class_names"]
-
-
-def splits(folder: str | os.PathLike) -> list[str]:
-    """The names of the finished splits in a folder."""
-    files = sorted(to_path(folder).glob("index/*.json"))
-    return [file.stem for file in files if not file.name.endswith(".names.json")]
-
-
-def index_path(folder: str | os.PathLike, split: str, ending: str) -> pathlib.Path:
-    """The path of an index file."""
-    return local(folder, "the prepared set in") / "index" / f"{split}{ending}"
-
-
-class Index(NamedTuple):
-    """A split's index, loaded once per process."""
-
-    shards: list[tuple[str, int]]  # file, bytes
-    columns: dict[str, np.ndarray]
-    spans: np.ndarray
-
-    def place(self, record) -> tuple["Shard", int, np.ndarray]:
-        """A record's shard, its start there, and its spans."""
-        path, size = self.shards[self.columns["shard"][record.index]]
-        try:
-            shard = open_shard(path, size)
-        except OSError as error:
-            raise VideoError(record.path, str(error)) from None
-        first, count = (int(self.columns[name][record.index]) for name in ("first_span", "num_spans"))
-        return shard, int(self.columns["start"][record.index]), np.asarray(self.spans[first : first + count])
-
-
-@functools.lru_cache(maxsize=16)
-def load_index(folder: str, split: str) -> Index:
-    """The index of a split, cached per process."""
-    metadata = load_metadata(folder, split)
-    shards = [(os.path.join(folder, shard["file"]), shard["bytes"]) for shard in metadata["shards"]]
-    with np.load(index_path(folder, split, ".npz")) as columns:
-        columns = dict(columns)
-    return Index(shards, columns, np.load(index_path(folder, split, ".spans.npy"), mmap_mode="r"))
 
 
 class Shard:
@@ -290,13 +267,50 @@ class Shard:
 @functools.lru_cache(maxsize=128)
 def open_shard(path: str, size: int) -> Shard:
     """A shard of `size` bytes; the latest 128 stay open. OSError: it is missing or has another size."""
-    if (there := os.path.getsize(path)) != size:
-        raise OSError(f"{path} has {there} bytes, not the {size} it was written with; prepare the split again")
+    there = os.stat(path)
+    if there.st_size != size or not stat.S_ISREG(there.st_mode):
+        raise OSError(f"{path} has {there.st_size} bytes, not the {size} it was written with; prepare the split again")
     return Shard(path)
+
+
+def _told(record: PreparedRecord | PreparedFeature) -> str:
+    """The name of a record for a message, cut and in one line."""
+    return record.name[:100] if record.name.isprintable() else repr(record.name)[:100]
+
+
+def _place(index: Index, record: PreparedRecord | PreparedFeature) -> tuple[Shard, int, np.ndarray]:
+    """A record's shard, its start there, and its spans."""
+    row = {
+        name: int(index.columns[name][record.index]) for name in ("shard", "start", "end", "first_span", "num_spans")
+    }
+    spans = np.asarray(index.spans[row["first_span"] : row["first_span"] + row["num_spans"]])
+    if (spans[..., 0].astype(np.int64) + spans[..., 1]).max() > row["end"] - row["start"]:
+        reason = f"{_told(record)}: a span of the index lies outside the record; prepare the set again"
+        raise VideoError(record.path, reason)
+    try:
+        return open_shard(*index.shards[row["shard"]]), row["start"], spans
+    except OSError as error:
+        raise VideoError(record.path, str(error)) from error
+
+
+def _read(shard: Shard, start: int, span: np.ndarray, record: PreparedRecord | PreparedFeature, what: str) -> bytes:
+    """The bytes of one span, (offset, length) and from this version on their CRC-32. VideoError: they are others."""
+    offset, length, *check = span.tolist()
+    try:
+        data = shard.read(start + offset, length)
+    except OSError as error:
+        raise VideoError(record.path, f"{_told(record)}, {what}: {shard.path}: {error}") from error
+    if check and zlib.crc32(data) != check[0]:
+        raise VideoError(
+            record.path, f"{_told(record)}, {what}: {shard.path} is damaged; copy it again, or prepare the set again"
+        )
+    return data
 
 
 def _open(folder, split: str, *, kind: str, reader: str) -> tuple[Index, list[str]]:
     metadata = load_metadata(folder, split)
     if metadata["content"]["kind"] != kind:
         raise ValueError(f"{reader}: {folder}, split {split!r} holds {metadata['content']['kind']}, not {kind}")
-    return load_index(os.path.abspath(folder), split), json.loads(index_path(folder, split, ".names.json").read_text())
+    index = load_index(os.path.abspath(folder), split)
+    check_digests(folder, split)
+    return index, load_names(folder, split, count=len(index.columns["start"]), unique=kind == "features")

@@ -5,7 +5,6 @@ record hangs or crashes the decoder, its process ends and the shard is written a
 """
 
 import functools
-import hashlib
 import json
 import os
 import pathlib
@@ -21,9 +20,12 @@ from actjax.data.loading.endings import Ended, MachineError, blame, excused
 from actjax.data.loading.pool import GuardedPool
 from actjax.data.loading.serving import Deadline
 from actjax.data.prepared.example import encode_example
+from actjax.data.prepared.index import checksum
 from actjax.data.prepared.reading import Shard
 from actjax.paths import replace
 from actjax.video.errors import VideoError
+
+SPAN_COLUMNS = 3  # offset, length, CRC-32; two in earlier versions
 
 
 class Job(NamedTuple):
@@ -43,7 +45,7 @@ class Job(NamedTuple):
             return False
         state = json.loads(self.state.read_text())
         same = state["source"] == self.source and state["bytes"] == self.path.stat().st_size
-        return same and bool(state["rows"])
+        return same and bool(state["rows"]) and state.get("span_columns") == SPAN_COLUMNS
 
 
 def path_of(record) -> str:
@@ -128,7 +130,7 @@ def _write_shard(job: Job, deadline: Deadline, *, encode: Callable) -> Iterator[
             writer.write(data)
             names.append(name)
             checks.append(zlib.crc32(data))
-            spans.append(encode.spans(places))
+            spans.append([[_with_check(data, *span) for span in parts] for parts in encode.spans(places)])
             rows.append(row | dict(num_spans=len(spans[-1])))
     finally:
         writer.close()
@@ -137,10 +139,15 @@ def _write_shard(job: Job, deadline: Deadline, *, encode: Callable) -> Iterator[
     size, sha256 = temporary.stat().st_size, checksum(temporary)
     os.replace(temporary, job.path)
     parts = len(spans[0][0]) if spans else 1
-    flat = np.array([span for record in spans for span in record], np.uint32).reshape(-1, parts, 2)
+    flat = np.array([span for record in spans for span in record], np.uint32).reshape(-1, parts, SPAN_COLUMNS)
     replace(job.state.with_suffix(".npy"), lambda file: np.save(file, flat))
     state = dict(source=job.source, bytes=size, sha256=sha256, names=names, rows=rows, broken=broken)
+    state["span_columns"] = SPAN_COLUMNS
     replace(job.state, lambda file: file.write(json.dumps(state).encode()))
+
+
+def _with_check(data: bytes, offset: int, length: int) -> tuple[int, int, int]:
+    return offset, length, zlib.crc32(memoryview(data)[offset : offset + length])
 
 
 def _read_back(path: pathlib.Path, names: list[str], checks: list[int]) -> list[int]:
@@ -174,9 +181,3 @@ def _record_starts(shard: Shard, count: int) -> list[int]:
         if header[24:25] == b"r":
             starts.append(place - int.from_bytes(header[32:40], "little"))
     return starts
-
-
-def checksum(path: pathlib.Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,15 +19,15 @@ from typing import NamedTuple
 import numpy as np
 
 from actjax.data.datasets.features import load_feature
-from actjax.data.prepared.reading import index_path, load_index, load_metadata, open_shard, splits
-from actjax.data.prepared.shards import Job, checksum, path_of, write_shards
+from actjax.data.prepared.index import PARTS, checksum, damaged_shards, index_path, load_index, load_metadata, splits
+from actjax.data.prepared.reading import open_shard
+from actjax.data.prepared.shards import Job, path_of, write_shards
 from actjax.errors import check_number
 from actjax.paths import replace
 from actjax.video import views
 from actjax.video.errors import VideoError
 from actjax.video.rendering import render
 
-PARTS = {"RGB": ("frames",), "Flow": ("flow_x", "flow_y")}
 LARGEST = 2**31 - 2**20  # bytes of JPEGs per video; protocol buffers are limited to 2 GiB
 RUN = 16  # frames decoded at a time: 100 MB of full HD
 
@@ -171,13 +171,13 @@ def prepare_features(
 
 
 def check_prepared(folder: str | os.PathLike, split: str) -> None:
-    """Verifies the checksums of a split. ValueError names the first shard that is damaged or missing."""
-    for shard in load_metadata(folder, split)["shards"]:
-        path = pathlib.Path(folder) / shard["file"]
-        if not path.exists() or checksum(path) != shard["sha256"]:
-            raise ValueError(
-                f"{path} is damaged or missing; delete {index_path(folder, split, '.json')} and prepare again"
-            )
+    """Verifies the checksums of a split. ValueError names shards that are damaged or missing."""
+    if damaged := damaged_shards(folder, split):
+        more = f", and {len(damaged) - 1} other shards are," * (len(damaged) > 1)
+        raise ValueError(
+            f"{pathlib.Path(folder) / damaged[0]} is damaged or missing{more}; copy the folder again, or delete "
+            f"{index_path(folder, split, '.json')} and prepare again"
+        )
 
 
 class _Videos(NamedTuple):
@@ -330,6 +330,8 @@ def _finish(jobs: list[Job], folder: pathlib.Path, split: str, metadata: dict) -
         num_frames=int(columns["num_frames"].sum()),
         num_bytes=sum(state["bytes"] for state in states),
     )
+    endings = (".npz", ".spans.npy", ".names.json")
+    metadata["index_sha256"] = {ending: checksum(index_path(folder, split, ending)) for ending in endings}
     others = {other: load_metadata(folder, other) for other in splits(folder)}
     _write_tfds_metadata(folder, metadata["content"], others | {split: metadata})
     text = json.dumps(metadata, indent=1)

@@ -60,7 +60,7 @@ def import_(run: BsnRun, call: Call) -> None:
     with clear_errors():
         stage = _stage(run, call)
         folder = run.folder(stage, call.workdir, mend=False)
-        report = run.networks[stage].network.import_file(call.source, folder.path)
+        report = run.networks[stage].network.import_file(call.source, folder.path, ema=call.ema)
         folder.mark("train")
     save_description(call.workdir, call.config, [])
     log.info("%s\nthe run is in %s", report, call.workdir)

@@ -18,6 +18,7 @@ from actjax.data.datasets.annotations import save_annotations
 from actjax.data.datasets.records import VideoRecord, decoder_of
 from actjax.data.loading.checking import scan
 from actjax.data.loading.quarantine import Quarantine
+from actjax.data.prepared.reading import find_damaged
 from actjax.errors import clear_errors
 from actjax.literal import literal
 from actjax.models import embedding
@@ -173,8 +174,10 @@ def check(run: RecognitionRun, call: Call) -> None:
     with broken.open("w") as file:
         for split, clips in (("train", run.train_clips), ("val", run.eval_clips)):
             records, clean = getattr(dataset, split), []
+            damaged = find_damaged(records)
             findings = progress(scan(records, backend=clips.backend, **options), len(records), split)
             for record, (fault, remark) in zip(records, findings, strict=True):
+                fault = fault or damaged.get(record.path)
                 if fault is None:
                     clean.append(record)
                 else:
