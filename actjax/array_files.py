@@ -30,11 +30,12 @@ def read_arrays(path: str | os.PathLike, *, what: str = "an .npz file") -> dict[
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as file:
             members = {info.filename.removesuffix(".npy"): info for info in file.infolist()}
-            if told := too_large(sum(info.file_size for info in file.infolist()) / 2**20, _LIMIT):
-                raise ValueError(f"unpacked MB: {told}")
-            content = {name: file.read(info) for name, info in members.items()}
-    except Exception as error:  # zipfile's and zlib's, and ours of the limit
+            told = too_large(sum(info.file_size for info in file.infolist()) / 2**20, _LIMIT)
+            content = {} if told else {name: file.read(info) for name, info in members.items()}
+    except Exception as error:  # zipfile's and zlib's, and those of a directory that makes no sense
         raise ValueError(f"{path} is not {what}, or damaged: {shown(str(error), most=160)}") from None
+    if told:
+        raise ValueError(f"{path} is too large when it is unpacked: MB, {told}")
     return {name: _array(content[name], path, what) for name in content}
 
 
@@ -44,5 +45,5 @@ def _array(data: bytes, path, what: str) -> np.ndarray:
             return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     except Exception as error:  # also those of Python's parser, which reads the header
         if "allow_pickle" in str(error):
-            raise ValueError(f"{path} holds objects of Python, which are not read; save numbers or text") from None
+            raise ValueError(f"{path}: holds objects of Python, which are not read; save numbers or text") from None
         raise ValueError(f"{path} is not {what}, or damaged: {shown(str(error), most=160)}") from None

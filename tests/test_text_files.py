@@ -175,7 +175,7 @@ def test_arrays_that_unpack_to_more_than_the_limit(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as file:
         for _ in range(20):
             file.write(bytes(2**20))
-    with pytest.raises(ValueError, match="a.npz is not .*20 is more than ACTJAX_MAX_ARRAY_MB=16 allows"):
+    with pytest.raises(ValueError, match="a.npz is too large .*20 is more than ACTJAX_MAX_ARRAY_MB=16 allows"):
         read_arrays(tmp_path / "a.npz")
 
 

@@ -476,7 +476,7 @@ def test_features(tmp_path):
     ]
     for reason, words in zip(
         reasons,
-        ("could not convert", "5 channels; the first file has 6", "No such file", "features are .csv or .npy"),
+        ("could not convert", "5 channels; the first file has 6", "does not exist", "features are .csv or .npy"),
         strict=True,
     ):
         assert words in reason

@@ -216,7 +216,7 @@ COLUMNS = {
     "fraction of a label": (column("label", [0, 0.7, 2]), "column 'label' is float64 .*; expected one whole number"),
     "label for each class": (column("label", np.eye(3)), "column 'label' is float64 .*; expected one whole number"),
     "label of text": (column("label", ["a", "b", "c"]), "column 'label' is <U1"),
-    "objects": (column("label", [None, 1, {}]), r"damaged \(Object arrays cannot be loaded"),
+    "objects": (column("label", [None, 1, {}]), "objects of Python"),
     "fewer rows": (column("num_frames", [3, 4]), r"column 'num_frames' is int64 \[2\]; the metadata has 3 records"),
     "other frames": (column("num_frames", [4, 4, 5]), "column 'num_spans' has 3 for record 0, which does not fit"),
     "no frames": (lambda c: dict(num_frames=0 * c["shard"], num_spans=0 * c["shard"]), "column 'num_frames' has 0 for"),
@@ -319,7 +319,9 @@ TEXTS = {
 def test_json_that_cannot_be_read_is_named(folder, name, ending):
     of_earlier_version(folder)
     index_file(folder, ending).write_bytes(TEXTS[name])
-    with pytest.raises(ValueError, match=f"^{folder}/index/train{ending}: no JSON as it was written") as error:
+    with pytest.raises(
+        ValueError, match=f"^{folder}/index/train{ending}.*; copy the folder again, or prepare"
+    ) as error:
         load_prepared(folder, "train")
     assert len(str(error.value)) < 400 + len(str(folder)) and "\n" not in str(error.value)
 
@@ -327,13 +329,13 @@ def test_json_that_cannot_be_read_is_named(folder, name, ending):
 def test_large_files_are_not_read(folder, monkeypatch):
     monkeypatch.setenv("ACTJAX_MAX_ARRAY_MB", "1")
     np.savez_compressed(index_file(folder, ".npz"), label=np.zeros(10**6))
-    with pytest.raises(ValueError, match="train.npz: .* is more than ACTJAX_MAX_ARRAY_MB=1 allows"):
+    with pytest.raises(ValueError, match="train.npz .* is more than ACTJAX_MAX_ARRAY_MB=1 allows"):
         load_prepared(folder, "train")
     monkeypatch.setenv("ACTJAX_MAX_JSON_VALUES", "5")
     with pytest.raises(ValueError, match="train.json: .* is more than ACTJAX_MAX_JSON_VALUES=5 allows"):
         load_metadata(folder, "train")
     monkeypatch.setenv("ACTJAX_MAX_TEXT_MB", "0.0001")
-    with pytest.raises(ValueError, match="train.json: .* is more than ACTJAX_MAX_TEXT_MB=0.0001 allows"):
+    with pytest.raises(ValueError, match="train.json is larger .*ACTJAX_MAX_TEXT_MB=0.0001"):
         load_metadata(folder, "train")
 
 

@@ -12,18 +12,18 @@ import collections
 import contextlib
 import functools
 import hashlib
-import json
 import logging
 import os
 import pathlib
-import zipfile
 from typing import NamedTuple
 
 import numpy as np
 
-from actjax.errors import storage_fault
-from actjax.limits import limit, too_large
+from actjax.array_files import read_arrays
+from actjax.errors import shown, storage_fault
+from actjax.limits import limit
 from actjax.paths import local, to_path
+from actjax.text_files import read_json
 
 log = logging.getLogger("actjax")
 
@@ -104,7 +104,7 @@ def _malformed(metadata: object) -> str | None:
             ):
                 pass
             case _:
-                return f"shard {number} is not a file in the folder with its size, SHA-256 and records: {_shown(shard)}"
+                return f"shard {number} is not a file in the folder with its size, SHA-256 and records: {shown(shard)}"
     counts = ("num_records", "num_broken", "num_frames", "num_bytes")
     if {*metadata["summary"]} != {*counts} or not all(type(value) is int for value in metadata["summary"].values()):
         return f"field 'summary' is not {', '.join(counts)}, each an integer"
@@ -128,7 +128,7 @@ def load_names(folder: str | os.PathLike, split: str, *, count: int, unique: boo
         raise ValueError(f"{path}: {len(names)} names for {count} records; {_AGAIN}")
     if unique and len({*names}) < count:
         ((twice, _),) = collections.Counter(names).most_common(1)
-        raise ValueError(f"{path}: name {_shown(twice)} is there twice; {_AGAIN}")
+        raise ValueError(f"{path}: name {shown(twice)} is there twice; {_AGAIN}")
     return names
 
 
@@ -180,14 +180,10 @@ def load_index(folder: str, split: str) -> Index:
 
 
 def _load_columns(path: pathlib.Path) -> dict[str, np.ndarray]:
-    with _damage_named(path):
-        with zipfile.ZipFile(path) as members:
-            size = sum(member.file_size for member in members.infolist())
-        told = too_large(size / 1e6, "ACTJAX_MAX_ARRAY_MB")
-        if told is None:
-            with np.load(path) as columns:
-                return dict(columns)
-    raise ValueError(f"{path}: the size of its arrays in MB, {told}")
+    try:
+        return read_arrays(path, what="an index of a prepared set")
+    except ValueError as error:
+        raise ValueError(f"{error}; {_AGAIN}") from None
 
 
 @contextlib.contextmanager
@@ -268,23 +264,7 @@ def stream_size(size: int) -> int:
 
 
 def _load_json(path: pathlib.Path) -> object:
-    """The content of a JSON file. ValueError: it is too large, malformed, or has a key twice."""
-    if told := too_large(path.stat().st_size / 1e6, "ACTJAX_MAX_TEXT_MB"):
-        raise ValueError(f"{path}: its size in MB, {told}")
-    data = path.read_bytes()
-    if told := too_large(sum(map(data.count, (b",", b"[", b"{"))), "ACTJAX_MAX_JSON_VALUES"):
-        raise ValueError(f"{path}: its number of values, {told}")
     try:
-        return json.loads(data.decode(), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: no JSON as it was written ({str(error)[:100]}); {_AGAIN}") from None
-
-
-def _unique(pairs: list[tuple]) -> dict:
-    if len(made := dict(pairs)) < len(pairs):
-        raise ValueError(f"{_shown([name for name, _ in pairs])} has a key twice")
-    return made
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:80]
+        return read_json(path, what="an index of a prepared set")
+    except ValueError as error:
+        raise ValueError(f"{error}; {_AGAIN}") from None
