@@ -153,12 +153,12 @@ def test_kinds_of_files_in_any_case():
         (lambda path: np.savez(path.open("wb"), a=np.zeros(3)), "is not an array .*: a zip archive, as .npz files are"),
         (lambda path: path.write_bytes(b"\x93NUMPY\x01\x00"), "or damaged"),
         (lambda path: path.write_bytes(b"hello"), "it begins with b'hello'"),
-        (lambda path: np.save(path, np.array([{}])), "holds objects of Python"),
+        (lambda path: np.save(path, np.array([{}])), "objects of Python"),
     ],
 )
 def test_arrays_that_are_none(tmp_path, save, message):
     save(tmp_path / "a.npy")
-    with pytest.raises(ValueError, match=f"a.npy {message}|a.npy .*{message}"):
+    with pytest.raises(ValueError, match=f"a.npy.*{message}"):
         read_array(tmp_path / "a.npy")
 
 
