@@ -117,7 +117,7 @@ def read_json(path: str | pathlib.Path, *, what: str = "a JSON file"):
     if told := too_large(values, "ACTJAX_MAX_JSON_VALUES"):
         raise ValueError(f"{path}: too many values: {told}")
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_int=_whole)
+        return json.loads(text, object_pairs_hook=unique_keys, parse_int=_whole)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
     except RecursionError:
@@ -151,7 +151,8 @@ def _decoded(data: bytes, path, what: str) -> str:
     return text
 
 
-def _object(pairs: list[tuple]) -> dict:
+def unique_keys(pairs: list[tuple]) -> dict:
+    """For `json.loads(object_pairs_hook=)`, which takes the last of several keys. ValueError: a key is there twice."""
     content = {}
     for name, value in pairs:
         if name in content:

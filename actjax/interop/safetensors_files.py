@@ -5,6 +5,7 @@ import os
 import pathlib
 
 from actjax.errors import shown
+from actjax.text_files import unique_keys
 
 LONGEST_HEADER = 10_000_000  # bytes; a thousand tensors take 0.1 million
 _KINDS = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
@@ -47,19 +48,10 @@ def _header(path: str | os.PathLike) -> dict:
         text = file.read(min(length, LONGEST_HEADER))
     if len(text) < length or len(start) < 8:
         raise ValueError(f"it begins with {shown((start + text)[:16])}, and promises a header of {length} bytes")
-    header = json.loads(text.decode(), object_pairs_hook=_unique)
+    header = json.loads(text.decode(), object_pairs_hook=unique_keys)
     if not isinstance(header, dict):
         raise ValueError("its header is no JSON object")
     return header
-
-
-def _unique(pairs: list[tuple]) -> dict:
-    made = {}
-    for name, value in pairs:
-        if name in made:
-            raise ValueError(f"its header has {shown(name)} twice")
-        made[name] = value
-    return made
 
 
 def _unknown_type(header: dict) -> str | None:
