@@ -9,6 +9,7 @@ import importlib.util
 import itertools
 import os
 import pathlib
+import stat
 import tempfile
 from collections.abc import Callable
 
@@ -47,6 +48,28 @@ def does_not_exist(path: str | os.PathLike) -> str:
         return f"{os.fspath(path)} is a folder"
     relative = not is_url(path) and not os.path.isabs(path)
     return f"{os.fspath(path)} does not exist{f' in {os.getcwd()}' if relative else ''}"
+
+
+_KINDS = {
+    stat.S_IFDIR: "is a folder",
+    stat.S_IFCHR: "is a device",
+    stat.S_IFBLK: "is a device",
+    stat.S_IFIFO: "is a pipe",
+    stat.S_IFSOCK: "is a socket",
+}
+
+
+def not_a_file(path: str | os.PathLike) -> str | None:
+    """What a local path, or the target of a link, is instead of a file: "is a folder", "is a device", "is a pipe" or
+    "is a socket". None: a file, nothing, or a URL. It is not opened: a pipe may never answer, a device never end.
+
+    >>> not_a_file("/"), not_a_file("/dev/zero"), not_a_file("/none.mp4")
+    ('is a folder', 'is a device', None)
+    """
+    try:
+        return None if is_url(path) else _KINDS.get(stat.S_IFMT(os.stat(path).st_mode))
+    except (OSError, ValueError):
+        return None
 
 
 def check_url(url: str | os.PathLike) -> None:
