@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from actjax.errors import warn_once
+from actjax.paths import is_url, not_a_file
 from actjax.video.errors import BackendError, VideoError
 from actjax.video.fetching import fetch, is_missing
 
@@ -217,11 +218,21 @@ def _content(source, *, folder: bool) -> str | io.BytesIO:
     if isinstance(source, bytes):
         return io.BytesIO(source)
     path = os.fspath(source)
-    if "://" in path and not folder:
-        try:
-            return io.BytesIO(fetch(path))
-        except (OSError, ValueError) as error:
-            raise VideoError(path, f"cannot be read: {error}") from error
-    if "://" not in path and is_missing(path):
+    if is_url(path):
+        return path if folder else _fetched(path)
+    if is_missing(path):
         raise VideoError(path, "no such file")
-    return path
+    kind = not_a_file(path)
+    if folder and kind != "is a folder":
+        raise VideoError(path, f"{kind or 'is a file'}; backend 'rawframes' reads a folder of pictures")
+    if kind and not folder:
+        pictures = ", which only backend 'rawframes' reads" if kind == "is a folder" else ""
+        raise VideoError(path, f"no video: it {kind}{pictures}")
+    return os.path.abspath(path)  # libraries take "a:b.mp4" for an address, "-" for the standard input
+
+
+def _fetched(url: str) -> io.BytesIO:
+    try:
+        return io.BytesIO(fetch(url))
+    except (OSError, ValueError) as error:
+        raise VideoError(url, f"cannot be read: {error}") from error

@@ -1,0 +1,236 @@
+"""Files of strangers: what names other files, is no file, or takes too much memory is refused by every reader."""
+
+import contextlib
+import importlib.util
+import io
+import os
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+
+import numbered
+import numpy as np
+import pytest
+
+from actjax.video.decoding import open_video
+from actjax.video.errors import VideoError
+
+BACKENDS = ("pyav", "opencv", *(["decord"] if importlib.util.find_spec("decord") else []))  # it has few wheels
+MARK = b"\xef\xbb\xbf"
+
+
+class Listener(socketserver.TCPServer):
+    """Counts connections; answers none."""
+
+    seen = 0
+
+    def verify_request(self, request, client_address):
+        self.seen += 1
+        return False
+
+
+@pytest.fixture(scope="module")
+def listener():
+    with Listener(("127.0.0.1", 0), socketserver.BaseRequestHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def playlists(target: str, port: int) -> dict[str, bytes]:
+    """Files that make FFmpeg open `target`, by their kind."""
+    m3u = f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{target}\n#EXT-X-ENDLIST\n".encode()
+    dash = f"""<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"
+profiles="urn:mpeg:dash:profile:isoff-on-demand:2011" mediaPresentationDuration="PT2S"><Period><AdaptationSet
+mimeType="video/mp4"><Representation id="1" bandwidth="9"><BaseURL>{target}</BaseURL></Representation></AdaptationSet>
+</Period></MPD>""".encode()
+    sdp = f"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {port} TCP/RTP/AVP 96\n".encode()
+    return {
+        "m3u": m3u,
+        "m3u with mark": MARK + m3u,
+        "m3u behind lines": b"\n\n  \r\n" + m3u,
+        "m3u utf16": m3u.decode().encode("utf-16"),
+        "ffconcat": f"ffconcat version 1.0\nfile '{target}'\n".encode(),
+        "dash": dash,
+        "sdp": sdp + b"a=rtpmap:96 H264/90000\n",
+        "sdp behind lines": b"hello\n" + sdp,
+        "asx": f'<asx version="3.0"><entry><ref href="{target}"/></entry></asx>'.encode(),
+        "pls": f"[playlist]\nFile1={target}\n".encode(),
+        "imf": b'<?xml version="1.0"?><CompositionPlaylist xmlns="http://www.smpte-ra.org/schemas/2067-3/2016">',
+        "page": b"<!DOCTYPE html><html><body>404</body></html>",
+        "lines": f"{target}\n".encode(),
+    }
+
+
+KINDS = [*playlists("", 0)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_names_other_files_is_no_video(tmp_path, listener, kind, backend):
+    """Neither a server nor a file beside it is opened: a pipe would never answer, a video would show."""
+    numbered.write(tmp_path / "other.mp4", "libx264", num=3)
+    os.mkfifo(tmp_path / "pipe.ts")
+    port = listener.server_address[1]
+    for target in ("other.mp4", "pipe.ts", str(tmp_path / "pipe.ts"), f"http://127.0.0.1:{port}/a.ts"):
+        content = playlists(target, port)[kind]
+        for name in ("video.mp4", "video.m3u8", "video"):
+            (tmp_path / name).write_bytes(content)
+            for source in (tmp_path / name, content):
+                with pytest.raises(
+                    VideoError, match=r"no video in it: (a playlist|a session|XML|a web page|it is)"
+                ) as e:
+                    open_video(source, backend=backend)
+                assert "\n" not in str(e.value) and len(str(e.value)) < 400
+    assert not listener.seen
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["playlist", "concat", "session"])
+def test_playlists_in_the_middle_of_text(tmp_path, name, backend):
+    """Where the first bytes say nothing, FFmpeg's list of formats does."""
+    text = {"playlist": "#EXTM3U\n#EXT-X-STREAM-INF:\na.ts\n", "concat": "ffconcat version 1.0\nfile a.ts\n",
+            "session": "v=0\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\na=rtpmap:96 H264/90000\n"}[name]  # fmt: skip
+    for content in (b"\xff" * 8 + b"\n" + text.encode(), b"\xe9t\xe9\n" * 900 + text.encode()):
+        (tmp_path / "video.mp4").write_bytes(content)
+        for source in (tmp_path / "video.mp4", content):
+            with pytest.raises(VideoError):
+                open_video(source, backend=backend)
+
+
+def test_ffmpeg_itself_opens_nothing_else(tmp_path, listener, monkeypatch):
+    """The fence behind the look at the first bytes."""
+    from actjax.video import streams
+
+    monkeypatch.setattr(streams, "check_head", lambda source: None)
+    port = listener.server_address[1]
+    os.mkfifo(tmp_path / "pipe.ts")
+    for kind in KINDS:
+        for target in ("pipe.ts", f"http://127.0.0.1:{port}/a.ts"):
+            content = playlists(target, port)[kind]
+            (tmp_path / "video.m3u8").write_bytes(content)
+            for source in (tmp_path / "video.m3u8", content):
+                with pytest.raises(VideoError, match="not a video file"):
+                    open_video(source)
+    assert not listener.seen
+
+
+def test_opencv_keeps_to_the_same_files(tmp_path, listener, monkeypatch):
+    import cv2
+
+    from actjax.video.decord_opencv import OpenCV
+
+    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "threads;1")
+    for kind, content in playlists(f"http://127.0.0.1:{listener.server_address[1]}/a.ts", 9).items():
+        (tmp_path / "video.m3u8").write_bytes(content)
+        with pytest.raises(Exception, match="OpenCV cannot open it"):
+            OpenCV(str(tmp_path / "video.m3u8"))._start()
+    assert not listener.seen and os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] == "threads;1"
+    assert cv2.VideoCapture(str(numbered.write(tmp_path / "a.mp4", "libx264", num=2)), cv2.CAP_FFMPEG).isOpened()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "name",
+    ["concat:a|b", "pipe:0", "-i.mp4", "-", "http:a.mp4", "data:,a", "file:a", "a:b.mp4", "%05d.mp4", "[ab]?.mp4"],
+)
+def test_a_name_is_that_of_a_local_file(tmp_path, monkeypatch, name, backend):
+    monkeypatch.chdir(tmp_path)
+    numbered.write(tmp_path / name, "libx264", container="mp4", num=4)
+    numbered.write(tmp_path / "00001.mp4", "libx264", num=9)
+    numbered.write(tmp_path / "a", "libx264", container="mp4", num=9)
+    video = open_video(name, backend=backend)
+    assert video.num_frames == 4 and numbered.numbers(video.frames([0, 3])) == [0, 3]
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "rawframes"])
+def test_pipes_devices_and_sockets_are_named(tmp_path, backend):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "linked").symlink_to(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(tmp_path):
+        server.bind("socket")
+    for name, kind in {"pipe": "pipe", "linked": "pipe", "device": "device", "socket": "socket"}.items():
+        with pytest.raises(VideoError, match=f"{name}: .*is a {kind}"):
+            open_video(tmp_path / name, backend=backend)
+    if backend != "rawframes":
+        with pytest.raises(VideoError, match="it is a folder, which only backend 'rawframes' reads"):
+            open_video(tmp_path, backend=backend)
+
+
+def test_a_file_is_no_folder_of_pictures(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(VideoError, match="file: is a file; backend 'rawframes' reads a folder of pictures"):
+        open_video(tmp_path / "file", backend="rawframes")
+
+
+def plain(k, width, height):
+    return np.zeros((height, width, 3), np.uint8)
+
+
+def change(path, codec="libx264", sizes=((128, 96), (640, 480)), **options):
+    """A file whose frames change their size, by joining streams."""
+    parts = []
+    for size in sizes:
+        part = numbered.write(io.BytesIO(), codec, container="h264", num=40, size=size, **options)
+        parts.append(part.getvalue())
+    (path.parent / "joined.h264").write_bytes(b"".join(parts))
+    return numbered.copy(path.parent / "joined.h264", path, container={"mkv": "matroska"}.get(path.suffix[1:]))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_large_frames_are_refused(tmp_path, monkeypatch, backend):
+    path = numbered.write(tmp_path / "large.mp4", "libx264", num=3, size=(640, 480))
+    monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "0.3")
+    for source in (path, path.read_bytes()):
+        with pytest.raises(VideoError, match="a frame of 640x480, in million pixels: 0.307 is more than ACTJAX_MAX_FR"):
+            open_video(source, backend=backend)
+    monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "0.3072")
+    assert open_video(path, backend=backend).size == (480, 640)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_frames_that_become_large_are_refused(tmp_path, monkeypatch, ending, backend):
+    path = change(tmp_path / f"grows.{ending}")
+    monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "0.2")
+    for wanted in ([0, 79], [3, 4]):
+        if backend == "pyav" and wanted == [3, 4]:
+            assert open_video(path).frames(wanted).shape == (2, 96, 128, 3)  # the large frames are not decoded
+            continue
+        with pytest.raises(VideoError, match="more .*ACTJAX_MAX_FRAME_MPIXELS=0.2"):
+            open_video(path, backend=backend).frames(wanted)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_large_frames_of_which_a_part_is_shown_are_refused(tmp_path, monkeypatch, backend):
+    path = numbered.write(tmp_path / "a.mp4", "libx264", num=3, size=(640, 480), params="crop-rect=0,0,512,384")
+    assert open_video(path).size == (96, 128)
+    monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "0.2")
+    with pytest.raises(VideoError, match="a frame of 640x480, in million pixels"):
+        open_video(path, backend=backend).frames([0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_small_file_of_large_frames_takes_little_memory(tmp_path, backend):
+    """In a process of its own, which says how much it took: 0.02 MB that would take 100 MB a frame."""
+    path = numbered.write(tmp_path / "large.mp4", "libx264", num=3, size=(8192, 8192), draw=plain)
+    assert path.stat().st_size < 50_000
+    code = f"""
+import resource, actjax.video.decoding as d, av, cv2
+d.check_backend({backend!r}); d.decoder({backend!r})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    d.open_video({str(path)!r}, backend={backend!r}).frames(range(3))
+except d.VideoError as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True).stdout
+    error, taken = out.splitlines()[-2:]
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert "67 is more than ACTJAX_MAX_FRAME_MPIXELS=40" in error and int(taken) * unit < 150e6, out
