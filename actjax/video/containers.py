@@ -53,7 +53,7 @@ def check_head(source: str | io.BytesIO) -> None:
     else:
         head = bytes(source.getbuffer()[:HEAD])
     if found := _text(head):
-        raise Unreadable(f"no video in it: {found}")
+        raise Unreadable(f"not a video file: {found}")
 
 
 def _text(head: bytes) -> str:

@@ -81,9 +81,7 @@ def test_what_names_other_files_is_no_video(tmp_path, listener, kind, backend):
         for name in ("video.mp4", "video.m3u8", "video"):
             (tmp_path / name).write_bytes(content)
             for source in (tmp_path / name, content):
-                with pytest.raises(
-                    VideoError, match=r"no video in it: (a playlist|a session|XML|a web page|it is)"
-                ) as e:
+                with pytest.raises(VideoError, match="not a video file: (a playl|a sess|XML|a web|it is)") as e:
                     open_video(source, backend=backend)
                 assert "\n" not in str(e.value) and len(str(e.value)) < 400
     assert not listener.seen
@@ -125,7 +123,7 @@ def test_opencv_keeps_to_the_same_files(tmp_path, listener, monkeypatch):
     from actjax.video.decord_opencv import OpenCV
 
     monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "threads;1")
-    for kind, content in playlists(f"http://127.0.0.1:{listener.server_address[1]}/a.ts", 9).items():
+    for content in playlists(f"http://127.0.0.1:{listener.server_address[1]}/a.ts", 9).values():
         (tmp_path / "video.m3u8").write_bytes(content)
         with pytest.raises(Exception, match="OpenCV cannot open it"):
             OpenCV(str(tmp_path / "video.m3u8"))._start()
