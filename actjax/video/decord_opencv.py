@@ -205,7 +205,7 @@ class Decord(_Beside):
         self.own_errors()  # a missing package is reported before the file is opened
         super().open()
         promised = self._exact.stream.stream.frames
-        if promised > 2 * self.num_frames:  # decord allocates memory for every promised frame
+        if promised > 2 * self.num_frames or 0 < promised < self.num_frames:  # it takes memory as promised, or crashes
             raise self._refused(f"files with {self.num_frames} frames whose header promises {promised}")
         try:
             self._player = self._start()

@@ -5,6 +5,7 @@ import struct
 import zlib
 
 import cv2
+import mutating
 import numpy as np
 import pytest
 
@@ -110,3 +111,20 @@ def test_pipes_and_devices_in_a_folder_are_named(tmp_path):
     for k, kind in enumerate(("pipe", "device", "folder")):
         with pytest.raises(VideoError, match=f"{k + 1} is a {kind}, not an image"):
             video.frames([k])
+
+
+def test_mutated_pictures_are_read_or_refused(tmp_path):
+    """2,000 mutations of small files: no crash, hang or much memory; a picture, or one line."""
+    paths, folder = [], tmp_path / "folder"
+    folder.mkdir()
+    for kind in (*KINDS, "progressive"):
+        path = tmp_path / f"picture.{kind}"
+        path.write_bytes(
+            encoded("jpg", options=[cv2.IMWRITE_JPEG_PROGRESSIVE, 1]) if kind not in KINDS else encoded(kind)
+        )
+        paths.append(str(path))
+    options = f"folder={str(folder)!r}, backend='rawframes', filename_tmpl='{{}}'"
+    read, refused = map(
+        int, mutating.in_process(f"import mutating; mutating.read_all({paths}, 250, {options})").split()
+    )
+    assert read + refused == 2000 and read > 100 and refused > 100
