@@ -43,6 +43,8 @@ def test_urls_of_other_schemes_are_refused_in_one_line(url):
         assert len(str(caught.value)) < 400
     with pytest.raises(VideoError, match="cannot be read: .*must be a local path, or .*'http'"):
         open_video(url)
+    with pytest.raises(VideoError, match="cannot be read: .*must be a local path, or .*'http'"):
+        open_video(url, backend="rawframes", num_frames=1)
     with pytest.raises(ValueError, match="must be a local path"):
         missing_files([url])
 

@@ -4,9 +4,11 @@ FFmpeg also reads playlists and session descriptions, which make it open other f
 """
 
 import codecs
+import contextlib
 import io
 import re
 
+from actjax.video.boxes import check_promises
 from actjax.video.readers import Unreadable, frame_limit
 
 # FFmpeg's readers of files that hold frames. Left out: those that open what a file names (hls, concat, dash, imf, sdp,
@@ -45,15 +47,17 @@ def options(source: str | io.BytesIO) -> dict[str, str]:
     }
 
 
-def check_head(source: str | io.BytesIO) -> None:
-    """Looks at the first bytes, before a library opens the file. Unreadable: it is text, such as a playlist."""
-    if isinstance(source, str):
-        with open(source, "rb") as file:
-            head = file.read(HEAD)
-    else:
-        head = bytes(source.getbuffer()[:HEAD])
-    if found := _text(head):
-        raise Unreadable(f"not a video file: {found}")
+def check_file(source: str | io.BytesIO) -> None:
+    """Looks into a file before a library opens it.
+
+    Raises:
+      Unreadable: it begins with text, such as a playlist, or it promises more frames than it has bytes.
+    """
+    with open(source, "rb") if isinstance(source, str) else contextlib.nullcontext(source) as file:
+        file.seek(0)
+        if found := _text(file.read(HEAD)):
+            raise Unreadable(f"not a video file: {found}")
+        check_promises(file)
 
 
 def _text(head: bytes) -> str:

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from actjax.errors import warn_once
-from actjax.paths import is_url, not_a_file
+from actjax.paths import check_scheme, is_url, not_a_file
 from actjax.video.errors import BackendError, VideoError
 from actjax.video.fetching import fetch, is_missing
 
@@ -219,7 +219,7 @@ def _content(source, *, folder: bool) -> str | io.BytesIO:
         return io.BytesIO(source)
     path = os.fspath(source)
     if is_url(path):
-        return path if folder else _fetched(path)
+        return _fetched(path) if not folder else _folder_url(path)
     if is_missing(path):
         raise VideoError(path, "no such file")
     kind = not_a_file(path)
@@ -229,6 +229,14 @@ def _content(source, *, folder: bool) -> str | io.BytesIO:
         pictures = ", which only backend 'rawframes' reads" if kind == "is a folder" else ""
         raise VideoError(path, f"no video: it {kind}{pictures}")
     return os.path.abspath(path)  # libraries take "a:b.mp4" for an address, "-" for the standard input
+
+
+def _folder_url(url: str) -> str:
+    try:
+        check_scheme(url)
+    except ValueError as error:
+        raise VideoError(url, f"cannot be read: {error}") from error
+    return url
 
 
 def _fetched(url: str) -> io.BytesIO:

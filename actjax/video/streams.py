@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from actjax.video.containers import check_head, options
+from actjax.video.boxes import has_fragments
+from actjax.video.containers import check_file, options
 from actjax.video.readers import FRAME_LIMIT, TooLarge, Unreadable, check_size, frame_limit
 
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's name for the family
@@ -35,7 +36,7 @@ class Stream:
         self.num_uses = 0  # how often `packets` was started; an earlier iterator must not be continued
         self._indexed = False
         self._decoding: np.ndarray | None = None  # decoding time of each packet, from the index
-        check_head(source)
+        check_file(source)
         self._open()
 
     def _open(self) -> None:
@@ -210,30 +211,11 @@ def _pixels(stream) -> int:
 
 
 def _has_fragments(source: str | io.BytesIO) -> bool:
-    """Whether an MP4 or MOV file has movie fragments: the index does not list their frames until they are read."""
     if isinstance(source, str):
         with open(source, "rb") as file:
-            return _finds_fragment(file)
+            return has_fragments(file)
     position = source.tell()  # FFmpeg continues from here
     try:
-        return _finds_fragment(source)
+        return has_fragments(source)
     finally:
         source.seek(position)
-
-
-def _finds_fragment(file) -> bool:
-    start = 0
-    while True:
-        file.seek(start)
-        header = file.read(16)
-        if len(header) < 8:
-            return False
-        size, kind = int.from_bytes(header[:4], "big"), header[4:8]
-        if kind == b"moof":
-            return True
-        if size == 0:  # the last box, up to the end of the file
-            return False
-        size = int.from_bytes(header[8:16], "big") if size == 1 else size
-        if size < 8:
-            return True  # not a box; do not trust the index
-        start += size

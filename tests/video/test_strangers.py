@@ -6,6 +6,7 @@ import io
 import os
 import socket
 import socketserver
+import struct
 import threading
 
 import mutating
@@ -103,7 +104,7 @@ def test_ffmpeg_itself_opens_nothing_else(tmp_path, listener, monkeypatch):
     """The fence behind the look at the first bytes."""
     from actjax.video import streams
 
-    monkeypatch.setattr(streams, "check_head", lambda source: None)
+    monkeypatch.setattr(streams, "check_file", lambda source: None)
     port = listener.server_address[1]
     os.mkfifo(tmp_path / "pipe.ts")
     for kind in KINDS:
@@ -221,6 +222,29 @@ def giant(tmp_path_factory):
 def test_a_small_file_of_large_frames_takes_little_memory(giant, backend):
     said = mutating.in_process(f"import mutating; mutating.refuse({str(giant)!r}, 150, backend={backend!r})")
     assert "67 is more than ACTJAX_MAX_FRAME_MPIXELS=40" in said
+
+
+@pytest.mark.parametrize("table", ["stsz", "trun"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_index_of_more_frames_than_bytes_takes_little_memory(tmp_path, table, backend):
+    """Two kinds of tables need no space for each frame: a header of 2 kB would take 2 GB."""
+    options = {"movflags": "frag_keyframe+empty_moov"} if table == "trun" else {}
+    path = numbered.write(tmp_path / "promises.mp4", "libx264", num=5, size=(64, 48), options=options)
+    content, many = bytearray(path.read_bytes()), 40_000_000
+    place = content.index(table.encode()) + 4
+    struct.pack_into(">III", content, place, 0, *((10, many) if table == "stsz" else (many, 0)))
+    if table == "stsz":
+        for name, further in {b"stsc": 12, b"stts": 8}.items():
+            struct.pack_into(">I", content, content.index(name) + 4 + further, many)
+    path.write_bytes(content)
+    said = mutating.in_process(f"import mutating; mutating.refuse({str(path)!r}, 150, backend={backend!r})")
+    assert f"its index promises {many} frames or sounds, in {len(content)} bytes" in said
+
+
+def test_boxes_without_an_end_are_looked_at_once():
+    for content in (b"\0\0\0\x08free" * 300_000, b"\0\0\0\1free" + b"\xff" * 500, b"\0\0\0\0moov" * 200_000):
+        with pytest.raises(VideoError, match="it has more than 200000 boxes|not a video file"):
+            open_video(content)
 
 
 MUTATED = {"mp4": ("libx264", 2), "mkv": ("libx264", 0), "avi": ("mpeg4", 0), "webm": ("libvpx-vp9", 0)}
