@@ -131,6 +131,33 @@ def test_opencv_keeps_to_the_same_files(tmp_path, listener, monkeypatch):
     assert cv2.VideoCapture(str(numbered.write(tmp_path / "a.mp4", "libx264", num=2)), cv2.CAP_FFMPEG).isOpened()
 
 
+def with_alias(content: bytes, path: str) -> bytes:
+    """A MOV file whose data reference is an alias of another file."""
+    where = path.encode() + bytes(len(path) % 2)
+    record = bytes(10) + bytes(1 + 27) + bytes(12) + bytes([len("pipe")]) + b"pipe".ljust(63, b"\0") + bytes(16)
+    record += struct.pack(">HH", 1, 1) + bytes(16) + struct.pack(">HH", 2, len(where)) + where
+    alias = record + b"\xff\xff\0\0" + bytes(100)
+    entry = struct.pack(">I4sI", 12 + len(alias), b"alis", 0) + alias
+    out, place = bytearray(content), content.rindex(b"url ") - 4
+    out[place : place + 12] = entry
+    for name in (b"dref", b"dinf", b"minf", b"mdia", b"trak", b"moov"):
+        start = content.index(name) - 4
+        (size,) = struct.unpack_from(">I", content, start)
+        struct.pack_into(">I", out, start, size + len(entry) - 12)
+    return bytes(out)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_data_in_another_file_is_not_looked_for(tmp_path, backend):
+    """Nobody answers at the other end of the pipe."""
+    os.mkfifo(tmp_path / "pipe")
+    path = numbered.write(tmp_path / "alias.mov", "libx264", num=4)
+    path.write_bytes(with_alias(path.read_bytes(), str(tmp_path / "pipe")))
+    for source in (path, path.read_bytes()):
+        with pytest.raises(VideoError):
+            open_video(source, backend=backend)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     "name",
