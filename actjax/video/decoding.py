@@ -55,17 +55,19 @@ def open_video(source: str | os.PathLike | bytes, *, backend: str | Sequence[str
     (5, (32, 48), (3, 32, 48, 3), array([0. , 0.4]))
 
     Args:
-      source: a file (for "rawframes" a folder), an fsspec URL (`gs://...`, `s3://...`, `memory://...`), or the bytes
-        of a file.
+      source: a file (for "rawframes" a folder), a URL (`https://...`, `gs://...`; all schemes are in `actjax.paths`),
+        or the bytes of a file.
       backend: one of `BACKENDS`, or several: the first one that can read the file does, and a warning is logged once
-        per fallback. "pyav" reads everything that FFmpeg reads. "decord" and "opencv" give the same frames for some
-        kinds of files and refuse all others; the guide has the table. "rawframes": a folder of image files.
+        per fallback. "pyav" reads every file with frames of its own that FFmpeg reads. "decord" and "opencv" give the
+        same frames for some kinds of files and refuse all others; the guide has the table. "rawframes": a folder of
+        image files.
       options: "pyav": `threads` of the codec. "rawframes": `num_frames` (None counts the files), `offset`,
         `filename_tmpl`, `start_index`, `modality` "RGB" or "Flow" (images "x" and "y" of the template).
 
     Raises:
-      VideoError: the source is missing, damaged, or holds no video; later, from `frames`: a frame is damaged or cannot
-        be decoded. BackendError, a VideoError: this backend does not read the file exactly; names one that does.
+      VideoError: the source is missing, damaged, or holds no video, such as a playlist; its frames are above the limit
+        `ACTJAX_MAX_FRAME_MPIXELS`; later, from `frames`: a frame is damaged or cannot be decoded. BackendError, a
+        VideoError: this backend does not read the file exactly; names one that does.
       Unreachable: the network or a file server is gone, which says nothing about the video.
       IndexError: from `frames`: an index outside [0, num_frames).
       ValueError: an unknown backend or option. ImportError: a package is missing; names it.

@@ -12,7 +12,7 @@ from actjax.limits import too_large
 from actjax.paths import check_scheme
 from actjax.video.errors import Unreachable
 
-_LIBRARIES = {"aiohttp", "azure", "botocore", "gcsfs", "google", "requests", "urllib3"}  # behind fsspec
+_LIBRARIES = {"aiohttp", "azure", "botocore", "gcsfs", "google", "httpx", "requests", "urllib3"}  # behind fsspec
 _CHUNK = 2**20  # bytes read at a time
 _ERRNOS = {
     getattr(errno, name)

@@ -87,7 +87,8 @@ def missing_files(paths: Iterable[str], *, folders: bool = False) -> tuple[list[
 def _told(missing: Sequence[str], count: int) -> str:
     """ "2 of 9 files do not exist: 'a.mp4', 'b.mp4' (is a pipe)", and of a relative path the folder it starts from."""
     first, start = ", ".join(map(_named, missing[:3])), does_not_exist(missing[0]).partition(" does not exist")[2]
-    return f"{len(missing)} of {count} files do not exist{', such as' if len(missing) > 3 else ':'} {first}{start}"
+    gone = f" files do not exist, such as {first}" if len(missing) > 3 else f" files do not exist: {first}"
+    return f"{len(missing)} of {count}{gone}{start}"
 
 
 def _named(path: str) -> str:
