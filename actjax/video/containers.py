@@ -6,7 +6,10 @@ FFmpeg also reads playlists and session descriptions, which make it open other f
 import codecs
 import contextlib
 import io
+import os
 import re
+import threading
+from collections.abc import Iterator
 
 from actjax.video.boxes import check_promises
 from actjax.video.readers import Unreadable, frame_limit
@@ -25,6 +28,7 @@ _CONTAINERS = """
     pictor_pipe png_pipe ppm_pipe psd_pipe qdraw_pipe qoi_pipe sgi_pipe sunrast_pipe tiff_pipe vbn_pipe webp_pipe
     xbm_pipe xpm_pipe xwd_pipe
 """
+_VARIABLE, _LOCK = "OPENCV_FFMPEG_CAPTURE_OPTIONS", threading.Lock()
 HEAD = 4096  # bytes that are looked at
 _WORDS = {  # what is found at the beginning, or at the start of any line -> what the file is
     r"\A#EXT": "a playlist (M3U), which names other files",
@@ -45,6 +49,21 @@ def options(source: str | io.BytesIO) -> dict[str, str]:
         "protocol_whitelist": "file" if isinstance(source, str) else "none",
         "max_pixels": str(frame_limit() * 9 // 8),  # of widths that decoders have rounded up; readers count exactly
     }
+
+
+@contextlib.contextmanager
+def opencv_options(path: str) -> Iterator[None]:
+    """While OpenCV opens a file it is given the same `options`. It takes them from the environment."""
+    with _LOCK:
+        before = os.environ.get(_VARIABLE)
+        given = "|".join(f"{name};{value}" for name, value in options(path).items())
+        os.environ[_VARIABLE] = f"{before}|{given}" if before else given
+        try:
+            yield
+        finally:
+            os.environ.pop(_VARIABLE)
+            if before is not None:
+                os.environ[_VARIABLE] = before
 
 
 def check_file(source: str | io.BytesIO) -> None:

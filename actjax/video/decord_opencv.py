@@ -4,18 +4,15 @@ Both decode every file from its first frame, because their seeking returns wrong
 counts the frames and decodes the wanted ones too; a frame that differs raises `Refused`.
 """
 
-import contextlib
 import io
 import itertools
-import os
 import tempfile
-import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from actjax.video.containers import options
+from actjax.video.containers import opencv_options
 from actjax.video.conversion import display_matrix, upright
 from actjax.video.passes import in_order
 from actjax.video.pyav import PyAV
@@ -65,7 +62,7 @@ OPENCV = kinds({
     "gif": "gif-",
 })  # fmt: skip
 TOLERANCE = 2  # grey levels by which frames may differ from PyAV's
-CHUNK = 64  # frames compared at a time
+CHUNK = 2**26  # bytes of frames compared at a time
 AHEAD = 64  # frames that a library may decode after the last one that is wanted
 # Pixel formats that all libraries convert to the same RGB. Other formats and odd sizes are interpolated differently.
 PIXELS = ("yuv420p", "yuvj420p", "yuv444p", "yuvj444p", "gbrp", "bgra")
@@ -158,8 +155,9 @@ class _Beside(Reader):
 
     def check(self) -> str | None:
         remark = self._exact.check()
-        for first in range(0, self.num_frames, CHUNK):
-            self.read(np.arange(first, min(first + CHUNK, self.num_frames)))
+        num = max(1, CHUNK // max(1, 3 * self._exact.stream.codec.width * self._exact.stream.codec.height))
+        for first in range(0, self.num_frames, num):
+            self.read(np.arange(first, min(first + num, self.num_frames)))
         return remark
 
     # Each library overrides the rest.
@@ -271,7 +269,7 @@ class OpenCV(_Beside):
     def _start(self):
         import cv2
 
-        with _options(self._source):
+        with opencv_options(self._source):
             capture = cv2.VideoCapture(self._source, cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise Unreadable("OpenCV cannot open it")
@@ -290,21 +288,3 @@ class OpenCV(_Beside):
         for turn in self._turns:
             picture = self.TURNS[turn](picture)
         return picture
-
-
-_OPTIONS, _LOCK = "OPENCV_FFMPEG_CAPTURE_OPTIONS", threading.Lock()
-
-
-@contextlib.contextmanager
-def _options(path: str) -> Iterator[None]:
-    """OpenCV opens files with the options that PyAV is given. It takes them from the environment."""
-    with _LOCK:
-        before = os.environ.get(_OPTIONS)
-        given = "|".join(f"{name};{value}" for name, value in options(path).items())
-        os.environ[_OPTIONS] = f"{before}|{given}" if before else given
-        try:
-            yield
-        finally:
-            os.environ.pop(_OPTIONS)
-            if before:
-                os.environ[_OPTIONS] = before

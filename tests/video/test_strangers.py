@@ -88,6 +88,17 @@ def test_what_names_other_files_is_no_video(tmp_path, listener, kind, backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_what_names_other_files_is_no_video_at_a_url(listener, backend):
+    fsspec = pytest.importorskip("fsspec")
+    port = listener.server_address[1]
+    for kind, content in playlists(f"http://127.0.0.1:{port}/a.ts", port).items():
+        fsspec.filesystem("memory").pipe(f"/strangers/{kind}.mp4", content)
+        with pytest.raises(VideoError, match="not a video file: "):
+            open_video(f"memory://strangers/{kind}.mp4", backend=backend)
+    assert not listener.seen
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", ["playlist", "concat", "session"])
 def test_playlists_in_the_middle_of_text(tmp_path, name, backend):
     """Where the first bytes say nothing, FFmpeg's list of formats does."""
