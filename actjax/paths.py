@@ -99,7 +99,7 @@ def _check_packages(url: str | os.PathLike, package: str) -> None:
 
 def _cut(url: str | os.PathLike) -> str:
     text = os.fspath(url)
-    return text if len(text) <= 120 else f"{text[:120]}..."
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def local(path: str | os.PathLike, what: str) -> pathlib.Path:

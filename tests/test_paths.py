@@ -41,8 +41,9 @@ def test_urls_of_other_schemes_are_refused_in_one_line(url):
         with pytest.raises(ValueError, match=r"must be a local path, or \[.*'gs'.*\]://; copy it first") as caught:
             check(url)
         assert len(str(caught.value)) < 400
-    with pytest.raises(VideoError, match="cannot be read: .*must be a local path, or .*'http'"):
+    with pytest.raises(VideoError, match="cannot be read: .*must be a local path, or .*'http'") as caught:
         open_video(url)
+    assert len(str(caught.value)) < 400 and caught.value.path == url
     with pytest.raises(VideoError, match="cannot be read: .*must be a local path, or .*'http'"):
         open_video(url, backend="rawframes", num_frames=1)
     with pytest.raises(ValueError, match="must be a local path"):

@@ -14,6 +14,7 @@ from actjax.errors import warn_once
 from actjax.paths import check_scheme, is_url, not_a_file
 from actjax.video.errors import BackendError, VideoError
 from actjax.video.fetching import fetch, is_missing
+from actjax.video.readers import frame_limit
 
 __all__ = ["BACKENDS", "BackendError", "Video", "VideoError", "check_backend", "decoder", "open_video"]
 
@@ -70,7 +71,7 @@ def open_video(source: str | os.PathLike | bytes, *, backend: str | Sequence[str
         VideoError: this backend does not read the file exactly; names one that does.
       Unreachable: the network or a file server is gone, which says nothing about the video.
       IndexError: from `frames`: an index outside [0, num_frames).
-      ValueError: an unknown backend or option. ImportError: a package is missing; names it.
+      ValueError: an unknown backend or option, or a limit that is no number. ImportError: a package is missing.
 
     Source: the API entries DecordInit, PyAVInit, OpenCVInit, RawFrameDecode and their decoders.
     """
@@ -79,6 +80,7 @@ def open_video(source: str | os.PathLike | bytes, *, backend: str | Sequence[str
         raise ValueError(f"open_video: backend={backend!r}; choose from {sorted(BACKENDS)}")
     if len(names) > 1:
         return _FirstThatCan(source, names, options)
+    frame_limit()  # a wrong one is no video's fault
     (backend,) = names
     reader = _reader(backend)
     known = list(inspect.signature(reader).parameters)[1:]
@@ -221,7 +223,7 @@ def _content(source, *, folder: bool) -> str | io.BytesIO:
         return io.BytesIO(source)
     path = os.fspath(source)
     if is_url(path):
-        return _fetched(path) if not folder else _folder_url(path)
+        return _remote(path, folder=folder)
     if is_missing(path):
         raise VideoError(path, "no such file")
     kind = not_a_file(path)
@@ -233,16 +235,9 @@ def _content(source, *, folder: bool) -> str | io.BytesIO:
     return os.path.abspath(path)  # libraries take "a:b.mp4" for an address, "-" for the standard input
 
 
-def _folder_url(url: str) -> str:
+def _remote(url: str, *, folder: bool) -> str | io.BytesIO:
     try:
         check_scheme(url)
-    except ValueError as error:
-        raise VideoError(url, f"cannot be read: {error}") from error
-    return url
-
-
-def _fetched(url: str) -> io.BytesIO:
-    try:
-        return io.BytesIO(fetch(url))
+        return url if folder else io.BytesIO(fetch(url))
     except (OSError, ValueError) as error:
         raise VideoError(url, f"cannot be read: {error}") from error

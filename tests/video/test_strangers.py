@@ -225,6 +225,21 @@ def test_large_frames_are_refused(tmp_path, monkeypatch, backend):
     assert open_video(path, backend=backend).size == (480, 640)
 
 
+def test_any_name_is_one_line(tmp_path):
+    (tmp_path / "two\nlines.mp4").write_text("#EXTM3U")
+    for name in ("two\nlines.mp4", "x" * 5000, "a\0b"):
+        with pytest.raises(VideoError) as caught:
+            open_video(tmp_path / name)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_a_wrong_limit_is_no_fault_of_a_video(monkeypatch):
+    monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "lots")
+    for source, backend in ((b"x", "pyav"), (b"x", "opencv"), ("/", "rawframes")):
+        with pytest.raises(ValueError, match="ACTJAX_MAX_FRAME_MPIXELS='lots' in the environment; must be a positive"):
+            open_video(source, backend=backend)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
 def test_frames_that_become_large_are_refused(tmp_path, monkeypatch, ending, backend):
