@@ -14,6 +14,7 @@ LIMITS = {
     "ACTJAX_MAX_ARRAY_MB": 2048,  # the arrays of one .npy or .npz file, unpacked
     "ACTJAX_MAX_FRAME_MPIXELS": 40,  # one frame of a video or one picture; 8K has 35 million pixels
     "ACTJAX_MAX_PICTURE_MB": 128,  # the file of one picture
+    "ACTJAX_MAX_DOWNLOAD_MB": 2048,  # a video at a URL, which is held in memory
 }
 
 

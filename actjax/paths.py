@@ -13,7 +13,12 @@ import stat
 import tempfile
 from collections.abc import Callable
 
-PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs"}  # package that fsspec needs for each scheme
+# The package that fsspec needs for each scheme: of object stores, which have folders and hold lists and workdirs too,
+# and of what a single video or picture may be read from.
+PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs"}
+_OF_FILES = {"http": "aiohttp", "https": "aiohttp", "gcs": "gcsfs", "abfs": "adlfs", "hf": "huggingface_hub"}
+_OF_FILES |= {"memory": "fsspec"}
+_INSTALLED = {"fsspec", "gcsfs", "aiohttp"}  # by actjax[remote]
 
 
 def is_url(path: str | os.PathLike) -> bool:
@@ -29,12 +34,8 @@ def to_path(path: str | os.PathLike, *more: str) -> pathlib.Path:
     """
     if not is_url(path):
         return pathlib.Path(path, *more).expanduser()
-    scheme = os.fspath(path).partition("://")[0]
-    if scheme not in PACKAGES:
-        raise ValueError(f"{path}: must be a local path, or {sorted(PACKAGES)}://; copy it first")
-    package = PACKAGES[scheme]
-    if missing := [name for name in ("fsspec", package) if importlib.util.find_spec(name) is None]:
-        raise ValueError(f"{path}: {scheme}:// needs {missing}; pip install 'actjax[remote]' {package}")
+    scheme = _scheme(path, PACKAGES)
+    _check_packages(path, PACKAGES[scheme])
     import fsspec
     from etils import epath
 
@@ -72,18 +73,33 @@ def not_a_file(path: str | os.PathLike) -> str | None:
         return None
 
 
-def check_url(url: str | os.PathLike) -> None:
-    """Checks that fsspec can open URLs of this kind. ValueError: a package is missing, or the scheme is unknown."""
-    scheme = os.fspath(url).partition("://")[0]
-    try:
-        import fsspec
+def check_scheme(url: str | os.PathLike) -> str:
+    """The scheme of a URL of a video or picture. ValueError: another one, or several as in `zip://a::http://b`."""
+    return _scheme(url, PACKAGES | _OF_FILES)
 
-        fsspec.get_filesystem_class(scheme)
-    except ImportError as error:
-        install = " ".join(("pip install 'actjax[remote]'", PACKAGES.get(scheme, ""))).rstrip()
-        raise ValueError(f"{url}: {error}; {install}") from error
-    except ValueError as error:
-        raise ValueError(f"{url}: {error}") from error
+
+def check_url(url: str | os.PathLike) -> None:
+    """Checks that a video or picture can be read from URLs of this kind. ValueError: as `check_scheme`, or a package is
+    missing."""
+    _check_packages(url, (PACKAGES | _OF_FILES)[check_scheme(url)])
+
+
+def _scheme(url: str | os.PathLike, packages: dict[str, str]) -> str:
+    scheme = os.fspath(url).partition("://")[0]
+    if scheme not in packages or "::" in os.fspath(url):
+        raise ValueError(f"{_cut(url)}: must be a local path, or {sorted(packages)}://; copy it first")
+    return scheme
+
+
+def _check_packages(url: str | os.PathLike, package: str) -> None:
+    if missing := [name for name in dict.fromkeys(("fsspec", package)) if importlib.util.find_spec(name) is None]:
+        more = "" if package in _INSTALLED else f" {package}"
+        raise ValueError(f"{_cut(url)}: needs {missing}; pip install 'actjax[remote]'{more}")
+
+
+def _cut(url: str | os.PathLike) -> str:
+    text = os.fspath(url)
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def local(path: str | os.PathLike, what: str) -> pathlib.Path:

@@ -116,7 +116,7 @@ def test_scores_and_features(trained, media):
         ([np.zeros((8, 8, 3), np.uint8)] * 4, ValueError, r"expected uint8 \[n, h, w, c\]; np.stack\(frames\) makes"),
         ((file for file in ["clip.mp4"]), TypeError, r"not generator; for several videos give a list, list\(videos\)"),
         ("", ValueError, "the path of the video is empty"),
-        ("no://where.mp4", ValueError, "no://where.mp4: Protocol not known: no"),
+        ("no://where.mp4", ValueError, "no://where.mp4: must be a local path, or .*https"),
         (np.zeros((0, 8, 8, 3), np.uint8), ValueError, "expected uint8"),
         (np.zeros((4, 8, 8, 1), np.uint8), ValueError, "frames have 1 channels; the clips of the network have 3"),
         (["clip.mp4", "nowhere.mp4"], FileNotFoundError, "clip.mp4 does not exist"),

@@ -11,8 +11,10 @@ from typing import Protocol
 import numpy as np
 
 from actjax.errors import warn_once
+from actjax.paths import check_scheme, is_url, not_a_file
 from actjax.video.errors import BackendError, VideoError
 from actjax.video.fetching import fetch, is_missing
+from actjax.video.readers import frame_limit
 
 __all__ = ["BACKENDS", "BackendError", "Video", "VideoError", "check_backend", "decoder", "open_video"]
 
@@ -54,20 +56,22 @@ def open_video(source: str | os.PathLike | bytes, *, backend: str | Sequence[str
     (5, (32, 48), (3, 32, 48, 3), array([0. , 0.4]))
 
     Args:
-      source: a file (for "rawframes" a folder), an fsspec URL (`gs://...`, `s3://...`, `memory://...`), or the bytes
-        of a file.
+      source: a file (for "rawframes" a folder), a URL (`https://...`, `gs://...`; all schemes are in `actjax.paths`),
+        or the bytes of a file.
       backend: one of `BACKENDS`, or several: the first one that can read the file does, and a warning is logged once
-        per fallback. "pyav" reads everything that FFmpeg reads. "decord" and "opencv" give the same frames for some
-        kinds of files and refuse all others; the guide has the table. "rawframes": a folder of image files.
+        per fallback. "pyav" reads every file with frames of its own that FFmpeg reads. "decord" and "opencv" give the
+        same frames for some kinds of files and refuse all others; the guide has the table. "rawframes": a folder of
+        image files.
       options: "pyav": `threads` of the codec. "rawframes": `num_frames` (None counts the files), `offset`,
         `filename_tmpl`, `start_index`, `modality` "RGB" or "Flow" (images "x" and "y" of the template).
 
     Raises:
-      VideoError: the source is missing, damaged, or holds no video; later, from `frames`: a frame is damaged or cannot
-        be decoded. BackendError, a VideoError: this backend does not read the file exactly; names one that does.
+      VideoError: the source is missing, damaged, or holds no video, such as a playlist; its frames are above the limit
+        `ACTJAX_MAX_FRAME_MPIXELS`; later, from `frames`: a frame is damaged or cannot be decoded. BackendError, a
+        VideoError: this backend does not read the file exactly; names one that does.
       Unreachable: the network or a file server is gone, which says nothing about the video.
       IndexError: from `frames`: an index outside [0, num_frames).
-      ValueError: an unknown backend or option. ImportError: a package is missing; names it.
+      ValueError: an unknown backend or option, or a limit that is no number. ImportError: a package is missing.
 
     Source: the API entries DecordInit, PyAVInit, OpenCVInit, RawFrameDecode and their decoders.
     """
@@ -76,6 +80,7 @@ def open_video(source: str | os.PathLike | bytes, *, backend: str | Sequence[str
         raise ValueError(f"open_video: backend={backend!r}; choose from {sorted(BACKENDS)}")
     if len(names) > 1:
         return _FirstThatCan(source, names, options)
+    frame_limit()  # a wrong one is no video's fault
     (backend,) = names
     reader = _reader(backend)
     known = list(inspect.signature(reader).parameters)[1:]
@@ -217,11 +222,22 @@ def _content(source, *, folder: bool) -> str | io.BytesIO:
     if isinstance(source, bytes):
         return io.BytesIO(source)
     path = os.fspath(source)
-    if "://" in path and not folder:
-        try:
-            return io.BytesIO(fetch(path))
-        except (OSError, ValueError) as error:
-            raise VideoError(path, f"cannot be read: {error}") from error
-    if "://" not in path and is_missing(path):
+    if is_url(path):
+        return _remote(path, folder=folder)
+    if is_missing(path):
         raise VideoError(path, "no such file")
-    return path
+    kind = not_a_file(path)
+    if folder and kind != "is a folder":
+        raise VideoError(path, f"{kind or 'is a file'}; backend 'rawframes' reads a folder of pictures")
+    if kind and not folder:
+        pictures = ", which only backend 'rawframes' reads" if kind == "is a folder" else ""
+        raise VideoError(path, f"no video: it {kind}{pictures}")
+    return os.path.abspath(path)  # libraries take "a:b.mp4" for an address, "-" for the standard input
+
+
+def _remote(url: str, *, folder: bool) -> str | io.BytesIO:
+    try:
+        check_scheme(url)
+        return url if folder else io.BytesIO(fetch(url))
+    except (OSError, ValueError) as error:
+        raise VideoError(url, f"cannot be read: {error}") from error

@@ -5,16 +5,19 @@ counts the frames and decodes the wanted ones too; a frame that differs raises `
 """
 
 import io
+import itertools
 import tempfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from actjax.video.containers import opencv_options
 from actjax.video.conversion import display_matrix, upright
+from actjax.video.passes import in_order
 from actjax.video.pyav import PyAV
-from actjax.video.readers import Reader, Refused, Unreadable, gather
-from actjax.video.streams import MP4
+from actjax.video.readers import Reader, Refused, TooLarge, Unreadable, check_size, gather
+from actjax.video.streams import MP4, Stream
 
 MKV = "matroska,webm"
 
@@ -59,7 +62,8 @@ OPENCV = kinds({
     "gif": "gif-",
 })  # fmt: skip
 TOLERANCE = 2  # grey levels by which frames may differ from PyAV's
-CHUNK = 64  # frames compared at a time
+CHUNK = 2**26  # bytes of frames compared at a time
+AHEAD = 64  # frames that a library may decode after the last one that is wanted
 # Pixel formats that all libraries convert to the same RGB. Other formats and odd sizes are interpolated differently.
 PIXELS = ("yuv420p", "yuvj420p", "yuv444p", "yuvj444p", "gbrp", "bgra")
 
@@ -74,6 +78,7 @@ class _Beside(Reader):
         self._source = source
         self._exact = PyAV(source)
         self._player, self._next = None, 0  # the library's decoder, and the index of the next frame it gives
+        self._looked, self._seen = None, 0  # a pass of PyAV before the library's, and its number of frames
 
     def open(self):
         self._exact.open()
@@ -84,6 +89,10 @@ class _Beside(Reader):
             raise self._refused(str(kind))
         if stream.num_streams > 1:
             raise self._refused("files with several video streams")
+        for width, height in stream.sizes:
+            check_size(width, height)
+            if not width:
+                raise self._refused("files with a cover picture whose size is not known")
         if self.num_frames:
             self._exact.decode(np.array([0]), lambda frames: [self._examine(frame) for _, frame in frames])
 
@@ -101,7 +110,20 @@ class _Beside(Reader):
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         exact = self._exact.read(indices)
+        self._look_ahead(int(indices[-1]))
         return gather(len(indices), enumerate(self._equal(exact, indices.tolist())))
+
+    def _look_ahead(self, last: int) -> None:
+        """Lets PyAV, which has a limit, decode what the library is about to decode. TooLarge: a frame is above it."""
+        if self._looked is None:
+            self._looked = in_order(Stream(self._source))
+        try:
+            self._seen += sum(1 for _ in itertools.islice(self._looked, max(last + AHEAD - self._seen, 0)))
+        except Unreadable as error:
+            self._looked, self._seen = None, 0
+            if isinstance(error, TooLarge):
+                raise
+            raise self._refused("this file, which is damaged") from error
 
     def _equal(self, exact: np.ndarray, indices: list[int]) -> Iterator[np.ndarray]:
         """The library's frames. Refused: it fails where PyAV did not, or a frame differs."""
@@ -133,8 +155,9 @@ class _Beside(Reader):
 
     def check(self) -> str | None:
         remark = self._exact.check()
-        for first in range(0, self.num_frames, CHUNK):
-            self.read(np.arange(first, min(first + CHUNK, self.num_frames)))
+        num = max(1, CHUNK // max(1, 3 * self._exact.stream.codec.width * self._exact.stream.codec.height))
+        for first in range(0, self.num_frames, num):
+            self.read(np.arange(first, min(first + num, self.num_frames)))
         return remark
 
     # Each library overrides the rest.
@@ -180,7 +203,7 @@ class Decord(_Beside):
         self.own_errors()  # a missing package is reported before the file is opened
         super().open()
         promised = self._exact.stream.stream.frames
-        if promised > 2 * self.num_frames:  # decord allocates memory for every promised frame
+        if promised > 2 * self.num_frames or 0 < promised < self.num_frames:  # it takes memory as promised, or crashes
             raise self._refused(f"files with {self.num_frames} frames whose header promises {promised}")
         try:
             self._player = self._start()
@@ -246,7 +269,8 @@ class OpenCV(_Beside):
     def _start(self):
         import cv2
 
-        capture = cv2.VideoCapture(self._source, cv2.CAP_FFMPEG)
+        with opencv_options(self._source):
+            capture = cv2.VideoCapture(self._source, cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise Unreadable("OpenCV cannot open it")
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # OpenCV would rotate but not mirror

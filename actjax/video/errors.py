@@ -7,11 +7,17 @@ class VideoError(Exception):
     """A video that cannot be decoded; `path` and `reason` say which and why."""
 
     def __init__(self, path: str | os.PathLike, reason: str):
-        super().__init__(f"{path}: {reason}")
+        super().__init__(f"{_shown(str(path))}: {reason}")
         self.path, self.reason = str(path), reason
 
     def __reduce__(self):
         return type(self), (self.path, self.reason)
+
+
+def _shown(path: str) -> str:
+    """A path in one line, the middle of a long one left out."""
+    path = path if path.isprintable() else repr(path)
+    return path if len(path) <= 160 else f"{path[:75]}...{path[-75:]}"
 
 
 class VideoTimeout(VideoError):

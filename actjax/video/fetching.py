@@ -2,14 +2,18 @@
 
 import contextlib
 import errno
+import io
 import os
 import signal
 import threading
 from collections.abc import Iterator
 
+from actjax.limits import too_large
+from actjax.paths import check_scheme
 from actjax.video.errors import Unreachable
 
-_LIBRARIES = {"aiohttp", "azure", "botocore", "gcsfs", "google", "requests", "urllib3"}  # behind fsspec
+_LIBRARIES = {"aiohttp", "azure", "botocore", "gcsfs", "google", "httpx", "requests", "urllib3"}  # behind fsspec
+_CHUNK = 2**20  # bytes read at a time
 _ERRNOS = {
     getattr(errno, name)
     for name in (
@@ -20,26 +24,46 @@ _ERRNOS = {
 }  # fmt: skip
 
 
-def fetch(url: str) -> bytes:
-    """The content of the file at a URL that fsspec can open.
+def fetch(url: str, *, limit: str = "ACTJAX_MAX_DOWNLOAD_MB") -> bytes:
+    """The content of the file at a URL. limit: the row of `actjax.limits.LIMITS` that it is held against.
 
     Raises:
-      OSError, ValueError: there is no such file, or it must not be read. Unreachable: the network is gone, or the
-        server does not work, or did not answer before the deadline of this process. ImportError: a package is missing.
+      OSError, ValueError: there is no such file, it must not be read, it is above the limit, or it has a scheme that
+        `actjax.paths` does not list. Unreachable: the network is gone, or the server does not work, or did not answer
+        before the deadline of this process. ImportError: a package is missing.
     """
+    scheme = check_scheme(url)
+    streaming = {"block_size": 0} if scheme.startswith("http") else {}  # whatever the server says of the file's size
     try:
         import fsspec
     except ImportError as error:
         raise ImportError(f"{url}: URLs need fsspec; pip install 'actjax[remote]'") from error
     try:
-        with _deadline_raises(url), fsspec.open(url, "rb") as file:
-            return file.read()
+        with _deadline_raises(url), fsspec.filesystem(scheme).open(url, "rb", **streaming) as file:
+            return _content(file, limit)
     except Exception as error:
         if fault := network_fault(error):
             raise Unreachable(url, fault) from error
         if _status(error):
             raise OSError(str(error)) from error
         raise
+
+
+def _content(file, limit: str) -> bytes:
+    """Reads a file. OSError: it is above the limit, by its size, or if that is not known, by what came so far."""
+    if size := getattr(file, "size", None):
+        _check(size, limit)
+        return file.read()
+    out = io.BytesIO()
+    while chunk := file.read(_CHUNK):
+        out.write(chunk)
+        _check(out.tell(), limit)
+    return out.getvalue()
+
+
+def _check(size: int, limit: str) -> None:
+    if above := too_large(size / 1e6, limit):
+        raise OSError(f"a file of at least so many million bytes: {above}")
 
 
 def network_fault(error: BaseException | None) -> str:

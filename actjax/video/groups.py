@@ -195,7 +195,7 @@ def _lost(stream: Stream, head: list, stamps: np.ndarray, shown: np.ndarray, *, 
     found = []
     for packet in itertools.chain(head, [None] if whole else []):
         try:
-            found += [frame.pts for frame in stream.codec.decode(packet)]
+            found += [frame.pts for frame in stream.decode(packet)]
         except av.FFmpegError:
             if found:
                 raise Unordered from None

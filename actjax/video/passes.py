@@ -56,12 +56,12 @@ def in_order(stream: Stream, *, turns: list | None = None) -> Iterator:
     import av
 
     stream.rewind()
-    codec, count = stream.codec, 0
+    count = 0
     for packet in itertools.chain(stream.packets(), [None]):
         if packet is not None and turns is not None:
             turns.append(packet.dts)
         try:
-            frames = codec.decode(packet)
+            frames = stream.decode(packet)
         except av.FFmpegError as error:
             mark = packet is not None and packet.size <= NOTHING and stream.format == "mpeg4"
             if count and not mark:
@@ -86,7 +86,7 @@ def decoded(stream: Stream, run: Run, wanted: Container[int]) -> Iterator:
         if packet is not None:
             codec.skip_frame = "NONREF" if run.reordered and packet.pts not in wanted else "DEFAULT"
         try:
-            frames = codec.decode(packet)
+            frames = stream.decode(packet)
         except av.FFmpegError:
             raise Unordered from None
         for frame in frames:

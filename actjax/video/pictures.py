@@ -4,8 +4,13 @@ import os
 
 import numpy as np
 
+from actjax.limits import too_large
+from actjax.paths import is_url, not_a_file
 from actjax.video.fetching import fetch
-from actjax.video.readers import Reader, Unreadable, gather
+from actjax.video.picture_sizes import picture_size
+from actjax.video.readers import Reader, TooLarge, Unreadable, check_size, gather
+
+_LIMIT = "ACTJAX_MAX_PICTURE_MB"
 
 
 class Rawframes(Reader):
@@ -61,15 +66,29 @@ class Rawframes(Reader):
     def _picture(self, path: str, kind: int) -> np.ndarray:
         import cv2
 
-        picture = cv2.imdecode(np.frombuffer(self._content(path), np.uint8), kind)
+        content = self._content(path)
+        size = picture_size(content)
+        if size is None:
+            raise Unreadable(
+                f"{path} is not an image of a kind that is read: JPEG, PNG, BMP, TIFF, WebP, PBM, PGM, PPM"
+            )
+        try:
+            check_size(*size)
+        except TooLarge as error:
+            raise TooLarge(f"{path}: {error}") from error
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), kind)
         if picture is None:
             raise Unreadable(f"{path} is not an image")
         return picture
 
     def _content(self, path: str) -> bytes:
-        if "://" in path:
-            return fetch(path)
+        if is_url(path):
+            return fetch(path, limit=_LIMIT)
+        if kind := not_a_file(path):
+            raise Unreadable(f"{path} {kind}, not an image")
         with open(path, "rb") as file:
+            if above := too_large(os.fstat(file.fileno()).st_size / 1e6, _LIMIT):
+                raise Unreadable(f"{path} has so many million bytes: {above}")
             return file.read()
 
     def _path(self, k: int, axis: str = "") -> str:

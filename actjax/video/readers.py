@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from actjax.limits import limit, too_large
 from actjax.video.errors import BackendError, VideoError
 
 
@@ -59,8 +60,26 @@ class Unreadable(Exception):
     """A fault that a reader finds in a file itself; becomes a VideoError."""
 
 
+class TooLarge(Unreadable):
+    """A frame above the limit `ACTJAX_MAX_FRAME_MPIXELS`, found before there is memory for it."""
+
+
 class Refused(Exception):
     """The file may be sound, but this library does not read its kind exactly; becomes a BackendError."""
+
+
+FRAME_LIMIT = "ACTJAX_MAX_FRAME_MPIXELS"
+
+
+def frame_limit() -> int:
+    """The most pixels that a frame may have. ValueError: as `limits.limit`."""
+    return int(limit(FRAME_LIMIT) * 1e6)
+
+
+def check_size(width: int, height: int) -> None:
+    """Raises TooLarge for a frame of more pixels than the limit."""
+    if above := too_large(width * height / 1e6, FRAME_LIMIT):
+        raise TooLarge(f"a frame of {width}x{height}, in million pixels: {above}")
 
 
 def gather(num: int, pictures: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:

@@ -1,15 +1,17 @@
 """A video file opened with PyAV: its video stream and the packets of that stream."""
 
+import errno
 import io
 import itertools
 from collections.abc import Iterator
 
 import numpy as np
 
-from actjax.video.readers import Unreadable
+from actjax.video.boxes import has_fragments
+from actjax.video.containers import check_file, options
+from actjax.video.readers import FRAME_LIMIT, TooLarge, Unreadable, check_size, frame_limit
 
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's name for the family
-TEXT = "tty"  # FFmpeg's demuxer that renders text files as images
 FAR = 1000  # packets; reading past fewer is faster than seeking
 
 
@@ -21,18 +23,20 @@ class Stream:
     """The video stream of a file.
 
     Args:
-      source: a path, or the bytes of a file.
+      source: an absolute path, or the bytes of a file.
       threads: number of decoding threads.
 
     Raises:
-      Unreadable: the file holds no video, or FFmpeg has no decoder for it.
+      Unreadable: the file holds no video, or FFmpeg has no decoder for it. TooLarge: its frames are above the limit.
     """
 
     def __init__(self, source: str | io.BytesIO, threads: int = 1):
         self._source, self._threads = source, threads
+        self._began = False  # whether a frame has been decoded
         self.num_uses = 0  # how often `packets` was started; an earlier iterator must not be continued
         self._indexed = False
         self._decoding: np.ndarray | None = None  # decoding time of each packet, from the index
+        check_file(source)
         self._open()
 
     def _open(self) -> None:
@@ -41,14 +45,43 @@ class Stream:
         if not isinstance(self._source, str):
             self._source.seek(0)
         lenient = int(av.__version__.partition(".")[0]) < 19  # PyAV 19 accepts titles that are not UTF-8
+        extra, given = {"metadata_errors": "ignore"} if lenient else {}, options(self._source)
         try:
-            self._container = av.open(self._source, **({"metadata_errors": "ignore"} if lenient else {}))
+            self._container = av.open(self._source, options=given, **extra)
         except av.FFmpegError as error:
             raise Unreadable(f"not a video file, or its header or index is missing ({error.strerror})") from error
         self.stream = _best(self._container)
         self.codec = self.stream.codec_context
+        check_size(self.codec.width, self.codec.height)
         self.codec.thread_count = self._threads
+        self._most = given["max_pixels"]
+        self.codec.options = {"max_pixels": self._most}
         self._demux, self._position = self._container.demux(self.stream), 0
+
+    def decode(self, packet) -> list:
+        """The frames that a packet completes; None: those that the decoder still holds.
+
+        Raises:
+          TooLarge: they are above the limit. av.FFmpegError: the packet cannot be decoded.
+        """
+        import av
+
+        try:
+            frames = self.codec.decode(packet)
+        except av.FFmpegError as error:
+            check_size(self.codec.width, self.codec.height)
+            if self._began and not self.codec.width and error.errno == errno.EINVAL:  # it refuses the new size
+                raise TooLarge(
+                    f"a frame has no valid size, or more pixels than {FRAME_LIMIT}={frame_limit() / 1e6:g} million; "
+                    "if this is meant, set this environment variable higher"
+                ) from error
+            raise
+        self._began = self._began or bool(frames)
+        if self.codec.coded_width * self.codec.coded_height > int(self._most):  # only a part of each frame is shown
+            check_size(self.codec.coded_width, self.codec.coded_height)
+        for frame in frames:
+            check_size(frame.width, frame.height)
+        return frames
 
     def close(self) -> None:
         """Closes the file."""
@@ -73,6 +106,12 @@ class Stream:
     def num_streams(self) -> int:
         """The number of streams that another library may choose from."""
         return len(_candidates(self._container))
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Width and height of every video stream and cover picture; (0, 0): not known, or above the limit."""
+        found = [stream.codec_context for stream in self._container.streams.video]
+        return [(codec.width, codec.height) if codec else (0, 0) for codec in found]
 
     @property
     def num_bytes(self) -> int:
@@ -151,7 +190,7 @@ def _best(container):
     from av.stream import Disposition
 
     streams = _candidates(container)
-    if not streams or container.format.name == TEXT:
+    if not streams:
         raise Unreadable("no video in it")
     stream = max(streams, key=lambda stream: (bool(stream.disposition & Disposition.default), _pixels(stream)))
     if stream.codec_context is None:
@@ -172,30 +211,11 @@ def _pixels(stream) -> int:
 
 
 def _has_fragments(source: str | io.BytesIO) -> bool:
-    """Whether an MP4 or MOV file has movie fragments: the index does not list their frames until they are read."""
     if isinstance(source, str):
         with open(source, "rb") as file:
-            return _finds_fragment(file)
+            return has_fragments(file)
     position = source.tell()  # FFmpeg continues from here
     try:
-        return _finds_fragment(source)
+        return has_fragments(source)
     finally:
         source.seek(position)
-
-
-def _finds_fragment(file) -> bool:
-    start = 0
-    while True:
-        file.seek(start)
-        header = file.read(16)
-        if len(header) < 8:
-            return False
-        size, kind = int.from_bytes(header[:4], "big"), header[4:8]
-        if kind == b"moof":
-            return True
-        if size == 0:  # the last box, up to the end of the file
-            return False
-        size = int.from_bytes(header[8:16], "big") if size == 1 else size
-        if size < 8:
-            return True  # not a box; do not trust the index
-        start += size

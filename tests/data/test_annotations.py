@@ -1,5 +1,6 @@
 import itertools
 import json
+import os
 
 import fsspec
 import numpy as np
@@ -363,6 +364,16 @@ def test_missing_files_are_found_at_launch(lists, tmp_path, caplog):
         checked(lists | dict(data_prefix="/no"), max_broken=1.0)  # all of a list
 
 
+def test_what_is_no_file_is_named_at_launch(lists, tmp_path):
+    for k, (make, kind) in enumerate({os.mkfifo: "pipe", os.mkdir: "folder", None: "device"}.items()):
+        (path := tmp_path / f"val{k}.mp4").unlink()
+        make(path) if make else path.symlink_to("/dev/zero")
+        with pytest.raises(FileNotFoundError, match=rf"{k + 1} of 100 files do not exist: .*'{path}' \(is a {kind}\)"):
+            checked(lists, max_broken=0)
+    os.mkfifo(tmp_path / "pipe")
+    assert missing_files(map(str, [tmp_path, tmp_path / "pipe"]), folders=True) == ([f"{tmp_path}/pipe"], 2)
+
+
 def test_two_labels_in_a_line_are_noticed(lists, tmp_path):
     (tmp_path / "val.txt").write_text("val0.mp4 0 0\nval1.mp4 0\n")
     with pytest.raises(
@@ -412,7 +423,7 @@ def test_of_remote_lists_the_first_thousand_are_looked_for(monkeypatch):
     with pytest.raises(FileNotFoundError, match="^memory://looked/0.mp4 cannot be reached: ConnectionError: no route"):
         missing_files(paths)
     assert len(asked) == 1
-    with pytest.raises(ValueError, match="nothing://a.mp4: Protocol not known"):
+    with pytest.raises(ValueError, match="nothing://a.mp4: must be a local path, or .*'https'.*; copy it first"):
         missing_files(["nothing://a.mp4"])
 
 

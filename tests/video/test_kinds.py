@@ -217,7 +217,7 @@ def test_text_and_sound_are_no_videos(tmp_path):
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
         sound.sample_rate = 44100
         file.mux([*stream.encode(sound), *stream.encode(None)])
-    for name in ("notes.txt", "song.mp4"):
+    for name, why in {"notes.txt": "not a video file: it is text", "song.mp4": "no video in it"}.items():
         for backend in BACKENDS:
-            with pytest.raises(VideoError, match=f"{name}: no video in it"):
+            with pytest.raises(VideoError, match=f"{name}: {why}"):
                 open_video(tmp_path / name, backend=backend)

@@ -1,6 +1,7 @@
 """The files of a data set are looked for at launch, before anything is compiled."""
 
 import contextlib
+import functools
 import itertools
 import json
 import logging
@@ -9,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from actjax.paths import check_url, does_not_exist, is_url, to_path
+from actjax.paths import check_scheme, check_url, does_not_exist, is_url, not_a_file, to_path
 
 log = logging.getLogger("actjax")
 
@@ -56,16 +57,20 @@ def check_lists(
 def missing_files(paths: Iterable[str], *, folders: bool = False) -> tuple[list[str], int]:
     """The files, or folders, that do not exist, in their order, and the number of those that were looked for.
 
-    Each path counts once. Local ones are all looked for, of the URLs the first thousand.
+    Pipes, devices and sockets are neither. Each path counts once. Local ones are all looked for, of the URLs the first
+    thousand.
 
     Args:
       folders: the paths are folders; those of web servers, which need not know of folders, are taken to exist.
 
     Raises:
-      ValueError: the first URL needs a package. FileNotFoundError: a URL cannot be reached.
+      ValueError: a URL has a scheme that `paths` does not list, or the first one needs a package. FileNotFoundError: a
+        URL cannot be reached.
     """
     once = dict.fromkeys(path for path in paths if not (folders and path.startswith(("http://", "https://"))))
     urls = [*itertools.islice(filter(is_url, once), _URLS)]
+    for url in urls:
+        check_scheme(url)
     for url in urls[:1]:
         check_url(url)
         _exists(url)  # before there are many that cannot be reached
@@ -73,16 +78,22 @@ def missing_files(paths: Iterable[str], *, folders: bool = False) -> tuple[list[
     parts = [files[k : k + _CHUNK] for k in range(0, len(files), _CHUNK)] + [[url] for url in urls]
     threads = ThreadPoolExecutor(_THREADS)  # each look at a file server takes a while
     try:
-        missing = [path for part in threads.map(_missing, parts) for path in part]
+        missing = [path for part in threads.map(functools.partial(_missing, folders=folders), parts) for path in part]
     finally:
         threads.shutdown(cancel_futures=True)
     return missing, len(files) + len(urls)
 
 
 def _told(missing: Sequence[str], count: int) -> str:
-    first, start = ", ".join(map(repr, missing[:3])), does_not_exist(missing[0]).partition(" does not exist")[2]
+    """ "2 of 9 files do not exist: 'a.mp4', 'b.mp4' (is a pipe)", and of a relative path the folder it starts from."""
+    first, start = ", ".join(map(_named, missing[:3])), does_not_exist(missing[0]).partition(" does not exist")[2]
     gone = f" files do not exist, such as {first}" if len(missing) > 3 else f" files do not exist: {first}"
     return f"{len(missing)} of {count}{gone}{start}"
+
+
+def _named(path: str) -> str:
+    kind = not_a_file(path)
+    return f"{path!r} ({kind})" if kind else repr(path)
 
 
 def _listed(skip: str) -> set[str]:
@@ -92,8 +103,9 @@ def _listed(skip: str) -> set[str]:
     return set()
 
 
-def _missing(paths: Sequence[str]) -> list[str]:
-    return [path for path in paths if not _exists(path)]
+def _missing(paths: Sequence[str], *, folders: bool) -> list[str]:
+    right = (None, "is a folder") if folders else (None,)
+    return [path for path in paths if not _exists(path) or not_a_file(path) not in right]
 
 
 def _exists(path: str) -> bool:

@@ -1,0 +1,316 @@
+"""Files of strangers: what names other files, is no file, or takes too much memory is refused by every reader."""
+
+import contextlib
+import importlib.util
+import io
+import os
+import socket
+import socketserver
+import struct
+import threading
+
+import mutating
+import numbered
+import numpy as np
+import pytest
+
+from actjax.video.decoding import open_video
+from actjax.video.errors import VideoError
+
+BACKENDS = ("pyav", "opencv", *(["decord"] if importlib.util.find_spec("decord") else []))  # it has few wheels
+MARK = b"\xef\xbb\xbf"
+
+
+class Listener(socketserver.TCPServer):
+    """Counts connections; answers none."""
+
+    seen = 0
+
+    def verify_request(self, request, client_address):
+        self.seen += 1
+        return False
+
+
+@pytest.fixture(scope="module")
+def listener():
+    with Listener(("127.0.0.1", 0), socketserver.BaseRequestHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def playlists(target: str, port: int) -> dict[str, bytes]:
+    """Files that make FFmpeg open `target`, by their kind."""
+    m3u = f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{target}\n#EXT-X-ENDLIST\n".encode()
+    dash = f"""<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"
+profiles="urn:mpeg:dash:profile:isoff-on-demand:2011" mediaPresentationDuration="PT2S"><Period><AdaptationSet
+mimeType="video/mp4"><Representation id="1" bandwidth="9"><BaseURL>{target}</BaseURL></Representation></AdaptationSet>
+</Period></MPD>""".encode()
+    sdp = f"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {port} TCP/RTP/AVP 96\n".encode()
+    return {
+        "m3u": m3u,
+        "m3u with mark": MARK + m3u,
+        "m3u behind lines": b"\n\n  \r\n" + m3u,
+        "m3u utf16": m3u.decode().encode("utf-16"),
+        "ffconcat": f"ffconcat version 1.0\nfile '{target}'\n".encode(),
+        "dash": dash,
+        "sdp": sdp + b"a=rtpmap:96 H264/90000\n",
+        "sdp behind lines": b"hello\n" + sdp,
+        "asx": f'<asx version="3.0"><entry><ref href="{target}"/></entry></asx>'.encode(),
+        "pls": f"[playlist]\nFile1={target}\n".encode(),
+        "imf": b'<?xml version="1.0"?><CompositionPlaylist xmlns="http://www.smpte-ra.org/schemas/2067-3/2016">',
+        "page": b"<!DOCTYPE html><html><body>404</body></html>",
+        "lines": f"{target}\n".encode(),
+    }
+
+
+KINDS = [*playlists("", 0)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_names_other_files_is_no_video(tmp_path, listener, kind, backend):
+    """Neither a server nor a file beside it is opened: a pipe would never answer, a video would show."""
+    numbered.write(tmp_path / "other.mp4", "libx264", num=3)
+    os.mkfifo(tmp_path / "pipe.ts")
+    port = listener.server_address[1]
+    for target in ("other.mp4", "pipe.ts", str(tmp_path / "pipe.ts"), f"http://127.0.0.1:{port}/a.ts"):
+        content = playlists(target, port)[kind]
+        for name in ("video.mp4", "video.m3u8", "video"):
+            (tmp_path / name).write_bytes(content)
+            for source in (tmp_path / name, content):
+                with pytest.raises(VideoError, match="not a video file: (a playl|a sess|XML|a web|it is)") as e:
+                    open_video(source, backend=backend)
+                assert "\n" not in str(e.value) and len(str(e.value)) < 400
+    assert not listener.seen
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_names_other_files_is_no_video_at_a_url(listener, backend):
+    fsspec = pytest.importorskip("fsspec")
+    port = listener.server_address[1]
+    for kind, content in playlists(f"http://127.0.0.1:{port}/a.ts", port).items():
+        fsspec.filesystem("memory").pipe(f"/strangers/{kind}.mp4", content)
+        with pytest.raises(VideoError, match="not a video file: "):
+            open_video(f"memory://strangers/{kind}.mp4", backend=backend)
+    assert not listener.seen
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["playlist", "concat", "session"])
+def test_playlists_in_the_middle_of_text(tmp_path, name, backend):
+    """Where the first bytes say nothing, FFmpeg's list of formats does."""
+    text = {"playlist": "#EXTM3U\n#EXT-X-STREAM-INF:\na.ts\n", "concat": "ffconcat version 1.0\nfile a.ts\n",
+            "session": "v=0\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\na=rtpmap:96 H264/90000\n"}[name]  # fmt: skip
+    for content in (b"\xff" * 8 + b"\n" + text.encode(), b"\xe9t\xe9\n" * 900 + text.encode()):
+        (tmp_path / "video.mp4").write_bytes(content)
+        for source in (tmp_path / "video.mp4", content):
+            with pytest.raises(VideoError):
+                open_video(source, backend=backend)
+
+
+def test_ffmpeg_itself_opens_nothing_else(tmp_path, listener, monkeypatch):
+    """The fence behind the look at the first bytes."""
+    from actjax.video import streams
+
+    monkeypatch.setattr(streams, "check_file", lambda source: None)
+    port = listener.server_address[1]
+    os.mkfifo(tmp_path / "pipe.ts")
+    for kind in KINDS:
+        for target in ("pipe.ts", f"http://127.0.0.1:{port}/a.ts"):
+            content = playlists(target, port)[kind]
+            (tmp_path / "video.m3u8").write_bytes(content)
+            for source in (tmp_path / "video.m3u8", content):
+                with pytest.raises(VideoError, match="not a video file"):
+                    open_video(source)
+    assert not listener.seen
+
+
+def test_opencv_keeps_to_the_same_files(tmp_path, listener, monkeypatch):
+    import cv2
+
+    from actjax.video.decord_opencv import OpenCV
+
+    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "threads;1")
+    for content in playlists(f"http://127.0.0.1:{listener.server_address[1]}/a.ts", 9).values():
+        (tmp_path / "video.m3u8").write_bytes(content)
+        with pytest.raises(Exception, match="OpenCV cannot open it"):
+            OpenCV(str(tmp_path / "video.m3u8"))._start()
+    assert not listener.seen and os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] == "threads;1"
+    assert cv2.VideoCapture(str(numbered.write(tmp_path / "a.mp4", "libx264", num=2)), cv2.CAP_FFMPEG).isOpened()
+
+
+def with_alias(content: bytes, path: str) -> bytes:
+    """A MOV file whose data reference is an alias of another file."""
+    where = path.encode() + bytes(len(path) % 2)
+    record = bytes(10) + bytes(1 + 27) + bytes(12) + bytes([len("pipe")]) + b"pipe".ljust(63, b"\0") + bytes(16)
+    record += struct.pack(">HH", 1, 1) + bytes(16) + struct.pack(">HH", 2, len(where)) + where
+    alias = record + b"\xff\xff\0\0" + bytes(100)
+    entry = struct.pack(">I4sI", 12 + len(alias), b"alis", 0) + alias
+    out, place = bytearray(content), content.rindex(b"url ") - 4
+    out[place : place + 12] = entry
+    for name in (b"dref", b"dinf", b"minf", b"mdia", b"trak", b"moov"):
+        start = content.index(name) - 4
+        (size,) = struct.unpack_from(">I", content, start)
+        struct.pack_into(">I", out, start, size + len(entry) - 12)
+    return bytes(out)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_data_in_another_file_is_not_looked_for(tmp_path, backend):
+    """Nobody answers at the other end of the pipe."""
+    os.mkfifo(tmp_path / "pipe")
+    path = numbered.write(tmp_path / "alias.mov", "libx264", num=4)
+    path.write_bytes(with_alias(path.read_bytes(), str(tmp_path / "pipe")))
+    for source in (path, path.read_bytes()):
+        with pytest.raises(VideoError):
+            open_video(source, backend=backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "name",
+    ["concat:a|b", "pipe:0", "-i.mp4", "-", "http:a.mp4", "data:,a", "file:a", "a:b.mp4", "%05d.mp4", "[ab]?.mp4"],
+)
+def test_a_name_is_that_of_a_local_file(tmp_path, monkeypatch, name, backend):
+    monkeypatch.chdir(tmp_path)
+    numbered.write(tmp_path / name, "libx264", container="mp4", num=4)
+    numbered.write(tmp_path / "00001.mp4", "libx264", num=9)
+    numbered.write(tmp_path / "a", "libx264", container="mp4", num=9)
+    video = open_video(name, backend=backend)
+    assert video.num_frames == 4 and numbered.numbers(video.frames([0, 3])) == [0, 3]
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "rawframes"])
+def test_pipes_devices_and_sockets_are_named(tmp_path, backend):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "linked").symlink_to(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(tmp_path):
+        server.bind("socket")
+    for name, kind in {"pipe": "pipe", "linked": "pipe", "device": "device", "socket": "socket"}.items():
+        with pytest.raises(VideoError, match=f"{name}: .*is a {kind}"):
+            open_video(tmp_path / name, backend=backend)
+    if backend != "rawframes":
+        with pytest.raises(VideoError, match="it is a folder, which only backend 'rawframes' reads"):
+            open_video(tmp_path, backend=backend)
+
+
+def test_a_file_is_no_folder_of_pictures(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(VideoError, match="file: is a file; backend 'rawframes' reads a folder of pictures"):
+        open_video(tmp_path / "file", backend="rawframes")
+
+
+def change(path, codec="libx264", sizes=((128, 96), (640, 480)), **options):
+    """A file whose frames change their size, by joining streams."""
+    parts = []
+    for size in sizes:
+        part = numbered.write(io.BytesIO(), codec, container="h264", num=40, size=size, **options)
+        parts.append(part.getvalue())
+    (path.parent / "joined.h264").write_bytes(b"".join(parts))
+    return numbered.copy(path.parent / "joined.h264", path, container={"mkv": "matroska"}.get(path.suffix[1:]))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_large_frames_are_refused(tmp_path, monkeypatch, backend):
+    path = numbered.write(tmp_path / "large.mp4", "libx264", num=3, size=(640, 480))
+    monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "0.3")
+    for source in (path, path.read_bytes()):
+        with pytest.raises(VideoError, match="a frame of 640x480, in million pixels: 0.307 is more than ACTJAX_MAX_FR"):
+            open_video(source, backend=backend)
+    monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "0.3072")
+    assert open_video(path, backend=backend).size == (480, 640)
+
+
+def test_any_name_is_one_line(tmp_path):
+    (tmp_path / "two\nlines.mp4").write_text("#EXTM3U")
+    for name in ("two\nlines.mp4", "x" * 5000, "a\0b"):
+        with pytest.raises(VideoError) as caught:
+            open_video(tmp_path / name)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_a_wrong_limit_is_no_fault_of_a_video(monkeypatch):
+    monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "lots")
+    for source, backend in ((b"x", "pyav"), (b"x", "opencv"), ("/", "rawframes")):
+        with pytest.raises(ValueError, match="ACTJAX_MAX_FRAME_MPIXELS='lots' in the environment; must be a positive"):
+            open_video(source, backend=backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_frames_that_become_large_are_refused(tmp_path, monkeypatch, ending, backend):
+    path = change(tmp_path / f"grows.{ending}")
+    monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "0.2")
+    for wanted in ([0, 79], [3, 4]):
+        if backend == "pyav" and wanted == [3, 4]:
+            assert open_video(path).frames(wanted).shape == (2, 96, 128, 3)  # the large frames are not decoded
+            continue
+        with pytest.raises(VideoError, match="more .*ACTJAX_MAX_FRAME_MPIXELS=0.2"):
+            open_video(path, backend=backend).frames(wanted)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_large_frames_of_which_a_part_is_shown_are_refused(tmp_path, monkeypatch, backend):
+    path = numbered.write(tmp_path / "a.mp4", "libx264", num=3, size=(640, 480), params="crop-rect=0,0,512,384")
+    assert open_video(path).size == (96, 128)
+    monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "0.2")
+    with pytest.raises(VideoError, match="a frame of 640x480, in million pixels"):
+        open_video(path, backend=backend).frames([0])
+
+
+@pytest.fixture(scope="module")
+def giant(tmp_path_factory):
+    """A file of 0.02 MB whose frames take 100 MB each."""
+    path = tmp_path_factory.mktemp("giant") / "giant.mp4"
+    numbered.write(path, "libx264", num=3, size=(8192, 8192), draw=lambda k, w, h: np.zeros((h, w, 3), np.uint8))
+    assert path.stat().st_size < 50_000
+    return path
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_small_file_of_large_frames_takes_little_memory(giant, backend):
+    said = mutating.in_process(f"import mutating; mutating.refuse({str(giant)!r}, 150, backend={backend!r})")
+    assert "67 is more than ACTJAX_MAX_FRAME_MPIXELS=40" in said
+
+
+@pytest.mark.parametrize("table", ["stsz", "trun"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_index_of_more_frames_than_bytes_takes_little_memory(tmp_path, table, backend):
+    """Two kinds of tables need no space for each frame: a header of 2 kB would take 2 GB."""
+    options = {"movflags": "frag_keyframe+empty_moov"} if table == "trun" else {}
+    path = numbered.write(tmp_path / "promises.mp4", "libx264", num=5, size=(64, 48), options=options)
+    content, many = bytearray(path.read_bytes()), 40_000_000
+    place = content.index(table.encode()) + 4
+    struct.pack_into(">III", content, place, 0, *((10, many) if table == "stsz" else (many, 0)))
+    if table == "stsz":
+        for name, further in {b"stsc": 12, b"stts": 8}.items():
+            struct.pack_into(">I", content, content.index(name) + 4 + further, many)
+    path.write_bytes(content)
+    said = mutating.in_process(f"import mutating; mutating.refuse({str(path)!r}, 150, backend={backend!r})")
+    assert f"its index promises {many} frames or sounds, in {len(content)} bytes" in said
+
+
+def test_boxes_without_an_end_are_looked_at_once():
+    for content in (b"\0\0\0\x08free" * 300_000, b"\0\0\0\1free" + b"\xff" * 500, b"\0\0\0\0moov" * 200_000):
+        with pytest.raises(VideoError, match="it has more than 200000 boxes|not a video file"):
+            open_video(content)
+
+
+MUTATED = {"mp4": ("libx264", 2), "mkv": ("libx264", 0), "avi": ("mpeg4", 0), "webm": ("libvpx-vp9", 0)}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_mutated_videos_are_read_whole_or_refused(tmp_path, backend):
+    """2,000 mutations of small files: no crash, hang or much memory; every frame that is promised, or one line."""
+    paths = []
+    for ending, (codec, b_frames) in MUTATED.items():
+        path = tmp_path / f"clip.{ending}"
+        numbered.write(path, codec, num=12, gop=6, b_frames=b_frames, size=(64, 48))
+        paths.append(str(path))
+    call = f"import mutating; mutating.read_all({paths}, 500, backend={backend!r})"
+    read, refused = map(int, mutating.in_process(call).split())
+    assert read + refused == 2000 and read > 100 and refused > 100
