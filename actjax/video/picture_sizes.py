@@ -10,7 +10,7 @@ _ALONE = {0x01, *range(0xD0, 0xD9)}  # JPEG's markers without a length
 
 
 def picture_size(content: bytes) -> tuple[int, int] | None:
-    """Width and height of a JPEG, PNG, BMP, TIFF, WebP or portable (PBM, PGM, PPM) file, as OpenCV will read them; None:
+    """Width and height of a JPEG, PNG, BMP, TIFF, WebP or portable (PBM, PGM, PPM) file, as OpenCV reads it; None if
     its header says none, or it is of another kind.
 
     >>> picture_size(b"P5 640 480 255 ...")

@@ -361,7 +361,7 @@ def test_bmn_trains_evaluates_and_is_exchanged(tmp_path, cache):
 def test_a_file_server_that_is_gone_is_no_broken_file(monkeypatch, tmp_path):
     """PGM lists videos whose curves are damaged, and tries again while their disk does not answer."""
     record, make = types.SimpleNamespace(path="v_1", video="v_1"), functools.partial(generate, num_steps=100)
-    with pytest.raises(VideoError, match="v_1: .*No such file"):
+    with pytest.raises(VideoError, match="v_1: .*does not exist"):
         patiently(make, record, tmp_path, Pgm(), 10)
 
     def stale(path, **options):

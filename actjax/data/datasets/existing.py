@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from actjax.paths import check_scheme, check_url, does_not_exist, is_url, not_a_file, to_path
+from actjax.paths import check_scheme, check_url, does_not_exist, is_url, not_a_file
+from actjax.text_files import read_lines
 
 log = logging.getLogger("actjax")
 
@@ -99,7 +100,7 @@ def _named(path: str) -> str:
 def _listed(skip: str) -> set[str]:
     """The paths in a quarantine file; one that cannot be read is an error when the quarantine is opened."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return {json.loads(line)["path"] for line in to_path(skip).read_text().splitlines()}
+        return {json.loads(line)["path"] for _, line in read_lines(skip, what="a quarantine file")}
     return set()
 
 
