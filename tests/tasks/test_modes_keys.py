@@ -58,7 +58,11 @@ def test_features_are_extracted_as_told(videos, tmp_path):
     def extracted(name: str, options: dict) -> dict[str, np.ndarray]:
         again = open_workdir(tmp_path / "run", {"extract": options}, trust_code=True)
         run_mode("extract", again, tmp_path / "run", out=str(tmp_path / name))
-        files = sorted(file for file in (tmp_path / name).iterdir() if file.suffix in (".npy", ".csv") and file.stem != "video_info")
+        files = sorted(
+            file
+            for file in (tmp_path / name).iterdir()
+            if file.suffix in (".npy", ".csv") and file.stem != "video_info"
+        )
         read = lambda file: np.load(file) if file.suffix == ".npy" else np.loadtxt(file, delimiter=",", skiprows=1)
         return {file.name: np.atleast_2d(read(file)) for file in files}
 
