@@ -54,8 +54,8 @@ class Stream:
         self.codec = self.stream.codec_context
         check_size(self.codec.width, self.codec.height)
         self.codec.thread_count = self._threads
-        self._most = given["max_pixels"]
-        self.codec.options = {"max_pixels": self._most}
+        self._most = frame_limit()
+        self.codec.options = {"max_pixels": given["max_pixels"]}
         self._demux, self._position = self._container.demux(self.stream), 0
 
     def decode(self, packet) -> list:
@@ -77,10 +77,11 @@ class Stream:
                 ) from error
             raise
         self._began = self._began or bool(frames)
-        if self.codec.coded_width * self.codec.coded_height > int(self._most):  # only a part of each frame is shown
+        if self.codec.coded_width * self.codec.coded_height > self._most * 9 // 8:  # a part of each frame is shown
             check_size(self.codec.coded_width, self.codec.coded_height)
         for frame in frames:
-            check_size(frame.width, frame.height)
+            if frame.width * frame.height > self._most:
+                check_size(frame.width, frame.height)
         return frames
 
     def close(self) -> None:
