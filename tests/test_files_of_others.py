@@ -1,13 +1,12 @@
 """Files of other people: odd ones, as other projects publish them, and mutated; read exactly or refused in one line."""
 
 import json
-import random
 import resource
 
 import numpy as np
 import pytest
 from conftest import GOLDEN
-from mutated_text import answer, mutated, same_meaning
+from mutating import WORDS, answer, mutated, same_meaning
 
 from actjax.config.files import saved_config
 from actjax.data.datasets.annotations import load_annotations, load_class_names
@@ -417,9 +416,9 @@ def test_every_form_of_a_file_has_the_same_meaning(tmp_path, name):
 @pytest.mark.parametrize("name", READERS)
 def test_a_mutated_file_is_read_or_refused_in_one_line(tmp_path, name):
     text, read = READERS[name]
-    draw, before, refused = random.Random(name), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
+    rng, before, refused = np.random.default_rng(0), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
     for _ in range(2000):
-        (tmp_path / name).write_bytes(mutated(text.encode(), draw))
+        (tmp_path / name).write_bytes(mutated(text.encode(), rng, words=WORDS))
         refused += bool(answer(read, tmp_path / name))
         assert {path.name for path in tmp_path.iterdir()} <= {name, "quarantine.jsonl"}
     assert 50 < refused < 2000
@@ -442,10 +441,10 @@ def test_mutated_arrays_are_read_or_refused_in_one_line(tmp_path, name):
     with (tmp_path / name).open("wb") as file:
         make(file)
     data = (tmp_path / name).read_bytes()
-    draw, before = random.Random(name), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rng, before = np.random.default_rng(0), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     told = []
     for _ in range(2000):
-        (tmp_path / name).write_bytes(mutated(data, draw))
+        (tmp_path / name).write_bytes(mutated(data, rng, words=WORDS))
         told.append(answer(read, tmp_path / name))
     assert 50 < sum(map(bool, told)) < 2000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # kB

@@ -1,28 +1,44 @@
-"""Mutated copies of files, and a process that reads many of them: it must not crash, hang, or take much memory."""
+"""Mutated copies of files, what a reader may answer, and a process that reads many: it must not crash, hang, or take
+much memory."""
 
 import functools
+import gzip
 import importlib
 import os
+import re
 import resource
 import signal
 import struct
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 
 import numpy as np
 
 EXTREMES = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
-def mutated(content: bytes, rng: np.random.Generator) -> bytes:
-    """A copy with a few bits, bytes or 32-bit numbers changed, or parts cut, zeroed, repeated, moved or left out."""
+WORDS = ("nan", "inf", "-inf", "1e400", "-1", "0.7", "9" * 400, "1e30", "", '""', "[/x]", "../x", "null", "{}",
+         "\u2028", "\x1b[31m", "true", "1_0", "a" * 5000, '"', "[", "{", ",", " ", "\n", "\0")  # fmt: skip
+ERRORS = (ValueError, TypeError, KeyError, OSError)
+
+
+def mutated(content: bytes, rng: np.random.Generator, *, words: Sequence[str] = ()) -> bytes:
+    """A copy with a few bits, bytes or 32-bit numbers changed, or parts cut, zeroed, repeated, moved or left out.
+
+    Args:
+      words: for text, of which most copies have one in place of an own word, or lines doubled, missing or shuffled.
+    """
+    if words and rng.integers(3):
+        return (_with_word if rng.integers(2) else _with_lines)(content, rng, words)
     data, kind = bytearray(content), rng.integers(9)
     reach = len(data) if rng.integers(2) else min(len(data), 600)  # half of them in the header
-    place, other = sorted(int(k) for k in rng.integers(reach, size=2))
+    place, other = sorted(int(k) for k in rng.integers(max(reach, 1), size=2))
     if kind == 0:
         del data[place:]
     elif kind == 1:
-        for k in rng.integers(reach, size=rng.integers(1, 20)):
+        for k in rng.integers(reach, size=rng.integers(1, 20)) if reach else ():
             data[k] ^= 1 << rng.integers(8)
     elif kind == 2:
         data[place : place + 8] = rng.bytes(8)
@@ -37,9 +53,27 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
         data[place:other] = data[place:other][::-1]
     elif kind == 7:
         del data[place : min(other, place + 64)]
-    else:
+    elif data:
         _swap_boxes(data, rng)
     return bytes(data)
+
+
+def _with_word(content: bytes, rng: np.random.Generator, words: Sequence[str]) -> bytes:
+    """With one of the words in place of one of its own."""
+    own = list(re.finditer(rb"[\w.+-]+", content))
+    if not own:
+        return content
+    found = own[rng.integers(len(own))]
+    return content[: found.start()] + words[rng.integers(len(words))].encode() + content[found.end() :]
+
+
+def _with_lines(content: bytes, rng: np.random.Generator, words: Sequence[str]) -> bytes:
+    """With a line twice, without one, or with all in another order."""
+    lines = content.split(b"\n")
+    place, change = rng.integers(len(lines)), rng.integers(3)
+    if change == 2:
+        return b"\n".join(lines[k] for k in rng.permutation(len(lines)))
+    return b"\n".join([*lines[:place], *lines[place : place + 1] * (2 * int(change)), *lines[place + 1 :]])
 
 
 def _swap_boxes(data: bytearray, rng: np.random.Generator) -> None:
@@ -50,6 +84,41 @@ def _swap_boxes(data: bytearray, rng: np.random.Generator) -> None:
         names = [bytes(data[k : k + 4]) for k in rng.integers(len(data), size=2)]
     one, two = (data.index(names[k]) for k in rng.choice(len(names), 2, replace=False))
     data[one : one + 4], data[two : two + 4] = data[two : two + 4], data[one : one + 4]
+
+
+def same_meaning(text: str) -> dict[str, bytes]:
+    """Forms of a text that say the same, by name."""
+    lines = text.encode()
+    return {
+        "as it is": lines,
+        "byte order mark": b"\xef\xbb\xbf" + lines,
+        "utf-16": text.encode("utf-16"),
+        "utf-32": text.encode("utf-32"),
+        "windows": lines.replace(b"\n", b"\r\n"),
+        "old mac": lines.replace(b"\n", b"\r"),
+        "no last line end": lines.rstrip(b"\n"),
+        "gzip": gzip.compress(lines, mtime=0),
+        "gzip of utf-16": gzip.compress(text.encode("utf-16"), mtime=0),
+    }
+
+
+def answer(read, path) -> str:
+    """Reads a file -> the error, or "" if it is read.
+
+    Raises:
+      AssertionError: the error is none of `ERRORS`, has several lines or 400 characters, does not name the file, or
+        took two seconds of the processor.
+    """
+    started = time.process_time()
+    try:
+        read(path)
+        told = ""
+    except ERRORS as error:
+        told = str(error.args[0]) if isinstance(error, KeyError) else str(error)
+        assert told and "\n" not in told and len(told.replace(str(path.parent), "")) < 400, told
+        assert path.name in told or str(path.parent) in told, told
+    assert time.process_time() - started < 2
+    return told
 
 
 def in_process(call: str, *, timeout: float = 500) -> str:
