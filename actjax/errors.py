@@ -51,7 +51,7 @@ def shown(value, *, most: int = 80) -> str:
     """
     if isinstance(value, str) and len(value) > most:
         return f"{value[:most]!r}..."
-    text = repr(value)
+    text = " ".join(repr(value).split()) if hasattr(value, "dtype") else repr(value)  # arrays have several lines
     return text if len(text) <= most else f"{text[:most]}..."
 
 

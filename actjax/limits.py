@@ -10,7 +10,8 @@ from actjax.paths import does_not_exist, not_a_file, to_path
 
 LIMITS = {
     "ACTJAX_MAX_TEXT_MB": 512,  # a list, table, annotation or result file, unpacked
-    "ACTJAX_MAX_JSON_VALUES": 10_000_000,  # in one JSON file; each takes about 70 bytes of memory
+    "ACTJAX_MAX_TEXT_LINES": 2_000_000,  # of such a file
+    "ACTJAX_MAX_VALUES": 30_000_000,  # in a JSON file or a table; each takes about 70 bytes of memory
     "ACTJAX_MAX_ARRAY_MB": 2048,  # the arrays of one .npy or .npz file, unpacked
     "ACTJAX_MAX_FRAME_MPIXELS": 40,  # one frame of a video or one picture; 8K has 35 million pixels
     "ACTJAX_MAX_PICTURE_MB": 128,  # the file of one picture
@@ -19,7 +20,7 @@ LIMITS = {
 
 
 _CHUNK = 2**20  # bytes; a request for more is taken from the memory, whether the file has them or not
-_RAISE = "an environment variable that you may set higher"
+_RAISE = "raise this environment variable"
 
 
 def limit(name: str) -> float:
@@ -28,11 +29,13 @@ def limit(name: str) -> float:
     if not given:
         return LIMITS[name]
     try:
-        value = float(given)
+        value = float(given.replace(",", ""))
     except ValueError:
         value = 0.0
     if not value > 0:
-        raise ValueError(f"{name}={given!r} in the environment; must be a positive number, or not set")
+        raise ValueError(
+            f"{name}={given!r} in the environment; must be a positive number, such as {LIMITS[name]}, or not set"
+        )
     return value
 
 
@@ -40,12 +43,12 @@ def too_large(found: float, name: str) -> str | None:
     """The words for an error if `found`, in the limit's unit, is above the limit of this name; else None.
 
     >>> too_large(900, "ACTJAX_MAX_FRAME_MPIXELS")
-    '900 is more than ACTJAX_MAX_FRAME_MPIXELS=40 allows, an environment variable that you may set higher'
+    '900 is more than ACTJAX_MAX_FRAME_MPIXELS=40 allows; raise this environment variable'
     """
     if found <= limit(name):
         return None
     shown = f"{found:.0f}" if found >= 10 else f"{found:.3g}"
-    return f"{shown} is more than {name}={limit(name):g} allows, {_RAISE}"
+    return f"{shown} is more than {name}={limit(name):.9g} allows; {_RAISE}"
 
 
 def read_bytes(path: str | os.PathLike, what: str, name: str, *, opened: Callable = lambda file: file) -> bytes:
@@ -58,7 +61,7 @@ def read_bytes(path: str | os.PathLike, what: str, name: str, *, opened: Callabl
     Raises:
       FileNotFoundError: no such file. ValueError: a folder, a device or a pipe, or too large.
     """
-    path, most = to_path(path), int(limit(name) * 2**20)
+    path, most = to_path(path), limit(name) * 2**20
     if kind := not_a_file(path):
         raise ValueError(f"{path} {kind}, not {what}")
     if not path.exists():
@@ -69,5 +72,5 @@ def read_bytes(path: str | os.PathLike, what: str, name: str, *, opened: Callabl
         while part := stream.read(_CHUNK):
             parts.append(part)
             if (size := size + len(part)) > most:
-                raise ValueError(f"{path} is larger than {what} may be: {name}={limit(name):g}, {_RAISE}")
+                raise ValueError(f"{path} is larger than {what} may be: {name}={limit(name):g} MB; {_RAISE}")
     return b"".join(parts)

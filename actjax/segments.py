@@ -133,11 +133,12 @@ def check_columns(
         return np.zeros((0, columns))
     if array.ndim != 2 or array.shape[1] < columns:
         raise ShapeError(f"{name} has shape {array.shape}; expected [n, {columns} or more columns]")
-    numeric = array.dtype.kind in "iuf"
-    for k, row in enumerate([] if numeric or (text and array.dtype.kind in "US") else rows):
-        values = [*row][:columns]
-        if not all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in values):
-            raise NumberError(f"{name}: {where(k)}: expected numbers, got {shown(values)}")
+    sure = isinstance(rows, np.ndarray) and array.dtype.kind in "iuf"
+    if not sure and not (text and array.dtype.kind in "iufUS"):
+        for k, row in enumerate(rows):
+            for value in row[:columns]:
+                if type(value) not in (float, int) and (isinstance(value, bool) or not isinstance(value, numbers.Real)):
+                    raise NumberError(f"{name}: {where(k)}: expected numbers, got {shown([*row][:columns])}")
     try:
         return array[:, :columns].astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:

@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 
 from actjax.errors import ShapeError, shown
+from actjax.limits import too_large
 from actjax.text_files import read_text
 
 
@@ -18,11 +19,17 @@ def read_table(path, *, columns: int) -> np.ndarray:
     header, _, body = read_text(path, what="a table of numbers").partition("\n")
     if _are_numbers(header):
         raise ValueError(f"{path}: line 1 holds numbers, {shown(header)}; it has to be a header, such as f0,f1,f2")
-    lines = body.split()  # numbers contain no whitespace
+    lines = [line for line in map(str.strip, body.split("\n")) if line]
     width = lines[0].count(",") + 1 if lines else 0
+    if told := too_large(width * len(lines), "ACTJAX_MAX_VALUES"):
+        raise ValueError(f"{path}: too many numbers: {told}")
+    if lines and header.count(",") + 1 != width:
+        raise ShapeError(f"{path}: the header {shown(header)} has {header.count(',') + 1} columns, line 2 {width}")
     if width < columns:
         raise ShapeError(f"{path}: {len(lines)} rows of {width} columns; expected 1 or more rows of {columns} or more")
     try:
+        if any("_" in line for line in lines):
+            raise ValueError("could not convert text with '_' to numbers")  # Python reads 1_000
         with np.errstate(over="ignore"):
             table = np.array(",".join(lines).split(","), np.float32)
     except ValueError as error:

@@ -8,8 +8,10 @@ import codecs
 import csv
 import gzip
 import io
+import itertools
 import json
 import pathlib
+import re
 import zlib
 from collections.abc import Iterator
 
@@ -59,8 +61,11 @@ def read_text(path: str | pathlib.Path, *, what: str = "a text file") -> str:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path}: its gzip data is damaged or cut short ({error}); get it again") from None
     if other := next((told for start, told in _OTHERS.items() if data.startswith(start)), None):
-        raise ValueError(f"{path} is no text, as {what} has to be, but {other}")
-    return _decoded(data, path, what).replace("\r\n", "\n").replace("\r", "\n")
+        raise ValueError(f"{path} is not text, as {what} must be, but {other}")
+    text = _decoded(data, path, what).replace("\r\n", "\n").replace("\r", "\n")
+    if told := too_large(text.count("\n"), "ACTJAX_MAX_TEXT_LINES"):
+        raise ValueError(f"{path} has too many lines: {told}")
+    return text
 
 
 def read_lines(path: str | pathlib.Path, *, what: str = "a text file") -> Iterator[tuple[int, str]]:
@@ -77,16 +82,19 @@ def read_lines(path: str | pathlib.Path, *, what: str = "a text file") -> Iterat
 def read_rows(path: str | pathlib.Path, *, what: str = "a CSV file") -> Iterator[tuple[int, dict[str, str]]]:
     """(line, {column: field}) of each row of a CSV file that is not blank, below a header.
 
-    Columns are separated by commas, or as spreadsheets may do by semicolons or tabs if the header has no comma. Those
-    without a name are left out.
+    Columns are separated by commas, or as spreadsheets may do by semicolons or tabs if the header has no comma, or by
+    what a first line such as `sep=;` says. Those without a name are left out; fields that a row lacks at its end are
+    None.
 
     Raises:
-      ValueError: a row has other columns than the header, two columns have the same name, or see `read_text`.
+      ValueError: a row has more fields than the header, two columns have the same name, or see `read_text`.
     """
     text = read_text(path, what=what)
-    first = text.partition("\n")[0]
-    comma = next((mark for mark in ",;\t" if mark in first), ",")
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=comma, strict=True)
+    first, _, rest = text.partition("\n")
+    named = re.fullmatch(r"sep=(.)", first.strip("\"' "))
+    comma = named[1] if named else next((mark for mark in ",;\t" if mark in first), ",")
+    above = 1 if named else 0  # lines before the header
+    rows = csv.reader(io.StringIO(rest if named else text, newline=""), delimiter=comma, strict=True)
     try:
         header = [name.strip() for name in next(rows, [])]
         names = [name for name in header if name]
@@ -95,15 +103,15 @@ def read_rows(path: str | pathlib.Path, *, what: str = "a CSV file") -> Iterator
         for row in rows:
             if not any(field.strip() for field in row):
                 continue
-            if len(row) != len(header):
-                advice = '; put names with commas in ""' if len(row) > len(header) else ""
+            if len(row) > len(header):
                 raise ValueError(
-                    f"{path}, line {rows.line_num}: {len(row)} fields, {shown(row)}; the header has {len(header)}, "
-                    f"{shown(header)}{advice}"
+                    f"{path}, line {rows.line_num + above}: {len(row)} fields, {shown(row)}; the header has "
+                    f'{len(header)}, {shown(header)}; put names with commas in ""'
                 )
-            yield rows.line_num, {name: field for name, field in zip(header, row, strict=True) if name}
+            fields = itertools.zip_longest(header, row)
+            yield rows.line_num + above, {name: field for name, field in fields if name}
     except csv.Error as error:
-        raise ValueError(f"{path}, line {rows.line_num}: not CSV: {error}") from None
+        raise ValueError(f"{path}, line {rows.line_num + above}: not CSV: {error}") from None
 
 
 def read_json(path: str | pathlib.Path, *, what: str = "a JSON file"):
@@ -114,12 +122,13 @@ def read_json(path: str | pathlib.Path, *, what: str = "a JSON file"):
     """
     text = read_text(path, what=what)
     values = text.count(",") + text.count("[") + text.count("{")
-    if told := too_large(values, "ACTJAX_MAX_JSON_VALUES"):
+    if told := too_large(values, "ACTJAX_MAX_VALUES"):
         raise ValueError(f"{path}: too many values: {told}")
     try:
         return json.loads(text, object_pairs_hook=unique_keys, parse_int=_whole)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
+        place = f"line {error.lineno}, column {error.colno}"
+        raise ValueError(f"{path}, {place}: not JSON: {error.msg}") from None
     except RecursionError:
         raise ValueError(f"{path}: JSON that is nested too deeply to be {what}") from None
     except ValueError as error:
@@ -140,14 +149,12 @@ def _decoded(data: bytes, path, what: str) -> str:
         place = len(mark) + error.start
         line = data.count(b"\n", 0, place) + 1
         raise ValueError(
-            f"{path} is no text in {encoding.upper()}, as {what} has to be: byte {place}, in line {line}, is "
-            f"{data[place]:#04x}; save it as UTF-8, or convert it: iconv -f ENCODING -t UTF-8"
+            f"{path} is not {encoding.upper()} text, as {what} must be: byte {place}, in line {line}, is "
+            f"{data[place]:#04x}; save it as UTF-8 (in Excel, CSV UTF-8), or run iconv -f WINDOWS-1252 -t UTF-8"
         ) from None
     if (place := text.find("\0")) >= 0:
         line = text.count("\n", 0, place) + 1
-        raise ValueError(
-            f"{path} is no text in UTF-8, as {what} has to be: a zero byte in line {line}; save it as UTF-8"
-        )
+        raise ValueError(f"{path} is not UTF-8 text, as {what} must be: a zero byte in line {line}; save it as UTF-8")
     return text
 
 
@@ -156,7 +163,7 @@ def unique_keys(pairs: list[tuple]) -> dict:
     content = {}
     for name, value in pairs:
         if name in content:
-            raise ValueError(f"the key {shown(name)} is there twice in one object; keep one of them")
+            raise ValueError(f"duplicate key {shown(name)} in one object; keep one of them")
         content[name] = value
     return content
 

@@ -11,6 +11,7 @@ from mutating import WORDS, answer, mutated, same_meaning
 from actjax.config.files import saved_config
 from actjax.data.datasets.annotations import load_annotations, load_class_names
 from actjax.data.datasets.features import load_feature
+from actjax.data.datasets.recognition import videos
 from actjax.data.datasets.untrimmed import activitynet
 from actjax.data.loading.quarantine import Quarantine
 from actjax.metrics import evaluate_detections, load_activitynet, load_class_scores, load_results, load_thumos14
@@ -40,9 +41,7 @@ def write(path, content) -> str:
 def test_marks_and_encodings_of_lists_and_names():
     records = load_annotations("videos", ODD / "list_utf16.txt", data_prefix="")
     assert [(record.path, record.label) for record in records] == [("clips/läuft.mp4", 0), ("clips/winkt.mp4", 1)]
-    with pytest.raises(
-        ValueError, match=r"list_latin1.txt is no text in UTF-8, .* byte 7, in line 1, is 0xe4; .*iconv"
-    ):
+    with pytest.raises(ValueError, match=r"list_latin1.txt is not UTF-8 text, .* byte 7, in line 1, is 0xe4; .*iconv"):
         load_annotations("videos", ODD / "list_latin1.txt")
     assert read_block_list(ODD / "block_list_bom.txt") == {"0001", "0002"}  # without "v_"
     assert load_class_names(ODD / "classInd.txt") == ["ApplyEyeMakeup", "ApplyLipstick", "Archery"]
@@ -62,11 +61,11 @@ def test_a_mark_in_a_thumos_file_changes_no_score():
     [
         (
             "annotations_feature_rows",
-            r"1 of 1 segments begin behind what the features cover; feature_frame counts frames",
+            r"1 of 1 segments begin after what the features cover; feature_frame counts frames",
         ),
         (
             "annotations_in_frames",
-            r"2 of 2 segments do not begin inside .*not in frames; .*'v_a': \[125, 500]",
+            r"2 of 2 segments are not inside .*not in frames; .*'v_a': \[125, 500]",
         ),
         ("annotations_text_numbers", r"'v_a'.*duration_second is '60.0'; it must be a positive, finite number"),
         ("annotations_nan", r"'v_a'.*duration_second is nan; it must be a positive, finite number"),
@@ -81,7 +80,7 @@ def test_few_contradictions_are_a_warning(tmp_path, caplog):
     rows = [{"segment": [k, k + 1], "label": "x"} for k in range(20)] + [{"segment": [99, 100], "label": "x"}]
     write(tmp_path / "a.json", {"v_a": DATABASE["v_a"] | {"annotations": rows}})
     (record,) = load_annotations("activitynet", tmp_path / "a.json")
-    assert len(record.annotations) == 21 and "1 of 21 segments do not begin inside their video" in caplog.text
+    assert len(record.annotations) == 21 and "1 of 21 segments are not inside their video" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -136,19 +135,82 @@ def test_integer_labels_are_the_same_on_both_sides():
 
 def test_predictions_in_frames_are_a_warning(tmp_path, caplog):
     truth = load_activitynet(write(tmp_path / "truth.json", DATABASE))
+    segments = lambda factor, count=5: [
+        {"segment": [k * factor, (k + 1) * factor], "score": 0.5, "label": "run"} for k in range(count)
+    ]
     for factor, told in ((1, False), (25, True)):
-        rows = [{"segment": [k * factor, (k + 1) * factor], "score": 0.5, "label": "run"} for k in range(5)]
-        found = load_results(write(tmp_path / "found.json", {"results": {"a": rows}}))
+        found = load_results(write(tmp_path / "found.json", {"results": {"a": segments(factor)}}))
         evaluate_detections(truth, found)
         assert (
             "2 of 5 predictions begin after the end of their video, the first [75.0, 100.0] of 60" in caplog.text
         ) is told
 
 
+def test_predictions_of_another_unit_are_an_error_or_a_warning(tmp_path, caplog):
+    truth = load_activitynet(write(tmp_path / "truth.json", DATABASE))
+    rows = [{"segment": [100 + k, 200 + k], "score": 0.5, "label": "run"} for k in range(3)]
+    with pytest.raises(ValueError, match="found.json: 3 of 3 predictions begin after the end of their video"):
+        evaluate_detections(truth, load_results(write(tmp_path / "found.json", {"results": {"a": rows}})))
+    rows = [{"segment": [k / 10, k / 9], "score": 0.5, "label": "run"} for k in range(3)]
+    evaluate_detections(truth, load_results(write(tmp_path / "found.json", {"results": {"v_a": rows}})))
+    assert "found.json: all predictions end within a second, as fractions do" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("segments", "message"),
+    [
+        ([[0.1, 0.5], [0.2, 1]], "all 2 segments end within the first second, .* not fractions"),
+        ([[5, 20], [5, 90]], r"1 of 2 segments are not inside their video; .*\[5, 90\] in 60 s"),
+        ([[-5, 20]], "1 of 1 segments are not inside their video"),
+    ],
+)
+def test_segments_lie_inside_their_video(tmp_path, segments, message):
+    rows = [{"segment": segment, "label": "x"} for segment in segments]
+    with pytest.raises(ValueError, match=message):
+        load_annotations("activitynet", write(tmp_path / "a.json", {"v_a": DATABASE["v_a"] | {"annotations": rows}}))
+
+
+def test_a_video_is_annotated_once(tmp_path):
+    info = write(tmp_path / "info.csv", TABLE)
+    write(tmp_path / "a.json", {"database": {"a": DATABASE["v_a"], "v_a": DATABASE["v_a"]}})
+    with pytest.raises(ValueError, match="a.json: video 'v_a' is there twice"):
+        load_annotations("activitynet", tmp_path / "a.json", video_info=info)
+    write(tmp_path / "info.csv", "video,subset\nv_a,training\na,validation\n")
+    with pytest.raises(ValueError, match="info.csv: video 'v_a' is there twice, with different subsets"):
+        load_activitynet(write(tmp_path / "b.json", DATABASE), subset="training", video_info=info)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("b.txt", "b,broken\n"), ("b.txt", "b;broken\n"), ("b.txt", '"b"\n'), ("b.txt", "b.mp4\n"),
+        ("b.txt", "v_b x\n"), ("b.csv", "video,reason\nb,broken\n"), ("b.CSV", "id;reason\nv_b;x\n"),
+        ("b.json", '["v_b"]'),
+    ],
+)  # fmt: skip
+def test_forms_of_block_lists(tmp_path, name, text):
+    entry = {"annotations": [{"segment": [0, 9], "label": "jump"}]}
+    for truth in (
+        {"v_a": entry, "v_b": entry},
+        {"database": {"v_a": entry, "v_b": entry}},
+        {"database": {"a": entry, "b": entry}},
+    ):
+        path = write(tmp_path / "t.json", truth)
+        assert load_activitynet(path, block_list=write(tmp_path / name, text)).videos == ["a"]
+
+
+def test_a_block_list_of_other_videos_is_an_error_or_a_warning(tmp_path, caplog):
+    path = write(tmp_path / "t.json", DATABASE)
+    with pytest.raises(ValueError, match="b.txt: 1 of 1 ids are of no video, 'x' the first; expected ids such as"):
+        load_activitynet(path, block_list=write(tmp_path / "b.txt", "x\n"))
+    load_activitynet(path, block_list=write(tmp_path / "b.txt", "x\na\n"))
+    assert "b.txt: 1 of 2 ids are of no video, 'x' the first" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("results_duplicate_keys", "results_duplicate_keys.json: the key 'a' is there twice"),
+        ("results_duplicate_keys", "results_duplicate_keys.json: duplicate key 'a'"),
         ("results_infinity", "results_infinity.json: the score of an entry of video 'a' is inf"),
     ],
 )
@@ -161,6 +223,18 @@ def test_a_list_of_several_labels_keeps_videos_of_the_same_name_apart():
     records = load_annotations("videos", ODD / "same_names.json", data_prefix="", multi_class=True, num_classes=2)
     assert [record.label.tolist() for record in records] == [[1, 0], [0, 1], [0, 1], [0, 0]]
     assert len({record.path for record in records}) == 4
+
+
+def test_labels_that_look_wrong_are_a_warning(tmp_path, caplog):
+    lists = dict(train=write(tmp_path / "t.txt", "a.mp4 1\nb.mp4 2\n"), val=write(tmp_path / "v.txt", "c.mp4 1\n"))
+    videos(**lists, num_classes=3)
+    assert "no video has label 0, the first class; do the labels count from 1?" in caplog.text
+    write(tmp_path / "t.txt", "a.mp4 1\nb.mp4 0\na.mp4 0\n")
+    videos(**lists, num_classes=3)
+    told = (
+        "data.train=" + lists["train"] + ": 1 videos are there more than once, 'a.mp4' the first, with labels 1 and 0"
+    )
+    assert told.replace("'a.mp4'", repr(str(tmp_path / "a.mp4"))) in caplog.text
 
 
 def test_a_name_of_a_hundred_thousand_characters_takes_no_memory(tmp_path):
@@ -181,6 +255,13 @@ def test_a_name_of_a_hundred_thousand_characters_takes_no_memory(tmp_path):
         ("0 run\n1 walk a dog\n", ["run", "walk a dog"]),
         ("2 walk\n1 run\n", ["run", "walk"]),
         ("50 salads\n", None),
+        ("0,run\n1,walk\n", ["run", "walk"]),
+        ("1. run\n2. walk\n", ["run", "walk"]),
+        ("0: run\n1: walk\n", ["run", "walk"]),
+        ("id\tname\n0\trun\n1\twalk\n", ["run", "walk"]),
+        ("ID;Name\n1;walk\n0;run\n", ["run", "walk"]),
+        ("id name\n0 run\n1 walk\n", None),
+        (f"{'9' * 5000} run\n", None),
         ("run\n\nwalk\n", None),
         ("id,name\n1,walk\n0,run\n", ["run", "walk"]),
         ('["run", "walk"]', ["run", "walk"]),
@@ -295,13 +376,14 @@ def test_something_something_names_no_files_and_the_fix_works(tmp_path):
 
 def test_a_csv_without_a_header_and_the_fix_works(tmp_path):
     write(tmp_path / "train.csv", "videos/a.mp4 0\nvideos/b.mp4 1\n")  # as SlowFast's
-    with pytest.raises(ValueError, match="line 1 is the header, .'videos/a.mp4 0'.; name a list without one .txt"):
+    with pytest.raises(ValueError, match="line 1 must name the columns; it is .'videos/a.mp4 0'."):
         load_annotations("videos", tmp_path / "train.csv")
     (tmp_path / "train.csv").rename(tmp_path / "train.txt")
     assert [record.label for record in load_annotations("videos", tmp_path / "train.txt")] == [0, 1]
     write(tmp_path / "metadata.csv", "file_name,label\na.mp4,0\n")  # as of a folder on the hub
     with pytest.raises(
-        ValueError, match="expected 'path or filename, label' .*line 1 is the header, .'file_name', 'label'"
+        ValueError,
+        match="expected 'path or filename, label' .*line 1 must name the columns; it is .'file_name', 'label'",
     ):
         load_annotations("videos", tmp_path / "metadata.csv")
     write(tmp_path / "metadata.csv", "filename,label\na.mp4,0\n")
@@ -319,7 +401,7 @@ def test_tag_proposals_with_the_folders_of_their_authors(tmp_path):
 def test_pickles_are_not_read_and_the_fix_works(tmp_path):
     write(tmp_path / "result.pkl", b"\x80\x04\x95" + b"x" * 40)  # as test.py --out of MMAction2
     with pytest.raises(
-        ValueError, match="result.pkl is no text, .*but a pickle of Python; save it as JSON, or .* as .npy"
+        ValueError, match="result.pkl is not text, .*but a pickle of Python; save it as JSON, or .* as .npy"
     ):
         load_scores(tmp_path / "result.pkl", ["a"])
     np.save(tmp_path / "result.npy", np.eye(2))
@@ -462,5 +544,5 @@ def test_accuracy_of_a_permuted_list_is_the_same_and_of_a_doubled_one_an_error(t
         run()
         assert json.loads(capsys.readouterr().out)["top1_acc"] == 1
     write(tmp_path / "l.txt", "".join(rows + rows[:1]))
-    with pytest.raises(SystemExit, match="several videos are named"):
+    with pytest.raises(SystemExit, match="the list has 'run/0.mp4' twice"):
         run()

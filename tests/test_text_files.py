@@ -44,14 +44,14 @@ def _zip(data: bytes) -> bytes:
     [
         (
             TEXT.encode("latin-1"),
-            "is no text in UTF-8, as a list has to be: byte 7, in line 1, is 0xe4; save it as UTF-8",
+            "is not UTF-8 text, as a list must be: byte 7, in line 1, is 0xe4; save it as UTF-8",
         ),
-        (TEXT.encode("utf-16-le"), "is no text in UTF-8, as a list has to be: byte 14, in line 1, is 0xe4"),
+        (TEXT.encode("utf-16-le"), "is not UTF-8 text, as a list must be: byte 14, in line 1, is 0xe4"),
         (b"a 0\n".decode().encode("utf-16-le"), "a zero byte in line 1; save it as UTF-8"),
-        (b"\xff\xfea", "is no text in UTF-16-LE, as a list has to be"),
+        (b"\xff\xfea", "is not UTF-16-LE text, as a list must be"),
         (gzip.compress(TEXT.encode() * 99)[:-30], "its gzip data is damaged or cut short"),
         (gzip.compress(TEXT.encode() * 99)[:-9] + b"012345678", "its gzip data is damaged or cut short"),
-        (_zip(b"a 0"), "is no text, as a list has to be, but a zip archive, or a spreadsheet; unpack it, or export"),
+        (_zip(b"a 0"), "is not text, as a list must be, but a zip archive, or a spreadsheet; unpack it, or export"),
         (gzip.compress(_zip(b"a 0")), "but a zip archive"),
         (bz2.compress(b"a 0"), "packed with bzip2; unpack it"),
         (lzma.compress(b"a 0"), "packed with xz; unpack it"),
@@ -83,11 +83,11 @@ def test_sizes_are_bounded_before_the_memory_is_taken(tmp_path, monkeypatch):
             file.write(bytes(2**20))
     with monkeypatch.context() as patch:
         patch.setenv("ACTJAX_MAX_TEXT_MB", "16")
-        with pytest.raises(ValueError, match="list.gz is larger than a list may be: ACTJAX_MAX_TEXT_MB=16, an environ"):
+        with pytest.raises(ValueError, match="list.gz is larger than a list may be: ACTJAX_MAX_TEXT_MB=16 MB; raise"):
             read_text(tmp_path / "list.gz", what="a list")
     (tmp_path / "list.json").write_text("[" + "{}," * 1000 + "{}]")
     assert len(read_json(tmp_path / "list.json")) == 1001
-    for name, value in (("ACTJAX_MAX_JSON_VALUES", "1000"), ("ACTJAX_MAX_TEXT_MB", "0.001")):
+    for name, value in (("ACTJAX_MAX_VALUES", "1000"), ("ACTJAX_MAX_TEXT_MB", "0.001")):
         with monkeypatch.context() as patch:
             patch.setenv(name, value)
             with pytest.raises(ValueError, match=f"list.json.*{name}={value}"):
@@ -100,11 +100,11 @@ def test_sizes_are_bounded_before_the_memory_is_taken(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "file.json, line 1: not JSON: "),
-        ('{"a": 1,\n"b": {"c": 1, "c": 2}}', "file.json: the key 'c' is there twice in one object; keep one"),
+        ("{", "file.json, line 1, column 2: not JSON: "),
+        ('{"a": 1,\n"b": {"c": 1, "c": 2}}', "file.json: duplicate key 'c' in one object; keep one"),
         ("[" * 200_000, "nested too deeply"),
         ('{"a":' * 200_000, "nested too deeply"),
-        ("", "file.json, line 1: not JSON"),
+        ("", "file.json, line 1, column 1: not JSON"),
     ],
 )
 def test_json_that_does_not_parse_is_one_line(tmp_path, text, message):
@@ -131,12 +131,32 @@ def test_tables_of_spreadsheets(tmp_path):
         ('path,label\n"a"b,1\n', "a.csv, line 2: not CSV"),
         ('path,label\n"a,1\n', "a.csv, line 2: not CSV"),
         (f"path,label\n{'a' * 200_000},1\n", "a.csv, line 2: not CSV: field larger than field limit"),
-        ("path,label\na\n", "a.csv, line 2: 1 fields"),
+        ("path,label\na,1,2\n", "a.csv, line 2: 3 fields"),
     ):
         (tmp_path / "a.csv").write_text(text)
         with pytest.raises(ValueError, match=message) as caught:
             list(read_rows(tmp_path / "a.csv"))
         assert len(str(caught.value)) - len(str(tmp_path)) < 300
+
+
+def test_rows_of_excel_may_lack_their_last_fields(tmp_path):
+    for first in ("sep=;\n", '"sep=;"\n'):
+        (tmp_path / "a.csv").write_text(f"{first}path;label;note\na;1;x\nb;2\n")
+        assert list(read_rows(tmp_path / "a.csv")) == [
+            (3, {"path": "a", "label": "1", "note": "x"}),
+            (4, {"path": "b", "label": "2", "note": None}),
+        ]
+
+
+def test_lines_and_infinite_limits(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("a 0\n" * 20)
+    monkeypatch.setenv("ACTJAX_MAX_TEXT_LINES", "10")
+    with pytest.raises(ValueError, match="a.txt has too many lines: 20 is more than ACTJAX_MAX_TEXT_LINES=10 allows"):
+        read_text(tmp_path / "a.txt")
+    for value in ("inf", "10,000"):
+        monkeypatch.setenv("ACTJAX_MAX_TEXT_LINES", value)
+        monkeypatch.setenv("ACTJAX_MAX_TEXT_MB", value)
+        assert len(list(read_lines(tmp_path / "a.txt"))) == 20
 
 
 def test_kinds_of_files_in_any_case():

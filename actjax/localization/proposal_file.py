@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from actjax.errors import MissingError, ShapeError, shown
-from actjax.metrics.results import video_id
+from actjax.metrics.ground_truth import annotations_of
+from actjax.metrics.results import class_of, video_id
 from actjax.paths import to_path
-from actjax.segments import pairs, temporal_iop, temporal_iou
+from actjax.segments import check_segments, pairs, temporal_iop, temporal_iou
 from actjax.text_files import read_text
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,8 @@ def save_localize_proposal_file(videos: Sequence[Video], filename: str | os.Path
     """
     lines = []
     for k, (video, num_frames, truths, proposals) in enumerate(videos):
+        if video.strip() != video or len(video.splitlines()) != 1 or not video or video.startswith("#"):
+            raise ValueError(f"save_localize_proposal_file: {shown(video)} cannot be the id of a video in {filename}")
         lines += [f"# {k}", video, str(num_frames), "1", str(len(truths))]
         lines += [" ".join(row) for row in truths] + [str(len(proposals))]
         lines += [f"{a} {float(iou):.4f} {float(own):.4f} {start} {end}" for a, iou, own, start, end in proposals]
@@ -155,23 +158,32 @@ def results_to_proposal_file(
       top_k: number of proposals to keep per video.
 
     Raises:
-      KeyError: a video without a result, or without a field; a label that is not a class name.
+      KeyError: a video without a result, or without a field; a label that is not a class name. ValueError: segments or
+        lengths that are no finite numbers.
     """
-    numbers = {name: k for k, name in enumerate(class_names, 1)}
+    where = "results_to_proposal_file"
+    numbers = {class_of(name, where, "class_names"): k for k, name in enumerate(class_names, 1)}
     videos = []
     for video, entry in annotations.items():
         if video_id(video) not in results:
             raise MissingError(f"results_to_proposal_file: no result for video {video!r}")
-        unknown = [row["label"] for row in entry["annotations"] if row["label"] not in numbers]
+        known_rows = annotations_of(where, video, entry)
+        unknown = [row["label"] for row in known_rows if row["label"] not in numbers]
         if unknown:
             raise MissingError(f"results_to_proposal_file: video {video!r}: label {unknown[0]!r} is not a class name")
+        if not (0 < entry["duration_frame"] < _MOST and 0 < entry["duration_second"] < _MOST):
+            raise ValueError(
+                f"{where}: video {shown(video)}: its duration in frames and seconds must be positive numbers"
+            )
+        found = results[video_id(video)]
+        check_segments(f"{where}: video {shown(video)}", [[*row["segment"], row["score"]] for row in found], columns=3)
         total = int(entry["duration_frame"])
         best = sorted(results[video_id(video)], key=lambda row: -row["score"])[:top_k]
         in_frames = lambda rows, n=total, s=entry["duration_second"]: np.clip(
             np.array([row["segment"] for row in rows], np.float64).reshape(-1, 2) / s * n, 0, n
         ).astype(np.int64)
-        segments, truths = in_frames(best), in_frames(entry["annotations"])
-        labels = [numbers[row["label"]] for row in entry["annotations"]]
+        segments, truths = in_frames(best), in_frames(known_rows)
+        labels = [numbers[row["label"]] for row in known_rows]
         segments = segments[segments[:, 1] > segments[:, 0]]
         known = [[str(k), str(start), str(end)] for k, (start, end) in zip(labels, truths, strict=True)]
         videos.append((video, total, known, proposal_rows(segments, truths, labels)))
@@ -186,13 +198,20 @@ def denormalize_proposal_file(normalized, standard, *, frame_counts: Mapping[str
     save_localize_proposal_file(denormalize(load_localize_proposal_file(normalized), frame_counts), standard)
 
 
+def _is_fraction(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 1.01
+    except ValueError:
+        return False
+
+
 def _denormalized(given: Video, frame_counts: Mapping[str, int]) -> Video:
     video, _, truths, proposals = given
     if video not in frame_counts:
         raise MissingError(f"video {video!r} has no entry among the {len(frame_counts)} frame counts")
 
     def in_frames(row: list[str]) -> list[str]:
-        if not all(0 <= float(end) <= 1.01 for end in row[-2:]):
+        if not all(_is_fraction(end) for end in row[-2:]):
             raise ValueError(f"video {video!r}: {' '.join(row)!r}; with frame counts, start and end must be fractions")
         return row[:-2] + [str(int(float(end) * frame_counts[video])) for end in row[-2:]]
 

@@ -1,7 +1,9 @@
 """Scores a result file: `python -m actjax.metrics TASK --ground-truth PATH --predictions PATH`, or `actjax-metrics`."""
 
 import argparse
+import contextlib
 import json
+import logging
 import pathlib
 import sys
 
@@ -11,21 +13,26 @@ from actjax.errors import ending
 from actjax.literal import literal
 from actjax.metrics import evaluation, ground_truth, results, score_files
 from actjax.metrics.average_recall import THRESHOLDS, THUMOS14_THRESHOLDS
+from actjax.metrics.matching import rows_of
 from actjax.metrics.plots import plot_average_precision, plot_average_recall
 from actjax.metrics.recognition import get_weighted_score
 from actjax.text_files import suffix_of
 
+log = logging.getLogger(__name__)
+
 
 def main(arguments=None) -> None:
+    logging.basicConfig(format="%(levelname)s: %(message)s")
     options = _parser().parse_args(arguments)
     try:
         report = options.run(options)
     except (ValueError, TypeError, KeyError, OSError, ImportError) as error:
         sys.exit(literal(ending(error)))
-    if options.json:
-        print(json.dumps(report, indent=1))
-    else:
-        _print(report)
+    with contextlib.suppress(BrokenPipeError):  # of `| head`
+        if options.json:
+            print(json.dumps(report, indent=1), flush=True)
+        else:
+            _print(report)
 
 
 def proposals(options) -> dict:
@@ -59,19 +66,46 @@ def thumos14(options) -> dict:
 def accuracy(options) -> dict:
     """Recognition accuracy, or mean average precision with several labels; fuses the scores of several models."""
     names, labels, several = _labels(options)
+    _compare_labels(options, names, labels)
+    coefficients = options.coefficients or [1.0] * len(options.predictions)
+    if len(coefficients) != len(options.predictions) or not np.isfinite(coefficients).all():
+        raise ValueError(
+            f"--coefficients {coefficients}: {len(options.predictions)} files of scores need as many finite numbers"
+        )
     scores = [score_files.load_scores(path, names) for path in options.predictions]
-    fused = np.array(get_weighted_score(scores, options.coefficients or [1.0] * len(scores)))
-    numbers = evaluation.evaluate_recognition(fused, labels, multi_label=several)
+    fused = np.array(get_weighted_score(scores, coefficients))
+    truth = options.ground_truth or options.predictions[0]
+    try:
+        numbers = evaluation.evaluate_recognition(fused, labels, multi_label=several)
+    except ValueError as error:
+        raise ValueError(f"{truth}: {error}") from None
+    if not np.isfinite([*numbers.values()]).all():
+        raise ValueError(f"{truth}: no video has a label, or the sum of the scores is not finite")
+    in_order = [path for path in options.predictions if suffix_of(path) == ".npy"]
+    note = f"; rows of {', '.join(in_order)} in the order of the list" if in_order else ""
     return {
-        "ground_truth": f"{options.ground_truth or options.predictions[0]}: {len(names)} videos",
-        "predictions": ", ".join(options.predictions),
+        "ground_truth": f"{truth}: {len(names)} videos",
+        "predictions": ", ".join(options.predictions) + note,
     } | numbers
+
+
+def _compare_labels(options, names: list[str], labels: list[list[int]]) -> None:
+    """Warns if the labels that a run keeps with its scores differ from those that it is scored with."""
+    for path in options.predictions:
+        if suffix_of(path) == ".npz":
+            known, own, _ = score_files.dumped_labels(path)
+            rows = rows_of(names, known, path)
+            if wrong := [k for k, row in enumerate(rows) if sorted(own[row]) != sorted(labels[k])]:
+                k = wrong[0]
+                log.warning("%s has other labels of %d of %d videos: of %s %s, in the list %s",
+                            path, len(wrong), len(names), names[k], own[rows[k]], labels[k])  # fmt: skip
 
 
 def _labels(options) -> tuple[list[str], list[list[int]], bool]:
     """Names and labels of the videos, and whether a video may have several."""
     if options.ground_truth:
-        return *score_files.load_labels(options.ground_truth, multi_label=options.multi_label), options.multi_label
+        kind = dict(multi_label=options.multi_label, frames=options.rawframes)
+        return *score_files.load_labels(options.ground_truth, **kind), options.multi_label
     if suffix_of(options.predictions[0]) != ".npz":
         raise ValueError("--ground-truth is missing; only the scores.npz of a run includes labels")
     names, labels, several = score_files.dumped_labels(options.predictions[0])
@@ -148,6 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = task("accuracy", accuracy, "list as for training; default: the labels in the first scores.npz",
                "scores [n, k]: the scores.npz of a run, .npy, or .json with rows or {file: row}; several are fused",
                needs_truth=False, nargs="+")  # fmt: skip
+    sub.add_argument("--rawframes", action="store_true", help="lines are `folder total_frames label`")
     sub.add_argument("--coefficients", type=float, nargs="+", help="weight of each file of scores; default 1")
     sub.add_argument("--multi-label", action="store_true", help="lines are `file [label ...]`; mean average precision")
     return parser

@@ -120,7 +120,7 @@ def evaluate_recognition(
     scores = np.asarray(scores)
     for label in (label for row in labels for label in row):
         if label not in range(scores.shape[1]):
-            raise ValueError(f"label {label} for scores of {scores.shape[1]} classes; labels count from 0")
+            raise ValueError(f"label {label} for scores of {scores.shape[1]} classes; the first label is 0")
     if multi_label is None:
         multi_label = any(len(row) != 1 for row in labels)
     if not multi_label:
@@ -215,7 +215,7 @@ def _known(ground_truth: GroundTruth, predictions: Predictions, unknown_videos: 
     prediction's video, len(videos) if unknown."""
     if unknown_videos not in UNKNOWN_VIDEOS:
         raise ValueError(f"unknown_videos={unknown_videos!r}; choose from {UNKNOWN_VIDEOS}")
-    _warn_of_seconds(ground_truth, predictions)
+    _check_seconds(ground_truth, predictions)
     number = _positions(predictions.video, ground_truth.videos)
     elsewhere = np.flatnonzero(number == len(ground_truth.videos))
     unknown = [i for i in elsewhere if predictions.video[i] not in ground_truth.left_out]
@@ -223,7 +223,8 @@ def _known(ground_truth: GroundTruth, predictions: Predictions, unknown_videos: 
         names = np.unique(predictions.video[unknown])
         raise MissingError(
             f"{predictions.name}: {len(names)} videos, {str(names[0])!r} the first, are not in the ground truth "
-            f"({ground_truth.name}); choose another subset, or choose to count or drop unknown videos"
+            f"({ground_truth.name}), whose first is {ground_truth.videos[0]!r}; choose another --subset, or what "
+            "--unknown-videos count for"
         )
     keep = number < len(ground_truth.videos)
     if unknown_videos == "count":
@@ -233,18 +234,31 @@ def _known(ground_truth: GroundTruth, predictions: Predictions, unknown_videos: 
     return kept, number[keep]
 
 
-def _warn_of_seconds(ground_truth: GroundTruth, predictions: Predictions) -> None:
-    """Warns if predictions begin after the end of their video, as those in frames do."""
-    known = ground_truth.durations
-    durations = np.array([known.get(video, np.inf) for video in predictions.video.tolist()]) if known else np.inf
-    late = np.flatnonzero(predictions.segments[:, 0] > durations) if len(predictions.segments) else ()
-    if len(late) > 0.01 * len(predictions.segments):
+def _check_seconds(ground_truth: GroundTruth, predictions: Predictions) -> None:
+    """Warns if predictions begin after the end of their video, as those in frames do, or if all end within a second.
+
+    Raises:
+      ValueError: more than half begin after the end.
+    """
+    known, segments = ground_truth.durations, predictions.segments
+    if not known or not len(segments):
+        return
+    durations = np.array([known.get(video, np.inf) for video in predictions.video.tolist()])
+    late = np.flatnonzero(segments[:, 0] > durations)
+    if len(late) > 0.01 * len(segments):
         k = late[0]
+        told = (
+            f"{predictions.name}: {len(late)} of {len(segments)} predictions begin after the end of their video, the "
+            f"first {segments[k].tolist()} of {durations[k]:g} s in {shown(str(predictions.video[k]))}; they must be "
+            "in seconds"
+        )
+        if len(late) > 0.5 * len(segments):
+            raise ValueError(told)
+        log.warning("%s", told)
+    if segments.max() <= 1 and np.median([*known.values()]) > 10:
         log.warning(
-            "%s: %d of %d predictions begin after the end of their video, the first %s of %g s in %s; segments must be "
-            "in seconds", predictions.name, len(late), len(predictions.segments), predictions.segments[k].tolist(),
-            durations[k], shown(str(predictions.video[k])),
-        )  # fmt: skip
+            "%s: all predictions end within a second, as fractions do; they must be in seconds", predictions.name
+        )
 
 
 def _positions(names, known: list[str]) -> np.ndarray:

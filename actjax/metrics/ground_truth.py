@@ -1,6 +1,8 @@
 """Ground truth of ActivityNet 1.3 and THUMOS14, read from their annotation files."""
 
+import logging
 import pathlib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -8,10 +10,14 @@ import numpy as np
 
 from actjax.errors import EmptyError, MissingError, NumberError, shown
 from actjax.metrics.average_precision import Instances
+from actjax.metrics.matching import repeated, stem
 from actjax.metrics.results import class_of, video_id
 from actjax.segments import check_segments
 from actjax.text_files import read_json, read_lines, read_rows, suffix_of
 
+log = logging.getLogger(__name__)
+
+_IDS = ("video", "id", "video_id", "name", "youtube_id")  # columns of a block list
 AMBIGUOUS = ("drop", "ignore", "class")
 CLIFF_DIVING = ("both", "diving", "cliff_diving")
 
@@ -54,6 +60,7 @@ def load_activitynet(path, *, subset: str | None = None, video_info=None, block_
     if subset and subset not in subsets.values():
         raise MissingError(f"{path}: no video of subset {subset!r}; there are {sorted(set(subsets.values()))}")
     left_out = read_block_list(block_list)
+    _check_blocked(block_list, left_out, entries)
     videos = [v for v in entries if (not subset or subsets.get(v) == subset) and v not in left_out]
     name = f"{pathlib.Path(path).name}, {subset or 'all subsets'}, block list {_shown(block_list, left_out)}"
     truth = activitynet_ground_truth(path, name, {v: entries[v] for v in videos}, left_out=left_out)
@@ -95,7 +102,7 @@ def annotations_of(path, video: str, entry: dict) -> list[dict]:
             raise MissingError(f"{path}: video {shown(video)}: the annotation {shown(lacking[0])} has no {field}")
     where = lambda row: f"annotation {row + 1} of video {shown(video)}"
     for k, row in enumerate(rows):
-        if not isinstance(row["segment"], list) or len(row["segment"]) != 2:
+        if not isinstance(row["segment"], list | tuple | np.ndarray) or len(row["segment"]) != 2:
             raise NumberError(f"{path}: {where(k)}: segment {shown(row['segment'])}; expected [start, end]")
     check_segments(str(path), [row["segment"] for row in rows], where=where, text=False)
     return [row | {"label": class_of(row["label"], path, video)} for row in rows]
@@ -131,7 +138,9 @@ def load_thumos14(
     if not files:
         raise FileNotFoundError(f"{folder}: no file <class>_{subset}.txt; expected THUMOS14's temporal annotations")
     left_out = read_block_list(block_list)
-    rows = [row for file in files for row in _thumos14_rows(file, subset) if row[0] not in left_out]
+    rows = [row for file in files for row in _thumos14_rows(file, subset)]
+    _check_blocked(block_list, left_out, {row[0] for row in rows})
+    rows = [row for row in rows if row[0] not in left_out]
     cliffs = {(v, s, e) for v, label, s, e in rows if label == "CliffDiving"}
     if cliff_diving == "diving":
         rows = [row for row in rows if row[1] != "CliffDiving"]
@@ -149,15 +158,34 @@ def load_thumos14(
 
 
 def read_block_list(path) -> frozenset[str]:
-    """Ids of videos to leave out: a JSON list, or the first column of a text file; empty without a path."""
+    """Ids of videos to leave out; empty without a path. Suffixes of files are no part of an id.
+
+    Reads a JSON list, the first column of a text file, or the column `video` of a CSV file with a header.
+    """
     if not path:
         return frozenset()
+    if suffix_of(path) == ".csv":
+        rows = [row for _, row in read_rows(path, what="a block list")]
+        column = next((name for name in _IDS if rows and name in rows[0]), None)
+        if column is None:
+            raise ValueError(f"{path}: line 1 is the header, {shown([*rows[0]] if rows else [])}; expected video, ...")
+        return frozenset(video_id(stem(row[column] or "")) for row in rows)
     if suffix_of(path) != ".json":
-        return frozenset(video_id(line.split()[0]) for _, line in read_lines(path, what="a block list"))
+        lines = (line for _, line in read_lines(path, what="a block list"))
+        return frozenset(video_id(stem(re.split(r"[\s,;]+", line.strip("\"'"))[0].strip("\"'"))) for line in lines)
     ids = read_json(path, what="a block list")
     if not isinstance(ids, list) or not all(isinstance(name, str) and name.strip() for name in ids):
         raise ValueError(f"{path}: {shown(ids)}; expected a list of video ids")
     return frozenset(video_id(name.strip()) for name in ids)
+
+
+def _check_blocked(block_list, left_out: frozenset[str], known: Collection[str]) -> None:
+    """ValueError: none of the videos on a block list is known; warns if some are not."""
+    if strange := sorted(left_out.difference(known)):
+        told = f"{block_list}: {len(strange)} of {len(left_out)} ids are of no video, {shown(strange[0])} the first"
+        if len(strange) == len(left_out):
+            raise ValueError(f"{told}; expected ids such as {shown(next(iter(known)))}, one in a line")
+        log.warning("%s", told)
 
 
 def _entries(path) -> dict[str, dict]:
@@ -168,7 +196,7 @@ def _entries(path) -> dict[str, dict]:
     given = content.get("database", content)
     if not isinstance(given, dict):
         raise ValueError(f'{path}: "database" is a {type(given).__name__}; expected {{id: {{"subset", ...}}}}')
-    entries = given if "database" in content else {video_id(video): entry for video, entry in given.items()}
+    entries = {video_id(video): entry for video, entry in given.items()}
     if len(entries) < len(given):
         twice = next(video for video in given if f"v_{video}" in given)
         raise ValueError(f"{path}: video {shown(twice)} is there twice, with and without v_")
@@ -183,12 +211,19 @@ def _subsets(path, entries: dict, video_info) -> dict[str, str]:
     if video_info is None:
         found = {v: str(e["subset"]) for v, e in entries.items() if isinstance(e, dict) and "subset" in e}
         if not found:
-            raise MissingError(f"{path}: has no subsets; pass a CSV with the columns video,subset as video_info")
+            told = "looks like a result file" if "results" in entries else "has no subsets"
+            raise MissingError(
+                f"{path}: {told}; name a CSV with the columns video,subset: --video-info, or video_info="
+            )
         return found
     rows = [row for _, row in read_rows(video_info, what="a table of videos")]
     if not rows or not {"video", "subset"} <= set(rows[0]):
         raise MissingError(f"{video_info}: expected a CSV with the columns video and subset, got {shown([*rows[:1]])}")
-    return {video_id(row["video"]): row["subset"] for row in rows}
+    table = {video_id(row["video"] or ""): row["subset"] for row in rows}
+    for row in rows:
+        if table[video_id(row["video"] or "")] != row["subset"]:
+            raise ValueError(f"{video_info}: video {shown(row['video'])} is there twice, with different subsets")
+    return table
 
 
 def _ground_truth(path, name: str, videos: list[str], rows: list[tuple], left_out: frozenset) -> GroundTruth:
@@ -216,6 +251,9 @@ def _thumos14_rows(file: pathlib.Path, subset: str) -> list[tuple[str, str, floa
             rows.append((video, label, *check_segments("", [[float(start), float(end)]])[0].tolist()))
         except ValueError:
             raise ValueError(f"{file}:{number}: got {shown(line)}; expected `video start end`, in seconds") from None
+    if len({*rows}) < len(rows):
+        twice = repeated(f"{video} {start:g} {end:g}" for video, _, start, end in rows)
+        raise ValueError(f"{file}: the row {shown(twice)} is there twice; remove one")
     if not rows:
         raise EmptyError(f"{file} is empty; every class has an instance, one in a line: `video start end`")
     return rows

@@ -5,7 +5,7 @@ import functools
 import itertools
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from actjax.errors import MissingError
 
@@ -24,7 +24,7 @@ def stem(name: str) -> str:
 def unique_stems(names: Sequence[str], where) -> list[str]:
     """The stem of each name. ValueError, which begins with `where`: two videos have the same."""
     stems = [stem(str(name)) for name in names]
-    if twice := _repeated(stems):
+    if twice := repeated(stems):
         raise ValueError(f"{where}: several videos are named {twice!r}; their names must differ")
     return stems
 
@@ -43,23 +43,41 @@ def rows_of(names: Sequence[str], known: Sequence[str], where) -> list[int]:
       ValueError, which begins with `where`: several videos cannot be told apart. KeyError: there is no such video.
     """
     names, known = [str(name) for name in names], [str(name) for name in known]
-    if len(names) == len(known) and all(a == b or b.endswith(f"/{a}") for a, b in zip(names, known, strict=True)):
+    pairs = [*zip(names, known, strict=False)]
+    in_order = len(names) == len(known) and all(a == b or b.endswith(f"/{a}") for a, b in pairs)
+    if in_order and len({*pairs}) == len({*names}):
         return list(range(len(names)))  # though a video may be there twice, with other frames
-    fault = None
+    if twice := repeated(names):
+        raise ValueError(f"the list has {twice!r} twice; remove one of the lines")
+    if twice := repeated(known):
+        raise ValueError(f"{where}: several videos are named {twice!r}; scores are matched by file name")
+    stems = collections.defaultdict(list)  # of `known`
+    for name in known:
+        stems[stem(name)].append(name)
+    probe = names[:: max(1, len(names) // 8)]  # few names tell whether a key can fit, before all are looked at
     for key, other in _keys(names, known):
-        wanted, there = [*map(key, names)], [*map(other, known)]
-        position = {name: row for row, name in enumerate(there)}
-        missing = [name for name, own in zip(names, wanted, strict=True) if own not in position]
-        twice = _repeated(there) or _repeated(wanted)
-        if not missing and not twice:
+        if any(key(name) not in map(other, stems.get(stem(name), ())) for name in probe):
+            continue
+        position = {name: row for row, name in enumerate(map(other, known))}
+        wanted = [*map(key, names)]
+        if len(position) == len(known) and len({*wanted}) == len(names) and all(name in position for name in wanted):
             return [position[name] for name in wanted]
-        if not twice:
-            fault = MissingError(
-                f"{where}: no scores for {len(missing)} of {len(names)} videos, {missing[0]!r} the first"
-            )
-        elif fault is None or not (missing or _repeated(wanted)):
-            fault = ValueError(f"{where}: several videos are named {twice!r}; scores are matched by file name")
-    raise fault
+    raise _fault(names, known, where)
+
+
+def _fault(names: Sequence[str], known: Sequence[str], where) -> Exception:
+    """Why names do not match: by as few of their last parts as tell `names` apart, one is missing, or there twice."""
+    for count in range(1, 2 + max(name.count("/") for name in names)):
+        part = functools.partial(_part, part=slice(-count, None), bare=True)
+        wanted, there = [*map(part, names)], [*map(part, known)]
+        if repeated(wanted):
+            continue
+        places = {*there}
+        if missing := [name for name, own in zip(names, wanted, strict=True) if own not in places]:
+            told = f"no scores for {len(missing)} of {len(names)} videos, {missing[0]!r} the first"
+            return MissingError(f"{where}: {told}")
+        return ValueError(f"{where}: several videos are named {repeated(there)!r}; scores are matched by file name")
+    return ValueError(f"{where}: several videos are named {repeated(wanted)!r}; scores are matched by file name")
 
 
 def _keys(names: Sequence[str], known: Sequence[str]) -> Iterator[tuple[Callable, Callable]]:
@@ -83,5 +101,6 @@ def _shared(names: Sequence[str]) -> int:
     return sum(1 for _ in itertools.takewhile(lambda column: len({*column}) == 1, columns))
 
 
-def _repeated(names: Sequence[str]) -> str | None:
+def repeated(names: Iterable[str]) -> str | None:
+    """The first name that is there more than once; None: all differ."""
     return next((name for name, times in collections.Counter(names).items() if times > 1), None)

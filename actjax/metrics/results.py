@@ -1,6 +1,7 @@
 """Result files of localization: segments in the format of ActivityNet 1.3."""
 
 import json
+import numbers
 import pathlib
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ class Predictions(NamedTuple):
 def load_results(path) -> Predictions:
     """Reads {"results": {video: [{"segment": [start, end], "score": x, "label": name}]}}; proposals have no label.
 
+    Videos are named by their id, without "v_".
+
     >>> results = [{"video_name": "v_a", "proposal_list": [{"segment": [0, 9], "score": 0.9}]}]
     >>> dump_results(results, "found.json", "json")
     >>> load_results("found.json").video.tolist(), load_results("found.json").segments.tolist()
@@ -39,8 +42,11 @@ def load_results(path) -> Predictions:
     content = read_json(path, what="a result file")
     if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
         raise MissingError(f'{path}: no "results"; expected {{"version": ..., "results": {{video: [...]}}, ...}}')
-    rows = []
-    for video, found in content["results"].items():
+    rows, ids = [], {}
+    for name, found in content["results"].items():
+        video = video_id(name)
+        if ids.setdefault(video, name) != name:
+            raise ValueError(f"{path}: video {shown(video)} is there twice, with and without v_")
         if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
             raise NumberError(f'{path}: video {shown(video)}: expected a list of {{"segment": [s, e], "score": x}}')
         rows += [(video, row) for row in found]
@@ -51,7 +57,10 @@ def load_results(path) -> Predictions:
     where = lambda row: f"an entry of video {shown(rows[row][0])}"
     segments = check_segments(str(path), [row["segment"] for _, row in rows], where=where, text=False)
     score = check_scores(str(path), [row["score"] for _, row in rows], where=where, text=False)
-    labels = [None if row.get("label") is None else class_of(row["label"], path, video) for video, row in rows]
+    labels = [row.get("label") for _, row in rows]
+    for k, label in enumerate(labels):
+        if label is not None and (type(label) is not str or not label):
+            labels[k] = class_of(label, path, rows[k][0])
     label = None if None in labels or not labels else text_column(labels, path)
     return Predictions(pathlib.Path(path).name, text_column([v for v, _ in rows], path), segments, score, label)
 
@@ -65,8 +74,8 @@ def class_of(label, path, video: str) -> str:
     Raises:
       ValueError: anything else, naming the file and the video.
     """
-    whole = isinstance(label, int) or (isinstance(label, float) and label.is_integer())
-    if isinstance(label, bool) or not (whole or isinstance(label, str)) or label == "":
+    whole = isinstance(label, numbers.Real) and not isinstance(label, bool) and float(label).is_integer()
+    if not whole and (not isinstance(label, str) or not label):
         raise ValueError(
             f"{path}: video {shown(video)}: label {shown(label)}; a class is a name, or a whole number such as 0"
         )

@@ -14,18 +14,20 @@ from actjax.segments import check_columns
 from actjax.text_files import read_json, read_lines, read_rows, suffix_of
 
 
-def load_labels(path, *, multi_label: bool = False) -> tuple[list[str], list[list[int]]]:
+def load_labels(path, *, multi_label: bool = False, frames: bool = False) -> tuple[list[str], list[list[int]]]:
     """Reads a list of labelled videos, as those for training -> names, labels.
 
-    Lines are `file label`; with `multi_label`, `file [label ...]`: a video may show none of the classes. CSV has the
-    columns path (or filename) and label, with several labels as `3;7`; JSON is [{"filename", "label": [...]}].
+    Lines are `file label`; with `multi_label`, `file [label ...]`: a video may show none of the classes. With `frames`
+    a number of frames comes before the labels. CSV has the columns path (or filename, frame_dir) and label, with
+    several labels as `3;7`; JSON is [{"filename", "label": [...]}]. Of a distribution, `3:0.7;7:0.3`, the likeliest
+    class counts, or with `multi_label` the classes of weight 1.
 
     Raises:
       ValueError: an entry that does not parse. EmptyError: there is none. Both name the file.
     """
     names, labels = [], []
-    for place, name, given in _labelled(path, multi_label):
-        fields = [str(label).strip() for label in given]
+    for place, name, given in _labelled(path, multi_label, frames):
+        fields = _hard([str(label).strip() for label in given], multi_label)
         whole = all(field.isdecimal() and len(field) < 10 for field in fields)
         if not isinstance(name, str) or not name or not whole or not (multi_label or len(fields) == 1):
             found = shown([name, *given])
@@ -37,12 +39,26 @@ def load_labels(path, *, multi_label: bool = False) -> tuple[list[str], list[lis
     return names, labels
 
 
-def _labelled(path, multi_label: bool) -> Iterator[tuple[int, object, list]]:
+def _hard(labels: list[str], multi_label: bool) -> list[str]:
+    """Labels without their weights, if they have some."""
+    pairs = [label.partition(":") for label in labels]
+    try:
+        weights = {k: float(weight) for k, _, weight in pairs}
+    except ValueError:
+        return labels
+    if not weights:
+        return labels
+    return [k for k, weight in weights.items() if weight == 1] if multi_label else [max(weights, key=weights.get)]
+
+
+def _labelled(path, multi_label: bool, frames: bool) -> Iterator[tuple[int, object, list]]:
     """(line or entry, file, labels) of each entry of a list."""
     what = "a list of videos and their labels"
     if suffix_of(path) not in (".csv", ".json"):
         for number, line in read_lines(path, what=what):
-            name, *labels = line.split() if multi_label else line.rsplit(maxsplit=1)
+            name, *labels = line.split() if multi_label or frames else line.rsplit(maxsplit=1)
+            if frames and not (labels and labels.pop(0).isdecimal()):
+                raise ValueError(f"{path}:{number}: got {shown(line)}; expected a folder, its number of frames, labels")
             yield number, name, labels
         return
     if suffix_of(path) == ".csv":
@@ -55,7 +71,8 @@ def _labelled(path, multi_label: bool) -> Iterator[tuple[int, object, list]]:
         row = row if isinstance(row, dict) else {}
         label = row.get("label", [])
         label = [part for part in label.split(";") if part.strip()] if isinstance(label, str) else label
-        yield number, row.get("path") or row.get("filename"), label if isinstance(label, list) else [label]
+        name = row.get("path") or row.get("filename") or row.get("frame_dir")
+        yield number, name, label if isinstance(label, list) else [label]
 
 
 def load_scores(path, names: list[str]) -> np.ndarray:
@@ -88,9 +105,16 @@ def load_scores(path, names: list[str]) -> np.ndarray:
 
 def _table(path, content, where) -> np.ndarray:
     """Rows of finite scores, float64 [n, k]."""
-    if any(np.ndim(row) != 1 for row in content[:1]):
-        raise ShapeError(f"{path}: {where(0)}: {shown(content[0])}; expected rows of scores, [n, k]")
-    width = content.shape[1] if isinstance(content, np.ndarray) else max(map(np.size, content), default=1)
+    if isinstance(content, np.ndarray):
+        if content.ndim != 2 or not content.shape[1]:
+            raise ShapeError(f"{path}: scores have shape {list(content.shape)}; expected rows of scores, [n, k]")
+        width = content.shape[1]
+    else:
+        content = [row.tolist() if isinstance(row, np.ndarray) else row for row in content]
+        width = len(content[0]) if content and isinstance(content[0], list) else 1
+        for k, row in enumerate(content):
+            if not isinstance(row, list) or len(row) != width or not width:
+                raise ShapeError(f"{path}: {where(k)}: {shown(row)}; expected rows of scores of one length, [n, k]")
     scores = check_columns(f"{path}: scores", content, columns=width, where=where, text=False)
     if not np.isfinite(scores).all():
         row = int(np.argmin(np.isfinite(scores).all(1)))
@@ -116,6 +140,8 @@ def load_dump(path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path}: {len(name)} names, {label.shape} labels, {scores.shape} scores; they must agree")
     if name.dtype.kind != "U" or scores.dtype.kind not in "fiu" or scores.ndim not in (2, 3):
         raise ValueError(f"{path}: names {name.dtype}, scores {scores.dtype} {scores.shape}; expected text and numbers")
+    if label.ndim == 2 and not (np.isfinite(label).all() and ((label >= 0) & (label <= 1)).all()):
+        raise ValueError(f"{path}: labels of several classes must be numbers from 0 to 1")
     if not np.isfinite(scores).all() or label.dtype.kind not in "fiu" or label.ndim > 2 or (
         label.ndim == 2 and label.shape[1] != scores.shape[-1]
     ):  # fmt: skip
@@ -183,6 +209,8 @@ def dumped_labels(path) -> tuple[list[str], list[list[int]], bool]:
     """
     dump = load_dump(path)
     names, labels = list(map(str, dump["name"])), dump["label"]
+    if not names:
+        raise EmptyError(f"{path}: holds no videos")
     soft = labels.ndim == 2 and not np.isin(labels, (0, 1)).all() and np.allclose(labels.sum(1), 1, atol=1e-3)
     if labels.ndim == 1 or soft:
         return names, [[int(k)] for k in (labels.argmax(1) if soft else labels)], False

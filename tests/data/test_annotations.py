@@ -125,7 +125,7 @@ def test_subsets_of_activitynet_need_a_table(root, tmp_path):
     ("text", "message"),
     [
         ("[1]", r"entry 1: 1: expected '\"NAME\": {\"duration_second\""),
-        ("{", "line 1: not JSON"),
+        ("{", "line 1, column 2: not JSON"),
         ("7", "7; expected a list or an object"),
         ('{"v_a": {"duration_second": 1}}', "video 'v_a' is .*expected {'annotations'"),
         ('{"v_a": {"annotations": []}}', "video 'v_a' has no duration_second"),
@@ -224,7 +224,9 @@ def test_saved_offsets_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("row", "options", "message"),
     [
-        ("a.mp4", {}, "line 2: 1 fields, .'a.mp4'.; the header has 2, .'path', 'label'.$"),
+        ("a.mp4", {}, "line 2: .*labels must be whole numbers"),
+        ("a.mp4", dict(num_classes=3, multi_class=True), "whole numbers, 0 or more"),
+        ("a.mp4,0.7", {}, "whole numbers, 0 or more"),
         (",1", {}, "line 2: .*no 'path'"),
         ("a.mp4,", {}, "0 labels; one is expected without multi_class"),
         ("a.mp4,1;2", {}, "2 labels; one is expected without multi_class"),
@@ -247,7 +249,28 @@ def test_rows_that_do_not_parse(tmp_path, row, options, message):
         load_annotations("videos", tmp_path / "a.csv", **options)
 
 
-@pytest.mark.parametrize("line", ["a 0 1", "a 5", "a", "a 5 1.5", "a 5.0 1"])
+def test_whole_numbers_may_have_a_point_as_tables_of_pandas_have_them(tmp_path):
+    (tmp_path / "a.csv").write_text("path,total_frames,label,note\na,5.0,1.0\n")
+    (record,) = load_annotations("rawframes", tmp_path / "a.csv")
+    assert (record.num_frames, record.label) == (5, 1)
+    for entry in (
+        '"total_frames": 120.9',
+        '"total_frames": true',
+        '"total_frames": 1e999',
+        '"total_frames": 5, "offset": 1.9',
+    ):
+        (tmp_path / "a.json").write_text(f'[{{"frame_dir": "a", "label": 0, {entry}}}]')
+        with pytest.raises(ValueError, match="a.json, entry 1: .* is no whole number"):
+            load_annotations("rawframes", tmp_path / "a.json")
+
+
+def test_csv_in_a_list_of_lines_is_told(tmp_path):
+    (tmp_path / "a.txt").write_text("a.mp4, 0\n")
+    with pytest.raises(ValueError, match="a.txt, line 1: .*this looks like CSV: name the file .csv, with a first line"):
+        load_annotations("videos", tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("line", ["a 0 1", "a 5", "a", "a 5 1.5"])
 def test_folders_that_do_not_parse(tmp_path, line):
     (tmp_path / "a.txt").write_text(f"fine 5 0\n\n{line}\n")
     with pytest.raises(ValueError, match=f"a.txt, line 3: '{line}': expected 'FOLDER TOTAL_FRAMES LABEL'"):
@@ -445,9 +468,9 @@ def test_labels_and_names_must_fit_the_model(tmp_path):
 
 
 def test_a_video_in_place_of_a_list_is_one_line(media):
-    with pytest.raises(ValueError, match="test.mp4 is no text in UTF-8, as an annotation file has to be"):
+    with pytest.raises(ValueError, match="test.mp4 is not UTF-8 text, as an annotation file must be"):
         load_annotations("videos", media / "test.mp4", num_classes=3)
-    with pytest.raises(ValueError, match="test.mp4 is no text in UTF-8, as a class name file has to be"):
+    with pytest.raises(ValueError, match="test.mp4 is not UTF-8 text, as a class name file must be"):
         load_class_names(media / "test.mp4")
 
 

@@ -332,8 +332,8 @@ def test_large_files_are_not_read(folder, monkeypatch):
     np.savez_compressed(index_file(folder, ".npz"), label=np.zeros(10**6))
     with pytest.raises(ValueError, match="train.npz .* is more than ACTJAX_MAX_ARRAY_MB=1 allows"):
         load_prepared(folder, "train")
-    monkeypatch.setenv("ACTJAX_MAX_JSON_VALUES", "5")
-    with pytest.raises(ValueError, match="train.json: .* is more than ACTJAX_MAX_JSON_VALUES=5 allows"):
+    monkeypatch.setenv("ACTJAX_MAX_VALUES", "5")
+    with pytest.raises(ValueError, match="train.json: .* is more than ACTJAX_MAX_VALUES=5 allows"):
         load_metadata(folder, "train")
     monkeypatch.setenv("ACTJAX_MAX_TEXT_MB", "0.0001")
     with pytest.raises(ValueError, match="train.json is larger .*ACTJAX_MAX_TEXT_MB=0.0001"):

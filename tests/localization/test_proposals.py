@@ -114,7 +114,10 @@ HEADER = "action,start,end,tmin,tmax\n"
         (HEADER + "0.1,0.2,0.3,0,x\n", ValueError, "expected numbers below the header 'action"),
         (HEADER + "0.1,0.2,0.3,0,1\n0.1,0.2\n", IndexError, "rows differ in length"),
         (HEADER, IndexError, "0 rows of 0 columns"),
-        (HEADER + "0.1,0.2\n", IndexError, "expected 1 or more rows of 3"),
+        (HEADER + "0.1,0.2\n", IndexError, "the header 'action,start,end,tmin,tmax' has 5 columns, line 2 2"),
+        ("a,b\n0.1,0.2\n", IndexError, "expected 1 or more rows of 3"),
+        ("a b c d e\n0.1 0.2 0.3 0 1\n", IndexError, "1 rows of 1 columns"),
+        (HEADER + "0.1,0.2,0.3,0,1_0\n", ValueError, "text with '_'"),
         (HEADER + "0.1,0.2,0.3,0,1\n0.1,nan,0.3,0,1\n", ValueError, "row 1 has NaN"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from actjax.metrics import (
     proposals2json,
 )
 from actjax.metrics.evaluation import evaluate_recognition
+from actjax.metrics.matching import rows_of
 from actjax.metrics.recognition import softmax
 from actjax.metrics.score_files import dumped_labels, load_labels, load_scores
 from actjax.tables import read_table
@@ -247,7 +249,7 @@ def test_both_forms_of_ground_truth_agree(tmp_path):
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [
-        ("[", ValueError, "gt.json, line 1: not JSON"),
+        ("[", ValueError, "gt.json, line 1, column 2: not JSON"),
         ("[]", ValueError, "gt.json: is a list"),
         ('{"v_a": {"annotations": [{"segment": [1, 2]}]}}', KeyError, "gt.json: video 'a': .* no label"),
         ('{"v_a": {}}', KeyError, "gt.json: video 'a' is {}; expected .*annotations"),
@@ -364,6 +366,9 @@ def test_several_labels_give_both_means(tmp_path):
         ([[1.0], [float("inf")]], ValueError, "row 1: inf; scores must be finite"),
         ([1.0, 2.0], ValueError, "row 0: 1.0; expected rows of scores"),
         ([[1.0], ["2"]], TypeError, "row 1: expected numbers"),
+        ([[1.0], [True]], TypeError, "row 1: expected numbers"),
+        ([[1.0, 2.0], [1.0]], ValueError, "row 1: .1.0.; expected rows of scores of one length"),
+        ([[0.1, [0.9]], [1, 2]], ValueError, "scores: rows differ in length"),
         ([[1.0], [10**400]], ValueError, "row 1: inf; scores must be finite"),
         ("ab", TypeError, "is a str; expected rows of scores"),
     ],
@@ -412,6 +417,44 @@ def test_videos_that_cannot_be_told_apart_are_named(known, names, error, message
     np.savez(tmp_path / "scores.npz", name=known, scores=np.eye(2), label=np.arange(2))
     with pytest.raises(error, match=f"scores.npz: {message}"):
         load_scores(tmp_path / "scores.npz", names)
+
+
+def test_the_order_of_a_file_decides_nothing_where_names_are_not_clear(tmp_path):
+    names = ["0.mp4", "1.mp4", "0.mp4", "1.mp4"]
+    for folders in (("walk", "run"), ("run", "walk")):
+        rows = {f"{folder}/{k}.mp4": [k, 1] for folder in folders for k in range(2)}
+        (tmp_path / "s.json").write_text(json.dumps(rows))
+        with pytest.raises(ValueError, match="the list has '0.mp4' twice; remove one of the lines"):
+            load_scores(tmp_path / "s.json", names)
+
+
+def test_many_videos_in_deep_folders_are_matched_at_once():
+    names = [f"/home/me/a/b/c/d/e/f/{k}.mp4" for k in range(20_000)]
+    known = [f"/mnt/disk/u/v/w/x/y/z/{k}.avi" for k in reversed(range(20_000))]
+    started = time.process_time()
+    assert rows_of(names, known, "s") == [*reversed(range(20_000))]
+    with pytest.raises(KeyError, match="no scores for 1 of 20001 videos, 'none.mp4'"):
+        rows_of([*names, "none.mp4"], known, "s")
+    assert time.process_time() - started < 20
+
+
+def test_labels_of_frame_folders_and_of_weights(tmp_path):
+    (tmp_path / "l.txt").write_text("f 120 3 4\ng 7 0\n")
+    assert load_labels(tmp_path / "l.txt", multi_label=True, frames=True) == (["f", "g"], [[3, 4], [0]])
+    (tmp_path / "l.txt").write_text("f 120 3\n")
+    assert load_labels(tmp_path / "l.txt", frames=True) == (["f"], [[3]])
+    (tmp_path / "l.csv").write_text("frame_dir,total_frames,label\nf,9,0:0.3;2:0.7\n")
+    assert load_labels(tmp_path / "l.csv") == (["f"], [[2]])
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [([[np.nan, 1], [1, 0]], "from 0 to 1"), ([[0.5, 1], [1, 2]], "from 0 to 1"), ([0.7, 1], "no whole number")],
+)
+def test_labels_in_a_dump_are_classes(tmp_path, label, message):
+    np.savez(tmp_path / "scores.npz", name=["a", "b"], scores=np.eye(2), label=label)
+    with pytest.raises(ValueError, match=f"scores.npz: .*{message}"):
+        dumped_labels(tmp_path / "scores.npz")
 
 
 def test_a_video_twice_in_a_run_of_its_own(tmp_path):

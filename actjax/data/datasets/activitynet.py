@@ -9,6 +9,7 @@ from actjax.data.datasets.records import ActivityNetRecord
 from actjax.data.datasets.units import check_units
 from actjax.errors import shown
 from actjax.metrics.ground_truth import annotations_of
+from actjax.metrics.matching import repeated
 from actjax.paths import to_path
 
 _LENGTHS = ("duration_second", "duration_frame", "feature_frame")
@@ -40,15 +41,23 @@ def activitynet(path, prefix, *, subset: str | None = None, video_info=None) -> 
     fields = '{"duration_second", "duration_frame", "feature_frame", "annotations": [{"segment", "label"}, ...]}'
     records = parsed(path, parse, line=f'"NAME": {fields}', columns=fields)
     records = [record for record in records if record is not None]
+    if twice := repeated(record.video for record in records):
+        raise ValueError(f"{path}: video {shown(twice)} is there twice")
     if not records and subset not in {None, *subsets}:
-        raise ValueError(f"{path} holds no records of subset {subset!r}; its subsets are {shown(sorted(subsets))}")
+        raise ValueError(
+            f"{path} holds no records of subset {subset!r}; its subsets are {shown(sorted(subsets))}: set "
+            "data.subsets=train,val or the like"
+        )
     check_units(path, records)
     return records
 
 
 def _positive(where: str, info: dict, field: str) -> float:
     if field not in info:
-        raise ValueError(f"{where} has no {field}, which the network's features need; it has {shown(list(info))}")
+        raise ValueError(
+            f"{where} has no {field}, which the network's features need; it has {shown(list(info))}. Add it, or set "
+            "data.video_info to a table: video,numFrame,seconds,fps,rfps,subset,featureFrame"
+        )
     value = info[field]
     if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 < value < math.inf:
         raise ValueError(f"{where}: {field} is {shown(value)}; it must be a positive, finite number")

@@ -3,8 +3,9 @@
 Those that check raise ValueError, in one line that begins with the name of the data set.
 """
 
+import collections
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,9 +19,25 @@ def warn_of_both(where: str, train: Iterable[str], val: Iterable[str]) -> None:
     trained = {*train}
     if both := [*dict.fromkeys(video for video in val if video in trained)]:
         log.warning(
-            "%s: %d videos are in both, %s the first; scores on videos that were trained on promise too much",
+            "%s: %d videos are in both, %s the first; scores on training videos are too optimistic",
             where, len(both), shown(both[0]),
         )  # fmt: skip
+
+
+def warn_of_labels(where: Mapping[str, Sequence]) -> None:
+    """Warns if no record of any list, by its name, has label 0, and if one list has a video more than once."""
+    labels = [record.label for records in where.values() for record in records]
+    if labels and all(isinstance(label, int) for label in labels) and min(labels) > 0:
+        log.warning("%s: no video has label 0, the first class; do the labels count from 1?", ", ".join(where))
+    for name, records in where.items():
+        if len({*(paths := [record.path for record in records])}) == len(paths):
+            continue
+        of_path = collections.defaultdict(list)
+        for record in records:
+            of_path[record.path].append(record.label)
+        path, found = next((path, found) for path, found in of_path.items() if len(found) > 1)
+        log.warning("%s: %d videos are there more than once, %s the first, with labels %s and %s", name,
+                    sum(len(found) > 1 for found in of_path.values()), shown(path), *map(_told, found[:2]))  # fmt: skip
 
 
 def check_names(names, num_classes: int, where: str) -> None:

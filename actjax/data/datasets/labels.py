@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from actjax.data.datasets.parsing import whole
 from actjax.data.datasets.records import Label
 
 
@@ -22,9 +23,10 @@ def labels_of(multi_class: bool, num_classes: int | None) -> Callable:
         labels = [str(label).strip() for label in (labels if isinstance(labels, list) else [labels])]
         pairs = [label.partition(":") for label in labels]
         soft = any(colon for _, colon, _ in pairs)
-        if not all(k.isdecimal() and len(k) < 10 for k, _, _ in pairs):
-            raise ValueError("labels must be whole numbers, 0 or more")
-        classes = [int(k) for k, _, _ in pairs]
+        try:
+            classes = [whole(k) for k, _, _ in pairs]
+        except ValueError:
+            raise ValueError("labels must be whole numbers, 0 or more") from None
         if num_classes is not None and max(classes, default=0) >= num_classes:
             raise ValueError(
                 f"label {max(classes)} needs model.num_classes > {max(classes)}; the first label is 0, "

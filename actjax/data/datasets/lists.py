@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from actjax.data.datasets.labels import labels_of
-from actjax.data.datasets.parsing import joined_path, one_of, parsed
+from actjax.data.datasets.parsing import joined_path, one_of, parsed, whole
 from actjax.data.datasets.records import RawframesRecord, VideoRecord
 
 
@@ -20,8 +20,10 @@ def videos(path, prefix, *, multi_class: bool = False, num_classes: int | None =
         if multi_class:
             name, *labels = fields.split()
             return VideoRecord(joined_path(prefix, name), label_of(labels))
-        parts = fields.rsplit(maxsplit=1)
-        return VideoRecord(joined_path(prefix, parts[0].strip()), label_of([parts[1]]))
+        name, label = (part.strip() for part in fields.rsplit(maxsplit=1))
+        if name.endswith((",", ";")):
+            raise ValueError("this looks like CSV: name the file .csv, with a first line path,label")
+        return VideoRecord(joined_path(prefix, name), label_of([label]))
 
     line = "FILE [LABEL ...]" if multi_class else "FILE LABEL, or with data.multi_class=True FILE [LABEL ...]"
     return _labelled(path, parse, line=line, columns="path or filename, label")
@@ -56,7 +58,8 @@ def rawframes(
             folder, *numbers = fields.split()
             offset = numbers.pop(0) if with_offset else 0
             num_frames, labels = numbers.pop(0), numbers
-        record = RawframesRecord(joined_path(prefix, folder), int(num_frames), label_of(labels), int(offset), **common)
+        frames, first = whole(num_frames), whole(offset)
+        record = RawframesRecord(joined_path(prefix, folder), frames, label_of(labels), first, **common)
         if record.num_frames < 1 or record.offset < 0:
             raise ValueError("total_frames must be at least 1, offset at least 0")
         return record

@@ -16,7 +16,7 @@ def parsed(path: pathlib.Path, parse: Callable, *, line: str, columns: str) -> l
     for place, item in items(path):
         try:
             records.append(parse(item))
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
             if str(error).startswith(f"{path}: "):
                 raise  # it tells everything
             text = f"no {error}" if isinstance(error, KeyError) else str(error)
@@ -25,7 +25,9 @@ def parsed(path: pathlib.Path, parse: Callable, *, line: str, columns: str) -> l
             )  # omit Python's own messages
             expected = columns if isinstance(item, dict) else line
             if isinstance(error, KeyError) and suffix_of(path) == ".csv":
-                detail += f"; line 1 is the header, {shown(list(item))}; name a list without one .txt"
+                detail += f"; line 1 must name the columns; it is {shown(list(item))}"
+            if place == "line 1" and isinstance(item, str):
+                detail += "; if it is a header, delete it, or name the file .csv"
             raise ValueError(f"{path}, {place}: {shown(item, most=60)}: expected '{expected}'{detail}") from None
     return records
 
@@ -44,6 +46,22 @@ def items(path: pathlib.Path) -> Iterator[tuple[str, object]]:
     else:
         for number, item in (read_rows if suffix == ".csv" else read_lines)(path, what=_WHAT):
             yield f"line {number}", item
+
+
+def whole(value) -> int:
+    """A whole number that is given as a number or as text, also as 3.0, as tables of pandas have it.
+
+    >>> whole("3"), whole(3.0), whole("3.0")
+    (3, 3, 3)
+
+    Raises:
+      ValueError: anything else, such as 0.7, True or 1e30.
+    """
+    text = str(value).strip()
+    number, _, rest = text.partition(".")
+    if not number.isdecimal() or len(number) > 9 or rest.strip("0"):
+        raise ValueError(f"{shown(text)} is no whole number, 0 or more")
+    return int(number)
 
 
 def joined_path(prefix: str, name: str) -> str:

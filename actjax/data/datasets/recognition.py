@@ -8,7 +8,13 @@ from typing import NamedTuple
 
 from actjax.config import pick
 from actjax.data.datasets.annotations import load_annotations
-from actjax.data.datasets.checking import check_names, check_prepared_labels, check_records, warn_of_both
+from actjax.data.datasets.checking import (
+    check_names,
+    check_prepared_labels,
+    check_records,
+    warn_of_both,
+    warn_of_labels,
+)
 from actjax.data.datasets.class_names import load_class_names
 from actjax.data.datasets.existing import check_lists
 from actjax.data.datasets.selecting import concatenate, repeat, subset
@@ -214,7 +220,9 @@ def _from_lists(
     names = _names(class_names, num_classes, load_class_names)
     if kind == "videos":  # a folder of frames may hold several videos
         paths = ([record.path for record in records] for records in splits)
-        warn_of_both(f"data.train={_told(train)}, data.val={_told(val)}", *paths)
+        lists = [f"data.train={_told(train)}", f"data.val={_told(val)}"]
+        warn_of_both(", ".join(lists), *paths)
+        warn_of_labels(dict(zip(lists, splits, strict=True)))
     return Dataset(selected(splits[0], **(select or {})), splits[1], names)
 
 

@@ -113,7 +113,11 @@ def load_ssn(
     if frame_counts is not None:
         if not isinstance(frame_counts, Mapping):
             frame_counts = _frame_counts(frame_counts)
-        videos = denormalize(videos, frame_counts)
+        try:
+            videos = denormalize(videos, frame_counts)
+        except ValueError as error:  # or that a video has no count
+            error.args = (f"{path}: {error}",)
+            raise
     records, names, dropped = [], set(), 0
     for video, num_frames, truths, proposals in videos:
         try:

@@ -20,7 +20,8 @@ def check_units(path, records: Sequence[ActivityNetRecord]) -> None:
     """
     segments = [(record, *row["segment"]) for record in records for row in record.annotations]
     for kind, told in _OF_SEGMENTS.items():
-        _tell(path, told, [(r, f"[{s:g}, {e:g}] {found}") for r, s, e in segments for found in kind(r, s)], segments)
+        _tell(path, told, [(r, f"[{s:g}, {e:g}] {found}") for r, s, e in segments for found in kind(r, s, e)], segments)
+    _check_fractions(path, segments)
     for kind, told in _OF_VIDEOS.items():
         _tell(path, told, [(record, found) for record in records for found in kind(record)], records)
 
@@ -35,12 +36,23 @@ def _tell(path, told: str, found: list[tuple[ActivityNetRecord, str]], among: Se
     log.warning("%s", text)
 
 
-def _outside(record: ActivityNetRecord, start: float) -> Iterator[str]:
-    if not 0 <= start < record.duration_second:
+def _check_fractions(path, segments: list[tuple]) -> None:
+    """ValueError: all segments of long videos end within the first second."""
+    if len(segments) > 1 and all(end <= 1 for _, _, end in segments):
+        record, start, end = max(segments, key=lambda segment: segment[0].duration_second)
+        if record.duration_second > 10:
+            raise ValueError(
+                f"{path}: all {len(segments)} segments end within the first second, such as [{start:g}, {end:g}] of "
+                f"{shown(record.video)} in {record.duration_second:g} s; they must be in seconds, not fractions"
+            )
+
+
+def _outside(record: ActivityNetRecord, start: float, end: float) -> Iterator[str]:
+    if not 0 <= start < record.duration_second or end > 1.05 * record.duration_second + 1:
         yield f"in {record.duration_second:g} s"
 
 
-def _behind_features(record: ActivityNetRecord, start: float) -> Iterator[str]:
+def _behind_features(record: ActivityNetRecord, start: float, end: float) -> Iterator[str]:
     covered = record.feature_frame / record.duration_frame * record.duration_second
     if covered <= start < record.duration_second:
         lengths = f"feature_frame={record.feature_frame:g} of duration_frame={record.duration_frame:g}"
@@ -58,8 +70,8 @@ def _strange_rate(record: ActivityNetRecord) -> Iterator[str]:
 
 
 _OF_SEGMENTS = {
-    _outside: "segments do not begin inside their video; they must be in seconds, not in frames",
-    _behind_features: "segments begin behind what the features cover; feature_frame counts frames, not rows of a file",
+    _outside: "segments are not inside their video; they must be in seconds, not in frames",
+    _behind_features: "segments begin after what the features cover; feature_frame counts frames, not rows of a file",
 }
 _OF_VIDEOS = {
     _too_many_features: "videos have features of more frames than they have; feature_frame counts frames of the video",

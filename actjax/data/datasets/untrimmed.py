@@ -4,6 +4,8 @@ Features are read in every epoch but small, so they are kept in memory: 160 kB p
 for all of ActivityNet. Shapes: t time steps of a feature file, s of the network, c channels.
 """
 
+import contextlib
+import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -73,7 +75,7 @@ def activitynet(
         raise FileNotFoundError(f"data.features={features} is not a folder")
     source = open_features(folder)
     splits, left_out = [], []
-    told_apart = video_info or (train == val and _has_subsets(train))
+    told_apart = video_info or (_is_same(train, val) and _has_subsets(train))
     for path, subset in zip((train, val), subsets, strict=True):
         options = dict(subset=subset, video_info=video_info or None) if told_apart else {}
         records = load_annotations("activitynet", path, data_prefix=str(folder), **options)
@@ -90,6 +92,12 @@ def activitynet(
         )
     warn_of_both(f"data.train={train}, data.val={val}", *([r.video for r in split] for split in splits))
     return Untrimmed(*splits, source, RESCALINGS[rescale], class_scores, tuple(left_out))
+
+
+def _is_same(one: str, other: str) -> bool:
+    with contextlib.suppress(OSError):
+        return one == other or os.path.samefile(one, other)
+    return False
 
 
 def _has_subsets(path: str) -> bool:

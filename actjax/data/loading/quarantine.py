@@ -153,8 +153,8 @@ def _text(file: pathlib.Path) -> str:
 
 def _rows(text: str, name, *, strict: bool = False) -> list[dict]:
     """The entries of a quarantine file, without lines that hold none. `strict`: ValueError, except for a torn end."""
-    rows = []
-    for line in filter(None, text.split("\n")):
+    rows, lines = [], [line for line in text.split("\n") if line]
+    for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
             rows.append(
@@ -162,7 +162,7 @@ def _rows(text: str, name, *, strict: bool = False) -> list[dict]:
             )
         except (ValueError, KeyError, TypeError) as error:
             problem = f'{name}: {line[:80]!r}; expected lines {{"path": ..., "reason": ...}}'
-            if strict and text.endswith("\n"):
+            if strict and (number < len(lines) or text.endswith("\n")):
                 raise ValueError(problem) from error
             warn_once(f"{problem}; left out")
     return rows
