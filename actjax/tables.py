@@ -16,13 +16,14 @@ def read_table(path, *, columns: int) -> np.ndarray:
       FileNotFoundError. ValueError: a value that is no finite float32, or numbers in place of the header. ShapeError:
         no rows, too few columns, rows of different length. All name the file.
     """
-    header, _, body = read_text(path, what="a table of numbers").partition("\n")
+    text = read_text(path, what="a table of numbers")
+    if told := too_large(text.count(","), "ACTJAX_MAX_VALUES"):
+        raise ValueError(f"{path} has too many numbers: {told}")
+    header, _, body = text.partition("\n")
     if _are_numbers(header):
         raise ValueError(f"{path}: line 1 holds numbers, {shown(header)}; it has to be a header, such as f0,f1,f2")
     lines = [line for line in map(str.strip, body.split("\n")) if line]
     width = lines[0].count(",") + 1 if lines else 0
-    if told := too_large(width * len(lines), "ACTJAX_MAX_VALUES"):
-        raise ValueError(f"{path}: too many numbers: {told}")
     if lines and header.count(",") + 1 != width:
         raise ShapeError(f"{path}: the header {shown(header)} has {header.count(',') + 1} columns, line 2 {width}")
     if width < columns:

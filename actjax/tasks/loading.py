@@ -16,7 +16,7 @@ from actjax.data.clips.spec import MODALITIES
 from actjax.data.loading.batches import Loader, eval_batches, train_batches
 from actjax.data.loading.order import Shard
 from actjax.data.loading.quarantine import Quarantine
-from actjax.errors import check_number, named
+from actjax.errors import check_number, clear_errors, named
 from actjax.paths import is_url
 from actjax.training import Settings
 from actjax.video.decoding import BACKENDS, backend_names, check_backend
@@ -148,7 +148,8 @@ def open_quarantine(workdir: pathlib.Path, dataset, loader, *, further: Iterable
     """
     count = sum(map(len, (dataset.train, dataset.val, *further)))
     file = quarantine_file(workdir, this_shard())
-    return Quarantine(file, num_records=count, max_share=loader.max_broken, skip=loader.skip)
+    with clear_errors():
+        return Quarantine(file, num_records=count, max_share=loader.max_broken, skip=loader.skip)
 
 
 def quarantine_file(workdir: pathlib.Path, shard: Shard) -> pathlib.Path:
