@@ -213,7 +213,7 @@ def test_features_of_another_video_are_not_taken_for_one_s_own(videos, tmp_path)
     for suffix in (".csv", ".npy"):
         assert tuple(extracted(one, out, suffix=suffix)) == (1, 0, 0)
         for shard in (Shard(), Shard(1, 2)):
-            with pytest.raises(ValueError, match=".*q1/0.mp4' under the name of .*q2/0.mp4'; give another --out"):
+            with pytest.raises(ValueError, match=".*q1/0.mp4', named like those of .*q2/0.mp4'; give another --out"):
                 extracted(other, out, suffix=".csv", shard=shard)
     for file in out.glob("0.*"):
         file.unlink()

@@ -170,7 +170,7 @@ def _check_source(folder: pathlib.Path, record, row: dict | None) -> None:
     known, own = (row or {}).get("path"), _source(record)
     if known and known != own and found_file(folder, row["video"], ".csv", ".npy").exists():
         end = lambda path: repr(path if len(path) <= 100 else f"...{path[-100:]}")
-        raise ValueError(f"{folder} holds features of {end(known)} under the name of {end(own)}; give another --out")
+        raise ValueError(f"{folder} holds features of {end(known)}, named like those of {end(own)}; give another --out")
 
 
 def _tables(folder: pathlib.Path) -> list[pathlib.Path]:
