@@ -14,7 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from actjax.interop.naming import HEADS, translate
 from actjax.interop.safetensors_files import is_safetensors, load_safetensors
 from actjax.interop.torch_files import load_torch
-from actjax.interop.unwrapping import find_weights, without_prefixes
+from actjax.interop.unwrapping import averages_of_mmcv, find_weights, shown, without_prefixes
 from actjax.models.init import initialize
 from actjax.paths import local
 
@@ -44,7 +44,9 @@ class Report(NamedTuple):
         name = lambda text: text if text.isprintable() else repr(text)
         near = lambda text: f" (nearest: {name(text)})" if text else ""
         missing = [f"missing from the file, initialised: {ours}{near(other)}" for ours, other in self.missing]
-        extra = [f"only in the file, ignored: {name(other)}{near(ours)}" for other, ours in self.extra]
+        extra = [f"{name(other)}{near(ours)}" for other, ours in self.extra[:3]]
+        count = f"{len(self.extra)} tensors, such as " if len(self.extra) > len(extra) else ""
+        extra = [f"only in the file, ignored: {count}{', '.join(extra)}"] if extra else []
         shapes = [f"wrong shape, initialised: {name(n)} is {a}, in the model {b}" for n, a, b in self.misshaped]
         lines = [f"{self.path}: {self.loaded} tensors in the layout of {self.layout}", *self.notes]
         for some in (missing, extra, shapes):
@@ -133,7 +135,10 @@ def _translated(content, model, ours: dict, ema: bool | None) -> tuple[dict, dic
     weights = find_weights(content, ema=ema)
     bare, averaged, notes = without_prefixes(weights.tensors, covers, ema=None if weights.averaged else ema)
     if ema and not (weights.averaged or averaged):
-        raise ValueError("has no averaged (EMA) weights; import it without ema=True")
+        raise ValueError("has no averaged (EMA) weights; import it without --ema (ema=True)")
+    if buffers := averages_of_mmcv(bare.values()):
+        bare = {name: inner for name, inner in bare.items() if inner not in buffers}
+        notes = (*notes, f"{len(buffers)} buffers of MMCV's EMAHook, such as {shown(buffers)}, are ignored")
     layout, paths = translate(bare.values(), model=model, paths=ours)
     places, names = {name: paths[inner] for name, inner in bare.items()}, {}
     for name, place in places.items():

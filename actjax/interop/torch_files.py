@@ -24,11 +24,12 @@ _DAMAGE = (ValueError, OverflowError, EOFError, struct.error, RuntimeError, zipf
 def load_torch(path: str | os.PathLike) -> object:
     """Reads a file of `torch.save`; tensors and parameters become arrays. Tensors that share memory still do.
 
-    Reads the zip format and the older stream. Ordered dicts become dicts, `torch.Size` a tuple.
+    Reads the zip format and the older stream. Ordered dicts become dicts, `torch.Size` a tuple, and objects of a few
+    classes that training programs save beside the weights a `Placeholder`.
 
     Raises:
       FileNotFoundError: no such file. ValueError: the file is damaged, has another format, or contains anything but
-      tensors and plain values.
+      tensors, plain values and such objects.
     """
     path = pathlib.Path(path)
     if not path.is_file():

@@ -1,8 +1,9 @@
 """A small, safe machine for the pickles of checkpoints.
 
 Pickles are programs: `pickle.load` imports and calls whatever a file names. This machine knows only tensors and plain
-values. It never imports a name, calls it or sets its attributes: names are looked up in the tables below, and unknown
-names are refused. The number of values that a file may expand to is bounded.
+values. It never imports a name, calls it or sets its attributes: names are looked up in the tables below, objects of a
+few known classes become `Placeholder`s without content, and other names are refused. The number of values that a file
+may expand to is bounded.
 """
 
 import io
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
+from actjax.interop.placeholders import GETATTR, Placeholder, is_harmless
 from actjax.interop.unread_types import DTYPE, fix_for
 
 MOST_VALUES = 5_000_000  # per file, counting each use of a shared value; large models' checkpoints have some 100_000
@@ -126,7 +128,7 @@ class Machine:
         rest = [(value, 0)]
         while rest:
             value, depth = rest.pop()
-            if type(value) in _LEAVES:
+            if type(value) in _LEAVES or type(value) is Placeholder and depth:
                 continue
             if type(value) not in (list, tuple, dict):
                 raise _foreign(getattr(value, "name", "a storage without a tensor"))
@@ -192,18 +194,27 @@ class Machine:
     # Containers.
 
     def _extend(self, items: list) -> None:
-        self._top(list).extend(items)
+        if not self._on_placeholder():
+            self._top(list).extend(items)
 
     def _set(self, items: list) -> None:
-        _update(self._top(dict), items)
+        if not self._on_placeholder():
+            _update(self._top(dict), items)
+
+    def _on_placeholder(self) -> bool:
+        """Whether the last value is one; it takes no items and no attributes."""
+        return bool(self._stack) and type(self._stack[-1]) is Placeholder
 
     # Names, calls and storages.
 
     def _name(self, module: object, name: object) -> None:
         name = f"{module}.{name}" if type(module) is type(name) is str else "a name that is not text"
-        if name not in _DTYPES and name not in _MAKERS and not DTYPE.fullmatch(name):
+        if is_harmless(name):
+            self._push(Placeholder(name))
+        elif name in _DTYPES or name in _MAKERS or name in GETATTR or DTYPE.fullmatch(name):
+            self._push(_Global(name))
+        else:
             raise self._unread(name)
-        self._push(_Global(name))
 
     def _unread(self, name: str) -> Refused:
         """The error for a name that is not known; of a tensor it tells the key."""
@@ -218,6 +229,12 @@ class Machine:
 
     def _call(self) -> None:
         function, arguments = self._take(2)
+        if type(function) is Placeholder and type(arguments) is tuple:
+            self._push(function)
+            return
+        if type(function) is _Global and function.name in GETATTR:
+            self._push(_attribute(function.name, arguments))
+            return
         if type(function) is not _Global or function.name not in _MAKERS or type(arguments) is not tuple:
             raise ValueError("its pickle calls something that cannot be called")
         make, least, kinds = _MAKERS[function.name]
@@ -225,9 +242,19 @@ class Machine:
             raise ValueError(f"its pickle calls {function.name} with the wrong arguments")
         self._push(make(self, *arguments))
 
+    def _new(self) -> None:
+        """An object of a class; refused but for placeholders."""
+        kind, arguments = self._take(2)
+        if type(kind) is not Placeholder or type(arguments) is not tuple:
+            raise Refused("its pickle uses NEWOBJ, which tensors and plain values do not need")
+        self._push(kind)
+
     def _build(self) -> None:
-        """Drops attributes of ordered dicts and checks the byte order of NumPy types; refuses everything else."""
+        """Drops attributes of ordered dicts and of placeholders, and checks the byte order of NumPy types; refuses
+        everything else."""
         state = self._pop()
+        if self._on_placeholder():
+            return
         if self._stack and type(self._stack[-1]) is _NumberType:
             if type(state) is not tuple or len(state) < 2 or state[1] not in ("<", "|"):
                 raise Refused(f"it contains a NumPy number that is not little-endian; {_SAVE_LESS}")
@@ -306,6 +333,14 @@ def _update(target: dict, items: list) -> dict:
     return target
 
 
+def _attribute(getattr_: str, arguments: object) -> Placeholder:
+    """What `getattr` gives: of a placeholder another one; refused of anything else."""
+    match arguments:
+        case (Placeholder(owner), str(name)):
+            return Placeholder(f"{owner[:100]}.{name[:100]}")
+    raise _foreign(getattr_)
+
+
 def _foreign(name: str) -> Refused:
     return Refused(f"it contains `{repr(name)[1:-1][:200]}`, which is neither a tensor nor a plain value; {_SAVE_LESS}")
 
@@ -363,6 +398,7 @@ _STEPS = {
     "GLOBAL": lambda machine, names: machine._name(*names.split(" ", 1)),
     "STACK_GLOBAL": lambda machine, _: machine._name(*machine._take(2)),
     "REDUCE": lambda machine, _: machine._call(),
+    "NEWOBJ": lambda machine, _: machine._new(),
     "BUILD": lambda machine, _: machine._build(),
     "BINPERSID": lambda machine, _: machine._storage(),
 }

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from actjax.interop.placeholders import Placeholder
+
 # Keys of dictionaries, which may hold each other. PySlowFast writes "model_state", DeepSpeed "module".
 _PLAIN = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module")
 _AVERAGED = ("state_dict_ema", "model_ema", "model_ema_state_dict", "ema_state_dict", "ema_model", "ema", "shadow")
@@ -43,6 +45,10 @@ def find_weights(content: object, *, ema: bool | None = None) -> Weights:
     """
     found = list(_keys_of_weights(content, ()))
     if not found:
+        if isinstance(content, dict):
+            wrapped = {key: content[key] for key in (*_PLAIN, *_AVERAGED) if key in content}
+            for some in (wrapped, *wrapped.values()):
+                _check_placeholders(some)
         kind = f"the keys {shown(content)}" if isinstance(content, dict) else f"a {type(content).__name__}"
         raise ValueError(f"contains {kind}; expected a dictionary of tensors, alone or in {_PLAIN[0]!r} or the like")
     swapped = {keys[:-1]: keys for keys in found if _is_of_mmengine(content, keys)}
@@ -50,7 +56,7 @@ def find_weights(content: object, *, ema: bool | None = None) -> Weights:
     choices = {kind: [keys for keys in found if averaged(keys) == kind] for kind in (False, True)}
     kind = bool(swapped) or not choices[False] if ema is None else ema and bool(choices[True])
     if not choices[kind]:
-        raise ValueError(f"has only averaged (EMA) weights, in {_told(found[0])}; import them with ema=True")
+        raise ValueError(f"has only averaged (EMA) weights, in {_told(found[0])}; import them with --ema (ema=True)")
     if len(choices[kind]) > 1:
         both = " and ".join(map(_told, choices[kind][:2]))
         raise ValueError(f"has several networks, such as {both}; save the one to import in a file of its own")
@@ -60,7 +66,7 @@ def find_weights(content: object, *, ema: bool | None = None) -> Weights:
         notes.append(f"{'averaged (EMA)' if kind else 'the'} weights in {_told(keys)} were taken")
     if others := choices[not kind]:
         other = "plain" if kind else "averaged (EMA)"
-        notes.append(f"the file also has {other} weights, in {_told(others[0])}: ema={not kind} takes them")
+        notes.append(f"the file also has {other} weights, in {_told(others[0])}: {_flag(not kind)} takes them")
     return Weights(_checked(_at(content, keys)), kind, tuple(notes))
 
 
@@ -93,6 +99,11 @@ def _at(content, keys: tuple[str, ...]) -> dict:
     return content
 
 
+def _flag(ema: bool) -> str:
+    """The flag and the argument that choose averaged or plain weights."""
+    return f"--{'' if ema else 'no'}ema (ema={ema})"
+
+
 def _told(keys: tuple[str, ...]) -> str:
     return " > ".join(map(repr, keys)) or "the file itself"
 
@@ -102,7 +113,18 @@ def _checked(tensors: dict) -> dict[str, np.ndarray]:
     for name in tensors:
         if not isinstance(name, str) or len(name) > _LONGEST_NAME:
             raise ValueError(f"has a tensor named {repr(name)[:40]}; expected text of at most {_LONGEST_NAME} letters")
+    _check_placeholders(tensors)
     return {name: value for name, value in tensors.items() if isinstance(value, np.ndarray)}
+
+
+def _check_placeholders(content: object) -> None:
+    """Refuses objects that are not read, where weights are looked for."""
+    for name, value in content.items() if isinstance(content, dict) else ():
+        if isinstance(value, Placeholder):
+            raise ValueError(
+                f"has a `{value.name[:100]}` as {repr(name)[:60]}, which is neither a tensor nor a plain value; load "
+                "the file where it was made and save only its state_dict"
+            )
 
 
 def shown(names: Iterable) -> str:
@@ -131,19 +153,33 @@ def without_prefixes(
     fitting = [prefix for prefix in _prefixes(bare.values()) if covers(_after(prefix, bare.values()))]
     choices = {kind: [one for one in fitting if _has_average(one) == kind] for kind in (False, True)}
     if ema is False and choices[True] and not choices[False]:
-        raise ValueError(f"has only averaged (EMA) weights, named `{choices[True][0]}...`; import them with ema=True")
+        raise ValueError(
+            f"has only averaged (EMA) weights, named `{choices[True][0]}...`; import them with --ema (ema=True)"
+        )
     kind = bool(choices[True] and (ema if choices[False] else ema is not False))
     if len(choices[kind]) > 1:
         one, other = (f"`{prefix}`" if prefix else "no prefix" for prefix in choices[kind][:2])
         raise ValueError(f"the network's names come after {one} and after {other}; save those that you want alone")
     for prefix in filter(None, choices[kind]):
         bare = {name: inner.removeprefix(prefix) for name, inner in bare.items()}
-        notes.append(f"`{prefix}` was removed from the names{', which are of averaged (EMA) weights' * kind}")
+        notes.append(f"`{prefix}` was removed from the names{' (EMA weights)' * kind}")
     if not choices[kind]:
         bare = {name: inner.removeprefix("module.") for name, inner in bare.items()}
     if others := choices[not kind]:
-        notes.append(f"the file also has weights named `{others[0]}...`: ema={not kind} takes them")
+        notes.append(f"the file also has weights named `{others[0]}...`: {_flag(not kind)} takes them")
     return bare, kind, tuple(notes)
+
+
+def averages_of_mmcv(names: Iterable[str]) -> set[str]:
+    """The buffers in which MMCV 1.x keeps the average of each parameter, or the parameter while it has the average.
+
+    >>> averages_of_mmcv(["fc.weight", "ema_fc_weight", "ema_conv.weight"])
+    {'ema_fc_weight'}
+
+    Which of the two depends on the order of its hooks. Source: `EMAHook.before_run`.
+    """
+    names = {*names}
+    return {buffer for name in names if (buffer := f"ema_{name.replace('.', '_')}") in names}
 
 
 def _prefixes(names: Iterable[str]) -> list[str]:

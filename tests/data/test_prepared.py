@@ -337,7 +337,7 @@ def test_damage_is_found(records, tmp_path):
     data = bytearray(shard.read_bytes())
     data[1000] ^= 1
     shard.write_bytes(data)
-    with pytest.raises(ValueError, match="00001-of-00002 is damaged or missing"):
+    with pytest.raises(ValueError, match="00001-of-00002 is damaged; copy the folder again"):
         check_prepared(tmp_path, "train")
     shard.write_bytes(data[:-100])
     prepared = load_prepared(tmp_path, "train")
@@ -424,7 +424,7 @@ def test_labels_of_an_edited_index_are_checked(records, tmp_path):
     np.savez(file, **columns)
     load_index.cache_clear()
     with pytest.raises(
-        ValueError, match="val.npz: label 99 is none of the 8 classes; copy the folder again, or prepare"
+        ValueError, match="val.npz: label 99 is none of the 8 classes; copy the folder again, or delete index"
     ):
         build_dataset(dict(name="prepared", folder=str(tmp_path)), num_classes=8)
 

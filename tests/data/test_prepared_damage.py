@@ -13,7 +13,7 @@ from mutating import WORDS, mutated
 
 from actjax.data.datasets.features import open_features
 from actjax.data.datasets.recognition import build_dataset
-from actjax.data.prepared.index import load_index, load_metadata
+from actjax.data.prepared.index import AGAIN, checksum, load_index, load_metadata
 from actjax.data.prepared.reading import find_damaged, load_prepared, load_prepared_features, open_shard
 from actjax.data.prepared.writing import check_prepared, prepare, prepare_features
 from actjax.video.errors import VideoError
@@ -96,6 +96,12 @@ def test_sets_of_earlier_versions_are_read_as_they_were(source, folder, caplog):
     assert "by an earlier version, without checksums: run --mode=check" in caplog.text
 
 
+def test_class_names_that_were_edited_are_noticed(folder):
+    edited(folder, lambda metadata: metadata["content"]["class_names"].reverse())
+    with pytest.raises(ValueError, match="index/train.json: field 'content' is not as it was written; copy the folder"):
+        load_prepared(folder, "train")
+
+
 # Damage of the shards.
 
 
@@ -132,8 +138,8 @@ def test_what_is_damaged_in_a_set_of_an_earlier_version_is_found_by_check(folder
     shutil.copy(shard.with_name(shard.name), folder / "kept")
     faults = find_damaged(load_prepared(folder, "train"))
     assert {*faults} == {f"{folder}/train#{row}" for row in range(3)}
-    assert caplog.text.count("is damaged or missing: its SHA-256 is not the one") == 2
-    with pytest.raises(ValueError, match=r"00000-of-00002 is damaged or missing, and 1 other shards are,; copy the"):
+    assert caplog.text.count(" videos, is damaged; copy the folder again, or delete index/SPLIT.json in it") == 2
+    with pytest.raises(ValueError, match=r"00000-of-00002 is damaged, and so are 1 other shards; copy the"):
         check_prepared(folder, "train")
 
 
@@ -143,7 +149,13 @@ def test_check_names_damaged_shards_of_which_no_picture_is_damaged(folder, caplo
     data[-1] ^= 1
     shard.write_bytes(data)
     assert find_damaged(load_prepared(folder, "train")) == {}  # the pictures have checksums of their own
-    assert f"{shard} is damaged or missing" in caplog.text and caplog.text.count("SHA-256") == 1
+    assert f"{shard}, with 2 videos, is damaged; copy the folder again" in caplog.text
+    caplog.clear()
+    shard.unlink()
+    assert find_damaged(load_prepared(folder, "train")) == {
+        f"{folder}/train#{row}": "its shard is missing" for row in (1, 2)
+    }
+    assert [record.getMessage() for record in caplog.records] == [f"{shard}, with 2 videos, is missing; {AGAIN}"]
 
 
 @pytest.fixture
@@ -166,7 +178,7 @@ def test_a_damaged_shard_of_features_is_named(features):
     renewed()
     opened = open_features(features, split="train")
     opened.read("v_0"), opened.read("v_2")
-    with pytest.raises(VideoError, match=f"v_1, its features: {shard} is damaged; copy it again"):
+    with pytest.raises(VideoError, match=f"v_1, its features: {shard} is damaged; copy the folder again"):
         opened.read("v_1")
     shard.write_bytes(data[:-1])
     with pytest.raises(
@@ -321,7 +333,7 @@ def test_json_that_cannot_be_read_is_named(folder, name, ending):
     of_earlier_version(folder)
     index_file(folder, ending).write_bytes(TEXTS[name])
     with pytest.raises(
-        ValueError, match=f"^{folder}/index/train{ending}.*; copy the folder again, or prepare"
+        ValueError, match=f"^{folder}/index/train{ending}.*; copy the folder again, or delete index"
     ) as error:
         load_prepared(folder, "train")
     assert len(str(error.value)) < 400 + len(str(folder)) and "\n" not in str(error.value)
@@ -374,6 +386,17 @@ def test_a_pipe_in_place_of_a_shard_does_not_wait(folder):
         load_prepared(folder, "train")
     with pytest.raises(OSError, match="has 0 bytes, not the 0"):
         open_shard(str(shard), 0)
+
+
+@pytest.mark.parametrize("ending", [".json", ".npz", ".spans.npy", ".names.json"])
+def test_a_pipe_in_place_of_an_index_does_not_wait(folder, ending):
+    path = index_file(folder, ending)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match=f"train{ending}.* is a pipe"):
+        load_prepared(folder, "train")
+    with pytest.raises(ValueError, match=" is a pipe, not a file of a prepared set; copy the folder"):
+        checksum(path)
 
 
 # Mutations.

@@ -451,6 +451,17 @@ PICKLES = {
     "attributes of a tensor": (tensor() + b"}b.", "attributes of something other than an ordered dict"),
     "attributes of a dict": (b"}}b.", "attributes of something other than an ordered dict"),
     "attributes of nothing": (b"}b.", "attributes of something other than an ordered dict"),
+    # Objects that are not read, and what is done to them.
+    "object alone": (b"cargparse\nNamespace\n)\x81.", "it contains `argparse.Namespace`"),
+    "call inside an object": (
+        b"}K\x01cargparse\nNamespace\n)\x81}U\x01acposix\nsystem\nU\x01b\x85Rsbs.",
+        "it contains `posix.system`",
+    ),
+    "attribute of a text": (b"]c__builtin__\ngetattr\nU\x01aU\x05upper\x86Ra.", "it contains `__builtin__.getattr`"),
+    "attribute of another class": (b"]c__builtin__\ngetattr\nctorch\nSize\nU\x01a\x86Ra.", "`__builtin__.getattr`"),
+    "object as a size": (tensor().replace(integers((2, 3)), b"cargparse\nNamespace\n") + b".", "wrong arguments"),
+    "object as key": (b"}cargparse\nNamespace\nK\x01s.", "a dict with a Placeholder as key"),
+    "name with an end of line": (text("argparse") + text("Namespace\n") + b"\x93.", r"`argparse.Namespace\\n`"),
     # Numbers of NumPy.
     "type as a value": (F8 + b".", "it contains `f8`, which is neither"),
     "array of objects": (F8.replace(b"f8", b"O8") + b".", "it contains `a NumPy value of type O8`"),
@@ -629,6 +640,7 @@ def varied() -> bytes:
     """A pickle with most of what is read."""
     value = {"a": (1, [2.5, "x", None, True]), "b": {3: b"bytes", 1.5: 2**70}, "c": ["y" * 300] * 2, "d": ((), (1,))}
     w = text("w") + tensor() + text("v") + V2 + b"tR" + text("s") + b"ctorch\nSize\n" + integers((2, 3)) + b"\x85R"
+    w += text("args") + b"cargparse\nNamespace\n)\x81}" + text("lr") + b"K\x01sb"
     return b"\x80\x02" + HOOKS + b"(" + w + text("rest") + pickle.dumps(value, 2)[2:-1] + b"u}" + text("m") + b"Nsb."
 
 
@@ -666,5 +678,5 @@ def test_what_is_mutated_is_read(tmp_path):
     for content in (zipped(varied()), stream(varied())):
         (tmp_path / "a.pth").write_bytes(content)
         found = load_torch(tmp_path / "a.pth")
-        assert list(found) == ["w", "v", "s", "rest"] and found["s"] == (2, 3)
+        assert list(found) == ["w", "v", "s", "args", "rest"] and found["s"] == (2, 3)
         same(found["v"], EXPECT["w"])

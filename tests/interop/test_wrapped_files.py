@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 import zipfile
 
 import jax
@@ -134,6 +135,12 @@ def test_what_lightning_writes(tmp_path, tensors):
     found = import_checkpoint(tmp_path / "file.ckpt", MODEL)
     is_plain(found.variables)
     assert [name for name, _ in found.report.extra] == list(more)
+    assert "only in the file, ignored: criterion.weight, train_acc.correct" in str(found.report)
+    content["state_dict"] |= {f"loss.{k}": np.ones(3, np.float32) for k in range(60)}
+    save(tmp_path / "file.ckpt", content)
+    told = str(import_checkpoint(tmp_path / "file.ckpt", MODEL).report).splitlines()
+    line = "only in the file, ignored: 62 tensors, such as criterion.weight, train_acc.correct, loss.0"
+    assert [one for one in told if "ignored" in one] == [line]
 
 
 # Averaged weights.
@@ -152,11 +159,14 @@ def test_averaged_weights_are_taken_if_asked(tmp_path, tensors, name):
     for ema in (None, False):
         found = imported(tmp_path, content, ema=ema)
         is_plain(found.variables)
-        assert f"the file also has averaged (EMA) weights, in '{average}': ema=True takes them" in found.report.notes
+        assert (
+            f"the file also has averaged (EMA) weights, in '{average}': --ema (ema=True) takes them"
+            in found.report.notes
+        )
     found = imported(tmp_path, content, ema=True)
     is_plain(found.variables, 0.5)
     assert found.report.notes[0] == f"averaged (EMA) weights in '{average}' were taken"
-    assert f"the file also has plain weights, in '{plain}': ema=False takes them" in str(found.report)
+    assert f"the file also has plain weights, in '{plain}': --noema (ema=False) takes them" in str(found.report)
 
 
 def test_the_shadow_of_an_average_is_found(tmp_path, tensors):
@@ -174,7 +184,7 @@ def test_mmengine_keeps_the_averaged_weights_in_state_dict(tmp_path, tensors):
         found = imported(tmp_path, swapped, ema=ema)
         is_plain(found.variables, 0.5)
         assert found.report.notes[0] == "averaged (EMA) weights in 'state_dict' were taken"
-        assert "plain weights, in 'ema_state_dict': ema=False takes them" in found.report.notes[1]
+        assert "plain weights, in 'ema_state_dict': --noema (ema=False) takes them" in found.report.notes[1]
     is_plain(import_checkpoint(tmp_path / "file.pth", MODEL, ema=False).variables)
     del swapped["ema_state_dict"]["steps"]  # not of MMEngine
     is_plain(imported(tmp_path, swapped, ema=False).variables, 0.5)
@@ -199,13 +209,63 @@ def test_averaged_weights_that_are_the_only_ones(tmp_path, tensors):
         for ema in (None, True):
             found = imported(tmp_path, content, ema=ema)
             is_plain(found.variables)
-            assert "averaged (EMA) weights" in found.report.notes[0]
+            assert re.search(r"averaged \(EMA\) weights|names \(EMA weights\)", found.report.notes[0])
         with pytest.raises(
-            ValueError, match=r"file.pth: has only averaged \(EMA\) weights, .* import them with ema=True"
+            ValueError, match=r"file.pth: has only averaged \(EMA\) weights, .* import them with --ema \(ema=True\)"
         ):
             imported(tmp_path, content, ema=False)
-    with pytest.raises(ValueError, match=r"file.pth: has no averaged \(EMA\) weights; import it without ema=True"):
+    with pytest.raises(
+        ValueError, match=r"file.pth: has no averaged \(EMA\) weights; import it without --ema \(ema=True\)"
+    ):
         imported(tmp_path, {"state_dict": tensors}, ema=True)
+
+
+def test_buffers_of_mmcv_s_average_are_told(tmp_path, tensors):
+    buffers = {f"ema_{name.replace('.', '_')}": value for name, value in averaged(tensors).items()}
+    for prefix in ("", "module."):
+        found = imported(tmp_path, {"state_dict": named(tensors | buffers, prefix)})
+        is_plain(found.variables)
+        (note,) = [note for note in found.report.notes if "EMAHook" in note]
+        assert note.startswith(f"{len(buffers)} buffers of MMCV's EMAHook, such as ['ema_backbone_conv1_bn_bias'")
+        assert not found.report.extra and len(note) < 400
+
+
+# Objects beside the weights, which are not read.
+
+
+def test_objects_beside_the_weights_are_passed_over(tmp_path, tensors):
+    """Arguments, as DeiT and MAE save them, and MMEngine's record of losses."""
+    args = b"cargparse\nNamespace\n)\x81}" + pickling._text("lr") + b"K\x01sb"
+    history = b"cmmengine.logging.history_buffer\nHistoryBuffer\n"
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85c_codecs\nencode\n(U\x01bU\x06latin1tRtR"
+        b"(K\x01K\x01\x85cnumpy\ndtype\n(U\x02f8\x89\x88tR\x89c_codecs\nencode\n(U\x08\0\0\0\0\0\0\0\0U\x06latin1tRtb"
+    )
+    least = b"c__builtin__\ngetattr\n" + history + b"U\x03min\x86R"
+    hub = history + b")\x81}(U\x0c_log_history" + array + b"U\x12statistics_methods}U\x03min" + least + b"sub"
+    for name, code in {"args": args, "message_hub": b"}U\x04loss" + hub + b"s", "palette": array}.items():
+        _save_with(tmp_path / "file.pth", tensors, name, code)
+        is_plain(import_checkpoint(tmp_path / "file.pth", MODEL).variables)
+    (first, *_) = tensors
+    for inside in (tensors, {}):
+        _save_with(tmp_path / "file.pth", inside, first, array, beside=False)
+        with pytest.raises(
+            ValueError, match=f"file.pth: has a `numpy.*` as '{first}', which is neither a tensor"
+        ) as told:
+            import_checkpoint(tmp_path / "file.pth", MODEL)
+        assert len(str(told.value)) < 400
+
+
+def _save_with(path, tensors, name: str, code: bytes, *, beside: bool = True):
+    """Saves tensors, with the value that a pickle makes beside them or among them."""
+    arrays = []
+    state = pickled(tensors, arrays)
+    more = pickling._text(name) + code + b"s"
+    state = pickling._text("state_dict") + (state + b"s" + more if beside else state + more + b"s")
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("archive/data.pkl", b"\x80\x02}" + state + b".")
+        for key, array in enumerate(arrays):
+            file.writestr(f"archive/data/{key}", array.tobytes())
 
 
 # What is not clear is refused.

@@ -13,6 +13,7 @@ from drawn import drawn_variables
 from actjax.data.clips.snippets import Snippets
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.clips.transforms import center
+from actjax.data.datasets.annotations import load_annotations
 from actjax.data.datasets.features import FeatureFiles
 from actjax.data.datasets.records import RawframesRecord, VideoRecord
 from actjax.data.loading import processes
@@ -196,8 +197,50 @@ def test_features_of_another_network_are_not_taken_for_one_s_own(tmp_path, caplo
             extracting.note_origin(tmp_path, origin | other)
     (tmp_path / "extraction.json").unlink()  # an older version wrote none
     (tmp_path / "video_info.csv").touch()
-    extracting.note_origin(tmp_path, origin)
-    assert "nothing tells which network made the features there; they are kept" in caplog.text
+    for _ in range(2):  # it stays unknown
+        caplog.clear()
+        extracting.note_origin(tmp_path, origin)
+        assert "nothing tells which network made the features there; they are kept" in caplog.text
+    assert not (tmp_path / "extraction.json").exists()
+
+
+def test_features_of_another_video_are_not_taken_for_one_s_own(videos, tmp_path):
+    out = tmp_path / "out"
+    for folder, number in (("q1", 0), ("q2", 3)):
+        (tmp_path / folder).mkdir()
+        shutil.copy(videos[number].path, tmp_path / folder / "0.mp4")
+    one, other = ([VideoRecord(str(tmp_path / folder / "0.mp4"))] for folder in ("q1", "q2"))
+    for suffix in (".csv", ".npy"):
+        assert tuple(extracted(one, out, suffix=suffix)) == (1, 0, 0)
+        for shard in (Shard(), Shard(1, 2)):
+            with pytest.raises(ValueError, match=".*q1/0.mp4', named like those of .*q2/0.mp4'; give another --out"):
+                extracted(other, out, suffix=".csv", shard=shard)
+    for file in out.glob("0.*"):
+        file.unlink()
+    assert tuple(extracted(other, out)) == (1, 0, 0) and len(read(out / "0.csv")) == 6
+    table = out / "video_info.csv"  # as older versions wrote it: kept
+    table.write_text("\n".join(line.rpartition(",")[0] for line in table.read_text().splitlines()) + "\n")
+    assert tuple(extracted(one, out)) == (0, 1, 0)
+
+
+def test_each_video_is_once_in_the_table(videos, tmp_path):
+    """Whose features were deleted, whose row is torn, or that several hosts made."""
+    out = tmp_path / "out"
+    for host in range(2):
+        extracted(videos[:4], out, shard=Shard(host, 2))
+    (out / "v_1.csv").unlink()
+    assert tuple(extracted(videos[:4], out)) == (1, 3, 0)
+    table = out / "video_info.csv"
+    whole = sorted(table.read_text().splitlines())
+    assert len(whole) == 5 and [path.name for path in out.glob("video_info*")] == ["video_info.csv"]
+    table.write_bytes(table.read_bytes()[:-9])
+    assert tuple(extracted(videos[:4], out)) == (1, 3, 0)
+    assert sorted(table.read_text().splitlines()) == whole
+    table.write_text("\n".join([*whole[::-1], whole[1], ""]))  # as earlier versions did, without harm
+    annotations = {f"v_{k}": {"subset": "", "annotations": []} for k in range(1, 4)}
+    (tmp_path / "a.json").write_text(json.dumps(annotations))
+    records = load_annotations("activitynet", tmp_path / "a.json", video_info=table)
+    assert [record.feature_frame for record in records] == [32, 48, 96]
 
 
 def test_features_that_are_not_finite_are_an_error(videos, tmp_path):

@@ -131,7 +131,9 @@ def test_check_lists_what_is_damaged_in_a_prepared_set(videos, tmp_path, capsys,
     assert [row["path"].rpartition("/")[2] for row in rows] == [f"val#{k}" for k in (range(4) if earlier else [2])]
     assert all("damaged" in row["reason"] for row in rows)
     printed = capsys.readouterr().out
-    assert "videos-val.array_record-00000-of-00002 is damaged or missing" in printed
+    assert "videos-val.array_record-00000-of-00002, with 4 videos, is damaged; copy the folder again" in printed
+    assert f"train from it with --config=CONFIG --config.data.name=prepared --config.data.folder={tmp_path}" in printed
+    assert printed.count("val#") == (0 if earlier else 1)  # the videos of a whole shard are in the list alone
     assert "train: 8 of 8 videos are sound" in printed
 
 

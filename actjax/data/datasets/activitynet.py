@@ -75,7 +75,7 @@ def _video_info(path: pathlib.Path) -> dict[str, dict]:
 
     columns = "video, numFrame, seconds, fps, rfps, subset, featureFrame"
     rows = parsed(path, parse, line=columns, columns=columns)
-    if len(table := dict(rows)) < len(rows):
-        twice = next(video for k, (video, _) in enumerate(rows) if rows[k][1] is not table[video])
-        raise ValueError(f"{path}: video {shown(twice)} is there twice")
+    table = dict(rows)
+    if twice := [video for video, info in rows if info != table[video]]:
+        raise ValueError(f"{path}: video {shown(twice[0])} is there twice, with different values; keep one of the rows")
     return table

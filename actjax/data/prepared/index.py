@@ -5,13 +5,15 @@
     index/SPLIT.npz           per record: its shard, its start there, its first span, label, num_frames, fps, ...
     index/SPLIT.spans.npy     uint32 [spans, parts, 3]: offset in the record, length and CRC-32 of every JPEG
 
-The first file has the SHA-256 of the others. Sets of earlier versions lack it, and the CRC-32.
+The first file has the SHA-256 of the others and of its own field `content`. Sets of earlier versions lack these, and
+the CRC-32.
 """
 
 import collections
 import contextlib
 import functools
 import hashlib
+import json
 import logging
 import os
 import pathlib
@@ -22,7 +24,7 @@ import numpy as np
 from actjax.array_files import read_arrays
 from actjax.errors import shown, storage_fault
 from actjax.limits import limit
-from actjax.paths import local, to_path
+from actjax.paths import local, not_a_file, to_path
 from actjax.text_files import read_json
 
 log = logging.getLogger("actjax")
@@ -31,7 +33,7 @@ log = logging.getLogger("actjax")
 # here are positions in the stream, without the headers.
 BLOCK, HEADER = 1 << 16, 24
 PARTS = {"RGB": ("frames",), "Flow": ("flow_x", "flow_y")}  # of a picture, each a JPEG, by modality
-_AGAIN = "copy the folder again, or prepare the split again"
+AGAIN = "copy the folder again, or delete index/SPLIT.json in it and prepare that split again"
 _INTEGERS = ("shard", "start", "first_span", "num_spans", "num_frames")
 _OF_VIDEOS = ("height", "width", "fps", "label")
 
@@ -59,7 +61,9 @@ def index_path(folder: str | os.PathLike, split: str, ending: str) -> pathlib.Pa
 
 
 def checksum(path: pathlib.Path) -> str:
-    """SHA-256 of a file."""
+    """SHA-256 of a file. ValueError: a folder, a pipe or a device, which may never end."""
+    if told := not_a_file(path):
+        raise ValueError(f"{path} {told}, not a file of a prepared set; {AGAIN}")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -79,7 +83,7 @@ def load_metadata(folder: str | os.PathLike, split: str) -> dict:
         )
     metadata = _load_json(path)
     if told := _malformed(metadata):
-        raise ValueError(f"{path}: {told}; {_AGAIN}")
+        raise ValueError(f"{path}: {told}; {AGAIN}")
     return metadata
 
 
@@ -123,12 +127,12 @@ def load_names(folder: str | os.PathLike, split: str, *, count: int, unique: boo
     path = index_path(folder, split, ".names.json")
     names = _load_json(path)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{path}: not a list of names; {_AGAIN}")
+        raise ValueError(f"{path}: not a list of names; {AGAIN}")
     if len(names) != count:
-        raise ValueError(f"{path}: {len(names)} names for {count} records; {_AGAIN}")
+        raise ValueError(f"{path}: {len(names)} names for {count} records; {AGAIN}")
     if unique and len({*names}) < count:
         ((twice, _),) = collections.Counter(names).most_common(1)
-        raise ValueError(f"{path}: name {shown(twice)} is there twice; {_AGAIN}")
+        raise ValueError(f"{path}: name {shown(twice)} is there twice; {AGAIN}")
     return names
 
 
@@ -144,18 +148,29 @@ def check_digests(folder: str | os.PathLike, split: str) -> None:
         where = f"{folder}, split {split!r}"
         log.warning("%s, was prepared by an earlier version, without checksums: %sprepare it again", where, compare)
         return
+    if digests.get("content", own := digest_of(metadata["content"])) != own:
+        raise ValueError(f"{index_path(folder, split, '.json')}: field 'content' is not as it was written; {AGAIN}")
     for ending in (".npz", ".spans.npy", ".names.json"):
         path = index_path(folder, split, ending)
         if checksum(path) != digests.get(ending):
-            raise ValueError(f"{path} is not as it was written: its SHA-256 is another; {_AGAIN}")
+            raise ValueError(f"{path} is not as it was written: its SHA-256 is another; {AGAIN}")
 
 
-def damaged_shards(folder: str | os.PathLike, split: str) -> list[str]:
-    """The files of a split's shards that are missing, or whose SHA-256 is not the one that they were written with."""
-    place = local(folder, "the prepared set in")
-    shards = load_metadata(folder, split)["shards"]
-    intact = lambda shard: (path := place / shard["file"]).is_file() and checksum(path) == shard["sha256"]
-    return [shard["file"] for shard in shards if not intact(shard)]
+def digest_of(content: dict) -> str:
+    """SHA-256 of the metadata's field `content`, which has the class names."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def damaged_shards(folder: str | os.PathLike, split: str) -> dict[str, str]:
+    """The shards of a split that are not as they were written -> "is missing" or "is damaged", by the SHA-256."""
+    place, found = local(folder, "the prepared set in"), {}
+    for shard in load_metadata(folder, split)["shards"]:
+        path = place / shard["file"]
+        if not path.is_file():
+            found[shard["file"]] = not_a_file(path) or "is missing"
+        elif checksum(path) != shard["sha256"]:
+            found[shard["file"]] = "is damaged"
+    return found
 
 
 @functools.lru_cache(maxsize=16)
@@ -167,14 +182,16 @@ def load_index(folder: str, split: str) -> Index:
     """
     metadata = load_metadata(folder, split)
     path, spans_path = (index_path(folder, split, ending) for ending in (".npz", ".spans.npy"))
+    if told := not_a_file(spans_path):
+        raise ValueError(f"{spans_path} {told}; {AGAIN}")
     with _damage_named(spans_path):
         spans = np.lib.format.open_memmap(spans_path, mode="r")
     content, columns = metadata["content"], _load_columns(path)
     parts = len(PARTS[content["modality"]]) if content["kind"] == "videos" else 1
     if spans.dtype != np.uint32 or spans.shape[1:] not in ((parts, 2), (parts, 3)):
-        raise ValueError(f"{spans_path}: {spans.dtype} {spans.shape}; expected uint32 [spans, {parts}, 3]; {_AGAIN}")
+        raise ValueError(f"{spans_path}: {spans.dtype} {spans.shape}; expected uint32 [spans, {parts}, 3]; {AGAIN}")
     if told := _unfit(columns, metadata, len(spans)):
-        raise ValueError(f"{path}: {told}; {_AGAIN}")
+        raise ValueError(f"{path}: {told}; {AGAIN}")
     shards = [(os.path.join(folder, shard["file"]), shard["bytes"]) for shard in metadata["shards"]]
     return Index(shards, columns | {"end": _ends(columns, [size for _, size in shards])}, spans)
 
@@ -183,7 +200,7 @@ def _load_columns(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         return read_arrays(path, what="an index of a prepared set")
     except ValueError as error:
-        raise ValueError(f"{error}; {_AGAIN}") from None
+        raise ValueError(f"{error}; {AGAIN}") from None
 
 
 @contextlib.contextmanager
@@ -195,7 +212,7 @@ def _damage_named(path: pathlib.Path):
         if isinstance(error, FileNotFoundError) or storage_fault(error):
             raise
         told = " ".join(str(error).split())[:100]
-        raise ValueError(f"{path}: damaged ({told}); {_AGAIN}") from None
+        raise ValueError(f"{path}: damaged ({told}); {AGAIN}") from None
 
 
 def _unfit(columns: dict, metadata: dict, num_spans: int) -> str | None:
@@ -267,4 +284,4 @@ def _load_json(path: pathlib.Path) -> object:
     try:
         return read_json(path, what="an index of a prepared set")
     except ValueError as error:
-        raise ValueError(f"{error}; {_AGAIN}") from None
+        raise ValueError(f"{error}; {AGAIN}") from None

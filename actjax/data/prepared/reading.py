@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from actjax.data.prepared.index import (
+    AGAIN,
     BLOCK,
     HEADER,
     Index,
@@ -92,9 +93,7 @@ class PreparedFeature(NamedTuple):
         values = _read(shard, start, spans[0, 0], self, "its features")
         length = int(index.columns["num_frames"][self.index])
         if len(values) % (4 * length):
-            raise VideoError(
-                self.path, f"{_told(self)}: {len(values)} bytes are not {length} rows; prepare the set again"
-            )
+            raise VideoError(self.path, f"{_told(self)}: {len(values)} bytes are not {length} rows; {AGAIN}")
         return np.frombuffer(values, "<f4").reshape(length, -1).T.astype(np.float32)
 
 
@@ -205,7 +204,7 @@ def check_shards(folder: str | os.PathLike, split: str, *, max_broken: float = 0
         f"incomplete, such as {gone[0]['file']}"
     )
     if count > max_broken * total:
-        raise FileNotFoundError(f"{told}; copy the folder again, or prepare the split again")
+        raise FileNotFoundError(f"{told}; {AGAIN}")
     log.warning("%s; they count as broken", told)
 
 
@@ -213,20 +212,19 @@ def find_damaged(records: Sequence) -> dict[str, str]:
     """Compares the SHA-256 of all shards of prepared records, and warns of each that is damaged or missing.
 
     Returns:
-      {path: reason} of the records in damaged shards whose pictures have no checksums, as in sets of earlier versions;
-      other pictures are compared when they are read.
+      {path: reason} of the records in missing shards, and of those in damaged ones whose pictures have no checksums, as
+      in sets of earlier versions; other pictures are compared when they are read.
     """
     found = {}
     for folder, split in dict.fromkeys((one.folder, one.split) for one in records if isinstance(one, PreparedRecord)):
         index, damaged = load_index(folder, split), damaged_shards(folder, split)
-        for file in damaged:
-            log.warning(
-                "%s is damaged or missing: its SHA-256 is not the one that it was written with", f"{folder}/{file}"
-            )
-        numbers = [number for number, (path, _) in enumerate(index.shards) if os.path.basename(path) in damaged]
-        if index.spans.shape[-1] == 2:
-            rows = np.flatnonzero(np.isin(index.columns["shard"], numbers)).tolist()
-            found |= {f"{folder}/{split}#{row}": "its shard is damaged or missing" for row in rows}
+        for number, (path, _) in enumerate(index.shards):
+            if (told := damaged.get(os.path.basename(path))) is None:
+                continue
+            rows = np.flatnonzero(index.columns["shard"] == number).tolist()
+            log.warning("%s, with %d videos, %s; %s", path, len(rows), told, AGAIN)
+            if told != "is damaged" or index.spans.shape[-1] == 2:
+                found |= {f"{folder}/{split}#{row}": f"its shard {told}" for row in rows}
     return found
 
 
@@ -269,7 +267,7 @@ def open_shard(path: str, size: int) -> Shard:
     """A shard of `size` bytes; the latest 128 stay open. OSError: it is missing or has another size."""
     there = os.stat(path)
     if there.st_size != size or not stat.S_ISREG(there.st_mode):
-        raise OSError(f"{path} has {there.st_size} bytes, not the {size} it was written with; prepare the split again")
+        raise OSError(f"{path} has {there.st_size} bytes, not the {size} it was written with; {AGAIN}")
     return Shard(path)
 
 
@@ -285,7 +283,7 @@ def _place(index: Index, record: PreparedRecord | PreparedFeature) -> tuple[Shar
     }
     spans = np.asarray(index.spans[row["first_span"] : row["first_span"] + row["num_spans"]])
     if (spans[..., 0].astype(np.int64) + spans[..., 1]).max() > row["end"] - row["start"]:
-        reason = f"{_told(record)}: a span of the index lies outside the record; prepare the set again"
+        reason = f"{_told(record)}: a span of the index lies outside the record; {AGAIN}"
         raise VideoError(record.path, reason)
     try:
         return open_shard(*index.shards[row["shard"]]), row["start"], spans
@@ -301,9 +299,7 @@ def _read(shard: Shard, start: int, span: np.ndarray, record: PreparedRecord | P
     except OSError as error:
         raise VideoError(record.path, f"{_told(record)}, {what}: {shard.path}: {error}") from error
     if check and zlib.crc32(data) != check[0]:
-        raise VideoError(
-            record.path, f"{_told(record)}, {what}: {shard.path} is damaged; copy it again, or prepare the set again"
-        )
+        raise VideoError(record.path, f"{_told(record)}, {what}: {shard.path} is damaged; {AGAIN}")
     return data
 
 

@@ -19,7 +19,16 @@ from typing import NamedTuple
 import numpy as np
 
 from actjax.data.datasets.features import load_feature
-from actjax.data.prepared.index import PARTS, checksum, damaged_shards, index_path, load_index, load_metadata, splits
+from actjax.data.prepared.index import (
+    PARTS,
+    checksum,
+    damaged_shards,
+    digest_of,
+    index_path,
+    load_index,
+    load_metadata,
+    splits,
+)
 from actjax.data.prepared.reading import open_shard
 from actjax.data.prepared.shards import Job, path_of, write_shards
 from actjax.errors import check_number
@@ -173,9 +182,10 @@ def prepare_features(
 def check_prepared(folder: str | os.PathLike, split: str) -> None:
     """Verifies the checksums of a split. ValueError names shards that are damaged or missing."""
     if damaged := damaged_shards(folder, split):
-        more = f", and {len(damaged) - 1} other shards are," * (len(damaged) > 1)
+        (file, told), *others = damaged.items()
+        more = f", and so are {len(others)} other shards" * bool(others)
         raise ValueError(
-            f"{pathlib.Path(folder) / damaged[0]} is damaged or missing{more}; copy the folder again, or delete "
+            f"{pathlib.Path(folder) / file} {told}{more}; copy the folder again, or delete "
             f"{index_path(folder, split, '.json')} and prepare again"
         )
 
@@ -332,6 +342,7 @@ def _finish(jobs: list[Job], folder: pathlib.Path, split: str, metadata: dict) -
     )
     endings = (".npz", ".spans.npy", ".names.json")
     metadata["index_sha256"] = {ending: checksum(index_path(folder, split, ending)) for ending in endings}
+    metadata["index_sha256"]["content"] = digest_of(metadata["content"])
     others = {other: load_metadata(folder, other) for other in splits(folder)}
     _write_tfds_metadata(folder, metadata["content"], others | {split: metadata})
     text = json.dumps(metadata, indent=1)

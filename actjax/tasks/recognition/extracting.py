@@ -22,16 +22,16 @@ from actjax.data.datasets.features import save_feature
 from actjax.data.loading.order import Shard
 from actjax.data.loading.quarantine import Quarantine
 from actjax.data.loading.snippet_reader import Summary, each_video
-from actjax.data.prepared.reading import video_name
+from actjax.data.prepared.reading import PreparedRecord, video_name
 from actjax.data.prepared.writing import repeated
 from actjax.metrics.matching import stem
-from actjax.paths import replace, rewrite
+from actjax.paths import is_url, replace, rewrite
 from actjax.text_files import read_json
 from actjax.video_files import file_stems, found_file
 
 log = logging.getLogger("actjax")
 
-INFO = ("video", "numFrame", "seconds", "fps", "rfps", "subset", "featureFrame")
+INFO = ("video", "numFrame", "seconds", "fps", "rfps", "subset", "featureFrame", "path")
 _TABLE = re.compile(r"video_info(-\d{5}-of-\d{5})?")
 
 
@@ -54,7 +54,8 @@ def extract_features(
     how those of a name are called that cannot be a file's on every system.
 
     Every video also gets a row in `FOLDER/video_info.csv`, which `load_annotations("activitynet", video_info=)` reads.
-    With several hosts each writes its own table, and `join_info` merges them.
+    Its last column, `path`, ties the features to the video; rows of older versions lack it. With several hosts each
+    writes its own table, and `join_info` merges them.
 
     Args:
       records: the videos; one that is there twice, as in both splits, counts once.
@@ -64,7 +65,8 @@ def extract_features(
       shard: this host's shard; it takes every count-th video.
 
     Raises:
-      ValueError: two parts of one video, which would have the same name; features are not finite.
+      ValueError: two parts of one video, which would have the same name; the folder holds features of another video
+        of that name; features are not finite.
       RuntimeError: more broken videos than the quarantine allows.
     """
     part = lambda record: (record.path, getattr(record, "offset", 0), getattr(record, "num_frames", None))
@@ -73,11 +75,18 @@ def extract_features(
     folder.mkdir(parents=True, exist_ok=True)
     part = "" if shard.count == 1 else f"-{shard.index:05d}-of-{shard.count:05d}"
     info = folder / f"video_info{part}.csv"
-    known = set().union(*map(_known, folder.glob("video_info*.csv")))  # whatever the number of hosts was
+    if shard.count == 1:
+        join_info(folder)
+    known = {row["video"]: row for table in _tables(folder) for row in _complete(table)}  # of any number of hosts
+    for record in records:
+        _check_source(folder, record, known.get(names[record.path]))
     mine = records[shard.index :: shard.count]
     stems = file_stems(names.values())
     there = lambda name: name in known and found_file(folder, name, suffix).exists()
     todo = [record for record in mine if not there(names[record.path])]
+    if todo:
+        anew = {names[record.path] for record in todo}
+        _write_table(info, [row for row in _complete(info) if row["video"] not in anew])
     write = save_feature if suffix == ".csv" else _save_array
 
     def save(record, parts) -> None:
@@ -86,7 +95,7 @@ def extract_features(
             raise ValueError(f"{record.path}: the features are not finite; use another checkpoint, or see model.dtype")
         file = folder / f"{stems[names[record.path]]}{suffix}"
         replace(file, functools.partial(write, feature=features))
-        _append(info, names[record.path], length, snippets.interval)
+        _append(info, names[record.path], length, snippets.interval, _source(record))
 
     shown = progress(todo, len(todo), "extract")
     done = each_video(shown, snippets, save, quarantine=quarantine, timeout=timeout)
@@ -94,8 +103,8 @@ def extract_features(
 
 
 def note_origin(folder: pathlib.Path, origin: dict) -> None:
-    """Notes in `FOLDER/extraction.json` what the features there are made with; a folder of an older version keeps its
-    features, with a warning.
+    """Notes in `FOLDER/extraction.json` what the features there are made with. A folder of an older version keeps its
+    features, with a warning and without a note: some of them may be of another network.
 
     Raises:
       ValueError: the folder has features that were made with something else.
@@ -104,9 +113,9 @@ def note_origin(folder: pathlib.Path, origin: dict) -> None:
     known = read_json(note) if note.exists() else None
     if known is not None and (changes := list(differences(known, origin))):
         raise ValueError(f"{folder} holds features of another network or config: {told(changes)}; give another --out")
-    if known is None and (folder / "video_info.csv").exists():
+    if known is None and _tables(folder):
         log.warning("%s: nothing tells which network made the features there; they are kept", folder)
-    if jax.process_index() == 0:
+    elif jax.process_index() == 0:
         rewrite(note, json.dumps(origin, indent=1))
 
 
@@ -116,16 +125,7 @@ def join_info(folder: pathlib.Path) -> None:
     if not parts:
         return
     info = folder / "video_info.csv"
-    rows = {row["video"]: row for part in (info, *parts) for row in _complete(part)}
-
-    def write(file) -> None:
-        text = io.TextIOWrapper(file, newline="", encoding="utf-8", write_through=True)
-        writer = csv.DictWriter(text, INFO)
-        writer.writeheader()
-        writer.writerows(rows[name] for name in sorted(rows))
-        text.detach()
-
-    replace(info, write)
+    _write_table(info, [row for part in (info, *parts) for row in _complete(part)])
     for part in parts:
         part.unlink()
 
@@ -155,25 +155,60 @@ def _save_array(file, feature: np.ndarray) -> None:
     np.save(file, feature)
 
 
-def _known(info: pathlib.Path) -> set[str]:
-    return {row["video"] for row in _complete(info)}
+def _source(record) -> str:
+    """What a record's features are of, for the table; of a part of a video also its first frame."""
+    if isinstance(record, PreparedRecord):
+        path = f"{record.folder}/{record.split}/{record.name}"
+    else:
+        path = record.path if is_url(record.path) else os.path.abspath(record.path)
+    offset = getattr(record, "offset", 0)
+    return path.encode(errors="backslashreplace").decode() + (f"#{offset}" if offset else "")
+
+
+def _check_source(folder: pathlib.Path, record, row: dict | None) -> None:
+    """Refuses a record whose name is that of another video in the table, if that one's features are still there."""
+    known, own = (row or {}).get("path"), _source(record)
+    if known and known != own and found_file(folder, row["video"], ".csv", ".npy").exists():
+        end = lambda path: repr(path if len(path) <= 100 else f"...{path[-100:]}")
+        raise ValueError(f"{folder} holds features of {end(known)}, named like those of {end(own)}; give another --out")
+
+
+def _tables(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The tables of one or several hosts."""
+    return [path for path in sorted(folder.glob("video_info*.csv")) if _TABLE.fullmatch(path.stem)]
 
 
 def _complete(info: pathlib.Path) -> list[dict]:
-    """The complete rows of a table; a killed run may have left half a row."""
+    """The complete rows of a table; a killed run may have left half a row at its end."""
     if not info.exists():
         return []
-    with info.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row.get("featureFrame")]
+    text = info.read_bytes().decode("utf-8-sig")
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    rows = [row for row in reader if row.get("featureFrame")]
+    if rows and "video" not in reader.fieldnames:
+        raise ValueError(f"{info} has no column 'video', unlike the table that extract writes; give another --out")
+    return rows if text.endswith(("\n", "\r")) else rows[:-1]
 
 
-def _append(info: pathlib.Path, name: str, length: Length, interval: int) -> None:
+def _write_table(info: pathlib.Path, rows: list[dict]) -> None:
+    """Writes each video once, its last row, by name; columns that others added stay."""
+    rows = {row["video"]: row for row in rows}
+    columns = dict.fromkeys([*INFO, *(column for row in rows.values() for column in row if column)])
+
+    def write(file) -> None:
+        text = io.TextIOWrapper(file, newline="", encoding="utf-8", write_through=True)
+        writer = csv.DictWriter(text, [*columns], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows[name] for name in sorted(rows))
+        text.detach()
+
+    replace(info, write)
+
+
+def _append(info: pathlib.Path, name: str, length: Length, interval: int, source: str) -> None:
     fps = length.fps or ""  # unknown for folders of pictures
     seconds = length.num_frames / fps if fps else ""
-    row = (name, length.num_frames, seconds, fps, fps, "", length.num_snippets * interval)
-    new = not info.exists()
     with info.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(INFO)
-        writer.writerow(row)
+        csv.writer(file).writerow(
+            (name, length.num_frames, seconds, fps, fps, "", length.num_snippets * interval, source)
+        )

@@ -5,6 +5,7 @@ import gc
 import json
 import logging
 import pathlib
+import shlex
 
 import jax
 import numpy as np
@@ -174,10 +175,12 @@ def check(run: RecognitionRun, call: Call) -> None:
     with broken.open("w") as file:
         for split, clips in (("train", run.train_clips), ("val", run.eval_clips)):
             records, clean = getattr(dataset, split), []
-            damaged = find_damaged(records)
-            findings = progress(scan(records, backend=clips.backend, **options), len(records), split)
-            for record, (fault, remark) in zip(records, findings, strict=True):
-                fault = fault or damaged.get(record.path)
+            damaged = find_damaged(records)  # warns of each shard
+            for path, fault in damaged.items():
+                file.write(json.dumps({"path": path, "reason": fault, "split": split}) + "\n")
+            rest = [record for record in records if record.path not in damaged]
+            findings = progress(scan(rest, backend=clips.backend, **options), len(rest), split)
+            for record, (fault, remark) in zip(rest, findings, strict=True):
                 if fault is None:
                     clean.append(record)
                 else:
@@ -199,7 +202,8 @@ def prepare(run: RecognitionRun, call: Call) -> None:
             summary = run.prepare(records, call.out, split=split, class_names=dataset.class_names, progress=progress)
             log.info("%s: %s", split, summary)
     more = " --config.data.multi_class=True" if run.multi_label else ""
-    log.info("train from it with --config=CONFIG:prepared=%s%s", call.out, more)
+    folder = shlex.quote(f"--config.data.folder={call.out}")
+    log.info("train from it with --config=CONFIG --config.data.name=prepared %s%s", folder, more)
 
 
 def browse(run: RecognitionRun, call: Call) -> None:
