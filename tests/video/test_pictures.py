@@ -83,7 +83,7 @@ def test_a_small_file_of_a_large_picture_is_refused(tmp_path, kind, monkeypatch)
     content = bomb(kind)
     assert len(content) < 20_000
     monkeypatch.setattr(cv2, "imdecode", None)  # it is not asked
-    with pytest.raises(VideoError, match="img_00001.jpg: a frame of 32000x32000, in million pixels: 1024 is more than"):
+    with pytest.raises(VideoError, match="img_00001.jpg: frames of 32000x32000 .1024 megapixels. exceed"):
         read(tmp_path, content)
     with pytest.raises(VideoError, match="ACTJAX_MAX_FRAME_MPIXELS=40"):
         open_video(tmp_path, backend="rawframes").check()
@@ -92,7 +92,7 @@ def test_a_small_file_of_a_large_picture_is_refused(tmp_path, kind, monkeypatch)
 def test_frames_above_a_limit_of_ones_own(tmp_path, monkeypatch):
     monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "0.0024")
     assert read(tmp_path, encoded("png", 60, 40)).shape == (1, 40, 60, 3)
-    with pytest.raises(VideoError, match="a frame of 61x40"):
+    with pytest.raises(VideoError, match="frames of 61x40"):
         read(tmp_path, encoded("png", 61, 40))
     monkeypatch.setenv("ACTJAX_MAX_PICTURE_MB", "0.001")
     with pytest.raises(VideoError, match="img_00001.jpg has so many million bytes: .*ACTJAX_MAX_PICTURE_MB=0.001"):
