@@ -385,9 +385,69 @@ def test_an_index_of_more_frames_than_bytes_takes_little_memory(tmp_path, table,
     assert f"its index promises {many} frames or sounds, in {len(content)} bytes" in said
 
 
+def with_sound(path):
+    """A MOV file of five frames, with 3 s of compressed sound in 30 chunks."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream("adpcm_ima_qt", rate=44100, layout="mono")
+        for k in range(30):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), k, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = k, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 4410), np.int16), format="s16", layout="mono")
+            samples.sample_rate, samples.pts, samples.time_base = 44100, 4410 * k, Fraction(1, 44100)
+            container.mux(sound.encode(samples))
+        container.mux(stream.encode(None))
+        container.mux(sound.encode(None))
+    return path
+
+
+def with_samples_of_sound(content: bytes, factor: int, *, lasting: int = 1) -> bytes:
+    """Counts the samples of the last track as QuickTime does: one each, of size 1, whatever they are packed in."""
+    out, start = bytearray(content), content.rindex(b"soun")
+    place = content.index(b"stsz", start) + 8
+    (count,) = struct.unpack_from(">I", content, place + 4)
+    struct.pack_into(">II", out, place, 1, min(count * factor, 2**31))
+    place = content.index(b"stts", start) + 8
+    struct.pack_into(">III", out, place, 1, min(count * factor, 2**31), lasting)
+    place = content.index(b"stsc", start) + 8
+    for row in range(place + 4, place + 4 + 12 * struct.unpack_from(">I", content, place)[0], 12):
+        struct.pack_into(">I", out, row + 4, struct.unpack_from(">I", content, row + 4)[0] * factor)
+    return bytes(out)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_samples_of_compressed_sound_are_more_than_bytes(tmp_path, backend):
+    path = with_sound(tmp_path / "sound.mov")
+    content = path.read_bytes()
+    for factor in (1, 64):  # 64 samples take 34 bytes
+        path.write_bytes(with_samples_of_sound(content, factor))
+        assert open_video(path, backend=backend).frames([29, 0]).shape == (2, 48, 64, 3)
+    assert len(path.read_bytes()) < 3 * 44100
+
+
+@pytest.mark.parametrize("lasting", [1, 2])
+def test_an_index_of_much_sound_takes_little_memory(tmp_path, lasting):
+    path = with_sound(tmp_path / "sound.mov")
+    path.write_bytes(with_samples_of_sound(path.read_bytes(), 2_000_000, lasting=lasting))
+    said = mutating.in_process(f"import mutating; mutating.refuse({str(path)!r}, 150, backend='pyav')")
+    assert re.search("its index promises [0-9]{7,} frames or sounds, in ", said)
+
+
+def test_a_fragment_for_each_frame(tmp_path):
+    """Long ones have a million boxes."""
+    options = {"movflags": "frag_every_frame+empty_moov+default_base_moof"}
+    path = numbered.write(tmp_path / "fragments.mp4", "mpeg4", num=60, size=(64, 48), options=options)
+    content = path.read_bytes()
+    start, end = content.index(b"moof") - 4, content.rindex(b"mfra") - 4
+    path.write_bytes(content[:start] + b"\0\0\0\x08free" * 300_000 + content[start:end] + content[end:])
+    assert open_video(path).num_frames == 60
+
+
 def test_boxes_without_an_end_are_looked_at_once():
     for content in (b"\0\0\0\x08free" * 300_000, b"\0\0\0\1free" + b"\xff" * 500, b"\0\0\0\0moov" * 200_000):
-        with pytest.raises(VideoError, match="it has more than 200000 boxes|not a video file"):
+        with pytest.raises(VideoError, match="not a video file"):
             open_video(content)
 
 
