@@ -105,6 +105,9 @@ def _text(head: bytes) -> str:
         whole = all(letter.isprintable() or letter.isspace() for letter in text)
     except UnicodeDecodeError:
         text, whole = head.decode("latin-1"), False
-    text = text.partition("\0")[0].lstrip()
+    text, zero, _ = text.partition("\0")
+    text = text.lstrip()
     found = next((words for start, words in _WORDS.items() if re.search(start, text, re.IGNORECASE | re.MULTILINE)), "")
+    if zero and found == _WORDS[r"\A<"]:  # the first number of a file that is no text
+        found = ""
     return found or ("it is text" if whole and text and not _PICTURES_IN_TEXT.match(head) else "")

@@ -103,6 +103,16 @@ def test_what_names_other_files_is_no_video_at_a_url(listener, backend):
     assert not listener.seen
 
 
+def test_a_first_number_that_is_a_letter_of_xml():
+    """FLIC begins with the size of the file."""
+    flic = struct.pack("<IHHHHHHI", 0x413C, 0xAF12, 1, 64, 48, 8, 3, 100) + bytes(108)
+    chunk = struct.pack("<IH", 6 + 64 * 48, 16) + bytes(range(1, 65)) * 48  # each pixel as it is
+    palette = struct.pack("<IHHBB", 6 + 4 + 768, 4, 1, 0, 0) + bytes(k // 3 for k in range(768))
+    frame = struct.pack("<IHH", 16 + len(palette) + len(chunk), 0xF1FA, 2) + bytes(8) + palette + chunk
+    content = (flic + frame).ljust(0x413C, b"\0")
+    assert content.startswith(b"<A\0") and open_video(content).size == (48, 64)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", ["playlist", "concat", "session"])
 def test_playlists_in_the_middle_of_text(tmp_path, name, backend):
