@@ -84,11 +84,14 @@ def check_file(source: str | BinaryIO) -> None:
     """Looks into a file before a library opens it.
 
     Raises:
-      Unreadable: it begins with text, such as a playlist, or it promises more frames than it has bytes.
+      Unreadable: it is empty, it begins with text, such as a playlist, or it promises more frames than it has bytes.
     """
     with open(source, "rb") if isinstance(source, str) else contextlib.nullcontext(source) as file:
         file.seek(0)
-        if found := _text(file.read(HEAD)):
+        head = file.read(HEAD)
+        if not head:
+            raise Unreadable("the file is empty")
+        if found := _text(head):
             raise Unreadable(f"not a video file: {found}")
         check_promises(file)
 

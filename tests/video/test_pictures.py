@@ -95,7 +95,7 @@ def test_frames_above_a_limit_of_ones_own(tmp_path, monkeypatch):
     with pytest.raises(VideoError, match="frames of 61x40"):
         read(tmp_path, encoded("png", 61, 40))
     monkeypatch.setenv("ACTJAX_MAX_PICTURE_MB", "0.001")
-    with pytest.raises(VideoError, match="img_00001.jpg has so many million bytes: .*ACTJAX_MAX_PICTURE_MB=0.001"):
+    with pytest.raises(VideoError, match="img_00001.jpg: size in MB: .*ACTJAX_MAX_PICTURE_MB=0.001"):
         read(tmp_path, encoded("png", 60, 40))
 
 
@@ -114,7 +114,7 @@ def test_pipes_and_devices_in_a_folder_are_named(tmp_path):
     (tmp_path / "3").mkdir()
     video = open_video(tmp_path, **options)
     assert video.num_frames == 3
-    for k, kind in enumerate(("pipe", "device", "folder")):
+    for k, kind in enumerate(("named pipe", "device", "folder")):
         with pytest.raises(VideoError, match=f"{k + 1} is a {kind}, not an image"):
             video.frames([k])
 
