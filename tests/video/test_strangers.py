@@ -441,10 +441,15 @@ def test_samples_of_compressed_sound_are_more_than_bytes(tmp_path, backend):
     assert len(path.read_bytes()) < 3 * 44100
 
 
-@pytest.mark.parametrize("lasting", [1, 2])
-def test_an_index_of_much_sound_takes_little_memory(tmp_path, lasting):
+@pytest.mark.parametrize("told", ["samples", "uneven samples", "chunks"])
+def test_an_index_of_much_sound_takes_little_memory(tmp_path, told):
     path = with_sound(tmp_path / "sound.mov")
-    path.write_bytes(with_samples_of_sound(path.read_bytes(), 2_000_000, lasting=lasting))
+    content = path.read_bytes()
+    changed = bytearray(with_samples_of_sound(content, 2_000_000, lasting=2 if told == "uneven samples" else 1))
+    if told == "chunks":  # only their lengths say how many samples there are
+        place = content.index(b"stsz", content.rindex(b"soun"))
+        changed[place : place + 16] = content[place : place + 16]
+    path.write_bytes(changed)
     said = mutating.in_process(f"import mutating; mutating.refuse({str(path)!r}, 150, backend='pyav')")
     assert re.search("its index promises [0-9]{7,} frames or sounds, in ", said)
 
