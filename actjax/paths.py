@@ -26,6 +26,16 @@ def is_url(path: str | os.PathLike) -> bool:
     return "://" in os.fspath(path)
 
 
+def canonical(url: str | os.PathLike) -> str:
+    """A URL with its scheme in small letters, since its case says nothing; a path as it is.
+
+    >>> canonical("HTTPS://host/A.mp4"), canonical("A.mp4")
+    ('https://host/A.mp4', 'A.mp4')
+    """
+    scheme, mark, rest = os.fspath(url).partition("://")
+    return f"{scheme.lower()}://{rest}" if mark else scheme
+
+
 def to_path(path: str | os.PathLike, *more: str) -> pathlib.Path:
     """A `pathlib.Path` with `~` expanded, or an `etils.epath.Path` for a URL.
 
@@ -40,7 +50,7 @@ def to_path(path: str | os.PathLike, *more: str) -> pathlib.Path:
     from etils import epath
 
     fsspec.config.conf.setdefault(scheme, {})["use_listings_cache"] = False  # checkpoints bypass fsspec
-    return epath.Path(os.fspath(path), *more)
+    return epath.Path(canonical(path), *more)
 
 
 def does_not_exist(path: str | os.PathLike) -> str:
@@ -55,14 +65,15 @@ _KINDS = {
     stat.S_IFDIR: "is a folder",
     stat.S_IFCHR: "is a device",
     stat.S_IFBLK: "is a device",
-    stat.S_IFIFO: "is a pipe",
+    stat.S_IFIFO: "is a named pipe",
     stat.S_IFSOCK: "is a socket",
 }
 
 
 def not_a_file(path: str | os.PathLike) -> str | None:
-    """What a local path, or the target of a link, is instead of a file: "is a folder", "is a device", "is a pipe" or
-    "is a socket". None: a file, nothing, or a URL. It is not opened: a pipe may never answer, a device never end.
+    """What a local path, or the target of a link, is instead of a file: "is a folder", "is a device", "is a named
+    pipe" or "is a socket". None: a file, nothing, or a URL. It is not opened: a pipe may never answer, a device never
+    end.
 
     >>> not_a_file("/"), not_a_file("/dev/zero"), not_a_file("/none.mp4")
     ('is a folder', 'is a device', None)
@@ -85,7 +96,7 @@ def check_url(url: str | os.PathLike) -> None:
 
 
 def _scheme(url: str | os.PathLike, packages: dict[str, str]) -> str:
-    scheme = os.fspath(url).partition("://")[0]
+    scheme = canonical(url).partition("://")[0]
     if scheme not in packages or "::" in os.fspath(url):
         raise ValueError(f"{_cut(url)}: must be a local path, or {sorted(packages)}://; copy it first")
     return scheme

@@ -142,6 +142,9 @@ def test_folders_are_searched_by_suffix(trained, media, tmp_path):
     shutil.copy(media / "test.mp4", tmp_path / "deeper")
     with pytest.raises(FileNotFoundError, match="no file with the suffix of a video, .*; subfolders are not searched"):
         trained.predict(tmp_path)
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(FileNotFoundError, match="no file with the suffix of a video"):
+        trained.predict(tmp_path)
     for name in ("a.m4v", "b.TS", "c.txt"):
         shutil.copy(media / "test.mp4", tmp_path / name)
     assert [pathlib.Path(row["video"]).name for row in trained.predict(tmp_path)] == ["a.m4v", "b.TS"]

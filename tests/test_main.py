@@ -81,6 +81,7 @@ def test_predict_a_folder_with_a_broken_file(trained, cache, media, tmp_path):
     workdir, _ = trained
     for name in ("test.mp4", "test.avi"):
         shutil.copy(media / name, tmp_path)
+    (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "broken.mp4").write_text("no video")
     (tmp_path / "[bold]x\x1b[2J\ny.mp4").write_text("no video")
     output = run("--mode=predict", f"--workdir={workdir}", f"--video={tmp_path}", cache=cache, columns=300)

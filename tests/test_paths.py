@@ -19,7 +19,7 @@ def test_what_is_no_file_is_named(tmp_path, monkeypatch):
         server.bind("socket")
         (tmp_path / "folder").mkdir()
         kinds = {"file": None, "none": None, "a\0b": None, "gs://a/b": None, "/dev/zero": "is a device"}
-        kinds |= {kind: f"is a {kind}" for kind in ("pipe", "socket", "folder")}
+        kinds |= {"pipe": "is a named pipe", "socket": "is a socket", "folder": "is a folder"}
         assert {path: paths.not_a_file(path) for path in kinds} == kinds
         for path, kind in kinds.items():
             if "\0" not in path and "://" not in path:
@@ -34,7 +34,7 @@ def test_what_is_no_file_is_named(tmp_path, monkeypatch):
     "url",
     ["reference://a", "file:///etc/passwd", "local:///etc/passwd", "dask://a", "jupyter://h/a", "github://a:b@c/d.mp4",
      "ftp://a/b.mp4", "zip://a.mp4::http://h/a.zip", "simplecache::gs://bucket/a.mp4", "gs://a::file:///etc/passwd",
-     "HTTP://h/a.mp4", "data://a", "://a", "x" * 5000 + "://a"],
+     "HTTPX://h/a.mp4", "data://a", "://a", "x" * 5000 + "://a"],
 )  # fmt: skip
 def test_urls_of_other_schemes_are_refused_in_one_line(url):
     for check in (paths.check_url, paths.check_scheme, paths.to_path):
@@ -53,5 +53,6 @@ def test_urls_of_other_schemes_are_refused_in_one_line(url):
 def test_urls_of_videos():
     for scheme in ("http", "https", "gs", "gcs", "s3", "az", "abfs", "hf", "memory"):
         assert paths.check_scheme(f"{scheme}://a/b.mp4") == scheme
+        assert paths.check_scheme(f"{scheme.upper()}://a/b.mp4") == scheme
     with pytest.raises(ValueError, match=r"https://a/list.txt: must be a local path, or \['az', 'gs', 's3'\]://"):
         paths.to_path("https://a/list.txt")

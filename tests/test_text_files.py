@@ -70,7 +70,7 @@ def test_what_is_no_text_is_refused_in_one_line(tmp_path, data, message):
 def test_what_is_no_file_is_named_and_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
-    for name, message in (("pipe", "is a pipe, not a list"), ("zero", "is a device"), (".", "is a folder")):
+    for name, message in (("pipe", "is a named pipe, not a list"), ("zero", "is a device"), (".", "is a folder")):
         with pytest.raises(ValueError, match=message):
             read_text(tmp_path / name, what="a list")
     with pytest.raises(FileNotFoundError, match="none.txt does not exist"):

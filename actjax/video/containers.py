@@ -5,11 +5,11 @@ FFmpeg also reads playlists and session descriptions, which make it open other f
 
 import codecs
 import contextlib
-import io
 import os
 import re
 import threading
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from actjax.video.boxes import check_promises
 from actjax.video.readers import Unreadable, frame_limit
@@ -19,14 +19,14 @@ from actjax.video.readers import Unreadable, frame_limit
 _CONTAINERS = """
     4xm anm apng apv argo_brp asf asf_o av1 avi avs avs2 avs3 bethsoftvid bfi bink bmv c93 cavsvideo cdg cdxl cine
     cri_pipe dhav dirac dnxhd dsicin dv dxa ea evc film_cpk filmstrip fits flic flv frm gdv gif gxf h261 h263 h264
-    hevc hnm hxvs idcin iff ifv ingenient ipmovie ipu iv8 ivf ivr jpegxl_anim jv kux live_flv lmlm4 lvf lxf m4v
+    hevc hnm hxvs ico idcin iff ifv ingenient ipmovie ipu iv8 ivf ivr jpegxl_anim jv kux live_flv lmlm4 lvf lxf m4v
     matroska mgsts mjpeg mjpeg_2000 mm mods moflex mov mp4 mpeg mpegts mpegtsraw mpegvideo mpjpeg mtv mv mvi mxf mxg
     nsv nut nuv obu ogg paf pmp psxstr pva r3d rl2 rm roq rpl sdr2 ser sga siff simbiosis_imx smjpeg smk smush swf
     thp tiertexseq tmv ty txd usm vc1 vc1test vividas vivo vmd vvc wc3movie webm webp_anim wsvqa wtv xmv yop
     yuv4mpegpipe bmp_pipe dds_pipe dpx_pipe exr_pipe gem_pipe gif_pipe hdr_pipe j2k_pipe jpeg_pipe jpegls_pipe
     jpegxl_pipe jpegxs_pipe pam_pipe pbm_pipe pcx_pipe pfm_pipe pgm_pipe pgmyuv_pipe pgx_pipe phm_pipe photocd_pipe
     pictor_pipe png_pipe ppm_pipe psd_pipe qdraw_pipe qoi_pipe sgi_pipe sunrast_pipe tiff_pipe vbn_pipe webp_pipe
-    xbm_pipe xpm_pipe xwd_pipe
+    xwd_pipe
 """
 _VARIABLE, _LOCK = "OPENCV_FFMPEG_CAPTURE_OPTIONS", threading.Lock()
 HEAD = 4096  # bytes that are looked at
@@ -42,12 +42,26 @@ _MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-
 _PICTURES_IN_TEXT = re.compile(rb"YUV4MPEG2 |P[1-7]\s")  # headers of text before the pixels
 
 
-def options(source: str | io.BytesIO) -> dict[str, str]:
+def opened(source: str | BinaryIO, given: dict[str, str]):
+    """A file opened with PyAV. av.FFmpegError: it cannot be."""
+    import av
+
+    lenient = int(av.__version__.partition(".")[0]) < 19  # PyAV 19 accepts titles that are not UTF-8
+    return av.open(source, options=given, **({"metadata_errors": "ignore"} if lenient else {}))
+
+
+def nameless(path: str) -> BinaryIO:
+    """A file of whose name FFmpeg knows nothing: it decides by the content what it is."""
+    return open(os.open(path, os.O_RDONLY), "rb")
+
+
+def options(source: str | BinaryIO) -> dict[str, str]:
     """The options with which FFmpeg opens a file at a path, or bytes: no other protocol, no frame above the limit."""
     return {
         "format_whitelist": ",".join(_CONTAINERS.split()),
         "protocol_whitelist": "file" if isinstance(source, str) else "none",
-        "max_pixels": str(frame_limit() * 9 // 8),  # of widths that decoders have rounded up; readers count exactly
+        # Of widths that decoders have rounded up: readers count exactly. FFmpeg takes no larger number.
+        "max_pixels": str(min(frame_limit() * 9 // 8, 2**31 - 1)),
     }
 
 
@@ -66,15 +80,18 @@ def opencv_options(path: str) -> Iterator[None]:
                 os.environ[_VARIABLE] = before
 
 
-def check_file(source: str | io.BytesIO) -> None:
+def check_file(source: str | BinaryIO) -> None:
     """Looks into a file before a library opens it.
 
     Raises:
-      Unreadable: it begins with text, such as a playlist, or it promises more frames than it has bytes.
+      Unreadable: it is empty, it begins with text, such as a playlist, or it promises more frames than it has bytes.
     """
     with open(source, "rb") if isinstance(source, str) else contextlib.nullcontext(source) as file:
         file.seek(0)
-        if found := _text(file.read(HEAD)):
+        head = file.read(HEAD)
+        if not head:
+            raise Unreadable("the file is empty")
+        if found := _text(head):
             raise Unreadable(f"not a video file: {found}")
         check_promises(file)
 
@@ -91,6 +108,9 @@ def _text(head: bytes) -> str:
         whole = all(letter.isprintable() or letter.isspace() for letter in text)
     except UnicodeDecodeError:
         text, whole = head.decode("latin-1"), False
-    text = text.partition("\0")[0].lstrip()
+    text, zero, _ = text.partition("\0")
+    text = text.lstrip()
     found = next((words for start, words in _WORDS.items() if re.search(start, text, re.IGNORECASE | re.MULTILINE)), "")
+    if zero and found == _WORDS[r"\A<"]:  # the first number of a file that is no text
+        found = ""
     return found or ("it is text" if whole and text and not _PICTURES_IN_TEXT.match(head) else "")

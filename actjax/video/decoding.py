@@ -230,8 +230,7 @@ def _content(source, *, folder: bool) -> str | io.BytesIO:
     if folder and kind != "is a folder":
         raise VideoError(path, f"{kind or 'is a file'}; backend 'rawframes' reads a folder of pictures")
     if kind and not folder:
-        pictures = ", which only backend 'rawframes' reads" if kind == "is a folder" else ""
-        raise VideoError(path, f"no video: it {kind}{pictures}")
+        raise VideoError(path, f"{kind}, not a video")
     return os.path.abspath(path)  # libraries take "a:b.mp4" for an address, "-" for the standard input
 
 

@@ -89,7 +89,7 @@ class _Beside(Reader):
             raise self._refused(str(kind))
         if stream.num_streams > 1:
             raise self._refused("files with several video streams")
-        for width, height in stream.sizes:
+        for width, height in stream.sizes.values():
             check_size(width, height)
             if not width:
                 raise self._refused("files with a cover picture whose size is not known")

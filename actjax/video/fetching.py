@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 
 from actjax.limits import too_large
-from actjax.paths import check_scheme
+from actjax.paths import canonical, check_scheme
 from actjax.video.errors import Unreachable
 
 _LIBRARIES = {"aiohttp", "azure", "botocore", "gcsfs", "google", "httpx", "requests", "urllib3"}  # behind fsspec
@@ -39,13 +39,15 @@ def fetch(url: str, *, limit: str = "ACTJAX_MAX_DOWNLOAD_MB") -> bytes:
     except ImportError as error:
         raise ImportError(f"{url}: URLs need fsspec; pip install 'actjax[remote]'") from error
     try:
-        with _deadline_raises(url), fsspec.filesystem(scheme).open(url, "rb", **streaming) as file:
+        with _deadline_raises(url), fsspec.filesystem(scheme).open(canonical(url), "rb", **streaming) as file:
             return _content(file, limit)
     except Exception as error:
         if fault := network_fault(error):
             raise Unreachable(url, fault) from error
-        if _status(error):
-            raise OSError(str(error)) from error
+        if isinstance(error, FileNotFoundError) or _status(error) in (404, 410):  # its text is the URL alone
+            raise FileNotFoundError("there is no such file") from error
+        if status := _status(error):
+            raise OSError(f"the server answers {status} {getattr(error, 'message', '')}".strip()) from error
         raise
 
 
@@ -63,7 +65,7 @@ def _content(file, limit: str) -> bytes:
 
 def _check(size: int, limit: str) -> None:
     if above := too_large(size / 1e6, limit):
-        raise OSError(f"a file of at least so many million bytes: {above}")
+        raise OSError(f"size in MB: {above}")
 
 
 def network_fault(error: BaseException | None) -> str:

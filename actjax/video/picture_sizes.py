@@ -6,6 +6,7 @@ import struct
 _PORTABLE = re.compile(rb"P[1-6](?:\s|#[^\r\n]*[\r\n])+(\d{1,9})(?:\s|#[^\r\n]*[\r\n])+(\d{1,9})\s")
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG's markers of a frame: SOF0 to SOF15
 _END = 0xD9  # JPEG's marker at the end of the picture
+_INTEGERS = {3: "H", 4: "I", 16: "Q"}  # TIFF's numbers of its types
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # JPEG's markers without a length
 
 
@@ -67,14 +68,18 @@ def _webp(content: bytes) -> tuple[int, int] | None:
 
 
 def _tiff(content: bytes) -> tuple[int, int] | None:
+    """Of BigTIFF too, whose offsets and counts have 64 bits."""
     order = "<" if content.startswith(b"II") else ">"
-    (place,) = struct.unpack_from(f"{order}I", content, 4)
-    (count,) = struct.unpack_from(f"{order}H", content, place)
-    sides = {}
-    for entry in range(place + 2, place + 2 + 12 * count, 12):
-        tag, kind, _, short, _ = struct.unpack_from(f"{order}HHIHH", content, entry)
-        (long,) = struct.unpack_from(f"{order}I", content, entry + 8)
-        sides[tag] = short if kind == 3 else long
+    big = struct.unpack_from(f"{order}H", content, 2) == (43,)
+    word, head, row = ("Q", "Q", 20) if big else ("I", "H", 12)
+    (place,) = struct.unpack_from(order + word, content, 8 if big else 4)
+    (count,) = struct.unpack_from(order + head, content, place)
+    start, sides = place + struct.calcsize(order + head), {}
+    for entry in range(start, start + row * count, row):
+        tag, kind = struct.unpack_from(f"{order}HH", content, entry)
+        (sides[tag],) = struct.unpack_from(
+            order + _INTEGERS.get(kind, "I"), content, entry + row - struct.calcsize(word)
+        )
     return (sides[256], sides[257]) if {256, 257} <= sides.keys() else None
 
 
@@ -84,5 +89,5 @@ def _portable(content: bytes) -> tuple[int, int] | None:
 
 
 _KINDS = {b"\xff\xd8": _jpeg, b"\x89PNG\r\n\x1a\n": _png, b"BM": _bmp, b"RIFF": _webp}
-_KINDS |= {b"II*\0": _tiff, b"MM\0*": _tiff}
+_KINDS |= {b"II*\0": _tiff, b"MM\0*": _tiff, b"II+\0": _tiff, b"MM\0+": _tiff}
 _KINDS |= {b"P%d" % k: _portable for k in range(1, 7)}

@@ -83,12 +83,15 @@ class Rawframes(Reader):
 
     def _content(self, path: str) -> bytes:
         if is_url(path):
-            return fetch(path, limit=_LIMIT)
+            try:
+                return fetch(path, limit=_LIMIT)
+            except OSError as error:
+                raise Unreadable(f"{path}: {error}") from error
         if kind := not_a_file(path):
             raise Unreadable(f"{path} {kind}, not an image")
         with open(path, "rb") as file:
             if above := too_large(os.fstat(file.fileno()).st_size / 1e6, _LIMIT):
-                raise Unreadable(f"{path} has so many million bytes: {above}")
+                raise Unreadable(f"{path}: size in MB: {above}")
             return file.read()
 
     def _path(self, k: int, axis: str = "") -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from actjax.limits import limit, too_large
+from actjax.limits import limit
 from actjax.video.errors import BackendError, VideoError
 
 
@@ -69,17 +69,21 @@ class Refused(Exception):
 
 
 FRAME_LIMIT = "ACTJAX_MAX_FRAME_MPIXELS"
+_UNLIMITED = 2**62  # pixels, for an infinite limit
 
 
 def frame_limit() -> int:
     """The most pixels that a frame may have. ValueError: as `limits.limit`."""
-    return int(limit(FRAME_LIMIT) * 1e6)
+    return int(min(limit(FRAME_LIMIT) * 1e6, _UNLIMITED))
 
 
 def check_size(width: int, height: int) -> None:
     """Raises TooLarge for a frame of more pixels than the limit."""
-    if above := too_large(width * height / 1e6, FRAME_LIMIT):
-        raise TooLarge(f"a frame of {width}x{height}, in million pixels: {above}")
+    if width * height > frame_limit():
+        raise TooLarge(
+            f"frames of {width}x{height} ({width * height / 1e6:.4g} megapixels) exceed "
+            f"{FRAME_LIMIT}={limit(FRAME_LIMIT):g}; raise this environment variable"
+        )
 
 
 def gather(num: int, pictures: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:

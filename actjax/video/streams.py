@@ -3,12 +3,14 @@
 import errno
 import io
 import itertools
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
 
 from actjax.video.boxes import has_fragments
-from actjax.video.containers import check_file, options
+from actjax.video.containers import check_file, nameless, opened, options
+from actjax.video.header_sizes import header_size, packet_size
 from actjax.video.readers import FRAME_LIMIT, TooLarge, Unreadable, check_size, frame_limit
 
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's name for the family
@@ -32,10 +34,10 @@ class Stream:
 
     def __init__(self, source: str | io.BytesIO, threads: int = 1):
         self._source, self._threads = source, threads
-        self._began = False  # whether a frame has been decoded
         self.num_uses = 0  # how often `packets` was started; an earlier iterator must not be continued
         self._indexed = False
         self._decoding: np.ndarray | None = None  # decoding time of each packet, from the index
+        self.sizes: dict[int, tuple[int, int]] = {}  # stream -> width and height, also of covers; (0, 0): not known
         check_file(source)
         self._open()
 
@@ -44,19 +46,31 @@ class Stream:
 
         if not isinstance(self._source, str):
             self._source.seek(0)
-        lenient = int(av.__version__.partition(".")[0]) < 19  # PyAV 19 accepts titles that are not UTF-8
-        extra, given = {"metadata_errors": "ignore"} if lenient else {}, options(self._source)
+        given = options(self._source)
         try:
-            self._container = av.open(self._source, options=given, **extra)
+            self._container = self._opened(given)
         except av.FFmpegError as error:
             raise Unreadable(f"not a video file, or its header or index is missing ({error.strerror})") from error
-        self.stream = _best(self._container)
+        self.sizes = self.sizes or self._sizes()
+        self.stream = _best(self._container, self.sizes)
         self.codec = self.stream.codec_context
-        check_size(self.codec.width, self.codec.height)
+        check_size(*self.sizes[self.stream.index])
         self.codec.thread_count = self._threads
         self._most = frame_limit()
         self.codec.options = {"max_pixels": given["max_pixels"]}
         self._demux, self._position = self._container.demux(self.stream), 0
+
+    def _opened(self, given: dict[str, str]):
+        import av
+
+        try:
+            return opened(self._source, given)
+        except av.ArgumentError:  # of a picture's suffix or a "%" FFmpeg makes a series of pictures
+            if not isinstance(self._source, str):
+                raise
+        self._source = nameless(self._source)
+        weakref.finalize(self, self._source.close)
+        return opened(self._source, given)
 
     def decode(self, packet) -> list:
         """The frames that a packet completes; None: those that the decoder still holds.
@@ -70,13 +84,13 @@ class Stream:
             frames = self.codec.decode(packet)
         except av.FFmpegError as error:
             check_size(self.codec.width, self.codec.height)
-            if self._began and not self.codec.width and error.errno == errno.EINVAL:  # it refuses the new size
+            check_size(*packet_size(packet, self.format))
+            if not self.codec.width and error.errno == errno.EINVAL:  # the decoder refuses the size
                 raise TooLarge(
-                    f"a frame has no valid size, or more pixels than {FRAME_LIMIT}={frame_limit() / 1e6:g} million; "
-                    "if this is meant, set this environment variable higher"
+                    f"a frame has no valid size, or exceeds {FRAME_LIMIT}={frame_limit() / 1e6:g} megapixels; "
+                    "raise this environment variable"
                 ) from error
             raise
-        self._began = self._began or bool(frames)
         if self.codec.coded_width * self.codec.coded_height > self._most * 9 // 8:  # a part of each frame is shown
             check_size(self.codec.coded_width, self.codec.coded_height)
         for frame in frames:
@@ -108,11 +122,10 @@ class Stream:
         """The number of streams that another library may choose from."""
         return len(_candidates(self._container))
 
-    @property
-    def sizes(self) -> list[tuple[int, int]]:
-        """Width and height of every video stream and cover picture; (0, 0): not known, or above the limit."""
-        found = [stream.codec_context for stream in self._container.streams.video]
-        return [(codec.width, codec.height) if codec else (0, 0) for codec in found]
+    def _sizes(self) -> dict[int, tuple[int, int]]:
+        streams = [(stream, stream.codec_context) for stream in self._container.streams.video]
+        known = {stream.index: (codec.width, codec.height) if codec else (0, 0) for stream, codec in streams}
+        return {index: size if any(size) else header_size(self._source, index) for index, size in known.items()}
 
     @property
     def num_bytes(self) -> int:
@@ -186,14 +199,15 @@ class Stream:
         self._demux, self._position = itertools.chain([packet], demux), int(found)
 
 
-def _best(container):
+def _best(container, sizes: dict[int, tuple[int, int]]):
     """The stream that FFmpeg chooses: the default one, else the one with most pixels, else the first."""
     from av.stream import Disposition
 
     streams = _candidates(container)
     if not streams:
         raise Unreadable("no video in it")
-    stream = max(streams, key=lambda stream: (bool(stream.disposition & Disposition.default), _pixels(stream)))
+    pixels = {index: width * height for index, (width, height) in sizes.items()}
+    stream = max(streams, key=lambda stream: (bool(stream.disposition & Disposition.default), pixels[stream.index]))
     if stream.codec_context is None:
         raise Unreadable("FFmpeg has no decoder for its video stream")
     return stream
@@ -204,11 +218,6 @@ def _candidates(container) -> list:
     from av.stream import Disposition
 
     return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-
-
-def _pixels(stream) -> int:
-    codec = stream.codec_context
-    return codec.width * codec.height if codec else 0
 
 
 def _has_fragments(source: str | io.BytesIO) -> bool:

@@ -387,8 +387,14 @@ def test_missing_files_are_found_at_launch(lists, tmp_path, caplog):
         checked(lists | dict(data_prefix="/no"), max_broken=1.0)  # all of a list
 
 
+def test_a_url_that_cannot_be_read_is_named_with_its_list(lists, tmp_path):
+    (tmp_path / "val.txt").write_text("ftp://host/a.mp4 0\n")
+    with pytest.raises(ValueError, match=f"^data.val={tmp_path}/val.txt: ftp://host/a.mp4: must be a local path, or "):
+        checked(lists)
+
+
 def test_what_is_no_file_is_named_at_launch(lists, tmp_path):
-    for k, (make, kind) in enumerate({os.mkfifo: "pipe", os.mkdir: "folder", None: "device"}.items()):
+    for k, (make, kind) in enumerate({os.mkfifo: "named pipe", os.mkdir: "folder", None: "device"}.items()):
         (path := tmp_path / f"val{k}.mp4").unlink()
         make(path) if make else path.symlink_to("/dev/zero")
         with pytest.raises(FileNotFoundError, match=rf"{k + 1} of 100 files do not exist: .*'{path}' \(is a {kind}\)"):

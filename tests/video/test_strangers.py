@@ -4,11 +4,15 @@ import contextlib
 import importlib.util
 import io
 import os
+import re
 import socket
 import socketserver
 import struct
 import threading
+from fractions import Fraction
 
+import av
+import cv2
 import mutating
 import numbered
 import numpy as np
@@ -18,6 +22,7 @@ from actjax.video.decoding import open_video
 from actjax.video.errors import VideoError
 
 BACKENDS = ("pyav", "opencv", *(["decord"] if importlib.util.find_spec("decord") else []))  # it has few wheels
+TOO_LARGE = "frames of 640x480 (0.3072 megapixels) exceed ACTJAX_MAX_FRAME_MPIXELS=0.3; raise this environment variable"
 MARK = b"\xef\xbb\xbf"
 
 
@@ -98,6 +103,16 @@ def test_what_names_other_files_is_no_video_at_a_url(listener, backend):
     assert not listener.seen
 
 
+def test_a_first_number_that_is_a_letter_of_xml():
+    """FLIC begins with the size of the file."""
+    flic = struct.pack("<IHHHHHHI", 0x413C, 0xAF12, 1, 64, 48, 8, 3, 100) + bytes(108)
+    chunk = struct.pack("<IH", 6 + 64 * 48, 16) + bytes(range(1, 65)) * 48  # each pixel as it is
+    palette = struct.pack("<IHHBB", 6 + 4 + 768, 4, 1, 0, 0) + bytes(k // 3 for k in range(768))
+    frame = struct.pack("<IHH", 16 + len(palette) + len(chunk), 0xF1FA, 2) + bytes(8) + palette + chunk
+    content = (flic + frame).ljust(0x413C, b"\0")
+    assert content.startswith(b"<A\0") and open_video(content).size == (48, 64)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", ["playlist", "concat", "session"])
 def test_playlists_in_the_middle_of_text(tmp_path, name, backend):
@@ -129,8 +144,6 @@ def test_ffmpeg_itself_opens_nothing_else(tmp_path, listener, monkeypatch):
 
 
 def test_opencv_keeps_to_the_same_files(tmp_path, listener, monkeypatch):
-    import cv2
-
     from actjax.video.decord_opencv import OpenCV
 
     monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "threads;1")
@@ -183,6 +196,20 @@ def test_a_name_is_that_of_a_local_file(tmp_path, monkeypatch, name, backend):
     assert video.num_frames == 4 and numbered.numbers(video.frames([0, 3])) == [0, 3]
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.jpeg", "[1]?.png", "%03d.png", "a.mjpeg", "a.tiff", "a.ico"])
+def test_a_pictures_name_is_no_pattern(tmp_path, name):
+    """By a suffix or a pattern FFmpeg takes it for one of a series of pictures."""
+    kind = {"jpeg": "jpg", "mjpeg": "jpg"}.get(name.split(".")[1], name.split(".")[1])
+    for num in (1, 3) if kind == "jpg" else (1,):
+        content = picture(kind, 64, 48) * num
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / "001.png").write_bytes(picture("png", 8, 8))
+        for source in (tmp_path / name, content):
+            video = open_video(source)
+            assert video.frames(range(num)).shape == (num, 48, 64, 3) and video.check() is None
+        assert video.num_frames == num
+
+
 @pytest.mark.parametrize("backend", [*BACKENDS, "rawframes"])
 def test_pipes_devices_and_sockets_are_named(tmp_path, backend):
     os.mkfifo(tmp_path / "pipe")
@@ -191,11 +218,15 @@ def test_pipes_devices_and_sockets_are_named(tmp_path, backend):
     with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(tmp_path):
         server.bind("socket")
     for name, kind in {"pipe": "pipe", "linked": "pipe", "device": "device", "socket": "socket"}.items():
-        with pytest.raises(VideoError, match=f"{name}: .*is a {kind}"):
+        with pytest.raises(VideoError, match=f"{name}: is a (named )?{kind}"):
             open_video(tmp_path / name, backend=backend)
     if backend != "rawframes":
-        with pytest.raises(VideoError, match="it is a folder, which only backend 'rawframes' reads"):
+        with pytest.raises(VideoError, match="is a folder, not a video$"):
             open_video(tmp_path, backend=backend)
+        (tmp_path / "empty").touch()
+        for source in (tmp_path / "empty", b""):
+            with pytest.raises(VideoError, match="the file is empty"):
+                open_video(source, backend=backend)
 
 
 def test_a_file_is_no_folder_of_pictures(tmp_path):
@@ -219,10 +250,84 @@ def test_large_frames_are_refused(tmp_path, monkeypatch, backend):
     path = numbered.write(tmp_path / "large.mp4", "libx264", num=3, size=(640, 480))
     monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "0.3")
     for source in (path, path.read_bytes()):
-        with pytest.raises(VideoError, match="a frame of 640x480, in million pixels: 0.307 is more than ACTJAX_MAX_FR"):
+        with pytest.raises(VideoError, match=re.escape(TOO_LARGE)):
             open_video(source, backend=backend)
     monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "0.3072")
     assert open_video(path, backend=backend).size == (480, 640)
+    monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "inf")
+    assert open_video(path, backend=backend).size == (480, 640)
+
+
+LARGE = {  # codec -> container, pixel format
+    "ffv1": "mkv yuv420p", "huffyuv": "avi yuv422p", "rawvideo": "avi yuv420p", "mjpeg": "avi yuvj420p",
+    "png": "mov rgb24", "gif": "gif rgb8", "libvpx-vp9": "webm yuv420p", "prores_ks": "mov yuv422p10le",
+    "libx265": "mp4 yuv420p", "qtrle": "mov rgb24",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("codec", LARGE)
+def test_large_frames_are_the_reason_whatever_the_codec(tmp_path, monkeypatch, codec, backend):
+    """Some decoders say nothing of a size that they refuse, and some frames are no whole number of blocks."""
+    ending, pixels = LARGE[codec].split()
+    path = numbered.write(tmp_path / f"large.{ending}", codec, num=3, size=(640, 480), pix_fmt=pixels)
+    for given in ("0.3", "0.001"):
+        monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", given)
+        for source in (path, path.read_bytes()):
+            with pytest.raises(VideoError, match=re.escape(TOO_LARGE.replace("0.3;", f"{given};"))):
+                open_video(source, backend=backend)
+    monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "0.3072")
+    assert open_video(path).check() is None
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "bmp", "tiff", "webp", "ppm", "sgi"])
+def test_large_pictures_are_refused_as_videos(tmp_path, monkeypatch, kind):
+    """The size is in the picture, if it is anywhere that can be read without a decoder."""
+    content = picture(kind, 640, 480)
+    (tmp_path / f"large.{kind}").write_bytes(content)
+    for source in (content, tmp_path / f"large.{kind}"):
+        assert open_video(source).size == (480, 640)
+    monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "0.3")
+    for source in (content, tmp_path / f"large.{kind}"):
+        with pytest.raises(VideoError, match="exceeds? ACTJAX_MAX_FRAME_MPIXELS=0.3"):
+            open_video(source)
+
+
+@pytest.mark.parametrize("ending", ["mjpeg", "avi", "mkv"])
+def test_large_frames_at_the_beginning_are_not_left_out(tmp_path, monkeypatch, ending):
+    """The frames after them would get their numbers."""
+    packets = [*[picture("jpg", 640, 480)] * 2, *[picture("jpg", 64, 48)] * 3]
+    path = tmp_path / f"first.{ending}"
+    if ending == "mjpeg":
+        path.write_bytes(b"".join(packets))
+    else:
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("mjpeg", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+            for k, content in enumerate(packets):
+                packet = av.Packet(content)
+                packet.pts, packet.dts, packet.time_base, packet.stream = k, k, Fraction(1, 10), stream
+                packet.is_keyframe = True
+                container.mux(packet)
+    assert open_video(path).num_frames == 5
+    monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "0.3")
+    for source in (path, path.read_bytes()):
+        with pytest.raises(VideoError, match=re.escape(TOO_LARGE)):
+            open_video(source).frames([0])
+
+
+def picture(kind: str, width: int, height: int) -> bytes:
+    """A file of one picture."""
+    pixels = np.full((height, width, 3), 90, np.uint8)
+    if kind == "ico":
+        png = picture("png", width, height)
+        return struct.pack("<3H4B2H2I", 0, 1, 1, width, height, 0, 0, 1, 32, len(png), 22) + png
+    if kind != "sgi":
+        return cv2.imencode(f".{kind}", pixels)[1].tobytes()
+    codec = av.CodecContext.create("sgi", "w")
+    codec.width, codec.height, codec.pix_fmt, codec.time_base = width, height, "rgb24", Fraction(1, 25)
+    (packet,) = [*codec.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")), *codec.encode(None)]
+    return bytes(packet)
 
 
 def test_any_name_is_one_line(tmp_path):
@@ -249,7 +354,7 @@ def test_frames_that_become_large_are_refused(tmp_path, monkeypatch, ending, bac
         if backend == "pyav" and wanted == [3, 4]:
             assert open_video(path).frames(wanted).shape == (2, 96, 128, 3)  # the large frames are not decoded
             continue
-        with pytest.raises(VideoError, match="more .*ACTJAX_MAX_FRAME_MPIXELS=0.2"):
+        with pytest.raises(VideoError, match="exceeds? ACTJAX_MAX_FRAME_MPIXELS=0.2"):
             open_video(path, backend=backend).frames(wanted)
 
 
@@ -258,7 +363,7 @@ def test_large_frames_of_which_a_part_is_shown_are_refused(tmp_path, monkeypatch
     path = numbered.write(tmp_path / "a.mp4", "libx264", num=3, size=(640, 480), params="crop-rect=0,0,512,384")
     assert open_video(path).size == (96, 128)
     monkeypatch.setenv("ACTJAX_MAX_FRAME_MPIXELS", "0.2")
-    with pytest.raises(VideoError, match="a frame of 640x480, in million pixels"):
+    with pytest.raises(VideoError, match="frames of 640x480 .* exceed ACTJAX_MAX_FRAME"):
         open_video(path, backend=backend).frames([0])
 
 
@@ -274,7 +379,7 @@ def giant(tmp_path_factory):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_small_file_of_large_frames_takes_little_memory(giant, backend):
     said = mutating.in_process(f"import mutating; mutating.refuse({str(giant)!r}, 150, backend={backend!r})")
-    assert "67 is more than ACTJAX_MAX_FRAME_MPIXELS=40" in said
+    assert "frames of 8192x8192 (67.11 megapixels) exceed ACTJAX_MAX_FRAME_MPIXELS=40" in said
 
 
 @pytest.mark.parametrize("table", ["stsz", "trun"])
@@ -294,9 +399,74 @@ def test_an_index_of_more_frames_than_bytes_takes_little_memory(tmp_path, table,
     assert f"its index promises {many} frames or sounds, in {len(content)} bytes" in said
 
 
+def with_sound(path):
+    """A MOV file of five frames, with 3 s of compressed sound in 30 chunks."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream("adpcm_ima_qt", rate=44100, layout="mono")
+        for k in range(30):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), k, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = k, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 4410), np.int16), format="s16", layout="mono")
+            samples.sample_rate, samples.pts, samples.time_base = 44100, 4410 * k, Fraction(1, 44100)
+            container.mux(sound.encode(samples))
+        container.mux(stream.encode(None))
+        container.mux(sound.encode(None))
+    return path
+
+
+def with_samples_of_sound(content: bytes, factor: int, *, lasting: int = 1) -> bytes:
+    """Counts the samples of the last track as QuickTime does: one each, of size 1, whatever they are packed in."""
+    out, start = bytearray(content), content.rindex(b"soun")
+    place = content.index(b"stsz", start) + 8
+    (count,) = struct.unpack_from(">I", content, place + 4)
+    struct.pack_into(">II", out, place, 1, min(count * factor, 2**31))
+    place = content.index(b"stts", start) + 8
+    struct.pack_into(">III", out, place, 1, min(count * factor, 2**31), lasting)
+    place = content.index(b"stsc", start) + 8
+    for row in range(place + 4, place + 4 + 12 * struct.unpack_from(">I", content, place)[0], 12):
+        struct.pack_into(">I", out, row + 4, struct.unpack_from(">I", content, row + 4)[0] * factor)
+    return bytes(out)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_samples_of_compressed_sound_are_more_than_bytes(tmp_path, backend):
+    path = with_sound(tmp_path / "sound.mov")
+    content = path.read_bytes()
+    for factor in (1, 64):  # 64 samples take 34 bytes
+        path.write_bytes(with_samples_of_sound(content, factor))
+        assert open_video(path, backend=backend).frames([29, 0]).shape == (2, 48, 64, 3)
+    assert len(path.read_bytes()) < 3 * 44100
+
+
+@pytest.mark.parametrize("told", ["samples", "uneven samples", "chunks"])
+def test_an_index_of_much_sound_takes_little_memory(tmp_path, told):
+    path = with_sound(tmp_path / "sound.mov")
+    content = path.read_bytes()
+    changed = bytearray(with_samples_of_sound(content, 2_000_000, lasting=2 if told == "uneven samples" else 1))
+    if told == "chunks":  # only their lengths say how many samples there are
+        place = content.index(b"stsz", content.rindex(b"soun"))
+        changed[place : place + 16] = content[place : place + 16]
+    path.write_bytes(changed)
+    said = mutating.in_process(f"import mutating; mutating.refuse({str(path)!r}, 150, backend='pyav')")
+    assert re.search("its index promises [0-9]{7,} frames or sounds, in ", said)
+
+
+def test_a_fragment_for_each_frame(tmp_path):
+    """Long ones have a million boxes."""
+    options = {"movflags": "frag_every_frame+empty_moov+default_base_moof"}
+    path = numbered.write(tmp_path / "fragments.mp4", "mpeg4", num=60, size=(64, 48), options=options)
+    content = path.read_bytes()
+    start, end = content.index(b"moof") - 4, content.rindex(b"mfra") - 4
+    path.write_bytes(content[:start] + b"\0\0\0\x08free" * 300_000 + content[start:end] + content[end:])
+    assert open_video(path).num_frames == 60
+
+
 def test_boxes_without_an_end_are_looked_at_once():
     for content in (b"\0\0\0\x08free" * 300_000, b"\0\0\0\1free" + b"\xff" * 500, b"\0\0\0\0moov" * 200_000):
-        with pytest.raises(VideoError, match="it has more than 200000 boxes|not a video file"):
+        with pytest.raises(VideoError, match="not a video file"):
             open_video(content)
 
 

@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from actjax.paths import check_scheme, check_url, does_not_exist, is_url, not_a_file
+from actjax.paths import canonical, check_scheme, check_url, does_not_exist, is_url, not_a_file
 from actjax.text_files import read_lines
 
 log = logging.getLogger("actjax")
 
 _THREADS, _CHUNK = 32, 500
 _LABEL = re.compile(r"\s\d+$")  # at the end of a path: of a line with two labels only the last was taken for one
+_SERVERS = ("http://", "https://")
 _URLS = 1000  # of each list that are looked for
 
 
@@ -37,7 +38,7 @@ def check_lists(
     """
     skipped = _listed(skip) if skip else set()
     needed = {name: (path for path in paths if path not in skipped) for name, paths in lists.items()}
-    looked = {name: missing_files(paths, folders=folders) for name, paths in needed.items()}
+    looked = {name: _looked(name, paths, folders=folders) for name, paths in needed.items()}
     told = "; ".join(f"{name}: {_told(gone, count)}" for name, (gone, count) in looked.items() if gone)
     if not told:
         return
@@ -55,6 +56,14 @@ def check_lists(
     log.warning("%s; they count as broken, which loader.max_broken=%g allows", told, max_broken)
 
 
+def _looked(name: str, paths: Iterable[str], *, folders: bool) -> tuple[list[str], int]:
+    """`missing_files`, with the name of the list in its errors."""
+    try:
+        return missing_files(paths, folders=folders)
+    except (ValueError, FileNotFoundError) as error:
+        raise type(error)(f"{name}: {error}") from error
+
+
 def missing_files(paths: Iterable[str], *, folders: bool = False) -> tuple[list[str], int]:
     """The files, or folders, that do not exist, in their order, and the number of those that were looked for.
 
@@ -68,7 +77,7 @@ def missing_files(paths: Iterable[str], *, folders: bool = False) -> tuple[list[
       ValueError: a URL has a scheme that `paths` does not list, or the first one needs a package. FileNotFoundError: a
         URL cannot be reached.
     """
-    once = dict.fromkeys(path for path in paths if not (folders and path.startswith(("http://", "https://"))))
+    once = dict.fromkeys(path for path in paths if not (folders and canonical(path).startswith(_SERVERS)))
     urls = [*itertools.islice(filter(is_url, once), _URLS)]
     for url in urls:
         check_scheme(url)
@@ -86,7 +95,7 @@ def missing_files(paths: Iterable[str], *, folders: bool = False) -> tuple[list[
 
 
 def _told(missing: Sequence[str], count: int) -> str:
-    """ "2 of 9 files do not exist: 'a.mp4', 'b.mp4' (is a pipe)", and of a relative path the folder it starts from."""
+    """ "2 of 9 files do not exist: 'a.mp4', 'b.mp4' (is a device)", and of a relative path where it starts from."""
     first, start = ", ".join(map(_named, missing[:3])), does_not_exist(missing[0]).partition(" does not exist")[2]
     gone = f" files do not exist, such as {first}" if len(missing) > 3 else f" files do not exist: {first}"
     return f"{len(missing)} of {count}{gone}{start}"
@@ -115,7 +124,7 @@ def _exists(path: str) -> bool:
     import fsspec
 
     try:
-        store, name = fsspec.core.url_to_fs(path)
+        store, name = fsspec.core.url_to_fs(canonical(path))
         return store.exists(name)
     except Exception as error:  # each library of an object store has its own
         raise FileNotFoundError(f"{path} cannot be reached: {type(error).__name__}: {error}") from error

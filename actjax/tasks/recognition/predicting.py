@@ -16,7 +16,7 @@ import numpy as np
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.datasets.records import BytesRecord, FramesRecord, VideoRecord
 from actjax.data.loading.readers import Readers
-from actjax.paths import PACKAGES, check_url, does_not_exist, is_url, to_path
+from actjax.paths import PACKAGES, canonical, check_url, does_not_exist, is_url, to_path
 from actjax.tasks.recognition.outputs import check_finite, probabilities
 from actjax.training.preemption import compiling
 from actjax.video.errors import VideoError
@@ -193,7 +193,7 @@ def records_of(video) -> list:
 
 def _stored(url) -> bool:
     """Whether a URL is in an object store, which has folders."""
-    return os.fspath(url).partition("://")[0] in PACKAGES
+    return canonical(url).partition("://")[0] in PACKAGES
 
 
 def video_files(path: str | os.PathLike) -> list[pathlib.Path]:
@@ -209,7 +209,8 @@ def video_files(path: str | os.PathLike) -> list[pathlib.Path]:
         raise FileNotFoundError(does_not_exist(path))
     if not path.is_dir():
         return [path]
-    files = sorted(f for f in path.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES)
+    named = (file for file in path.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES)
+    files = sorted(file for file in named if is_url(file) or not file.is_dir())
     if not files:
         suffixes = " ".join(VIDEO_SUFFIXES)
         raise FileNotFoundError(f"{path}: no file with the suffix of a video, {suffixes}; subfolders are not searched")
