@@ -96,7 +96,8 @@ def check_prepared_labels(labels, num_classes: int, folder: str, multi_class: bo
             raise ValueError(f"{where}: every video has one class; remove data.multi_class")
         if wrong := labels[(labels < 0) | (labels >= num_classes)].tolist():
             raise ValueError(
-                f"{where}: label {wrong[0]} is none of the {num_classes} classes; delete index/SPLIT.json there and prepare it again"
+                f"{where}: label {wrong[0]} is none of the {num_classes} classes; delete index/SPLIT.json there and "
+                "prepare it again"
             )
         return
     whole = np.isin(labels, (0, 1)).all()
