@@ -24,7 +24,7 @@ def read_table(path, *, columns: int) -> np.ndarray:
         raise ValueError(f"{path}: line 1 holds numbers, {shown(header)}; it has to be a header, such as f0,f1,f2")
     lines = [line for line in map(str.strip, body.split("\n")) if line]
     width = lines[0].count(",") + 1 if lines else 0
-    if lines and header.count(",") + 1 != width:
+    if lines and "," in header and header.count(",") + 1 != width:  # a header of one word is a remark
         raise ShapeError(f"{path}: the header {shown(header)} has {header.count(',') + 1} columns, line 2 {width}")
     if width < columns:
         raise ShapeError(f"{path}: {len(lines)} rows of {width} columns; expected 1 or more rows of {columns} or more")
