@@ -393,9 +393,9 @@ def test_a_pipe_in_place_of_an_index_does_not_wait(folder, ending):
     path = index_file(folder, ending)
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(ValueError, match=f"train{ending}.* is a pipe"):
+    with pytest.raises(ValueError, match=f"train{ending}.* is a named pipe"):
         load_prepared(folder, "train")
-    with pytest.raises(ValueError, match=" is a pipe, not a file of a prepared set; copy the folder"):
+    with pytest.raises(ValueError, match=" is a named pipe, not a file of a prepared set; copy the folder"):
         checksum(path)
 
 

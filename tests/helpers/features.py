@@ -78,6 +78,7 @@ TABLE = {
         "metrics thumos14 --{subset,block-list,unknown-videos,plot}",
     "tests/metrics/test_command_line.py::test_accuracy_of_several_labels": "metrics accuracy --multi-label",
     "tests/metrics/test_command_line.py::test_accuracy_fuses_models": "metrics accuracy --ground-truth",
+    "tests/metrics/test_command_line.py::test_accuracy_of_folders_of_frames": "metrics accuracy --rawframes",
     KEYS.format("bsn") + "::test_a_run_detects_as_told":
         "bmn detect.top_classes; bmn data.class_scores; bmn bmn.checkpoint",
     KEYS.format("bsn") + "::test_training_starts_from_a_file":

@@ -144,6 +144,35 @@ def test_which_videos_of_thumos14_count(capsys, tmp_path):
     assert report(capsys, *arguments, "--subset", "val")["mAP@0.50"] == 0
 
 
+def test_accuracy_of_folders_of_frames(capsys, tmp_path):
+    (tmp_path / "list.txt").write_text("run/0 120 1\nrun/1 7 0\n")
+    np.savez(tmp_path / "scores.npz", name=["/d/run/1", "/d/run/0"], scores=np.eye(2), label=[0, 1])
+    files = [f"--ground-truth={tmp_path / 'list.txt'}", f"--predictions={tmp_path / 'scores.npz'}"]
+    assert report(capsys, "accuracy", *files, "--rawframes")["top1_acc"] == 1
+
+
+def test_labels_that_a_run_knows_otherwise_are_a_warning(capsys, tmp_path, caplog):
+    (tmp_path / "list.txt").write_text("0.mp4 1\n1.mp4 0\n")
+    np.savez(tmp_path / "scores.npz", name=["/d/0.mp4", "/d/1.mp4"], scores=np.eye(2), label=[0, 1])
+    files = [f"--ground-truth={tmp_path / 'list.txt'}", f"--predictions={tmp_path / 'scores.npz'}"]
+    assert report(capsys, "accuracy", *files)["top1_acc"] == 0
+    assert "scores.npz has other labels of 2 of 2 videos: of 0.mp4 [0], in the list [1]" in caplog.text
+
+
+@pytest.mark.parametrize("coefficients", [["1", "nan"], ["1"], ["1", "inf"]])
+def test_coefficients_are_finite_numbers_one_for_each_file(tmp_path, coefficients):
+    (tmp_path / "list.txt").write_text("0.mp4 1\n")
+    np.save(tmp_path / "s.npy", np.eye(2)[:1])
+    files = [
+        f"--ground-truth={tmp_path / 'list.txt'}",
+        "--predictions",
+        str(tmp_path / "s.npy"),
+        str(tmp_path / "s.npy"),
+    ]
+    with pytest.raises(SystemExit, match="--coefficients .*: 2 files of scores need as many finite numbers"):
+        main(["accuracy", *files, "--coefficients", *coefficients])
+
+
 def test_accuracy_of_several_labels(capsys, tmp_path):
     (tmp_path / "list.txt").write_text("a 0 1\nb 1\n")
     np.save(tmp_path / "scores.npy", [[0.6, 0.4], [0.1, 0.9]])
