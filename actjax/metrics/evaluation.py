@@ -223,8 +223,8 @@ def _known(ground_truth: GroundTruth, predictions: Predictions, unknown_videos: 
         names = np.unique(predictions.video[unknown])
         raise MissingError(
             f"{predictions.name}: {len(names)} videos, {str(names[0])!r} the first, are not in the ground truth "
-            f"({ground_truth.name}), whose first is {ground_truth.videos[0]!r}; choose another --subset, or what "
-            "--unknown-videos count for"
+            f"({ground_truth.name}), whose first is {ground_truth.videos[0]!r}; choose another --subset, or say "
+            "with --unknown-videos how to treat them"
         )
     keep = number < len(ground_truth.videos)
     if unknown_videos == "count":

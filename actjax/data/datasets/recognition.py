@@ -2,7 +2,6 @@
 
 import inspect
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from actjax.data.datasets.selecting import concatenate, repeat, subset
 from actjax.data.prepared.reading import check_shards, load_prepared
 from actjax.data.prepared.reading import load_class_names as prepared_class_names
 from actjax.data.samples.shapes import make_shapes
+from actjax.metrics.matching import repeated
 
 
 class Dataset(NamedTuple):
@@ -241,6 +241,6 @@ def _names(source: str | Sequence[str], num_classes: int, load) -> list[str]:
             f"{where} has {len(names)} names, but model.num_classes={num_classes}; "
             f"set model.num_classes={len(names)}, or correct the names"
         )
-    if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise ValueError(f"{where} has the name {repeated[0]!r} more than once; give every class a name of its own")
+    if twice := repeated(names):
+        raise ValueError(f"{where} has the name {twice!r} more than once; give every class a name of its own")
     return names

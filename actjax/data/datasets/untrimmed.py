@@ -14,7 +14,7 @@ import numpy as np
 from actjax.config import pick, unknown
 from actjax.data.datasets.annotations import load_annotations
 from actjax.data.datasets.checking import warn_of_both
-from actjax.data.datasets.features import FeatureFiles, PreparedFeatures, localization_labels, open_features
+from actjax.data.datasets.features import FeatureFiles, PreparedFeatures, open_features
 from actjax.data.datasets.records import ActivityNetRecord
 from actjax.data.datasets.rescaling import RESCALINGS
 from actjax.data.samples.sequences import make_sequences
@@ -79,8 +79,6 @@ def activitynet(
     for path, subset in zip((train, val), subsets, strict=True):
         options = dict(subset=subset, video_info=video_info or None) if told_apart else {}
         records = load_annotations("activitynet", path, data_prefix=str(folder), **options)
-        for record in records:
-            localization_labels(record)  # finds invalid lengths before the run
         there = source.among(record.video for record in records)
         splits.append([record for record in records if record.video in there])
         left_out += [record.video for record in records if record.video not in there]
