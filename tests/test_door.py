@@ -61,7 +61,7 @@ def test_a_run_from_python_is_a_run_of_the_command_line(workdir, trained, cache,
     run("--mode=predict", f"--workdir={workdir}", f"--video={media}", cache=cache)
     rows = [json.loads(line) for line in (workdir / "predictions.jsonl").read_text().splitlines()]
     assert trained.predict(media) == rows and len(rows) > 2
-    assert trained.predict(media / "test.mp4") in [row["predictions"] for row in rows]
+    assert trained.predict(media / "test.mp4") in [row.get("predictions") for row in rows]
 
 
 def test_predict_takes_videos_in_any_form(trained, media):
@@ -137,17 +137,17 @@ def test_how_many_classes(trained, media, topk):
         trained.predict(media / "test.mp4", topk=topk)
 
 
-def test_folders_are_searched_by_suffix(trained, media, tmp_path):
-    (tmp_path / "deeper").mkdir()
-    shutil.copy(media / "test.mp4", tmp_path / "deeper")
-    with pytest.raises(FileNotFoundError, match="no file with the suffix of a video, .*; subfolders are not searched"):
-        trained.predict(tmp_path)
+def test_folders_are_searched_by_suffix(trained, media, tmp_path, caplog):
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(FileNotFoundError, match="no file with the suffix of a video"):
         trained.predict(tmp_path)
-    for name in ("a.m4v", "b.TS", "c.txt"):
+    (tmp_path / "deeper").mkdir()
+    for name in ("a.m4v", "b.TS", "c.txt", "deeper/d.MPG"):
         shutil.copy(media / "test.mp4", tmp_path / name)
-    assert [pathlib.Path(row["video"]).name for row in trained.predict(tmp_path)] == ["a.m4v", "b.TS"]
+    with caplog.at_level("WARNING", logger="actjax"):
+        names = [pathlib.Path(row["video"]).name for row in trained.predict(tmp_path)]
+    assert names == ["a.m4v", "b.TS", "d.MPG"] and "3 videos; left out: 1 .txt" in caplog.text
+    assert [pathlib.Path(row["video"]).name for row in trained.predict(tmp_path / "*.m4v")] == ["a.m4v"]
 
 
 def test_a_url_that_needs_a_package(trained, monkeypatch):

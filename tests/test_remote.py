@@ -20,10 +20,10 @@ from actjax.data.loading.quarantine import Quarantine
 from actjax.data.samples.shapes import make_shapes
 from actjax.tasks.loading import quarantine_file
 from actjax.tasks.recognition.browsing import save_png
-from actjax.tasks.recognition.predicting import video_files
 from actjax.training import restore_variables, train
 from actjax.training.reporting import Report
 from actjax.video.errors import VideoError, VideoTimeout
+from actjax.video.finding import find_videos
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("gcsfs") is None, reason="pip install gcsfs")
 
@@ -97,7 +97,8 @@ def test_a_prepared_set_is_to_be_copied(bucket):
 def test_videos_of_a_folder(bucket):
     for name in ("b.mp4", "a.mp4", "list.txt"):
         (bucket / "videos" / name).write_text("x")
-    assert list(map(str, video_files("gs://bucket/videos"))) == [f"gs://bucket/videos/{x}.mp4" for x in "ab"]
+    assert list(map(str, find_videos("gs://bucket/videos").files)) == [f"gs://bucket/videos/{x}.mp4" for x in "ab"]
+    assert list(map(str, find_videos("gs://bucket/vid*/b*").files)) == ["gs://bucket/videos/b.mp4"]
 
 
 def test_quarantine_grows_and_is_read_again(bucket):

@@ -16,6 +16,7 @@ from actjax.models import TSM
 from actjax.tasks import build
 from actjax.tasks.building import Network
 from actjax.tasks.recognition.outputs import probabilities
+from actjax.tasks.recognition.predicting import records_of
 from actjax.tasks.recognition.scoring import task_score
 from actjax.tasks.recognition.task import recognition_task
 from actjax.tasks.recognition.trained import make_predictor
@@ -173,7 +174,7 @@ def test_predictions_that_are_not_finite_are_errors(run, media):
     message = "^{}: the scores are not finite: the network overflows on this video; use another checkpoint, or"
     video = media / "test.mp4"
     with contextlib.closing(make_predictor(run, broken(variables), names)) as predictor:
-        for call in (predictor.predict, predictor.scores, lambda video: [*predictor.rows([video, video])]):
+        for call in (predictor.predict, predictor.scores, lambda video: [*predictor.rows(records_of([video, video]))]):
             with pytest.raises(ValueError, match=message.format(video)) as caught:
                 call(video)
             assert caught.value.clear and "\n" not in str(caught.value)

@@ -16,7 +16,7 @@ from actjax.config import plain
 from actjax.data.clips.snippets import Snippets
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.datasets.annotations import save_annotations
-from actjax.data.datasets.records import VideoRecord, decoder_of
+from actjax.data.datasets.records import decoder_of
 from actjax.data.loading.checking import scan
 from actjax.data.loading.quarantine import Quarantine
 from actjax.data.prepared.reading import find_damaged
@@ -28,7 +28,7 @@ from actjax.showing import Table, show
 from actjax.tasks.loading import digest_of_arrays, this_shard
 from actjax.tasks.recognition.browsing import contact_sheet, save_png
 from actjax.tasks.recognition.extracting import extract_features, join_info, note_origin
-from actjax.tasks.recognition.predicting import video_files
+from actjax.tasks.recognition.predicting import records_of
 from actjax.tasks.recognition.run import RecognitionRun
 from actjax.tasks.recognition.trained import make_predictor
 from actjax.tasks.running import (
@@ -107,11 +107,11 @@ def predict(run: RecognitionRun, call: Call) -> None:
         predictor = stack.enter_context(
             contextlib.closing(make_predictor(run, variables, names, protocol=call.protocol))
         )
-        videos = video_files(call.video)
+        records = records_of(call.video)
         path.parent.mkdir(parents=True, exist_ok=True)
         stack.enter_context(naming(path))
         file = None
-        for row in predictor.rows(videos, topk=call.topk):
+        for row in predictor.rows(records, topk=call.topk):
             file = file or stack.enter_context(path.open("w"))  # earlier predictions stay until there is one
             file.write(json.dumps(row) + "\n")
             if "error" in row:
@@ -129,7 +129,7 @@ def extract(run: RecognitionRun, call: Call) -> None:
     variables, step = restored(run, call)
     with clear_errors(RuntimeError):
         if call.video:
-            records = [VideoRecord(str(file)) for file in video_files(call.video)]
+            records = records_of(call.video)
         else:
             dataset = run.open_dataset()
             records = [*dataset.train, *dataset.val]

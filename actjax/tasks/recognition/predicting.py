@@ -5,8 +5,9 @@ A video is a path or URL of a file, the bytes of a file, or its frames, uint8 [t
 
 import contextlib
 import functools
+import glob
+import logging
 import os
-import pathlib
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -16,12 +17,13 @@ import numpy as np
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.datasets.records import BytesRecord, FramesRecord, VideoRecord
 from actjax.data.loading.readers import Readers
-from actjax.paths import PACKAGES, canonical, check_url, does_not_exist, is_url, to_path
+from actjax.paths import PACKAGES, canonical, check_url, is_url, to_path
 from actjax.tasks.recognition.outputs import check_finite, probabilities
 from actjax.training.preemption import compiling
 from actjax.video.errors import VideoError
+from actjax.video.finding import find_videos, told_of
 
-VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
+log = logging.getLogger("actjax")
 
 
 class Predictor:
@@ -72,12 +74,12 @@ class Predictor:
         """
         if not isinstance(topk, int | np.integer) or topk < 1:
             raise ValueError(f"topk={topk!r}; must be a whole number, 1 or more")
-        rows = list(self.rows(video, topk=topk))
+        rows = list(self.rows(records_of(video), topk=topk))
         return rows if is_several(video) or "error" in rows[0] else rows[0]["predictions"]
 
-    def rows(self, video, *, topk: int = 5) -> Iterator[dict]:
+    def rows(self, records: Iterable, *, topk: int = 5) -> Iterator[dict]:
         """Yields {"video", "predictions"} or {"video", "error"} for every video."""
-        for record in records_of(video):
+        for record in records:
             try:
                 scores = self._scores_of(record)
             except VideoError as error:
@@ -159,19 +161,20 @@ class Predictor:
 
 
 def is_several(video) -> bool:
-    """Whether it is a list of videos, or a folder of them."""
+    """Whether it is a list of videos, a folder of them or a pattern of their names."""
     if isinstance(video, list | tuple):
         return True
     if not isinstance(video, str | os.PathLike) or (is_url(video) and not _stored(video)):
         return False
-    return to_path(video).is_dir()
+    path = to_path(video)
+    return path.is_dir() or (glob.has_magic(os.fspath(video)) and not path.exists())
 
 
 def records_of(video) -> list:
-    """The records of a video, of a list of videos, or of the videos in a folder.
+    """The records of a video, of a list of videos, or of those in a folder or of a pattern; says what is left out.
 
     Raises:
-      FileNotFoundError: as `video_files`. ValueError: frames of another type or shape, an empty path, a URL that needs
+      FileNotFoundError: as `find_videos`. ValueError: frames of another type or shape, an empty path, a URL that needs
         a package. TypeError: not a video.
     """
     if isinstance(video, list | tuple):
@@ -184,7 +187,10 @@ def records_of(video) -> list:
         if is_url(video) and not _stored(video):
             check_url(video)
             return [VideoRecord(os.fspath(video))]
-        return [VideoRecord(str(file)) for file in video_files(video)]
+        found = find_videos(video)
+        if told := told_of(video, found):
+            log.warning("%s", told)
+        return [VideoRecord(str(file)) for file in found.files]
     if hasattr(video, "__array__"):
         return [FramesRecord(np.asarray(video)).check()]
     hint = "; for several videos give a list, list(videos)" if isinstance(video, Iterable) else ""
@@ -194,24 +200,3 @@ def records_of(video) -> list:
 def _stored(url) -> bool:
     """Whether a URL is in an object store, which has folders."""
     return canonical(url).partition("://")[0] in PACKAGES
-
-
-def video_files(path: str | os.PathLike) -> list[pathlib.Path]:
-    """The file itself, or the files of a folder that have a suffix of `VIDEO_SUFFIXES`, sorted by name.
-
-    Subfolders are not searched.
-
-    Raises:
-      FileNotFoundError: no such file, or no video file in the folder.
-    """
-    path = to_path(path)
-    if not path.exists():
-        raise FileNotFoundError(does_not_exist(path))
-    if not path.is_dir():
-        return [path]
-    named = (file for file in path.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES)
-    files = sorted(file for file in named if is_url(file) or not file.is_dir())
-    if not files:
-        suffixes = " ".join(VIDEO_SUFFIXES)
-        raise FileNotFoundError(f"{path}: no file with the suffix of a video, {suffixes}; subfolders are not searched")
-    return files
