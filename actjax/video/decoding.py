@@ -86,7 +86,7 @@ def open_video(source: str | os.PathLike | bytes, *, backend: str | Sequence[str
     known = list(inspect.signature(reader).parameters)[1:]
     if unknown := sorted(set(options) - set(known)):
         raise ValueError(f"open_video: backend {backend!r} does not take {unknown}; it takes {known}")
-    return _Checked(reader(_content(source, folder=backend == "rawframes"), **options), _name(source))
+    return _Checked(reader(content(source, folder=backend == "rawframes"), **options), _name(source))
 
 
 BACKENDS = ("decord", "opencv", "pyav", "rawframes")
@@ -217,7 +217,7 @@ def _name(source) -> str:
     return f"<{len(source)} bytes>" if isinstance(source, bytes) else os.fspath(source)
 
 
-def _content(source, *, folder: bool) -> str | io.BytesIO:
+def content(source, *, folder: bool) -> str | io.BytesIO:
     """A local path, or the content of bytes and URLs; a folder's URL stays a URL."""
     if isinstance(source, bytes):
         return io.BytesIO(source)
