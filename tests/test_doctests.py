@@ -7,7 +7,7 @@ import inspect
 import pytest
 from conftest import ROOT
 
-PACKAGES = ("", "localization", "localization.batched", "metrics", "models", "training")
+PACKAGES = ("", "localization", "localization.batched", "metrics", "models", "timelines", "training")
 PACKAGES += ("video.decoding", "video.rendering", "video.sampling", "video.views")
 # Functions without an example, and why.
 WITHOUT = {
@@ -29,6 +29,7 @@ WITHOUT = {
     "tick_features": "applies a large network",
     "fitting_crop": "a part of `random_resized_crop`",
     "backend_names": "a part of `open_video`",
+    "content": "the same",
     "generate_bsp_feature": "reads a folder of files; `bsp_feature` has one",
     "generate_candidate_proposals": "the same; `candidate_proposals` has one",
 }

@@ -30,6 +30,7 @@ LAYERS = [
     {"metrics"},
     {"localization"},
     {"video"},
+    {"timelines"},
     {"mmaction2"},
     {"data.seeding"},
     {"data.prepared.index"},
@@ -51,10 +52,10 @@ LAYERS = [
     {"__main__"},
 ]
 DATA, DEVICES = (
-    {"segments", "metrics", "localization", "video", "data", "mmaction2"},
+    {"segments", "metrics", "localization", "video", "timelines", "data", "mmaction2"},
     {"pixels", "models", "losses", "training", "interop"},
 )
-WITHOUT_JAX = ("hosts", "segments", "paths", "metrics", "localization", "video", "data", "config")
+WITHOUT_JAX = ("hosts", "segments", "paths", "metrics", "localization", "video", "timelines", "data", "config")
 WITH_JAX = "actjax.localization.batched"  # the jittable forms, for those who have jax loaded
 
 
@@ -153,7 +154,7 @@ import importlib, pkgutil, sys, actjax.{layer} as top
 for info in pkgutil.walk_packages(getattr(top, "__path__", []), top.__name__ + "."):
     if info.name != {WITH_JAX!r}:
         importlib.import_module(info.name)
-heavy = {{"jax", "flax", "decord", "cv2", "grain", "optax", "rich", "matplotlib"}} & set(sys.modules)
+heavy = {{"jax", "flax", "decord", "cv2", "grain", "optax", "rich", "matplotlib", "av"}} & set(sys.modules)
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

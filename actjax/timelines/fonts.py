@@ -1,6 +1,8 @@
 """Text of any script in matplotlib's pictures."""
 
+import bisect
 import functools
+import itertools
 import unicodedata
 
 from actjax.literal import literal
@@ -31,11 +33,20 @@ def _characters(weight: str) -> frozenset[int]:
 
 
 def printable(text: str, *, most: int, weight: str = "normal") -> str:
-    """Text in one line of at most `most` characters; one that no font has is shown as a box.
+    """Text in one line as long as `most` small letters; a character that no font has is shown as a box.
 
-    >>> printable("Stabhochsprung", most=8)
-    'Stabhoc…'
+    >>> printable("pole vault", most=8), printable("POLE VAULT", most=8)
+    ('pole va…', 'POLE …')
     """
     text = unicodedata.normalize("NFC", literal(" ".join(text.split()), lines=False))
-    text = text if len(text) <= most else f"{text[: most - 1]}…"
+    ends = list(itertools.accumulate(map(_width, text)))
+    if ends and ends[-1] > most:
+        text = f"{text[: bisect.bisect_right(ends, most - 1)]}…"
     return "".join(letter if ord(letter) in _characters(weight) else MISSING for letter in text)
+
+
+def _width(letter: str) -> float:
+    """About how wide a character is, in small letters."""
+    if unicodedata.east_asian_width(letter) in "WF":
+        return 2.0
+    return 1.65 if letter in "MWmw%@" else 1.3 if letter.isupper() else 1.0

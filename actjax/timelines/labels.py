@@ -65,7 +65,7 @@ class Labels:
             top = k * step + pad // 2
             foot = top + step * 2 // 3
             draw_text(box, text, (2 * pad, foot), size)
-            mark = slice(top + step // 6, top + step * 5 // 6), slice(pad // 2, pad // 2 + max(pad // 2, 2))
+            mark = slice(top + step // 6, top + step * 5 // 6), slice(pad // 2, pad // 2 + size * 2 // 5)
             box[mark], cover[mark] = self._colours[row.get("class", "")], 255
         letters = (box.max(2, keepdims=True).astype(int) - DARK) * 255 // (255 - DARK)  # they are not translucent
         return np.concatenate([box, np.clip(letters, cover, 255).astype(np.uint8)], axis=2)

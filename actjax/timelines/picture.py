@@ -12,7 +12,7 @@ from actjax.timelines.fonts import families, printable
 from actjax.timelines.rows import GRID, INK, MUTED, Row, draw_row, timeline_rows
 from actjax.timelines.timeline import Timeline, checked, has_classes
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 12.0, 2.2, 0.3, 0.72, 0.48  # inches: the picture, its margins
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 12.0, 2.6, 0.3, 0.72, 0.48  # inches: the picture, its margins
 NOTE = 0.22  # inches for the line about classes that have no row
 
 
@@ -34,8 +34,8 @@ def timeline_figure(timeline: Timeline, *, curves: Curves | None = None, rows: i
     have one row with the best `shown_proposals`, from the best at the top to the worst.
 
     >>> figure = timeline_figure(Timeline("a", 60.0, [{"segment": [1.5, 9.0], "score": 0.87, "class": "jump"}]))
-    >>> figure.axes[0].get_xlim()
-    (np.float64(0.0), np.float64(60.0))
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['jump', '1 found']
 
     Args:
       curves: scores along the video, 0 to 1.
@@ -79,6 +79,8 @@ def save_picture(
 ) -> None:
     """Writes `timeline_figure` as a PNG file, whose earlier content stays until the new one is complete.
 
+    >>> save_picture("a.png", Timeline("a", 60.0, [{"segment": [1.5, 9.0], "score": 0.87, "class": "jump"}]))
+
     Raises: as `timeline_figure`; ValueError: `dpi` is not 20 to 600.
     """
     check_number("dpi", dpi, "[20, 600]", whole=True)
@@ -111,7 +113,7 @@ def _name_row(figure, axes, row: Row, top: float) -> None:
     options = dict(ha="right", va="center", family=families(), parse_math=False)
     place = (-0.015, top + row.height / 2)
     axes.annotate(
-        printable(row.name, most=24), place, xycoords=("axes fraction", "data"), xytext=(0, 5), fontsize=10,
+        printable(row.name, most=26), place, xycoords=("axes fraction", "data"), xytext=(0, 5), fontsize=10,
         textcoords="offset points", color=INK, annotation_clip=False, **options,
     )  # fmt: skip
     axes.annotate(

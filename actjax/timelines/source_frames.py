@@ -3,6 +3,7 @@
 import collections
 import fractions
 import logging
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ class SourceFrames:
         self.time_base: fractions.Fraction = stream.time_base
         self.rate = fractions.Fraction(stream.average_rate or stream.guessed_rate or 25)
         self.aspect = stream.sample_aspect_ratio  # of a pixel; None: square
-        self.seconds = float(stream.duration * stream.time_base) if stream.duration else 0.0
+        self.seconds = _promised(stream)
         self.num_frames = stream.frames or round(self.seconds * self.rate)  # as promised; 0: not known
         self._period = max(round(1 / (self.rate * self.time_base)), 1)
 
@@ -103,6 +104,15 @@ class SourceFrames:
             self.ended_early = True
             why = fault or f"it promises {self.seconds:.1f} s"
             log.warning("%s ends after %d frames, at %.1f s: %s; what follows is left out", self.name, count, end, why)
+
+
+def _promised(stream) -> float:
+    """The length in seconds that a file says its video stream has; 0: it says none."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    if found := re.fullmatch(r"(\d+):(\d\d):(\d\d(\.\d+)?)", stream.metadata.get("DURATION", "")):  # Matroska's
+        return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])
+    return 0.0
 
 
 def _faults() -> tuple[type[Exception], ...]:

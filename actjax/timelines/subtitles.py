@@ -44,6 +44,8 @@ def srt_text(timeline: Timeline, *, min_score: float = 0.0, lines: int = 2) -> s
 def write_srt(path, timeline: Timeline, *, min_score: float = 0.0, lines: int = 2) -> None:
     """Writes `srt_text` to a file in UTF-8, whose earlier content stays until the new one is complete.
 
+    >>> write_srt("a.srt", Timeline("a", 60.0, [{"segment": [1.5, 9.0], "score": 0.87, "class": "jump"}]))
+
     Raises: as `srt_text`.
     """
     rewrite(to_path(path), srt_text(timeline, min_score=min_score, lines=lines))

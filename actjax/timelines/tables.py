@@ -18,7 +18,7 @@ def write_csv(path, timelines: Iterable[Timeline]) -> None:
     """Writes the segments of videos as a table `video,start,end,class,score`, quoted as RFC 4180 says.
 
     >>> write_csv("found.csv", [Timeline("a", 60.0, [{"segment": [1.5, 9.0], "score": 0.87, "class": "jump, run"}])])
-    >>> print(open("found.csv").read())
+    >>> print(to_path("found.csv").read_text())
     video,start,end,class,score
     a,1.5,9.0,"jump, run",0.87
     <BLANKLINE>
@@ -89,6 +89,10 @@ def read_results(path) -> dict[str, list[dict]]:
     """A result file in ActivityNet's format -> {video: [{"segment", "score", "class" if there is one}]}.
 
     Videos without segments are left out.
+
+    >>> write_results("found.json", [Timeline("a", 60.0, [{"segment": [1.5, 9.0], "score": 0.87}])])
+    >>> read_results("found.json")
+    {'a': [{'segment': [1.5, 9.0], 'score': 0.87}]}
 
     Raises: as `load_results`.
     """

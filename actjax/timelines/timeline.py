@@ -89,7 +89,7 @@ def colours(timeline: Timeline) -> dict[str, tuple[int, int, int]]:
     """Class -> RGB of 0 to 255. A class has the same colour in most videos; up to twelve in a video differ.
 
     >>> colours(Timeline("a", 9.0, [{"segment": [0, 1], "score": 0.5, "class": "run"}]))
-    {'run': (214, 84, 160)}
+    {'run': (20, 160, 175)}
     """
     found: dict[str, tuple[int, int, int]] = {}
     for name in classes(timeline):

@@ -140,6 +140,19 @@ def test_odd_names_do_not_warn(tmp_path):
         drawn(tmp_path / "a.png", Timeline(video, 20.0, rows, [{"segment": [1, 2], "label": "跳跃"}]), rows=6)
 
 
+@pytest.mark.parametrize("name", ["a" * 900, "W" * 900, "跳" * 900, "mw" * 400, "counter-clockwise turning"])
+def test_long_names_are_cut_and_stay_in_the_picture(name):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    timeline = Timeline(name, 20.0, [{"segment": [0, 1], "score": 0.5, "class": name}])
+    figure = timeline_figure(timeline)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    texts = [*figure.axes[0].texts, *figure.texts]
+    boxes = [text.get_window_extent(renderer) for text in texts]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
+    assert [text.get_text().endswith("…") for text in texts[:1]] == [len(name) > 30]
+
+
 @pytest.mark.parametrize("seconds", [1e-3, 0.5, 4.2, 100.0, 7380.0, 1e6])
 def test_nothing_to_draw_on_any_length(tmp_path, seconds):
     drawn(tmp_path / "a.png", Timeline("a", seconds, []))
