@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import published_sets
 import pytest
 from cli import environment
 from conftest import MEDIA, ROOT, TESTS
@@ -100,6 +101,13 @@ def thumos14(folder: pathlib.Path) -> None:
                 )
             )
         save_localize_proposal_file(rows, folder / "data" / "thumos14" / f"thumos14_tag_{split}_proposal_list.txt")
+
+
+def ucf101(folder: pathlib.Path) -> None:
+    """Six videos of two classes, and the published lists."""
+    published_sets.ucf101(folder)
+    (folder / "annotations").rename(folder / "ucfTrainTestlist")
+    (folder / "videos").rename(folder / "UCF-101")
 
 
 def result_files(folder: pathlib.Path) -> None:
@@ -221,6 +229,13 @@ GROUPS = {
             f"{SMALL} {SMALL_TEST}",
             leaves=("runs/flow/results.json",),
             says="the stem for 3 channels was inflated to 10",
+        ),
+    },
+    "public sets": {
+        "python -m actjax.data.lists ucf101 --annotations=ucfTrainTestlist --videos=UCF-101": Run(
+            needs=(ucf101,),
+            leaves=("data/ucf101/train.csv", "data/ucf101/val.csv", "data/ucf101/classes.txt"),
+            says=f"{VIDEOS}.* --config.data.data_prefix=UCF-101 .*--config.model.num_classes=2",
         ),
     },
     "model zoo": {

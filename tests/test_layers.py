@@ -37,7 +37,7 @@ LAYERS = [
     {"data.prepared.example", "data.prepared.reading"},
     {"data.samples.made_once", "data.samples.shapes", "data.samples.untrimmed_shapes"},
     {"data.datasets", "data.samples.sequences"},
-    {"data.clips"},
+    {"data.clips", "data.lists"},
     {"data.loading"},
     {"data.prepared"},
     {"pixels"},

@@ -5,6 +5,7 @@ clips     record -> clip: frames, crops, pixels
 loading   records -> batches, decoded in processes that can be killed
 prepared  data sets in ArrayRecord files: writing and reading
 samples   the sample sets, generated on first use
+lists     lists for public sets, out of what their publishers ship
 """
 
 from actjax.faces import earlier, lazy

@@ -17,6 +17,7 @@ from conftest import ROOT, TESTS
 from learning import FIRST, OPTIM, RUN
 
 import actjax
+import actjax.data.lists.__main__ as lists
 import actjax.main
 import actjax.metrics.__main__ as metrics
 from actjax.config import Reader
@@ -79,6 +80,16 @@ TABLE = {
     "tests/metrics/test_command_line.py::test_accuracy_of_several_labels": "metrics accuracy --multi-label",
     "tests/metrics/test_command_line.py::test_accuracy_fuses_models": "metrics accuracy --ground-truth",
     "tests/metrics/test_command_line.py::test_accuracy_of_folders_of_frames": "metrics accuracy --rawframes",
+    "tests/data/test_public_lists.py::test_lists_are_as_published_and_the_printed_command_reads_them":
+        "lists {ucf101,hmdb51,sthv1,sthv2,jester,diving48} --{annotations,videos,out}; "
+        "lists {kinetics400,kinetics600,kinetics700} --{annotations,videos,out}",
+    "tests/data/test_public_lists.py::test_the_second_split": "lists {ucf101,hmdb51} --split",
+    "tests/data/test_public_lists.py::test_missing_videos_are_told_and_left_out_or_kept": "lists * --keep_missing",
+    "tests/data/test_public_lists.py::test_activitynet_with_a_table_of_lengths":
+        "lists {activitynet,thumos14} --{annotations,video_info,out}",
+    "tests/data/test_public_lists.py::test_activitynet_with_lengths_of_the_videos":
+        "lists activitynet --{videos,features}",
+    "tests/data/test_public_lists.py::test_thumos14": "lists thumos14 --{videos,features,ambiguous}",
     KEYS.format("bsn") + "::test_a_run_detects_as_told":
         "bmn detect.top_classes; bmn data.class_scores; bmn bmn.checkpoint",
     KEYS.format("bsn") + "::test_training_starts_from_a_file":
@@ -189,10 +200,11 @@ def _keys(reader: Reader, prefix: str) -> Iterator[str]:
 
 def _of_commands() -> Iterator[str]:
     yield from (f"flag {flag.name}" for flag in flags.FLAGS.get_flags_for_module(actjax.main))
-    (tasks,) = (a for a in metrics._parser()._actions if isinstance(a, argparse._SubParsersAction))
-    for task, parser in tasks.choices.items():
-        options = [option for action in parser._actions for option in action.option_strings]
-        yield from (f"metrics {task} {option}" for option in options if option not in ("-h", "--help"))
+    for program, parser in (("metrics", metrics._parser()), ("lists", lists._parser())):
+        (tasks,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+        for task, sub in tasks.choices.items():
+            options = [option for action in sub._actions for option in action.option_strings]
+            yield from (f"{program} {task} {option}" for option in options if option not in ("-h", "--help"))
 
 
 def _of_the_door() -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import math
 import numbers
-import pathlib
+import os
 
 from actjax.data.datasets.parsing import joined_path, parsed
 from actjax.data.datasets.records import ActivityNetRecord
@@ -17,7 +17,7 @@ _LENGTHS = ("duration_second", "duration_frame", "feature_frame")
 
 def activitynet(path, prefix, *, subset: str | None = None, video_info=None) -> list[ActivityNetRecord]:
     """Kind "activitynet" of `load_annotations`."""
-    known = _video_info(to_path(video_info)) if video_info else {}
+    known = load_video_info(video_info) if video_info else {}
     subsets: set[str] = set()
 
     def parse(item) -> ActivityNetRecord | None:
@@ -64,8 +64,13 @@ def _positive(where: str, info: dict, field: str) -> float:
     return value
 
 
-def _video_info(path: pathlib.Path) -> dict[str, dict]:
-    """A table of ActivityNet's videos -> {name: the fields of an annotation file, except the annotations}."""
+def load_video_info(path: str | os.PathLike) -> dict[str, dict]:
+    """A table of ActivityNet's videos -> {name: the fields of an annotation file, except the annotations}.
+
+    Raises:
+      ValueError: a row that does not parse, or a video that is there twice with different values.
+    """
+    path = to_path(path)
 
     def parse(row: dict) -> tuple[str, dict]:
         numbers = dict(duration_second="seconds", duration_frame="numFrame", feature_frame="featureFrame",
