@@ -74,7 +74,7 @@ setup(
     install_requires=[
         "absl-py>=2.1",
         "array_record>=0.8",  # prepared sets
-        "av>=16.1",
+        "av>=18.1",
         "cloudpickle>=3",  # sends functions to the reader processes
         # A second reader of videos, where it has wheels that run on every Python.
         "decord>=0.6.0; sys_platform == 'linux' and platform_machine == 'x86_64'",
