@@ -15,7 +15,7 @@ import jax
 from actjax.errors import clear_errors
 from actjax.locking import locked
 from actjax.paths import local, to_path
-from actjax.tasks.opening import Opened, open_config, open_workdir
+from actjax.tasks.opening import Opened, load_run, open_config
 from actjax.tasks.running import Call
 from actjax.training import Preempted
 from actjax.workdir import logging_to
@@ -92,9 +92,7 @@ def load(
         does not fit, code that is not trusted.
     """
     if isinstance(source, str | os.PathLike) and (workdir := to_path(source)).is_dir():
-        opened = open_workdir(workdir, overrides, trust_code=trust_code)
-        with opened.turn():
-            return opened.task.trained(opened, workdir, checkpoint=None if checkpoint is None else str(checkpoint))
+        return load_run(workdir, checkpoint=checkpoint, changes=overrides, trust_code=trust_code)
     if checkpoint is None:
         raise FileNotFoundError(f"{source}: no folder of a run; for a recipe or config, give checkpoint=FILE")
     opened = open_config(source, overrides)
@@ -126,7 +124,7 @@ def run_mode(mode: str, opened: Opened, workdir, **options: Any):
             raise ValueError(f"--mode={mode} does not apply to this config's task; use one of {sorted(known)}")
         if opened.task.local:
             local(workdir, "--workdir of BSN, BMN and SSN:")
-    call = Call(mode, opened.config, workdir, **({"started": time.perf_counter()} | options))
+    call = Call(mode, opened.config, workdir, **({"started": time.perf_counter(), "load": opened.other} | options))
     first = jax.process_index() == 0
     if first and mode in ("train", "import", "eval"):
         check_writable(workdir, mode)

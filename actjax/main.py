@@ -31,19 +31,30 @@ from actjax.version import __version__
 
 _CONFIG = flags.DEFINE_string("config", None, "A recipe or a Python file, with an optional :argument.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder or gs:// URL of the run; default runs/CONFIG-TIME.")
-_OF_A_RUN = ("eval", "predict", "extract", "export")  # modes that use an existing workdir
+_OF_A_RUN = ("eval", "predict", "localize", "extract", "export")  # modes that use an existing workdir
 _OF_A_FOLDER = (*_OF_A_RUN, "quarantine")
-_OF_MANY = ("train", "eval", "extract")  # modes that can run in several processes
+_OF_MANY = ("train", "eval", "localize", "extract")  # modes that can run in several processes
 _MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
-_VIDEO = flags.DEFINE_string("video", None, "predict, extract: a video file, or a folder of them.")
+_VIDEO = flags.DEFINE_string("video", None, "predict, localize, extract: a video file, a folder or a pattern.")
 _OUT = flags.DEFINE_string(
-    "out", None, "prepare, extract: a folder; export: a .pth or .safetensors file; predict: a .jsonl file."
+    "out", None, "prepare, extract, localize: a folder; export: a .pth or .safetensors file; predict: a .jsonl file."
 )
 _TOPK = flags.DEFINE_integer("topk", 5, "predict: number of classes to show, likeliest first.", lower_bound=1)
 _FROM = flags.DEFINE_string("from", None, "import: a checkpoint from MMAction2, the TSM authors or torchvision.")
 _EMA = flags.DEFINE_bool("ema", None, "import: take averaged (EMA) weights, --noema: plain ones, if there are both.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "test", ["test", "eval"], "eval, predict, extract: config section to use.")
-_FEATURES = flags.DEFINE_string("features", None, "prepare: folder of feature files, instead of a config's videos.")
+_FEATURES = flags.DEFINE_string(
+    "features",
+    None,
+    "prepare: folder of feature files, instead of a config's videos; localize: file or folder of them.",
+)
+_NETWORK = flags.DEFINE_string("network", None, "localize: the run that makes the features, if it has moved.")
+_PROPOSALS = flags.DEFINE_string("proposals", None, "localize, SSN: a run of BSN, BMN, TSN or TSM, or a result file.")
+_TRUTH = flags.DEFINE_string("truth", None, "localize: annotation file, to draw the ground truth beside the results.")
+_RENDER = flags.DEFINE_bool("render", False, "localize: also write every video with its labels.")
+_MIN_SCORE = flags.DEFINE_float(
+    "min_score", None, "localize: score from which on subtitles and pictures show segments."
+)
 _STAGE = flags.DEFINE_string("stage", None, "import, export: which network of BSN, tem or pem.")
 _DEVICES = flags.DEFINE_integer("devices", None, "explain: simulate this many CPU devices.", lower_bound=1)
 _NUM = flags.DEFINE_integer("num", 16, "browse: number of clips to show.", lower_bound=1)
@@ -67,12 +78,17 @@ _NEEDED = (
 )
 _TAKEN_BY = (  # flags that only these modes take
     ("devices", _DEVICES, ("explain",)),
-    ("video", _VIDEO, ("predict", "extract")),
+    ("video", _VIDEO, ("predict", "localize", "extract")),
     ("topk", _TOPK, ("predict",)),
-    ("out", _OUT, ("predict", "extract", "export", "prepare")),
+    ("out", _OUT, ("predict", "localize", "extract", "export", "prepare")),
     ("from", _FROM, ("import",)),
     ("ema", _EMA, ("import",)),
-    ("features", _FEATURES, ("prepare",)),
+    ("features", _FEATURES, ("prepare", "localize")),
+    ("network", _NETWORK, ("localize",)),
+    ("proposals", _PROPOSALS, ("localize",)),
+    ("truth", _TRUTH, ("localize",)),
+    ("render", _RENDER, ("localize",)),
+    ("min_score", _MIN_SCORE, ("localize",)),
     ("stage", _STAGE, ("import", "export")),
     ("num", _NUM, ("browse",)),
     ("protocol", _PROTOCOL, ("eval", "predict", "extract")),
@@ -121,6 +137,8 @@ def _check(argv: list[str]) -> None:
     for name, flag, modes in _TAKEN_BY:
         if flag.present and _MODE.value not in modes:
             raise ValueError(f"--{name} works only with --mode={' or '.join(modes)}, not with --mode={_MODE.value}")
+    if _MODE.value == "localize" and bool(_VIDEO.value) == bool(_FEATURES.value):
+        raise ValueError("--mode=localize needs --video=FILE, or a folder of files, or --features; one of the two")
     if empty := [flag.name for flag in _ours() if flag.present and flag.value == ""]:
         raise ValueError(f"--{empty[0]}= is empty; give it a value, or leave it out")
     for name, flag in (("--out", _OUT), ("--from", _FROM), ("--features", _FEATURES)):
@@ -143,7 +161,8 @@ def _do(workdir: pathlib.Path, started: float) -> None:
             opened = open_workdir(workdir, _changes, trust_code=_TRUST_CODE.value)
     names = dict(
         video=_VIDEO, out=_OUT, source=_FROM, stage=_STAGE, num=_NUM, protocol=_PROTOCOL, topk=_TOPK,
-        checkpoint=_CHECKPOINT, ema=_EMA,
+        checkpoint=_CHECKPOINT, ema=_EMA, features=_FEATURES, network=_NETWORK, proposals=_PROPOSALS, truth=_TRUTH,
+        render=_RENDER, min_score=_MIN_SCORE,
     )  # fmt: skip
     options = {name: flag.value for name, flag in names.items()}
     try:
@@ -229,7 +248,7 @@ def _workdir() -> pathlib.Path:
         raise ValueError(f"--mode={_MODE.value} needs --workdir, the folder of a trained run; {found}")
     if _WORKDIR.value:
         workdir = to_path(_WORKDIR.value)
-        needs_config = not _FEATURES.value and _MODE.value != "quarantine"
+        needs_config = not (_MODE.value == "prepare" and _FEATURES.value) and _MODE.value != "quarantine"
         if _CONFIG.value is None and needs_config and not (workdir / "config.json").exists():
             raise FileNotFoundError(f"no --config, and no {workdir / 'config.json'}")
         return workdir

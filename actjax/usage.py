@@ -8,6 +8,7 @@ MODES = {
     "train": "train, evaluate and save; resumes a killed run (the default)",
     "eval": "evaluate a run's checkpoint on the validation set",
     "predict": "classify --video, a file or a folder of files",
+    "localize": "find when actions happen in --video, a file or a folder of files",
     "extract": "write features of whole videos to --out",
     "import": "turn --from, a checkpoint of another program, into a run",
     "export": "write a run's checkpoint to --out, for other programs",

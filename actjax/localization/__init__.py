@@ -2,8 +2,8 @@
 
 from actjax.faces import lazy
 from actjax.localization.bmn import boundary_matching_proposals
-from actjax.localization.detections import detections_from_proposals, uniform_proposals
-from actjax.localization.grouping import actionness_grouping
+from actjax.localization.detections import classified, detections_from_proposals, uniform_proposals
+from actjax.localization.grouping import actionness_grouping, grouped_runs
 from actjax.localization.labels import actionness_labels, boundary_labels, inside_video, iou_map
 from actjax.localization.nms import grouped_nms, proposal_list, soft_nms, temporal_nms
 from actjax.localization.proposal_file import (
@@ -25,6 +25,7 @@ __all__ = [
     "boundary_matching_proposals",
     "bsp_feature",
     "candidate_proposals",
+    "classified",
     "detections_from_proposals",
     "eval_ap",
     "evaluate_ssn",
@@ -32,6 +33,7 @@ __all__ = [
     "generate_candidate_proposals",
     "ground_truth_by_class",
     "grouped_nms",
+    "grouped_runs",
     "inside_video",
     "iou_map",
     "load_localize_proposal_file",

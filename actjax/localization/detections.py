@@ -1,5 +1,7 @@
 """Proposals x video-level class scores -> detections. Also a content-blind baseline of sliding windows."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from actjax.errors import ShapeError
@@ -40,6 +42,39 @@ def detections_from_proposals(
         ]
         found[video] = sorted(detections, key=lambda row: -row["score"])
     return found
+
+
+def classified(proposals: Sequence[dict], times, scores, names: Sequence[str], *, top_classes: int = 1) -> list[dict]:
+    """Proposals x class scores along the video -> detections, best first. A proposal has the mean of the scores in it.
+
+    >>> found = [{"segment": [0.0, 2.0], "score": 0.5}]
+    >>> classified(found, [0.5, 1.5, 2.5], [[0.2, 0.8], [0.4, 0.6], [1, 0]], ["jump", "run"])
+    [{'segment': [0.0, 2.0], 'score': 0.35, 'class': 'run'}]
+
+    Args:
+      proposals: {"segment": [start, end] in seconds, "score"}.
+      times: [n], the middles of even steps in seconds. scores: [n, k], of the classes at each step. names: [k].
+      top_classes: detections of each proposal; the score of one is proposal score x class score.
+    """
+    scores = np.asarray(scores, np.float64)
+    step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 2.0 * times[0]
+    sums = np.concatenate([np.zeros((1, scores.shape[1])), np.cumsum(scores, axis=0)])
+    found = []
+    for row in proposals:
+        first, last = _steps(row["segment"], step, len(scores))
+        mean = (sums[last] - sums[first]) / (last - first)
+        for k in np.argsort(-mean, kind="stable")[:top_classes]:
+            found.append(row | {"score": float(row["score"] * mean[k]), "class": names[k]})
+    return sorted(found, key=lambda row: -row["score"])
+
+
+def _steps(segment: Sequence[float], step: float, total: int) -> tuple[int, int]:
+    """The steps [first, last) whose middles lie in a segment, one at least."""
+    first, last = (int(np.clip(np.ceil(second / step - 0.5), 0, total)) for second in segment)
+    if last > first:
+        return first, last
+    nearest = int(np.clip(sum(segment) / 2 / step, 0, total - 1))
+    return nearest, nearest + 1
 
 
 def uniform_proposals(*, levels: int = 10) -> np.ndarray:

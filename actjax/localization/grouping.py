@@ -38,6 +38,32 @@ def actionness_grouping(
     return temporal_nms(np.column_stack([segments, scores]), nms)
 
 
+def grouped_runs(curve, *, threshold: float, tolerance: float = 0.8, min_length: int = 1) -> np.ndarray:
+    """The segments in which a curve stays at or above a threshold, but for short gaps -> float64 [n, 3], in order.
+
+    >>> grouped_runs([0.9, 0.8, 0.1, 0.9, 0.9, 0.0, 0.0, 0.7], threshold=0.5).round(2).tolist()
+    [[0.0, 5.0, 0.72], [7.0, 8.0, 0.7]]
+
+    Columns: first step, step after the last, mean of the curve between. Unlike `actionness_grouping`, no segment
+    overlaps another.
+
+    Args:
+      curve: [t], 0 to 1.
+      tolerance: a run merges with later runs as long as this share of the merged segment is above the threshold.
+      min_length: drop shorter segments.
+
+    Source: SSN (arXiv:1704.06228, section 5), with one threshold and one tolerance.
+    """
+    curve = np.asarray(curve, np.float64)
+    starts, ends = _runs(curve >= threshold)
+    rows, until = [], 0
+    for start, end in _grouped(starts, ends, tolerance):
+        if start >= until:
+            rows.append((start, end, curve[start:end].mean()))
+            until = end
+    return np.array([row for row in rows if row[1] - row[0] >= min_length]).reshape(-1, 3)
+
+
 def _runs(above: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First index of every run of True, and the index after its last."""
     edges = np.diff(np.concatenate([[0], above.astype(np.int8), [0]]))

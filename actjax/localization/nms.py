@@ -116,8 +116,10 @@ def _suppressions(segments, group, threshold: float) -> tuple[np.ndarray, np.nda
     return np.concatenate(better), np.concatenate(worse)
 
 
-def proposal_list(rows, video_info: dict, *, top_k: int, feature_extraction_interval: int = 16) -> list[dict]:
+def proposal_list(rows, video_info: dict, *, top_k: int, feature_extraction_interval: int | None = 16) -> list[dict]:
     """The best `top_k` proposals after NMS as entries of a result file; arguments as in `post_processing`.
+
+    With an interval of None features cover `video_info["feature_frame"]` frames, as the labels have it.
 
     >>> video = {"duration_frame": 320, "duration_second": 10.0}
     >>> proposal_list(np.array([[0.1, 0.5, 0.9], [0.5, 1.0, 0.4]]), video, top_k=1)
@@ -125,7 +127,8 @@ def proposal_list(rows, video_info: dict, *, top_k: int, feature_extraction_inte
     """
     rows = rows[best_first(rows[:, -1])][:top_k]
     frames = video_info["duration_frame"]
-    covered = frames // feature_extraction_interval * feature_extraction_interval / frames
+    interval = feature_extraction_interval
+    covered = (video_info["feature_frame"] if interval is None else frames // interval * interval) / frames
     seconds = covered * video_info["duration_second"]
     segments = np.stack([np.maximum(rows[:, 0], 0), np.minimum(rows[:, 1], 1)], axis=1).astype(np.float64)
     scores = rows[:, -1].tolist()

@@ -23,12 +23,14 @@ class Registered(NamedTuple):
     modes: name of a `--mode` -> function (run, `running.Call`).
     readers: name of a section -> the functions that read it.
     trained: (`opening.Opened`, workdir, checkpoint=) -> what `actjax.load` returns.
+    locate: (run, `running.Call`) -> what is found in new videos, a list of `localizing.Located`.
     local: whether the workdir must be on a local disk, because stages write thousands of files and rename folders.
     """
 
     build: Callable
     modes: dict[str, Callable]
     readers: dict[str, Reader]
+    locate: Callable
     trained: Callable = Trained
     local: bool = True
 
@@ -45,11 +47,11 @@ class Registered(NamedTuple):
 
 TASKS = {
     "recognition": Registered(
-        recognition.build, recognition.MODES, recognition.READERS, TrainedRecogniser, local=False
+        recognition.build, recognition.MODES, recognition.READERS, recognition.locate, TrainedRecogniser, local=False
     ),
-    "bsn": Registered(bsn.build, bsn.MODES, bsn.READERS),
-    "bmn": Registered(bsn.build_bmn, bsn.MODES, bsn.READERS),
-    "ssn": Registered(ssn.build, ssn.MODES, ssn.READERS),
+    "bsn": Registered(bsn.build, bsn.MODES, bsn.READERS, bsn.locate),
+    "bmn": Registered(bsn.build_bmn, bsn.MODES, bsn.READERS, bsn.locate),
+    "ssn": Registered(ssn.build, ssn.MODES, ssn.READERS, ssn.locate),
 }
 
 

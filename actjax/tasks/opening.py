@@ -11,7 +11,7 @@ from actjax.config import of_a_run, own_code
 from actjax.config.active_code import ActiveCode, turn_of
 from actjax.config.files import load_config, saved_config
 from actjax.config.overrides import override
-from actjax.paths import is_url
+from actjax.paths import is_url, to_path
 from actjax.tasks import Registered, build, registered
 from actjax.workdir import logging_to
 
@@ -27,6 +27,17 @@ class Opened(NamedTuple):
     def turn(self) -> contextlib.AbstractContextManager:
         """A context in which this code can be imported; to use the run, enter it."""
         return turn_of(self.code)
+
+    def other(self, workdir, *, checkpoint=None, **changes):
+        """Another run, trained, as `actjax.load` gives it. Its code is run if it was made on this computer."""
+        return load_run(to_path(workdir), checkpoint=checkpoint, changes=changes)
+
+
+def load_run(workdir: pathlib.Path, *, checkpoint=None, changes: Mapping[str, Any], trust_code: bool = False):
+    """The trained run of a workdir; errors as `open_workdir`, and of its checkpoint."""
+    opened = open_workdir(workdir, changes, trust_code=trust_code)
+    with opened.turn():
+        return opened.task.trained(opened, workdir, checkpoint=None if checkpoint is None else str(checkpoint))
 
 
 def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | None = None) -> Opened:

@@ -1,10 +1,12 @@
 """The command line as a value, and the modes shared by all tasks with a single network."""
 
 import contextlib
+import json
 import logging
 import pathlib
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from flax.traverse_util import flatten_dict
@@ -19,6 +21,7 @@ from actjax.interop import export_checkpoint
 from actjax.paths import absolute, does_not_exist
 from actjax.showing import Table, show
 from actjax.tasks.building import Network
+from actjax.tasks.videos import is_several
 from actjax.text_files import read_json
 from actjax.workdir import changed, logging_to, save_description, saved_results, show_results
 from actjax.writable import check_writable
@@ -82,6 +85,62 @@ class Trained:
         with self._opened.turn(), logging_to(self.workdir / "train.log"):
             return self._opened.task.modes["eval"](self._opened.run, call)
 
+    def propose(self, videos: list[str]) -> dict[str, list[dict]]:
+        """Class-agnostic segments of videos, {path: [{"segment": [start, end] in seconds, "score"}]}, for SSN."""
+        with self._call(video=videos) as call:
+            found = self._opened.task.locate(self._opened.run, call)
+        return {each.path: _once(each.segments) for each in found}
+
+    def localize(self, video=None, *, features=None, network=None, proposals=None) -> list[dict]:
+        """Where actions are in a video, as `--mode=localize` finds them.
+
+        Args:
+          video: a path; or a list, a folder or a pattern of paths. None with `features`.
+          features: BSN, BMN: a feature file, or a folder of them, in place of videos.
+          network: BSN, BMN: the run that makes the features, if it is not where it was.
+          proposals: SSN: a run of BSN, BMN, TSN or TSM, or a result file.
+
+        Returns:
+          [{"segment": (start, end) in seconds, "score", and where classes are known "class"}], best first. For several
+          videos a row for each, {"video", "segments"}, or {"video", "error"} if it cannot be read; for one video that
+          cannot be read the list of its row.
+
+        Raises:
+          FileNotFoundError, ValueError: as the mode.
+        """
+        if self.workdir is None:
+            raise ValueError("localize() needs a workdir: import the checkpoint with --mode=import, then load the run")
+        with self._call(video=video, features=features, network=network, proposals=proposals) as call:
+            found = self._opened.task.locate(self._opened.run, call)
+            broken = broken_of(pathlib.Path(call.out))
+        rows = [{"video": each.path or each.name, "segments": _pairs(each.segments)} for each in found]
+        several = is_several(features if video is None else video)
+        return rows + broken if several or broken else rows[0]["segments"]
+
+    @contextlib.contextmanager
+    def _call(self, **given) -> Iterator["Call"]:
+        """A call of localize whose files are gone at the end."""
+        checkpoint = None if self._checkpoint is None else str(self._checkpoint)
+        with tempfile.TemporaryDirectory(prefix="actjax-") as out, self._opened.turn(), logging_to(None):
+            call = Call("localize", self.config, self.workdir, time.perf_counter(), out=out, checkpoint=checkpoint)
+            yield call._replace(load=self._opened.other, **given)
+
+
+def broken_of(folder: pathlib.Path) -> list[dict]:
+    """The videos that the quarantines of a folder list: [{"video", "error"}]."""
+    rows = [json.loads(line) for file in sorted(folder.rglob("quarantine*.jsonl")) for line in file.open()]
+    return [{"video": row["path"], "error": row["reason"]} for row in rows]
+
+
+def _once(rows: list[dict]) -> list[dict]:
+    """Rows, best first, without classes: each segment with its best score."""
+    best = {tuple(row["segment"]): row["score"] for row in reversed(rows)}
+    return [{"segment": list(segment), "score": score} for segment, score in reversed(best.items())]
+
+
+def _pairs(rows: list[dict]) -> list[dict]:
+    return [row | {"segment": tuple(row["segment"])} for row in rows]
+
 
 class Call(NamedTuple):
     """The user's command line.
@@ -93,6 +152,8 @@ class Call(NamedTuple):
     video, out, source, stage, num, protocol, topk: the flags of these names; `source` is `--from`.
     checkpoint: "best", "latest" or a step; None if the flag was not given.
     ema: of a file to import, see `import_checkpoint`.
+    features, network, proposals, truth, render, min_score: the flags of localize.
+    load: opens another run, as `actjax.load` does.
     """
 
     mode: str
@@ -108,6 +169,13 @@ class Call(NamedTuple):
     topk: int = 5
     checkpoint: str | None = None
     ema: bool | None = None
+    features: str | None = None
+    network: str | None = None
+    proposals: str | None = None
+    truth: str | None = None
+    render: bool = False
+    min_score: float | None = None
+    load: Callable | None = None
 
     @property
     def seconds(self) -> float:

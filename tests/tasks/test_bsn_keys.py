@@ -15,7 +15,7 @@ import actjax
 from actjax.data.samples.sequences import make_sequences
 from actjax.models import export_checkpoint
 from actjax.tables import write_table
-from actjax.tasks.bsn.chain import TEM_HEADER
+from actjax.tasks.bsn.inference import TEM_HEADER
 
 NETWORKS = {
     "tem": {

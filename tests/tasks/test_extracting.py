@@ -158,7 +158,7 @@ def test_videos_of_one_name_are_told_apart_by_their_folders(videos, tmp_path):
 )
 def test_names_of_features(paths, names, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = extracting._names(paths)
+    found = extracting.distinct_names(paths)
     assert len(set(found)) == len(paths) and not any("/" in name or name.startswith(".") for name in found)
     assert names in (None, found)
 

@@ -16,10 +16,10 @@ from actjax.models import TSM
 from actjax.tasks import build
 from actjax.tasks.building import Network
 from actjax.tasks.recognition.outputs import probabilities
-from actjax.tasks.recognition.predicting import records_of
 from actjax.tasks.recognition.scoring import task_score
 from actjax.tasks.recognition.task import recognition_task
 from actjax.tasks.recognition.trained import make_predictor
+from actjax.tasks.videos import records_of
 
 MODEL = TSM(num_classes=5, depth=10, width=8, small_input=True, dropout=0.0)
 

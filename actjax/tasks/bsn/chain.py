@@ -9,30 +9,24 @@ import json
 import logging
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
-import numpy as np
 
 from actjax import training
 from actjax.data.datasets.untrimmed import Rescaled, Untrimmed
-from actjax.data.loading.endings import patiently
 from actjax.metrics import dump_results
 from actjax.metrics.results import video_id
-from actjax.paths import replace, to_path
-from actjax.tables import write_table
+from actjax.paths import to_path
+from actjax.tasks.bsn.inference import Inference
 from actjax.tasks.bsn.items import BmnItems, FeatureItems, ItemData, PemItems, Split, TemItems
-from actjax.tasks.bsn.proposals import PGM_HEADER, generate, recalls, results_of
+from actjax.tasks.bsn.proposals import recalls
 from actjax.tasks.bsn.report import report
 from actjax.tasks.loading import digest_of_arrays, open_quarantine
 from actjax.tasks.stage_folder import StageFolder
-from actjax.video.errors import VideoError
 from actjax.video_files import file_stems, found_file
-from actjax.workdir import progress
 
 log = logging.getLogger("actjax")
-
-TEM_HEADER = "action,start,end,tmin,tmax"
 
 
 class Chain:
@@ -68,6 +62,8 @@ class Chain:
         self._workdir.mkdir(parents=True, exist_ok=True)
         describe()
         self._quarantine = open_quarantine(self._workdir, self._data, self._run.loader)
+        stems = file_stems(record.video for record in (*self._data.train, *self._data.val))
+        self._inference = Inference(self._run.networks, self._quarantine, stems)
         results = None
         for stage in self._run.stages:
             tem = self._folder("tem") if stage in ("pgm", "pem") else None
@@ -99,17 +95,11 @@ class Chain:
             return log.info("tem: the curves are complete")
         self._trained("tem", folder, Split(data.train, items, kept=True), Split(data.val, items, kept=True))
         written.mkdir(exist_ok=True)
-        variables = self._restored("tem", folder)
+        variables = self._run.restored("tem", self._workdir)
         folder.made_with(digest_of_arrays(training.local(variables)), written)
         todo = [r for r in (*data.train, *data.val) if not found_file(written, r.video, ".csv").exists()]
         training.wait_for_all("the list of missing curves")
-        stems = self._stems()
-        times = np.arange(model.temporal_scale + 1) / model.temporal_scale
-        for rows, where in self._inferred("tem", variables, Split(todo, FeatureItems(features))):
-            for curves, k in zip(rows["curves"], where["record"], strict=True):
-                if jax.process_index() == 0:
-                    table = np.column_stack([curves.T, times[:-1], times[1:]])
-                    write_table(written / f"{stems[todo[k].video]}.csv", TEM_HEADER, table)
+        self._inference.write_curves(variables, Split(todo, FeatureItems(features)), written)
         folder.mark("infer", written)
 
     def pgm(self, folder: StageFolder) -> None:
@@ -123,34 +113,15 @@ class Chain:
                 log.info("pgm: the proposals of split %s are complete", split)
                 continue
             proposals, features = (folder.path / name for name in ("pgm_proposals", "pgm_features"))
-            self._generate(proposals, features, split, top_k)
+            records = getattr(self._data, split)
+            options = dict(top_k=top_k, what=f"pgm {split}")
+            self._inference.write_proposals(records, self._curves(), pgm, proposals, features, **options)
             training.wait_for_all(f"pgm {split}")
             folder.mark(split, proposals, features)
 
-    def _generate(self, proposals: pathlib.Path, features: pathlib.Path, split: str, top_k: int) -> None:
-        """Writes this host's share of the proposals of a split."""
-        tem = self._run.networks["tem"]
-        curves = to_path(tem.results or self._workdir / "tem" / "tem_results")
-        for path in (proposals, features):
-            path.mkdir(parents=True, exist_ok=True)
-        records = getattr(self._data, split)[jax.process_index() :: jax.process_count()]
-        kinds = ((proposals, ".csv"), (features, ".npy"))
-        written = lambda video: all(found_file(folder, video, suffix).exists() for folder, suffix in kinds)
-        todo = [record for record in records if not written(record.video)]
-        stems, make = self._stems(), functools.partial(generate, num_steps=tem.network.model.temporal_scale)
-        for record in progress(todo, len(todo), f"pgm {split}"):
-            try:
-                rows, points = patiently(make, record, curves, self._run.pgm, top_k)
-            except VideoError as error:
-                self._quarantine.add(error)
-                continue
-            stem = stems[record.video]
-            replace(features / f"{stem}.npy", lambda file, rows=points: np.save(file, rows.astype(np.float32)))
-            write_table(proposals / f"{stem}.csv", PGM_HEADER, rows)
-
-    def _stems(self) -> dict[str, str]:
-        """The names of the files of every video between the stages."""
-        return file_stems(record.video for record in (*self._data.train, *self._data.val))
+    def _curves(self) -> pathlib.Path:
+        """The folder of TEM's curves."""
+        return to_path(self._run.networks["tem"].results or self._workdir / "tem" / "tem_results")
 
     def pem(self, folder: StageFolder) -> list[dict]:
         """Trains PEM, then scores the proposals of the validation videos -> results."""
@@ -178,12 +149,9 @@ class Chain:
             log.info("%s: the proposals are complete", stage)
             return known
         self._trained(stage, folder, train, val)
-        variables = self._restored(stage, folder)
+        variables = self._run.restored(stage, self._workdir, self._checkpoint)
         folder.network = digest_of_arrays(training.local(variables))
-        rows, where = zip(*self._inferred(stage, variables, val), strict=True)
-        joined = [np.concatenate([part[name] for part in parts]) for parts, name in
-                  ((rows, "proposals"), (rows, "found"), (where, "record"))]  # fmt: skip
-        results = results_of(val.records, self._run.networks[stage].nms.top_k, *joined)
+        results = self._inference.proposals(stage, variables, val)
         if jax.process_index() == 0:
             dump_results(results, path, "json")
         if self._train:
@@ -215,27 +183,6 @@ class Chain:
             raise ValueError(f"{folder.path} {what}; delete this folder, then train or import the network again")
         network.train(data, folder.path, initial=network.initial(folder.path), standing=standing)
         folder.mark("train")
-
-    def _restored(self, stage: str, folder: StageFolder) -> dict:
-        """The variables of a stage's trained network."""
-        network, which = self._run.networks[stage].network, self._run.networks[stage].checkpoint
-        if stage == self._run.chain[-1] and self._checkpoint:
-            which = self._checkpoint
-        try:
-            variables, _ = network.restore(folder.path, which)
-        except training.DamagedError as error:
-            if stage == self._run.chain[-1]:
-                raise
-            what = str(error).partition("; ")[0]  # without its offer, which holds for the last stage
-            raise training.DamagedError(f"{what}; repeat the training, which resumes from an intact one") from None
-        return variables
-
-    def _inferred(self, stage: str, variables: dict, split: Split) -> Iterator:
-        """Yields (outputs, targets) of a network on the videos of a split, batch by batch."""
-        network = self._run.networks[stage].network
-        size = network.settings.eval_size
-        shown = progress(split.batches(size, self._quarantine), -(-len(split) // size), f"{stage} inference")
-        return training.stream(jax.jit(network.task.predict), variables, shown)
 
 
 def _known_proposals(path: pathlib.Path, records: Sequence) -> list[dict] | None:

@@ -9,7 +9,10 @@ from actjax.data.prepared import writing
 from actjax.errors import clear_errors
 from actjax.interop import export_checkpoint
 from actjax.literal import literal
+from actjax.tasks.bsn.localizing import facts_of, locate
 from actjax.tasks.bsn.run import BsnRun
+from actjax.tasks.localize_mode import mode
+from actjax.tasks.localizing import save_facts
 from actjax.tasks.running import Call, explain_step, show_config
 from actjax.workdir import logging_to, progress, save_description
 
@@ -23,8 +26,13 @@ def train(run: BsnRun, call: Call) -> dict:
     dataset = _opened(run, call)
     config = call.config.copy_and_resolve_references()
     config.stages = ",".join(run.chain)  # which stages to run is a matter of this command, not of the run
+
+    def describe() -> None:
+        save_description(call.workdir, config, [])
+        save_facts(call.workdir, facts_of(dataset))
+
     with clear_errors():
-        return run.train(call.workdir, dataset=dataset, describe=lambda: save_description(call.workdir, config, []))
+        return run.train(call.workdir, dataset=dataset, describe=describe)
 
 
 def evaluate(run: BsnRun, call: Call) -> dict:
@@ -99,4 +107,11 @@ def _stage(run: BsnRun, call: Call) -> str:
     return call.stage
 
 
-MODES = {"train": train, "eval": evaluate, "import": import_, "export": export, "explain": explain}
+MODES = {
+    "train": train,
+    "eval": evaluate,
+    "localize": mode(locate, shown_share=0.5),
+    "import": import_,
+    "export": export,
+    "explain": explain,
+}

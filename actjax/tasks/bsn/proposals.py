@@ -92,10 +92,15 @@ def results_of(records: Sequence, top_k: int, proposals, found, which) -> list[d
     return [
         {
             "video_name": record.video,
-            "proposal_list": proposal_list(lists.get(k, empty), record._asdict(), top_k=top_k),
+            "proposal_list": in_seconds(lists.get(k, empty), record, top_k),
         }
         for k, record in enumerate(records)
     ]
+
+
+def in_seconds(rows, record, top_k: int) -> list[dict]:
+    """Proposals [r, 3] of a record, as fractions of what its features cover -> entries of a result file, in seconds."""
+    return proposal_list(rows, record._asdict(), top_k=top_k, feature_extraction_interval=None)
 
 
 def recalls(outputs: dict, targets: dict, *, records: Sequence, top_k: int) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from actjax.localization import detections_from_proposals, proposal_list, uniform_proposals
+from actjax.localization import detections_from_proposals, uniform_proposals
 from actjax.metrics import (
     AverageRecall,
     Predictions,
@@ -26,6 +26,7 @@ from actjax.metrics.average_recall import THRESHOLDS
 from actjax.metrics.plots import plot_average_recall
 from actjax.metrics.results import video_id
 from actjax.showing import Table, show
+from actjax.tasks.bsn.proposals import in_seconds
 
 log = logging.getLogger("actjax")
 
@@ -51,7 +52,7 @@ def report(results: list[dict], dataset, detect: Detect, workdir: pathlib.Path, 
     truth = {record.video: {"annotations": record.annotations} for record in records}
     windows = uniform_proposals()
     bounds = {
-        "uniform": [proposal_list(windows, record._asdict(), top_k=len(windows)) for record in records],
+        "uniform": [in_seconds(windows, record, len(windows)) for record in records],
         "ground truth": [_known(record.annotations, len(windows)) for record in records],
     }
     curves = {"proposals": activitynet_recall(results, truth)}

@@ -106,6 +106,23 @@ class BsnRun(NamedTuple):
             )
         return folder
 
+    def restored(self, stage: str, workdir: pathlib.Path, checkpoint: str | None = None) -> dict:
+        """The variables of a stage's trained network.
+
+        Args:
+          checkpoint: "best", "latest" or a step of the last network; None: the checkpoint that the config names.
+        """
+        network, which = self.networks[stage].network, self.networks[stage].checkpoint
+        last = stage == self.chain[-1]
+        try:
+            variables, _ = network.restore(workdir / stage, checkpoint if last and checkpoint else which)
+        except training.DamagedError as error:
+            if last:
+                raise
+            what = str(error).partition("; ")[0]  # without its offer, which holds for the last stage
+            raise training.DamagedError(f"{what}; repeat the training, which resumes from an intact one") from None
+        return variables
+
     def check_stages(self, workdir: pathlib.Path, *, splits: Mapping[str, str] = {}) -> None:
         """Raises ValueError unless the outputs of the earlier stages exist and were made with this config and data."""
         if self.pgm is None:

@@ -1,7 +1,7 @@
 """The config of a recogniser -> its run, with every section checked.
 
 Sections: `data`, `model`, `train`, `eval`, `optim`, `run`, and optionally `loader`, `test`, `load_from`, `loss`,
-`augment`, `prepare`, `extract` and `evaluators`.
+`augment`, `prepare`, `extract`, `localize` and `evaluators`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ from actjax.tasks.building import LOAD_FROM, OPTIM, RUN, WITH_BACKBONE, make_net
 from actjax.tasks.loading import LoaderConfig, check_reading
 from actjax.tasks.recognition.checking import check_augment, check_loss
 from actjax.tasks.recognition.evaluators import EVALUATORS, make_evaluators
-from actjax.tasks.recognition.run import PREPARE_GIVEN, Extraction, RecognitionRun
+from actjax.tasks.recognition.run import PREPARE_GIVEN, Extraction, Localization, RecognitionRun
 from actjax.tasks.recognition.task import MODELS, Test, recognition_task
 
 
@@ -43,6 +43,7 @@ def build(
     augment: dict | Sequence[dict] | None = None,
     prepare=None,
     extract=None,
+    localize=None,
     evaluators=None,
 ) -> RecognitionRun:
     """The run of a config of recognition."""
@@ -90,6 +91,7 @@ def build(
         augment=augment,
         prepare_options=plain(prepare or {}),
         extraction=_extraction(extract or {}, network, test_clips),
+        localization=READERS["localize"].bind(localize or {}, "localize")().check(),
         evaluators=evaluators,
         judged_by=judged_by,
     )
@@ -196,5 +198,6 @@ READERS = {
     "augment": Reader((make_augment,)),
     "prepare": Reader((writing.prepare,), given=PREPARE_GIVEN),
     "extract": Reader((Extraction,)),
+    "localize": Reader((Localization,)),
     "evaluators": EVALUATORS,
 }

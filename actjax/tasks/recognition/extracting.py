@@ -3,21 +3,18 @@
 Shapes: n snippets of a video, d features of a snippet.
 """
 
-import csv
 import functools
-import io
 import json
 import logging
 import os
 import pathlib
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
 
 from actjax.config.changes import differences, told
-from actjax.data.clips.snippets import Length, Snippets, embedded
+from actjax.data.clips.snippets import Snippets, embedded
 from actjax.data.datasets.features import save_feature
 from actjax.data.loading.order import Shard
 from actjax.data.loading.quarantine import Quarantine
@@ -26,13 +23,19 @@ from actjax.data.prepared.reading import PreparedRecord, video_name
 from actjax.data.prepared.writing import repeated
 from actjax.metrics.matching import stem
 from actjax.paths import is_url, replace, rewrite
-from actjax.text_files import read_json
+from actjax.tasks.localizing import NOTE, note_of, origin_of
+from actjax.tasks.recognition.feature_table import (
+    TABLE,
+    append_row,
+    complete_rows,
+    join_info,
+    known_rows,
+    tables,
+    write_table,
+)
 from actjax.video_files import file_stems, found_file
 
 log = logging.getLogger("actjax")
-
-INFO = ("video", "numFrame", "seconds", "fps", "rfps", "subset", "featureFrame", "path")
-_TABLE = re.compile(r"video_info(-\d{5}-of-\d{5})?")
 
 
 def extract_features(
@@ -71,13 +74,13 @@ def extract_features(
     """
     part = lambda record: (record.path, getattr(record, "offset", 0), getattr(record, "num_frames", None))
     records = [*{part(record): record for record in records}.values()]
-    names = dict(zip((record.path for record in records), _names([*map(video_name, records)]), strict=True))
+    names = dict(zip((record.path for record in records), distinct_names([*map(video_name, records)]), strict=True))
     folder.mkdir(parents=True, exist_ok=True)
     part = "" if shard.count == 1 else f"-{shard.index:05d}-of-{shard.count:05d}"
     info = folder / f"video_info{part}.csv"
     if shard.count == 1:
         join_info(folder)
-    known = {row["video"]: row for table in _tables(folder) for row in _complete(table)}  # of any number of hosts
+    known = known_rows(folder)  # of any number of hosts
     for record in records:
         _check_source(folder, record, known.get(names[record.path]))
     mine = records[shard.index :: shard.count]
@@ -86,7 +89,7 @@ def extract_features(
     todo = [record for record in mine if not there(names[record.path])]
     if todo:
         anew = {names[record.path] for record in todo}
-        _write_table(info, [row for row in _complete(info) if row["video"] not in anew])
+        write_table(info, [row for row in complete_rows(info) if row["video"] not in anew])
     write = save_feature if suffix == ".csv" else _save_array
 
     def save(record, parts) -> None:
@@ -95,45 +98,36 @@ def extract_features(
             raise ValueError(f"{record.path}: the features are not finite; use another checkpoint, or see model.dtype")
         file = folder / f"{stems[names[record.path]]}{suffix}"
         replace(file, functools.partial(write, feature=features))
-        _append(info, names[record.path], length, snippets.interval, _source(record))
+        append_row(info, names[record.path], length, snippets.interval, source_of(record))
 
     shown = progress(todo, len(todo), "extract")
     done = each_video(shown, snippets, save, quarantine=quarantine, timeout=timeout)
     return Summary(done, len(mine) - len(todo), len(todo) - done)
 
 
-def note_origin(folder: pathlib.Path, origin: dict) -> None:
+def note_origin(folder: pathlib.Path, origin: dict, *, about: Mapping = {}) -> None:
     """Notes in `FOLDER/extraction.json` what the features there are made with. A folder of an older version keeps its
     features, with a warning and without a note: some of them may be of another network.
+
+    Args:
+      origin: what the features depend on. about: what else is known, such as where the network is.
 
     Raises:
       ValueError: the folder has features that were made with something else.
     """
-    note = folder / "extraction.json"
-    known = read_json(note) if note.exists() else None
-    if known is not None and (changes := list(differences(known, origin))):
+    known = note_of(folder)
+    if known is not None and (changes := list(differences(origin_of(known), origin))):
         raise ValueError(f"{folder} holds features of another network or config: {told(changes)}; give another --out")
-    if known is None and _tables(folder):
+    if known is None and tables(folder):
         log.warning("%s: nothing tells which network made the features there; they are kept", folder)
     elif jax.process_index() == 0:
-        rewrite(note, json.dumps(origin, indent=1))
+        rewrite(folder / NOTE, json.dumps(origin | dict(about), indent=1))
 
 
-def join_info(folder: pathlib.Path) -> None:
-    """Merges the tables of several hosts into `video_info.csv`, once all hosts are done."""
-    parts = sorted(folder.glob("video_info-*-of-*.csv"))
-    if not parts:
-        return
-    info = folder / "video_info.csv"
-    _write_table(info, [row for part in (info, *parts) for row in _complete(part)])
-    for part in parts:
-        part.unlink()
-
-
-def _names(paths: Sequence[str]) -> list[str]:
+def distinct_names(paths: Sequence[str]) -> list[str]:
     """What each video is called in the table: the shortest of three forms of its path that tells all apart.
 
-    >>> _names(["/a/run/0.mp4", "/a/walk/0.mp4"])
+    >>> distinct_names(["/a/run/0.mp4", "/a/walk/0.mp4"])
     ['run_0', 'walk_0']
     """
     text = lambda path: path.encode(errors="backslashreplace").decode()  # names of files may be no text
@@ -144,7 +138,7 @@ def _names(paths: Sequence[str]) -> list[str]:
     for longer in (["_".join([*own[:-1], stem(own[-1])]) for own in parts], ["_".join(own) for own in parts]):
         if repeated(names):
             names = longer
-    if any(_TABLE.fullmatch(name) for name in names):
+    if any(TABLE.fullmatch(name) for name in names):
         raise ValueError("a video is named like the table video_info.csv of all videos; rename it")
     if twice := repeated(names):
         raise ValueError(f"several videos are named {twice[:5]}; the names must differ, as they name the feature files")
@@ -155,7 +149,7 @@ def _save_array(file, feature: np.ndarray) -> None:
     np.save(file, feature)
 
 
-def _source(record) -> str:
+def source_of(record) -> str:
     """What a record's features are of, for the table; of a part of a video also its first frame."""
     if isinstance(record, PreparedRecord):
         path = f"{record.folder}/{record.split}/{record.name}"
@@ -167,48 +161,7 @@ def _source(record) -> str:
 
 def _check_source(folder: pathlib.Path, record, row: dict | None) -> None:
     """Refuses a record whose name is that of another video in the table, if that one's features are still there."""
-    known, own = (row or {}).get("path"), _source(record)
+    known, own = (row or {}).get("path"), source_of(record)
     if known and known != own and found_file(folder, row["video"], ".csv", ".npy").exists():
         end = lambda path: repr(path if len(path) <= 100 else f"...{path[-100:]}")
         raise ValueError(f"{folder} holds features of {end(known)}, named like those of {end(own)}; give another --out")
-
-
-def _tables(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The tables of one or several hosts."""
-    return [path for path in sorted(folder.glob("video_info*.csv")) if _TABLE.fullmatch(path.stem)]
-
-
-def _complete(info: pathlib.Path) -> list[dict]:
-    """The complete rows of a table; a killed run may have left half a row at its end."""
-    if not info.exists():
-        return []
-    text = info.read_bytes().decode("utf-8-sig")
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    rows = [row for row in reader if row.get("featureFrame")]
-    if rows and "video" not in reader.fieldnames:
-        raise ValueError(f"{info} has no column 'video', unlike the table that extract writes; give another --out")
-    return rows if text.endswith(("\n", "\r")) else rows[:-1]
-
-
-def _write_table(info: pathlib.Path, rows: list[dict]) -> None:
-    """Writes each video once, its last row, by name; columns that others added stay."""
-    rows = {row["video"]: row for row in rows}
-    columns = dict.fromkeys([*INFO, *(column for row in rows.values() for column in row if column)])
-
-    def write(file) -> None:
-        text = io.TextIOWrapper(file, newline="", encoding="utf-8", write_through=True)
-        writer = csv.DictWriter(text, [*columns], extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows[name] for name in sorted(rows))
-        text.detach()
-
-    replace(info, write)
-
-
-def _append(info: pathlib.Path, name: str, length: Length, interval: int, source: str) -> None:
-    fps = length.fps or ""  # unknown for folders of pictures
-    seconds = length.num_frames / fps if fps else ""
-    with info.open("a", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerow(
-            (name, length.num_frames, seconds, fps, fps, "", length.num_snippets * interval, source)
-        )

@@ -12,23 +12,19 @@ import numpy as np
 from rich.text import Text
 
 from actjax import training
-from actjax.config import plain
-from actjax.data.clips.snippets import Snippets
 from actjax.data.clips.spec import ClipSpec
 from actjax.data.datasets.annotations import save_annotations
 from actjax.data.datasets.records import decoder_of
 from actjax.data.loading.checking import scan
-from actjax.data.loading.quarantine import Quarantine
 from actjax.data.prepared.reading import find_damaged
 from actjax.errors import clear_errors
 from actjax.literal import literal
-from actjax.models import embedding
 from actjax.paths import naming, to_path
 from actjax.showing import Table, show
-from actjax.tasks.loading import digest_of_arrays, this_shard
+from actjax.tasks.localize_mode import mode
 from actjax.tasks.recognition.browsing import contact_sheet, save_png
-from actjax.tasks.recognition.extracting import extract_features, join_info, note_origin
-from actjax.tasks.recognition.predicting import records_of
+from actjax.tasks.recognition.extractor import make_extractor
+from actjax.tasks.recognition.localizing import locate
 from actjax.tasks.recognition.run import RecognitionRun
 from actjax.tasks.recognition.trained import make_predictor
 from actjax.tasks.running import (
@@ -42,7 +38,7 @@ from actjax.tasks.running import (
     names_of,
     restored,
 )
-from actjax.tasks.stage_folder import compared
+from actjax.tasks.videos import records_of
 from actjax.workdir import progress, save_description, save_results
 from actjax.writable import check_target
 
@@ -125,7 +121,7 @@ def predict(run: RecognitionRun, call: Call) -> None:
 
 def extract(run: RecognitionRun, call: Call) -> None:
     """Writes features of `--video`, or of the config's videos, to `--out`, resuming where a killed run stopped."""
-    options, out = run.extraction, pathlib.Path(call.out)
+    out = pathlib.Path(call.out)
     variables, step = restored(run, call)
     with clear_errors(RuntimeError):
         if call.video:
@@ -133,35 +129,10 @@ def extract(run: RecognitionRun, call: Call) -> None:
         else:
             dataset = run.open_dataset()
             records = [*dataset.train, *dataset.val]
-        out.mkdir(parents=True, exist_ok=True)
-        variables = training.local(variables)
-        note_origin(out, _origin(run, call, variables))
-        clips = run.tested(call.protocol).clips
-        embed = jax.jit(lambda variables, clips: embedding(run.network.model, variables, clips, what=options.what))
-        summary = extract_features(
-            records,
-            out,
-            Snippets(clips, options.interval, options.num_frames, options.chunk),
-            lambda clips: embed(variables, clips),
-            quarantine=Quarantine(out / "quarantine.jsonl", num_records=len(records), max_share=1.0),
-            suffix=options.suffix,
-            shard=this_shard(),
-            timeout=run.loader.timeout,
-            progress=progress,
-        )
-    training.wait_for_all("features")
-    if jax.process_index() == 0:
-        join_info(out)
+        options = dict(workdir=call.workdir, step=step, class_names=names_of(call.config, call.workdir))
+        extractor = make_extractor(run, call.config, training.local(variables), protocol=call.protocol, **options)
+        summary = extractor.extract(records, out, progress=progress)
     log.info("%s: %s, by the network of step %d", out, summary, step)
-
-
-def _origin(run: RecognitionRun, call: Call, variables: dict) -> dict:
-    """What features depend on: the network, and the config of its clips."""
-    section = call.protocol if call.config.get(call.protocol) else "eval"
-    clips = {key: value for key, value in plain(call.config[section]).items() if key != "clips_at_once"}
-    options = {name: getattr(run.extraction, name) for name in ("interval", "num_frames", "what")}
-    sections = {"model": call.config.model, section: clips, "extract": options}
-    return {"network": digest_of_arrays(variables), **compared(sections, {})}
 
 
 def check(run: RecognitionRun, call: Call) -> None:
@@ -232,6 +203,7 @@ MODES = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "localize": mode(locate, shown_share=0.0),
     "extract": extract,
     "import": import_,
     "export": export,

@@ -5,9 +5,6 @@ A video is a path or URL of a file, the bytes of a file, or its frames, uint8 [t
 
 import contextlib
 import functools
-import glob
-import logging
-import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -15,15 +12,12 @@ import jax
 import numpy as np
 
 from actjax.data.clips.spec import ClipSpec
-from actjax.data.datasets.records import BytesRecord, FramesRecord, VideoRecord
+from actjax.data.datasets.records import FramesRecord
 from actjax.data.loading.readers import Readers
-from actjax.paths import PACKAGES, canonical, check_url, is_url, to_path
 from actjax.tasks.recognition.outputs import check_finite, probabilities
+from actjax.tasks.videos import is_several, records_of
 from actjax.training.preemption import compiling
 from actjax.video.errors import VideoError
-from actjax.video.finding import find_videos, told_of
-
-log = logging.getLogger("actjax")
 
 
 class Predictor:
@@ -158,45 +152,3 @@ class Predictor:
         if clips.dtype != np.uint8 or clips.shape[-4:] != shape or (clips.ndim == 6 and not clips.shape[1]):
             raise ValueError(f"clips are {clips.dtype} {clips.shape}; the network takes uint8 [b, t, h, w, c], {shape}")
         return clips if clips.ndim == 6 else clips[:, None]
-
-
-def is_several(video) -> bool:
-    """Whether it is a list of videos, a folder of them or a pattern of their names."""
-    if isinstance(video, list | tuple):
-        return True
-    if not isinstance(video, str | os.PathLike) or (is_url(video) and not _stored(video)):
-        return False
-    path = to_path(video)
-    return path.is_dir() or (glob.has_magic(os.fspath(video)) and not path.exists())
-
-
-def records_of(video) -> list:
-    """The records of a video, of a list of videos, or of those in a folder or of a pattern; says what is left out.
-
-    Raises:
-      FileNotFoundError: as `find_videos`. ValueError: frames of another type or shape, an empty path, a URL that needs
-        a package. TypeError: not a video.
-    """
-    if isinstance(video, list | tuple):
-        return [record for one in video for record in records_of(one)]
-    if isinstance(video, str | os.PathLike) and not os.fspath(video):
-        raise ValueError("the path of the video is empty")
-    if isinstance(video, bytes | bytearray | memoryview):
-        return [BytesRecord(bytes(video))]
-    if isinstance(video, str | os.PathLike):
-        if is_url(video) and not _stored(video):
-            check_url(video)
-            return [VideoRecord(os.fspath(video))]
-        found = find_videos(video)
-        if told := told_of(video, found):
-            log.warning("%s", told)
-        return [VideoRecord(str(file)) for file in found.files]
-    if hasattr(video, "__array__"):
-        return [FramesRecord(np.asarray(video)).check()]
-    hint = "; for several videos give a list, list(videos)" if isinstance(video, Iterable) else ""
-    raise TypeError(f"a video is a path, a URL, bytes or frames uint8 [t, h, w, c], not {type(video).__name__}{hint}")
-
-
-def _stored(url) -> bool:
-    """Whether a URL is in an object store, which has folders."""
-    return canonical(url).partition("://")[0] in PACKAGES

@@ -58,6 +58,40 @@ class Extraction(NamedTuple):
         return self
 
 
+class Localization(NamedTuple):
+    """Section `localize`: how a recogniser finds segments in untrimmed videos.
+
+    window: seconds of a clip; None: the median length of the validation videos.
+    stride: seconds from one clip to the next; None: a quarter of the window.
+    threshold: probability from which on a class is there; None: chosen on the validation videos, see `calibrating`.
+    tolerance: share of a segment in which its class is there, see `localization.grouped_runs`.
+    min_seconds: shorter segments are dropped.
+    background: names of classes that stand for no action, besides "background".
+    chunk: clips that are decoded and go through the network at a time.
+    """
+
+    window: float | None = None
+    stride: float | None = None
+    threshold: float | None = None
+    tolerance: float = 0.8
+    min_seconds: float = 0.0
+    background: tuple[str, ...] = ()
+    chunk: int = 16
+
+    def check(self) -> "Localization":
+        """Returns itself. Raises ValueError for a value out of range."""
+        with named("localize"):
+            for name in ("window", "stride"):
+                if getattr(self, name) is not None:
+                    check_number(name, getattr(self, name), "(0, inf)")
+            if self.threshold is not None:
+                check_number("threshold", self.threshold, "[0, 1]")
+            check_number("tolerance", self.tolerance, "(0, 1]")
+            check_number("min_seconds", self.min_seconds, "[0, inf)")
+            check_number("chunk", self.chunk, "[1, inf)", whole=True)
+        return self
+
+
 EMBEDDINGS = ("scores", "embedding")
 PROTOCOLS = ("test", "eval")
 
@@ -71,6 +105,7 @@ class RecognitionRun(NamedTuple):
     multi_label: whether a video may have several classes.
     augment: augments training clips on the device; None: no augmentation.
     prepare_options: options of `data.prepared.writing.prepare`.
+    localization: section `localize`, how segments are found in untrimmed videos.
     evaluators: evaluations besides the validation.
     judged_by: digest of the config sections that determine the metrics of the validation.
     """
@@ -85,6 +120,7 @@ class RecognitionRun(NamedTuple):
     augment: Callable | None
     prepare_options: dict
     extraction: Extraction
+    localization: Localization
     evaluators: tuple[EvaluatorSpec, ...] = ()
     judged_by: str = ""
 

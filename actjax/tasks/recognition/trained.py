@@ -2,16 +2,22 @@
 
 import logging
 import pathlib
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
 
 from actjax import training
+from actjax.data.loading.snippet_reader import Summary
 from actjax.interop import import_checkpoint
 from actjax.models import embedding
+from actjax.tasks.localizing import check_origin
+from actjax.tasks.recognition.extractor import make_extractor
+from actjax.tasks.recognition.localizing import propose
 from actjax.tasks.recognition.predicting import Predictor
 from actjax.tasks.recognition.run import RecognitionRun
 from actjax.tasks.running import Trained, fitting
+from actjax.workdir import progress
 
 log = logging.getLogger("actjax")
 
@@ -65,6 +71,7 @@ class TrainedRecogniser(Trained):
             with fitting(opened.config, workdir):
                 variables, self.step = run.network.restore(workdir, "best" if checkpoint is None else checkpoint)
             variables = training.local(variables)
+        self._variables = variables
         self._predictor = make_predictor(run, variables, self.class_names)
 
     def _names_of_config(self) -> list[str]:
@@ -107,6 +114,29 @@ class TrainedRecogniser(Trained):
         """
         with self._opened.turn():
             return self._predictor.embed(video)
+
+    def propose(self, videos: list[str]) -> dict[str, list[dict]]:
+        """Proposals by TAG, from the probability of an action along videos; see `Trained.propose`."""
+        with self._call(video=videos) as call:
+            return propose(self._opened.run, call)
+
+    def extract(self, videos: Sequence, folder: pathlib.Path, *, like: Mapping) -> Summary:
+        """Writes the features of videos to `folder`, as those that a note in `extraction.json` describes.
+
+        Args:
+          videos: records. like: the note.
+
+        Raises:
+          ValueError: this network or its config is not that of the note. Others as `Extractor.extract`.
+        """
+        with self._opened.turn():
+            source, variables = like["source"], self._variables
+            options = dict(workdir=self.workdir, step=self.step, class_names=self.class_names)
+            run, config = self._opened.run, self.config
+            extractor = make_extractor(run, config, variables, protocol=source["protocol"], **options)
+            check_origin(extractor.origin, like, f"features by {self.workdir}")
+            suffix = like.get("suffix", extractor.suffix)
+            return extractor._replace(suffix=suffix).extract(videos, folder, progress=progress)
 
     def close(self) -> None:
         """Ends the process that decodes; the next video starts another one."""

@@ -9,8 +9,11 @@ from actjax.config.changes import differences, told
 from actjax.config.files import saved_config
 from actjax.errors import clear_errors
 from actjax.tasks.loading import digest_of, digest_of_arrays
+from actjax.tasks.localize_mode import mode
+from actjax.tasks.localizing import save_facts
 from actjax.tasks.running import Call, explain, export, fitting, import_
 from actjax.tasks.ssn.config import READERS
+from actjax.tasks.ssn.localizing import facts_of, locate
 from actjax.tasks.ssn.report import report
 from actjax.tasks.ssn.run import SsnRun
 from actjax.tasks.stage_folder import StageFolder, compared
@@ -34,7 +37,11 @@ def train(run: SsnRun, call: Call) -> dict:
             log.info("the training is complete at step %d", standing.step)
             call = call._replace(config=_as_trained(run, call))
     decoder = dataset.train[0].decoder(run.ticks.sampling.backend)
-    describe = lambda: save_description(call.workdir, call.config, dataset.class_names, decoder=decoder)
+
+    def describe() -> None:
+        save_description(call.workdir, call.config, dataset.class_names, decoder=decoder)
+        save_facts(call.workdir, facts_of(targets))
+
     if complete:
         describe()
     else:
@@ -110,4 +117,11 @@ def _detect(run: SsnRun, call: Call, dataset, targets, *, which: str, name: str)
         return report(dataset, folder.path, run.detect, call.workdir, name=name, about=about, **sealed)
 
 
-MODES = {"train": train, "eval": evaluate, "import": import_, "export": export, "explain": explain}
+MODES = {
+    "train": train,
+    "eval": evaluate,
+    "localize": mode(locate, shown_share=0.5),
+    "import": import_,
+    "export": export,
+    "explain": explain,
+}

@@ -1,0 +1,82 @@
+"""Long videos -> overlapping windows as long as the videos of the training, and their proposals back in one list.
+
+BSN and BMN bring every video to the same number of time steps, so in a video far longer than those of the training an
+action is shorter than a step.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from actjax.data.datasets.records import ActivityNetRecord
+
+
+class Window(NamedTuple):
+    """Rows [first, last) of a video's features, as a record of its own; `offset` is its first second."""
+
+    record: ActivityNetRecord
+    video: str
+    first: int
+    last: int
+    offset: float
+
+
+class WindowFeatures(NamedTuple):
+    """The features of windows, by the names of their records."""
+
+    features: object  # of whole videos, with `read` and `among`
+    windows: Mapping[str, Window]
+
+    def read(self, name: str) -> np.ndarray:
+        """The features of a window -> float32 [channels, time]."""
+        window = self.windows[name]
+        return self.features.read(window.video)[:, window.first : window.last]
+
+    def among(self, names: Iterable[str]) -> set[str]:
+        """Those of the windows whose video has features."""
+        names = list(names)
+        there = self.features.among({self.windows[name].video for name in names})
+        return {name for name in names if self.windows[name].video in there}
+
+
+def windows_of(record: ActivityNetRecord, num_rows: int, longest: float) -> list[Window]:
+    """The windows of a video, each half over the next; a video of up to `longest` seconds is one window, as it is.
+
+    >>> record = ActivityNetRecord("v", "v", 100.0, 1000, 1000, [])
+    >>> [(w.first, w.last, w.offset) for w in windows_of(record, 100, 40.0)]
+    [(0, 40, 0.0), (20, 60, 20.0), (40, 80, 40.0), (60, 100, 60.0)]
+    >>> windows_of(record, 100, 100.0)[0].record == record
+    True
+    """
+    rate = record.feature_frame / record.duration_frame * record.duration_second / num_rows  # seconds of a row
+    length = max(int(round(longest / rate)), 2)
+    if record.duration_second <= longest or num_rows <= length:
+        return [Window(record, record.video, 0, num_rows, 0.0)]
+    starts = np.unique(np.append(np.arange(0, num_rows - length, -(-length // 2)), num_rows - length))
+    frames = record.feature_frame / num_rows * length
+    part = record._replace(duration_second=rate * length, duration_frame=frames, feature_frame=frames, annotations=[])
+    return [
+        Window(part._replace(video=f"{record.video}#{first}"), record.video, first, first + length, rate * first)
+        for first in starts.tolist()
+    ]
+
+
+def joined(windows: Sequence[Window], proposals: Sequence[list[dict]]) -> list[dict]:
+    """The proposals of a video's windows, in seconds from its beginning, best first.
+
+    A proposal counts in the window whose middle is nearest to its own, so that none is there twice.
+
+    >>> record = ActivityNetRecord("v", "v", 100.0, 1000, 1000, [])
+    >>> twice = [[{"segment": [22.0, 30.0], "score": 0.5}], [{"segment": [2.0, 10.0], "score": 0.4}]]
+    >>> joined(windows_of(record, 100, 40.0)[:2], twice)
+    [{'segment': [22.0, 30.0], 'score': 0.5}]
+    """
+    middles = np.array([window.offset + window.record.duration_second / 2 for window in windows])
+    found = []
+    for k, (window, rows) in enumerate(zip(windows, proposals, strict=True)):
+        for row in rows:
+            segment = [end + window.offset for end in row["segment"]] if window.offset else row["segment"]
+            if np.argmin(np.abs(middles - sum(segment) / 2)) == k:
+                found.append(row | {"segment": segment})
+    return sorted(found, key=lambda row: -row["score"])

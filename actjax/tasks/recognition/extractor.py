@@ -1,0 +1,113 @@
+"""A trained recogniser that makes the features of localization."""
+
+import functools
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+
+from actjax import training
+from actjax.config import plain
+from actjax.data.clips.snippets import Snippets
+from actjax.data.loading.quarantine import Quarantine
+from actjax.data.loading.snippet_reader import Summary
+from actjax.models import embedding
+from actjax.paths import absolute
+from actjax.tasks.loading import digest_of_arrays, this_shard
+from actjax.tasks.recognition.extracting import extract_features, join_info, note_origin
+from actjax.tasks.recognition.run import RecognitionRun
+from actjax.tasks.stage_folder import compared
+from actjax.training.devices import make_mesh, replicate, split
+
+
+class Extractor(NamedTuple):
+    """Turns videos into features, as the section `extract` of its run says.
+
+    embed: clips uint8 [chunk, v, t, h, w, c] -> float32 [chunk, d].
+    origin: what the features depend on, the network and the config of its clips.
+    about: the run that the network is from, its step and protocol, and the class of every logit; for `extraction.json`.
+    """
+
+    snippets: Snippets
+    embed: Callable
+    suffix: str
+    timeout: float
+    origin: dict
+    about: dict
+
+    def extract(self, records: Sequence, folder: pathlib.Path, *, progress: Callable) -> Summary:
+        """Writes the features of videos to `folder`, resuming where a killed run stopped; all hosts share the videos.
+
+        Raises:
+          ValueError: the folder holds features of another network, config or video. Others as `extract_features`.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        note_origin(folder, self.origin, about=self.about)
+        summary = extract_features(
+            records,
+            folder,
+            self.snippets,
+            self.embed,
+            quarantine=Quarantine(folder / "quarantine.jsonl", num_records=len(records), max_share=1.0),
+            suffix=self.suffix,
+            shard=this_shard(),
+            timeout=self.timeout,
+            progress=progress,
+        )
+        training.wait_for_all("features")
+        if jax.process_index() == 0:
+            join_info(folder)
+        return summary
+
+
+def make_extractor(
+    run: RecognitionRun,
+    config,
+    variables: dict,
+    *,
+    workdir: pathlib.Path,
+    step: int,
+    class_names: Sequence[str],
+    protocol: str = "test",
+) -> Extractor:
+    """The extractor of a trained run. Chunks of clips are split over this host's devices.
+
+    Args:
+      config: of the run. variables: of its checkpoint `step`, on this host.
+      protocol: the config section that describes the clips, "test" or "eval".
+    """
+    options, clips = run.extraction, run.tested(protocol).clips
+    mesh = make_mesh(devices=jax.local_devices())
+    chunk = -(-options.chunk // mesh.size) * mesh.size
+    network = jax.jit(functools.partial(embedding, run.network.model, what=options.what))
+    placed = jax.device_put(variables, replicate(mesh))
+    return Extractor(
+        Snippets(clips, options.interval, options.num_frames, chunk),
+        lambda clips: network(placed, jax.device_put(clips, split(mesh))),
+        options.suffix,
+        run.loader.timeout,
+        origin=_origin(run, config, variables, protocol),
+        about={
+            "source": {"workdir": str(absolute(workdir)), "step": step, "protocol": protocol},
+            "class_names": list(class_names) if options.what == "scores" else [],
+            "multi_label": run.multi_label,
+            "suffix": options.suffix,
+        },
+    )
+
+
+def _origin(run: RecognitionRun, config, variables: dict, protocol: str) -> dict:
+    options = {name: getattr(run.extraction, name) for name in ("interval", "num_frames", "what")}
+    return {"network": digest_of_arrays(variables), **network_sections(config, protocol, extract=options)}
+
+
+def network_sections(config, protocol: str, **further: dict) -> dict:
+    """The sections of a config on which a network's outputs depend, and further ones, in the form to compare them.
+
+    Args:
+      protocol: the section that describes the clips, "test" or "eval".
+    """
+    section = protocol if config.get(protocol) else "eval"
+    clips = {key: value for key, value in plain(config[section]).items() if key != "clips_at_once"}
+    return compared({"model": config.model, section: clips, **further}, {})
