@@ -124,6 +124,8 @@ def run_mode(mode: str, opened: Opened, workdir, **options: Any):
             raise ValueError(f"--mode={mode} does not apply to this config's task; use one of {sorted(known)}")
         if opened.task.local:
             local(workdir, "--workdir of BSN, BMN and SSN:")
+        if mode == "train":
+            opened.task.ready(opened.run, workdir)
     call = Call(mode, opened.config, workdir, **({"started": time.perf_counter(), "load": opened.other} | options))
     first = jax.process_index() == 0
     if first and mode in ("train", "import", "eval"):

@@ -155,8 +155,8 @@ def _do(workdir: pathlib.Path, started: float) -> None:
 
     with clear_errors():
         if _CONFIG.value is not None:
-            copied = workdir if _MODE.value in ("train", "import") else None
-            opened = open_config(_CONFIG.value, _changes, workdir=copied)
+            keep_code = _MODE.value in ("train", "import")
+            opened = open_config(_CONFIG.value, _changes, workdir=workdir, keep_code=keep_code)
         else:
             opened = open_workdir(workdir, _changes, trust_code=_TRUST_CODE.value)
     names = dict(

@@ -17,11 +17,16 @@ CENTER = dict(name="center", short_side=256, size=224)
 # Non-local blocks after blocks 0 and 2 of the second stage and 0, 2 and 4 of the third.
 NON_LOCAL = ((0, 0, 0), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 0, 0))
 
-# Initial weights: torchvision's ImageNet networks.
+# Initial weights: torchvision's ImageNet networks. The digits begin the SHA-256 of the file.
 IMAGENET = {
     50: "checkpoints/resnet50-19c8e357.pth",
     101: "checkpoints/resnet101-5d3b4d8f.pth",
     "mobilenet_v2": "checkpoints/mobilenet_v2-b0353104.pth",
+}
+# Name of a published file -> where it is.
+PUBLISHED = {
+    name: f"https://download.pytorch.org/models/{name}"
+    for name in (path.rpartition("/")[2] for path in IMAGENET.values())
 }
 
 # Lists from MMAction2's scripts; names are relative to `data_prefix`, or if "" to the list's folder. Both splits share

@@ -30,11 +30,10 @@ actjax: video action recognition and temporal action localization in JAX
 modes:
 {modes}
 
-to train on generated videos, to train on your own, and to use the result:
+to train on generated videos, to train on your own (a folder with a sub-folder
+for each class), and to use the result:
   actjax --config=tsm_shapes --workdir=runs/shapes
-  actjax --config=tsm_r50_video_1x1x8_50e_kinetics400_rgb:scratch \\
-      --config.data.train=train.txt --config.data.val=val.txt \\
-      --config.model.num_classes=12 --workdir=runs/mine
+  actjax --config=tsm_own --workdir=runs/mine --config.data.folder=FOLDER
   actjax --mode=predict --workdir=runs/mine --video=clip.mp4
 
 recipes:

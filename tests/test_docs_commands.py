@@ -70,6 +70,16 @@ def activitynet(folder: pathlib.Path) -> None:
         (made / f"anet_anno_{split}.json").rename(root / f"anet_anno_{split}.json")
 
 
+def classes(folder: pathlib.Path) -> None:
+    """A folder with a folder of four videos for each of two classes."""
+    videos(folder)
+    files = sorted((folder / "videos").glob("*.mp4"))
+    for name, some in (("clapping", files[:4]), ("waving", files[4:8])):
+        (folder / "FOLDER" / name).mkdir(parents=True)
+        for file in some:
+            shutil.copy(file, folder / "FOLDER" / name)
+
+
 def csv_features(folder: pathlib.Path) -> None:
     shutil.copytree(
         folder / "data" / "ActivityNet" / "activitynet_feature_cuhk" / "csv_mean_100", folder / "activitynet_csv"
@@ -183,6 +193,14 @@ LISTS = "--config.data.train=train.txt --config.data.val=val.txt"
 
 # Each group in a folder of its own, in the order in which they are run.
 GROUPS = {
+    "a folder of classes": {
+        f"{MAIN} --config=tsm_own --workdir=runs/mine --config.data.folder=FOLDER": Run(
+            f"{SMALL_LOADER} {SMALL_EVAL} {SMALL_TRAIN} --config.model.width=8 --config.load_from.path=",
+            (classes,),
+            ("runs/mine/results.json", "runs/mine/lists/val.csv", "runs/mine/lists/classes.txt"),
+            "2 classes, 6 videos to train on, 2 to validate on",
+        ),
+    },
     "own videos": {
         f"{MAIN} --mode=check --config={VIDEOS}:scratch --workdir=runs/data {LISTS}": Run(
             needs=(videos,),
@@ -217,8 +235,8 @@ GROUPS = {
             ("k400_prepared/dataset_info.json",),
         ),
         f"{MAIN} --config={VIDEOS}:prepared=k400_prepared --workdir=runs/k400": Run(
-            f"{SMALL} --config.model.num_classes=12",  # the compiled step is that of runs/mine
-            (published("checkpoints/resnet50-19c8e357.pth"),),
+            f"{SMALL} --config.model.num_classes=12 --config.load_from.path=checkpoints/small.pth",
+            (published("checkpoints/small.pth"),),
             ("runs/k400/results.json",),
             "400 classes in the file, 12 in the model: fc_cls is re-initialised",
         ),

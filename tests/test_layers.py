@@ -23,7 +23,7 @@ LAYERS = [
         "usage",
         "version",
     },
-    {"config", "config.readers", "config.sections", "limits", "locking", "segments", "writable"},
+    {"config", "config.readers", "config.sections", "limits", "locking", "published", "segments", "writable"},
     {"array_files", "text_files"},
     {"config.recipe_files", "config.typed_text", "recipes", "tables", "video_files"},
     {"config.files", "config.overrides", "config.own_code"},

@@ -17,7 +17,7 @@ from actjax.tasks import registered
 CONFIGS = {
     file.stem: runpy.run_path(str(file))["get_config"]
     for file in sorted((ROOT / "configs").glob("ts[mn]_*.py"))
-    if file.stem != "tsm_shapes"
+    if file.stem not in ("tsm_own", "tsm_shapes")
 }
 ZOO = (ROOT / "docs" / "model_zoo.md").read_text()
 TESTS_OF_ZOO = dict(re.findall(r"^\| `(\w+)` \| (\d+ x \d+)", ZOO, re.M))

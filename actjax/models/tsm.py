@@ -22,7 +22,7 @@ class _Recognizer(nn.Module):
     """Base of TSN and TSM: uint8 clips, backbone over all frames, global average pooling, classifier.
 
     Attributes:
-      num_classes: k.
+      num_classes: k; None stands in a config alone: the classes of its data.
       in_channels: c; 3 for RGB, 10 for five frames of flow.
       arch: a key of `BACKBONES`, or a network of your own, "package.module:Class"; see `actjax.models.backbones`.
       arch_options: {field: value} of other fields of that network; None: none.
@@ -34,7 +34,7 @@ class _Recognizer(nn.Module):
       dtype: "float32", "bfloat16" or "float16"; parameters, statistics and logits are always float32.
     """
 
-    num_classes: int
+    num_classes: int | None
     in_channels: int = 3
     arch: str = "resnet"
     depth: int = 50

@@ -25,6 +25,8 @@ class Registered(NamedTuple):
     trained: (`opening.Opened`, workdir, checkpoint=) -> what `actjax.load` returns.
     locate: (run, `running.Call`) -> what is found in new videos, a list of `localizing.Located`.
     local: whether the workdir must be on a local disk, because stages write thousands of files and rename folders.
+    settle: (config, workdir or None) -> `Settled`: the config with the values that the data decide.
+    ready: (run, workdir), before training writes anything: raises ValueError or FileNotFoundError for what lacks.
     """
 
     build: Callable
@@ -33,6 +35,8 @@ class Registered(NamedTuple):
     locate: Callable
     trained: Callable = Trained
     local: bool = True
+    settle: Callable = lambda config, workdir: recognition.Settled(config)
+    ready: Callable = lambda run, workdir: None
 
     @property
     def reader(self) -> Reader:
@@ -45,13 +49,25 @@ class Registered(NamedTuple):
         )
 
 
+def check_start(run, workdir) -> None:
+    """Checks the file that the training of a single network starts from, see `building.Network.check_start`."""
+    run.network.check_start(workdir)
+
+
 TASKS = {
     "recognition": Registered(
-        recognition.build, recognition.MODES, recognition.READERS, recognition.locate, TrainedRecogniser, local=False
+        recognition.build,
+        recognition.MODES,
+        recognition.READERS,
+        recognition.locate,
+        TrainedRecogniser,
+        local=False,
+        settle=recognition.settle,
+        ready=check_start,
     ),
     "bsn": Registered(bsn.build, bsn.MODES, bsn.READERS, bsn.locate),
     "bmn": Registered(bsn.build_bmn, bsn.MODES, bsn.READERS, bsn.locate),
-    "ssn": Registered(ssn.build, ssn.MODES, ssn.READERS, ssn.locate),
+    "ssn": Registered(ssn.build, ssn.MODES, ssn.READERS, ssn.locate, ready=check_start),
 }
 
 

@@ -16,6 +16,9 @@ from actjax.config import Reader, bind, find, pick, plain
 from actjax.errors import RangeError, check_number, named
 from actjax.interop import import_checkpoint
 from actjax.interop.importing import Report
+from actjax.paths import local
+from actjax.published import check_published
+from actjax.recipes import PUBLISHED
 from actjax.training.optimizers import OPTIMIZERS, RULES, SCHEDULES, by_epoch, with_stages
 from actjax.training.task import Task
 
@@ -44,17 +47,26 @@ class Network(NamedTuple):
     groups: training.ParamGroups
     load_from: Callable | None = None
 
+    def check_start(self, folder: pathlib.Path) -> None:
+        """Checks the file that a run in `folder` starts from, unless it trains from scratch or resumes.
+
+        Raises:
+          FileNotFoundError: it is missing; says where to get it. ValueError: it is not the published one of this name.
+        """
+        if self.load_from is not None and not any((folder / "checkpoints").glob("[0-9]*")):
+            otherwise = (
+                ". To train from scratch, use tsm_own:scratch, or RECIPE:scratch with another recipe of TSN or TSM, or "
+                "an empty path"
+            )
+            path = local(self.load_from.keywords["path"], "load_from.path")
+            check_published(path, PUBLISHED, otherwise=otherwise)
+
     def initial(self, folder: pathlib.Path) -> Callable[[], dict] | None:
         """The imported variables that a run in `folder` starts from; None if it trains from scratch or resumes."""
         if self.load_from is None or any((folder / "checkpoints").glob("[0-9]*")):
             return None
-        try:
-            imported = self.load_from(model=self.model)
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f"load_from.path={self.load_from.keywords['path']} does not exist; docs/model_zoo.md names the file. "
-                "To train from scratch, set an empty path, or use --config=FILE:scratch with TSN and TSM"
-            ) from None
+        self.check_start(folder)
+        imported = self.load_from(model=self.model)
         log.info("%s", imported.report)
         return lambda: imported.variables
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -40,14 +40,17 @@ def load_run(workdir: pathlib.Path, *, checkpoint=None, changes: Mapping[str, An
         return opened.task.trained(opened, workdir, checkpoint=None if checkpoint is None else str(checkpoint))
 
 
-def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | None = None) -> Opened:
+def open_config(
+    source, changes: Mapping[str, Any], *, workdir: pathlib.Path | None = None, keep_code: bool = True
+) -> Opened:
     """The run of a recipe, a config file or a config, as `config.files.load_config` takes them.
 
     The code that the config names lies beside its file; beside no file, in the current folder.
 
     Args:
       changes: see `config.overrides.override`.
-      workdir: gets a copy of this code; None: none is kept.
+      workdir: where the run is or will be: its lists decide a split, and it gets a copy of this code; None: no place.
+      keep_code: False: it gets no copy.
 
     Raises:
       FileNotFoundError, ValueError: no such config, a key or name that is not known, a value that does not fit.
@@ -62,14 +65,14 @@ def open_config(source, changes: Mapping[str, Any], *, workdir: pathlib.Path | N
     active = ActiveCode(code.files) if code is not None and code.files else None
     with turn_of(active):
         task = registered(config)
-        config = _overridden(config, changes, task)
+        config, equip = _settled(_overridden(config, changes, task), task, workdir)
         if code is not None:
             code._replace(names=own_code.dotted_names(config)).remember()
         if active:
             config.update({own_code.FOLDER: code.digest})
-        if active and workdir is not None:
+        if active and workdir is not None and keep_code:
             code.save(workdir)
-        return Opened(config, build(config), task, active)
+        return Opened(config, equip(build(config)), task, active)
 
 
 def open_workdir(workdir: pathlib.Path, changes: Mapping[str, Any], *, trust_code: bool = False) -> Opened:
@@ -86,8 +89,8 @@ def open_workdir(workdir: pathlib.Path, changes: Mapping[str, Any], *, trust_cod
     code, typed = own_code.of_workdir(workdir, saved), own_code.of_config(None, changes)
     with own_code.allowed(code, workdir, trust=trust_code, typed=typed) as active:
         task = registered(saved)
-        config = _overridden(of_a_run(saved), changes, task)
-        return Opened(config, build(config), task, active)
+        config, equip = _settled(_overridden(of_a_run(saved), changes, task), task, workdir)
+        return Opened(config, equip(build(config)), task, active)
 
 
 def _check_links(workdir: pathlib.Path) -> None:
@@ -95,6 +98,13 @@ def _check_links(workdir: pathlib.Path) -> None:
     for path in () if is_url(workdir) else sorted(workdir.iterdir()):
         if path.is_symlink() and not path.is_dir():
             raise ValueError(f"{path} is a symbolic link to {path.readlink()}; replace it by a copy of the file")
+
+
+def _settled(config: Mapping, task: Registered, workdir: pathlib.Path | None) -> tuple[ConfigDict, Callable]:
+    """The config with what its data decide, and the function that gives its run what was found."""
+    with logging_to(None):
+        settled = task.settle(config, workdir)
+    return ConfigDict(settled.config), settled.equip
 
 
 def _overridden(config: Mapping, changes: Mapping[str, Any], task: Registered) -> ConfigDict:

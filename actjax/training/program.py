@@ -15,6 +15,7 @@ from actjax.training.optimizers import Optimizer
 class Settings(NamedTuple):
     """The settings of a training run. `eval_every` is in epochs, `log_every` and `save_every` are in steps.
 
+    epochs: None stands in the config of a recogniser alone: they go by the number of training videos.
     bn: scope of batch norm statistics: "global", "device" or "group:K"; see `step.update`.
     fsdp: number of devices that shard parameters, optimizer state and moving averages; -1: all.
     seed: of all random numbers, below 2**32, the number of JAX's keys.
@@ -27,7 +28,7 @@ class Settings(NamedTuple):
     scale_loss: dynamic loss scaling, for networks that compute in float16.
     """
 
-    epochs: float
+    epochs: float | None
     batch_size: int
     seed: int = 0
     bn: str = "global"

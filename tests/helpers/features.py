@@ -40,6 +40,11 @@ TABLE = {
     "tests/test_main.py::test_scores_of_runs_are_fused_from_the_command_line":
         "flag protocol; metrics accuracy --{json,predictions,coefficients}",
     "tests/test_outside.py::test_a_copy_from_elsewhere_runs_nothing_before_it_is_trusted": "flag trust_code",
+    "tests/tasks/test_own_folder.py::test_one_command_trains_and_keeps_its_split":
+        "recognition data.{name=folders,val_share}; recipe tsm_own.py scratch",
+    "tests/tasks/test_own_folder.py::test_another_split_is_refused_in_the_workdir": "recognition data.lists",
+    "tests/test_published.py::test_missing_weights_are_one_error_before_anything_is_written":
+        "recipe tsm_own.py {mobilenet,r50}",
     "tests/tasks/test_extracting.py::test_command_line": "recognition mode extract",
     "tests/tasks/test_bsn_run.py::test_bmn_trains_evaluates_and_is_exchanged":
         "bmn mode {train,eval,import,export}; flag checkpoint",

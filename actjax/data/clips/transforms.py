@@ -1,7 +1,8 @@
 """The transforms that a config may name: `sample` picks frames, `view` picks crops.
 
 A transform is a pure function of `actjax.video` with draws from `rng`, a generator for one record, one epoch and this
-transform; without `rng` it has its deterministic test-time form.
+transform; without `rng` it has its deterministic test-time form. `flip_ratio` is the probability of mirroring; None
+stands in a config alone: it goes by the names of the classes.
 """
 
 import numpy as np
@@ -74,7 +75,7 @@ def multi_scale(
     short_side: int,
     size: int,
     scales: tuple[float, ...],
-    flip_ratio: float,
+    flip_ratio: float | None,
     max_wh_scale_gap: int = 1,
     random_crop: bool = False,
     num_fixed_crops: int = 13,
@@ -100,7 +101,7 @@ def random_resized(
     rng: np.random.Generator,
     short_side: int,
     size: int,
-    flip_ratio: float,
+    flip_ratio: float | None,
     area_range: tuple[float, float] = (0.08, 1.0),
     aspect_ratio_range: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> list[views.View]:
@@ -112,7 +113,7 @@ def random_resized(
 
 
 def random(
-    height: int, width: int, *, rng: np.random.Generator, short_side: int, size: int, flip_ratio: float
+    height: int, width: int, *, rng: np.random.Generator, short_side: int, size: int, flip_ratio: float | None
 ) -> list[views.View]:
     """Training crop: resize the short side, a square at a random place, flip -> one view."""
     view = views.random_crop(views.resize(height, width, scale=(-1, short_side)), size=size, u=_draws(rng, 2))

@@ -48,12 +48,13 @@ def load_annotations(kind: str, path: str | os.PathLike, *, data_prefix: str | N
       data_prefix: folder or URL that relative paths start from; default: the annotation file's folder (MMAction2 0.6
         fails without it). Absolute paths and URLs stay as they are.
       options: of the kind. "videos" and "rawframes": `multi_class`, labels become many-hot float32 [num_classes];
-        `num_classes`, an upper bound of labels. "rawframes": also `with_offset`, `filename_tmpl`, `start_index`,
-        `modality`. In CSV, labels `3;7` are several classes, and `3:0.7;7:0.3` gives them weights: float32
-        [num_classes] that sums to 1, or with `multi_class` each weight up to 1. "activitynet": `subset`, the records to
-        take: "training", "validation" or "testing"; `video_info`, the authors' table of videos (CSV: video, numFrame,
-        seconds, fps, rfps, subset, featureFrame), for fields that the annotations lack; videos of the official file
-        that are not in the table are left out.
+        `num_classes`, an upper bound of labels; `names`, of the classes, for labels of CSV and JSON that are names (see
+        `named_labels`), by default those of this file, sorted. "rawframes": also `with_offset`, `filename_tmpl`,
+        `start_index`, `modality`. In CSV, labels `3;7` are several classes, and `3:0.7;7:0.3` gives them weights:
+        float32 [num_classes] that sums to 1, or with `multi_class` each weight up to 1. "activitynet": `subset`, the
+        records to take: "training", "validation" or "testing"; `video_info`, the authors' table of videos (CSV: video,
+        numFrame, seconds, fps, rfps, subset, featureFrame), for fields that the annotations lack; videos of the
+        official file that are not in the table are left out.
 
     Raises:
       ValueError: an unknown kind or option; a line that does not parse (names file, line and text); no records; a
@@ -109,8 +110,19 @@ KINDS = {
 
 def save_annotations(records: Sequence, path: str | os.PathLike) -> None:
     """Writes records as a CSV file for `load_annotations`, with absolute paths."""
+    to_path(path).write_bytes(annotations_text(records).encode())
+
+
+def annotations_text(records: Sequence) -> str:
+    """The content of the CSV file that `save_annotations` writes.
+
+    Folders of frames whose names or first number are not the default ones get the columns `filename_tmpl` and
+    `start_index`.
+    """
     columns = ["path", "label"]
     columns += [name for name in ("total_frames", "offset") if records and hasattr(records[0], "offset")]
+    own_names = any(_naming(record) not in (None, _NAMING) for record in records)
+    columns += ["filename_tmpl", "start_index"] * own_names
     soft = any(not np.isin(record.label, (0, 1)).all() for record in records if np.ndim(record.label))
     file = io.StringIO(newline="")
     writer = csv.writer(file)
@@ -118,5 +130,14 @@ def save_annotations(records: Sequence, path: str | os.PathLike) -> None:
     for record in records:
         name = record.path if "://" in record.path else os.path.abspath(record.path)
         row = [name, label_text(record.label, soft)]
-        writer.writerow(row + ([record.num_frames, record.offset] if len(columns) > 2 else []))
-    to_path(path).write_bytes(file.getvalue().encode())
+        row += [record.num_frames, record.offset] if "offset" in columns else []
+        writer.writerow(row + ([*_naming(record)] if own_names else []))
+    return file.getvalue()
+
+
+def _naming(record) -> tuple[str, int] | None:
+    """The template and the first number of the frames of a folder; None for other records."""
+    return (record.filename_tmpl, record.start_index) if isinstance(record, RawframesRecord) else None
+
+
+_NAMING = _naming(RawframesRecord("", 1))

@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from actjax.errors import shown
+from actjax.metrics.matching import repeated
 from actjax.paths import does_not_exist, to_path
 from actjax.text_files import read_json, read_rows, read_text, suffix_of
 
@@ -43,6 +44,43 @@ def load_class_names(path: str | os.PathLike) -> list[str]:
     if suffix_of(path) == ".csv" and any(re.search(r"[,;\t]", line) for line in lines):
         raise ValueError(f"{path}: line 1 is {shown(lines[0])}; a table of class names has the columns id,name")
     return lines
+
+
+def class_names_text(names: Sequence[str]) -> str:
+    r"""The content of a file that `load_class_names` reads as these names.
+
+    >>> class_names_text(["run", "jump"]), class_names_text(["1. run", "2. jump"])
+    ('run\njump\n', '0 1. run\n1 2. jump\n')
+
+    Names that would be taken for numbered ones, or for a header, are numbered.
+
+    Raises:
+      ValueError: a name that would then be read as another one.
+    """
+    if not _HEADER.fullmatch(names[0]) and not all(map(_NUMBERED.fullmatch, names)):
+        return "".join(f"{name}\n" for name in names)
+    lines = [f"{k} {name}" for k, name in enumerate(names)]
+    for line, name in zip(lines, names, strict=True):
+        if _NUMBERED.fullmatch(line)[2] != name:
+            raise ValueError(f"class {shown(name)}: a name must not begin with , ; : . or a bracket; rename it")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def checked_names(
+    source: str | Sequence[str] | None, num_classes: int, load: Callable, *, where: str = "data.class_names"
+) -> list[str]:
+    """Class names from a file that `load` reads, or as given; without a source, the class numbers."""
+    if not source:
+        return [str(k) for k in range(num_classes)]
+    names, where = (load(source), source) if isinstance(source, str) else ([*map(str, source)], where)
+    if len(names) != num_classes:
+        raise ValueError(
+            f"{where} has {len(names)} names, but model.num_classes={num_classes}; "
+            f"set model.num_classes={len(names)}, or correct the names"
+        )
+    if twice := repeated(names):
+        raise ValueError(f"{where} has the name {twice!r} more than once; give every class a name of its own")
+    return names
 
 
 def _from_json(path) -> list[str]:

@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from actjax.errors import shown
 from actjax.text_files import read_json, read_lines, read_rows, suffix_of
@@ -10,10 +10,16 @@ from actjax.text_files import read_json, read_lines, read_rows, suffix_of
 _WHAT = "an annotation file"
 
 
-def parsed(path: pathlib.Path, parse: Callable, *, line: str, columns: str) -> list:
-    """`parse(item)` of every item. For error messages: the expected `line` of text, or `columns` of CSV and JSON."""
+def parsed(
+    path: pathlib.Path, parse: Callable, *, line: str, columns: str, rows: Iterable[tuple[str, object]] | None = None
+) -> list:
+    """`parse(item)` of every item. For error messages: the expected `line` of text, or `columns` of CSV and JSON.
+
+    Args:
+      rows: the `items` of the file, if they have been read.
+    """
     records = []
-    for place, item in items(path):
+    for place, item in items(path) if rows is None else rows:
         try:
             records.append(parse(item))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:

@@ -14,13 +14,16 @@ from actjax.data.datasets.checking import (
     warn_of_both,
     warn_of_labels,
 )
-from actjax.data.datasets.class_names import load_class_names
+from actjax.data.datasets.class_names import checked_names, load_class_names
 from actjax.data.datasets.existing import check_lists
-from actjax.data.datasets.selecting import concatenate, repeat, subset
+from actjax.data.datasets.folders import VAL_SHARE, split_folder
+from actjax.data.datasets.kept_lists import kind_of, load_lists
+from actjax.data.datasets.named_labels import names_of_lists
+from actjax.data.datasets.selecting import concatenate, selected
 from actjax.data.prepared.reading import check_shards, load_prepared
 from actjax.data.prepared.reading import load_class_names as prepared_class_names
-from actjax.data.samples.shapes import make_shapes
-from actjax.metrics.matching import repeated
+from actjax.data.samples.shapes import CLASSES, make_shapes
+from actjax.paths import does_not_exist, to_path
 
 
 class Dataset(NamedTuple):
@@ -48,7 +51,8 @@ def videos(
       train, val: annotation files (text, JSON or CSV; see `load_annotations`), one or several for each split.
       num_classes: labels are below this.
       data_prefix: folder or URL that relative paths start from; "" for the folder of the annotation file.
-      class_names: the names, or a file with one per line, in the order of the labels; "" to use the class numbers.
+      class_names: the names, or a file with one per line, in the order of the labels; "": the sorted names of the
+        training list if its labels are names, else the class numbers.
       select: selects training records, see `selected`.
       options: of `load_annotations`: `multi_class`.
 
@@ -99,7 +103,7 @@ def prepared(
         names, a label that is no class.
     """
     records = [load_prepared(folder, split) for split in (train, val)]
-    names = _names(folder, num_classes, prepared_class_names)
+    names = checked_names(folder, num_classes, prepared_class_names)
     check_prepared_labels([record.label for split in records for record in split], num_classes, folder, multi_class)
     return Dataset(selected(records[0], **(select or {})), records[1], names)
 
@@ -111,7 +115,35 @@ def shapes(*, num_classes: int, folder: str = "", num_train: int = 1280, num_val
     return videos(**lists, num_classes=num_classes, class_names=os.path.join(root, "classes.txt"))
 
 
-DATASETS = {"videos": videos, "rawframes": rawframes, "prepared": prepared, "shapes": shapes}
+def folders(
+    *,
+    folder: str,
+    num_classes: int,
+    lists: str = "",
+    val_share: float = VAL_SHARE,
+    seed: int = 0,
+    select: dict | None = None,
+) -> Dataset:
+    """A folder whose sub-folders are the classes: video files, or folders of frames, at any depth.
+
+    Args:
+      folder: a local folder, see `folders.split_folder`.
+      num_classes: the number of sub-folders.
+      lists: folder with the lists of an earlier split, RUN/lists, which holds; "": the folder is split.
+      val_share: share of the videos of every class to validate on, if the folder has no `train` and `val`.
+      seed: of the split.
+      select: selects training records, see `selected`.
+
+    Raises:
+      FileNotFoundError, ValueError: as `folders.split_folder` and `kept_lists.load_lists`; another number of classes.
+    """
+    options = dict(val_share=val_share, seed=seed)
+    split = load_lists(lists, videos=folder) if lists else split_folder(folder, **options).tell()
+    names = checked_names(split.class_names, num_classes, load_class_names, where=lists or folder)
+    return Dataset(selected(split.train, **(select or {})), split.val, names)
+
+
+DATASETS = {"videos": videos, "rawframes": rawframes, "prepared": prepared, "shapes": shapes, "folders": folders}
 FROM_LISTS = ("videos", "rawframes")  # data sets that take further lists
 
 
@@ -159,6 +191,12 @@ def check_files(config, dataset: Dataset, *, max_broken: float, skip: str = "") 
     if config["name"] == "prepared":
         for split in dict.fromkeys((config.get("train", "train"), config.get("val", "val"))):
             check_shards(config["folder"], split, max_broken=max_broken)
+    if config["name"] == "folders":
+        where = config.get("lists") or config["folder"]
+        paths = {f"{split} of {where}": (r.path for r in getattr(dataset, split)) for split in ("train", "val")}
+        frames = kind_of(dataset) == "rawframes"
+        options = dict(max_broken=max_broken, skip=skip, folders=frames)
+        return check_lists(paths, prefix=f"data.folder={config['folder']}", **options)
     if config["name"] not in FROM_LISTS:
         return
     lists = {f"data.{split}={_told(config[split])}": getattr(dataset, split) for split in ("train", "val")}
@@ -183,7 +221,9 @@ def load_list(config, files: Sequence[str], *, num_classes: int) -> Sequence:
     """
     own = {*inspect.signature(videos).parameters, "name"}  # the remaining ones are options of `load_annotations`
     options = {key: value for key, value in config.items() if key not in own}
-    options |= dict(data_prefix=config.get("data_prefix") or None, num_classes=num_classes)
+    options |= dict(
+        data_prefix=config.get("data_prefix") or None, num_classes=num_classes, names=found_names(config) or ()
+    )
     return _records(config["name"], files, options)
 
 
@@ -194,30 +234,39 @@ def load_names(config, *, num_classes: int) -> list[str]:
       ValueError: the number of names differs from the network's number of classes.
     """
     if config["name"] in FROM_LISTS:
-        return _names(config.get("class_names", ""), num_classes, load_class_names)
+        given, train = config.get("class_names", ""), config.get("train", ())
+        names = given or found_names(config)
+        return checked_names(names, num_classes, load_class_names, where=_where_names(train, given))
     return _made(config, num_classes).class_names
 
 
-def selected(
-    records: Sequence,
-    *,
-    repeat_times: int = 1,
-    classes: Sequence[int] | None = None,
-    fraction: float | None = None,
-    seed: int = 0,
-):
-    """The records of `classes`, a `fraction` of each class, the result repeated `repeat_times` times."""
-    if classes is not None or fraction is not None:
-        records = subset(records, classes=classes, fraction=fraction, seed=seed)
-    return records if repeat_times == 1 else repeat(records, repeat_times)
+def found_names(config, *, needed: bool = False) -> list[str] | None:
+    """The class names that a data set of `DATASETS` has by itself; None if it does not tell them.
+
+    Args:
+      needed: a missing training list is an error; otherwise it tells no names.
+    """
+    if config.get("name") in FROM_LISTS:
+        if given := config.get("class_names"):
+            return load_class_names(given) if isinstance(given, str) else [*map(str, given)]
+        files = _files(config.get("train", ()))
+        missing = [file for file in files if not to_path(file).exists()]
+        if missing and needed:
+            raise FileNotFoundError(f"annotation file {does_not_exist(missing[0])}")
+        return None if missing else names_of_lists(files, multi_class=config.get("multi_class", False))
+    if config.get("name") == "prepared":
+        return prepared_class_names(config["folder"]) if "folder" in config else None
+    return list(CLASSES) if config.get("name") == "shapes" else None
 
 
 def _from_lists(
     kind: str, train, val, num_classes: int, data_prefix: str, class_names, select, options: dict
 ) -> Dataset:
-    options = options | dict(data_prefix=data_prefix or None, num_classes=num_classes)
-    splits = [_records(kind, [files] if isinstance(files, str) else files, options) for files in (train, val)]
-    names = _names(class_names, num_classes, load_class_names)
+    asked = dict(name=kind, train=train, class_names=class_names, multi_class=options.get("multi_class", False))
+    found = found_names(asked)
+    options = options | dict(data_prefix=data_prefix or None, num_classes=num_classes, names=found or ())
+    splits = [_records(kind, _files(files), options) for files in (train, val)]
+    names = checked_names(class_names or found, num_classes, load_class_names, where=_where_names(train, class_names))
     if kind == "videos":  # a folder of frames may hold several videos
         paths = ([record.path for record in records] for records in splits)
         lists = [f"data.train={_told(train)}", f"data.val={_told(val)}"]
@@ -231,16 +280,9 @@ def _records(kind: str, files: Sequence[str], options: dict) -> Sequence:
     return lists[0] if len(lists) == 1 else concatenate(*lists)
 
 
-def _names(source: str | Sequence[str], num_classes: int, load) -> list[str]:
-    """Class names from a file that `load` reads, or as given; without a source, the class numbers."""
-    if not source:
-        return [str(k) for k in range(num_classes)]
-    names, where = (load(source), source) if isinstance(source, str) else ([*map(str, source)], "data.class_names")
-    if len(names) != num_classes:
-        raise ValueError(
-            f"{where} has {len(names)} names, but model.num_classes={num_classes}; "
-            f"set model.num_classes={len(names)}, or correct the names"
-        )
-    if twice := repeated(names):
-        raise ValueError(f"{where} has the name {twice!r} more than once; give every class a name of its own")
-    return names
+def _files(files: str | Sequence[str]) -> Sequence[str]:
+    return [files] if isinstance(files, str) else files
+
+
+def _where_names(train: str | Sequence[str], class_names) -> str:
+    return "data.class_names" if class_names else f"data.train={_told(train)}"

@@ -70,6 +70,20 @@ def subset(records: Sequence, *, classes=None, fraction: float | None = None, se
     return [records[k] for k in np.flatnonzero(kept)]
 
 
+def selected(
+    records: Sequence,
+    *,
+    repeat_times: int = 1,
+    classes: Sequence[int] | None = None,
+    fraction: float | None = None,
+    seed: int = 0,
+):
+    """The records of `classes`, a `fraction` of each class, the result repeated `repeat_times` times."""
+    if classes is not None or fraction is not None:
+        records = subset(records, classes=classes, fraction=fraction, seed=seed)
+    return records if repeat_times == 1 else repeat(records, repeat_times)
+
+
 def class_probabilities(labels, *, power: float) -> np.ndarray:
     """The probability that `power_sample` draws each class -> float64 [num_classes], proportional to count ** power.
 

@@ -14,7 +14,8 @@ from actjax.config.changes import digest_of_config
 from actjax.data.clips.spec import AVERAGE_CLIPS, ClipSpec
 from actjax.data.clips.transforms import EVAL_VIEWS, SAMPLERS, TRAIN_VIEWS
 from actjax.data.datasets import lists
-from actjax.data.datasets.recognition import DATASETS, selected
+from actjax.data.datasets.recognition import DATASETS
+from actjax.data.datasets.selecting import selected
 from actjax.data.prepared import writing
 from actjax.errors import check_number, named
 from actjax.losses import LOSSES
@@ -183,7 +184,7 @@ _EVAL = _clips(_eval_clips, EVAL_VIEWS, "where", "flip_labels")
 READERS = {
     "data": Reader(
         (DATASETS, {"videos": lists.videos, "rawframes": lists.rawframes}),
-        given=("num_classes", "path", "prefix"),
+        given=("num_classes", "path", "prefix", "names"),
         parts={"select": Reader((selected,), positional=1)},
     ),
     "loader": Reader((LoaderConfig,)),

@@ -26,6 +26,7 @@ from actjax.tasks.recognition.browsing import contact_sheet, save_png
 from actjax.tasks.recognition.extractor import make_extractor
 from actjax.tasks.recognition.localizing import locate
 from actjax.tasks.recognition.run import RecognitionRun
+from actjax.tasks.recognition.settling import keep_split
 from actjax.tasks.recognition.trained import make_predictor
 from actjax.tasks.running import (
     Call,
@@ -50,6 +51,7 @@ def train(run: RecognitionRun, call: Call) -> dict:
     log.info("workdir: %s", call.workdir)
     with clear_errors(), fitting(call.config, call.workdir):
         initial = run.network.initial(call.workdir)
+        run = keep_split(run, call.workdir)
         dataset = run.open_dataset()
         data = run.loop_data(dataset, call.workdir)
         standing, complete = run.network.standing(call.workdir, data)
@@ -135,6 +137,13 @@ def extract(run: RecognitionRun, call: Call) -> None:
     log.info("%s: %s, by the network of step %d", out, summary, step)
 
 
+def import_run(run: RecognitionRun, call: Call) -> None:
+    """Turns another program's checkpoint into a run, which keeps the split of a folder of classes."""
+    with clear_errors():
+        run = keep_split(run, call.workdir)
+    import_(run, call)
+
+
 def check(run: RecognitionRun, call: Call) -> None:
     """Decodes every video of both splits, lists the broken ones, and writes lists of the others."""
     with clear_errors():
@@ -205,7 +214,7 @@ MODES = {
     "predict": predict,
     "localize": mode(locate, shown_share=0.0),
     "extract": extract,
-    "import": import_,
+    "import": import_run,
     "export": export,
     "check": check,
     "explain": explain,

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from actjax import training
 from actjax.config import unknown
 from actjax.data.clips.spec import ClipSpec
+from actjax.data.datasets.folders import Split
 from actjax.data.datasets.mirrored import mirroring_warning
 from actjax.data.datasets.recognition import Dataset, build_dataset, check_files, load_list, load_names
 from actjax.data.prepared import writing
@@ -108,6 +109,7 @@ class RecognitionRun(NamedTuple):
     localization: section `localize`, how segments are found in untrimmed videos.
     evaluators: evaluations besides the validation.
     judged_by: digest of the config sections that determine the metrics of the validation.
+    split: of a folder of classes that was opened to settle the config, and that no workdir keeps yet.
     """
 
     network: Network
@@ -123,6 +125,7 @@ class RecognitionRun(NamedTuple):
     localization: Localization
     evaluators: tuple[EvaluatorSpec, ...] = ()
     judged_by: str = ""
+    split: Split | None = None
 
     def open_dataset(self) -> Dataset:
         """Records of both splits, and of the lists of evaluators. Generates a sample set on first use."""
