@@ -126,7 +126,8 @@ def run_mode(mode: str, opened: Opened, workdir, **options: Any):
             local(workdir, "--workdir of BSN, BMN and SSN:")
         if mode == "train":
             opened.task.ready(opened.run, workdir)
-    call = Call(mode, opened.config, workdir, **({"started": time.perf_counter(), "load": opened.other} | options))
+    others = {"load": opened.other, "open": lambda config: open_config(config, {}), "train": train}
+    call = Call(mode, opened.config, workdir, **({"started": time.perf_counter()} | others | options))
     first = jax.process_index() == 0
     if first and mode in ("train", "import", "eval"):
         check_writable(workdir, mode)

@@ -103,6 +103,16 @@ def proposal_run(*, epochs: int, batch_size: int, best: str) -> dict:
     )
 
 
+def own_videos(localizer: str, **sections) -> ml_collections.ConfigDict:
+    """A recipe of a localizer, "bmn", "bsn" or "ssn", on own untrimmed videos.
+
+    Args:
+      sections: of the localizer, without `data`.
+    """
+    data = dict(videos="", train="", val="", network="tsm_shapes", interval=placeholder(int), what="scores")
+    return ml_collections.ConfigDict(dict(task="own", localizer=localizer, data=data, **sections))
+
+
 def segments(frames: int, **options) -> dict:
     """One frame from each of `frames` parts of the video."""
     return dict(name="sample_frames", clip_len=1, frame_interval=1, num_clips=frames, **options)

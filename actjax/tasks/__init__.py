@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from actjax.config import Reader, bind, plain, unknown
 from actjax.faces import lazy
-from actjax.tasks import bsn, recognition, ssn
+from actjax.tasks import bsn, own, recognition, ssn
 from actjax.tasks.recognition.trained import TrainedRecogniser
 from actjax.tasks.running import Trained
 
@@ -32,7 +32,7 @@ class Registered(NamedTuple):
     build: Callable
     modes: dict[str, Callable]
     readers: dict[str, Reader]
-    locate: Callable
+    locate: Callable | None = None
     trained: Callable = Trained
     local: bool = True
     settle: Callable = lambda config, workdir: recognition.Settled(config)
@@ -68,6 +68,7 @@ TASKS = {
     "bsn": Registered(bsn.build, bsn.MODES, bsn.READERS, bsn.locate),
     "bmn": Registered(bsn.build_bmn, bsn.MODES, bsn.READERS, bsn.locate),
     "ssn": Registered(ssn.build, ssn.MODES, ssn.READERS, ssn.locate, ready=check_start),
+    "own": Registered(own.build, own.MODES, own.READERS),
 }
 
 

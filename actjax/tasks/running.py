@@ -43,6 +43,11 @@ class Trained:
         self._opened, self._checkpoint = opened, checkpoint
         self.class_names = names_of(opened.config, workdir) if workdir else self._names_of_config()
 
+    @property
+    def run(self):
+        """The run that the config describes."""
+        return self._opened.run
+
     def __repr__(self) -> str:
         step = f", step {self.step}" if hasattr(self, "step") else ""
         return f"<{type(self).__name__} {self.config.task}: {self.workdir}{step}, {len(self.class_names)} classes>"
@@ -85,9 +90,13 @@ class Trained:
         with self._opened.turn(), logging_to(self.workdir / "train.log"):
             return self._opened.task.modes["eval"](self._opened.run, call)
 
-    def propose(self, videos: list[str]) -> dict[str, list[dict]]:
-        """Class-agnostic segments of videos, {path: [{"segment": [start, end] in seconds, "score"}]}, for SSN."""
-        with self._call(video=videos) as call:
+    def propose(self, videos: list[str], *, out: pathlib.Path | None = None) -> dict[str, list[dict]]:
+        """Class-agnostic segments of videos, {path: [{"segment": [start, end] in seconds, "score"}]}, for SSN.
+
+        Args:
+          out: a folder where features or scores stay, so that a killed call goes on; None: they do not.
+        """
+        with self._call(video=videos, out=out) as call:
             found = self._opened.task.locate(self._opened.run, call)
         return {each.path: _once(each.segments) for each in found}
 
@@ -118,12 +127,12 @@ class Trained:
         return rows + broken if several or broken else rows[0]["segments"]
 
     @contextlib.contextmanager
-    def _call(self, **given) -> Iterator["Call"]:
-        """A call of localize whose files are gone at the end."""
-        checkpoint = None if self._checkpoint is None else str(self._checkpoint)
-        with tempfile.TemporaryDirectory(prefix="actjax-") as out, self._opened.turn(), logging_to(None):
-            call = Call("localize", self.config, self.workdir, time.perf_counter(), out=out, checkpoint=checkpoint)
-            yield call._replace(load=self._opened.other, **given)
+    def _call(self, *, out: pathlib.Path | None = None, **given) -> Iterator["Call"]:
+        """A call of localize, whose files are gone at the end unless they go to `out`."""
+        given |= dict(checkpoint=None if self._checkpoint is None else str(self._checkpoint), load=self._opened.other)
+        with tempfile.TemporaryDirectory(prefix="actjax-") as passing, self._opened.turn(), logging_to(None):
+            call = Call("localize", self.config, self.workdir, time.perf_counter(), out=str(out or passing), **given)
+            yield call
 
 
 def broken_of(folder: pathlib.Path) -> list[dict]:
@@ -153,7 +162,7 @@ class Call(NamedTuple):
     checkpoint: "best", "latest" or a step; None if the flag was not given.
     ema: of a file to import, see `import_checkpoint`.
     features, network, proposals, truth, render, min_score: the flags of localize.
-    load: opens another run, as `actjax.load` does.
+    load, open, train: open another run, as `actjax.load` does; a config, see `opening.open_config`; train a recipe.
     """
 
     mode: str
@@ -176,6 +185,8 @@ class Call(NamedTuple):
     render: bool = False
     min_score: float | None = None
     load: Callable | None = None
+    open: Callable | None = None
+    train: Callable | None = None
 
     @property
     def seconds(self) -> float:

@@ -36,6 +36,7 @@ def proposals(
     fps: float = 0.0,
     max_missing: float = 0.05,
     frame_counts: str = "",
+    proposed_by: str = "",
     **options,
 ) -> Proposed:
     """Video files, or folders of their frames, with proposal files.
@@ -48,6 +49,7 @@ def proposals(
       fps: see `Proposed`.
       max_missing: share of the videos that may be missing; they are left out.
       frame_counts: JSON file, if the proposal files contain fractions; "" if they contain frames.
+      proposed_by: the run that made the proposals, which `--mode=localize` asks for those of new videos; "": none.
       options: of `load_annotations("ssn", ...)`.
 
     Raises:

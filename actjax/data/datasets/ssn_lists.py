@@ -99,7 +99,8 @@ def load_ssn(
       frame_counts: video -> number of frames, or a JSON file of it, if the segments in `path` are fractions. None: they
         are frames.
       filter_gt: leave out videos without ground truth; needed for training.
-      suffix: "": every video is a folder of images; otherwise the suffix of video files, such as ".mp4".
+      suffix: "": every video is a folder of images; otherwise the suffix of video files, such as ".mp4"; ".*": videos
+        are files whose names have their suffixes.
       pictures: `filename_tmpl`, `start_index`, `modality`, as in `RawframesRecord`.
 
     Segments that do not end after their start, or that begin after the end of the video, are left out with a warning.
@@ -133,7 +134,7 @@ def load_ssn(
         names.add(video)
         dropped += len(truths) + len(proposals) - sum(part.size for part in segments)
         if segments[0].size or not filter_gt:
-            place = os.path.join(data_prefix, video + suffix)
+            place = os.path.join(data_prefix, video + ("" if suffix == ".*" else suffix))
             frames = VideoRecord(place) if suffix else RawframesRecord(place, num_frames, **pictures)
             records.append(SSNRecord(len(records), video, num_frames, frames, *segments))
     if dropped:

@@ -5,10 +5,11 @@ trembles, swings or pulses in place. Before and after a motion its shape may res
 videos: actionness is the change between frames, and runs above many thresholds are grouped
 (`localization.actionness_grouping`). Proposals therefore find movement, but neither its class nor its exact start.
 
-On disk: `videos/*.mp4`, `train_proposals.txt`, `val_proposals.txt` (SSN's proposal files, proposals best first) and
-`classes.txt`.
+On disk: `videos/*.mp4`, `annotations.json` (in ActivityNet's form), `train_proposals.txt`, `val_proposals.txt` (SSN's
+proposal files, proposals best first) and `classes.txt`.
 """
 
+import json
 import os
 import pathlib
 
@@ -103,7 +104,21 @@ def _write_set(folder: pathlib.Path, splits: dict[str, int], *, seed: int, proce
     for split in splits:
         own = [video for job, video in zip(jobs, videos, strict=True) if job[1] == split]
         save_localize_proposal_file(own, folder / f"{split}_proposals.txt")
+    (folder / "annotations.json").write_text(json.dumps({"database": _annotations(splits, jobs, videos)}, indent=1))
     (folder / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES))
+
+
+def _annotations(splits: dict[str, int], jobs: list[tuple], videos: list[tuple]) -> dict:
+    """The motions of all videos, in seconds."""
+    subsets = dict(zip(splits, ("training", "validation"), strict=True))
+    database = {}
+    for (_, split, *_), (name, _, truths, _) in zip(jobs, videos, strict=True):
+        rows = [
+            {"segment": [int(start) / FPS, int(end) / FPS], "label": CLASSES[int(label) - 1]}
+            for label, start, end in truths
+        ]
+        database[name] = {"subset": subsets[split], "annotations": rows}
+    return database
 
 
 def _write_one(job: tuple) -> tuple:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from actjax import training
 from actjax.config import plain
@@ -95,6 +96,14 @@ def make_extractor(
             "suffix": options.suffix,
         },
     )
+
+
+def num_channels(run: RecognitionRun, what: str) -> int:
+    """How many numbers a feature has, "scores" or "embedding"; without any weights."""
+    variables = jax.eval_shape(run.network.task.init, jax.random.key(0))
+    clips = jax.ShapeDtypeStruct((1, *run.test.clips.clip_shape), np.uint8)
+    features = functools.partial(embedding, run.network.model, what=what)
+    return jax.eval_shape(features, variables, clips).shape[-1]
 
 
 def _origin(run: RecognitionRun, config, variables: dict, protocol: str) -> dict:

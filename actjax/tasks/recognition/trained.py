@@ -115,28 +115,29 @@ class TrainedRecogniser(Trained):
         with self._opened.turn():
             return self._predictor.embed(video)
 
-    def propose(self, videos: list[str]) -> dict[str, list[dict]]:
+    def propose(self, videos: list[str], *, out: pathlib.Path | None = None) -> dict[str, list[dict]]:
         """Proposals by TAG, from the probability of an action along videos; see `Trained.propose`."""
-        with self._call(video=videos) as call:
+        with self._call(video=videos, out=out) as call:
             return propose(self._opened.run, call)
 
-    def extract(self, videos: Sequence, folder: pathlib.Path, *, like: Mapping) -> Summary:
-        """Writes the features of videos to `folder`, as those that a note in `extraction.json` describes.
+    def extract(self, videos: Sequence, folder: pathlib.Path, *, like: Mapping | None = None) -> Summary:
+        """Writes the features of videos to `folder`.
 
         Args:
-          videos: records. like: the note.
+          videos: records.
+          like: a note in `extraction.json`: features as those that it describes; None: as section `extract` says.
 
         Raises:
           ValueError: this network or its config is not that of the note. Others as `Extractor.extract`.
         """
         with self._opened.turn():
-            source, variables = like["source"], self._variables
             options = dict(workdir=self.workdir, step=self.step, class_names=self.class_names)
-            run, config = self._opened.run, self.config
-            extractor = make_extractor(run, config, variables, protocol=source["protocol"], **options)
+            if like:
+                options["protocol"] = like["source"]["protocol"]
+            extractor = make_extractor(self.run, self.config, self._variables, **options)
             check_origin(extractor.origin, like, f"features by {self.workdir}")
-            suffix = like.get("suffix", extractor.suffix)
-            return extractor._replace(suffix=suffix).extract(videos, folder, progress=progress)
+            extractor = extractor._replace(suffix=(like or {}).get("suffix", extractor.suffix))
+            return extractor.extract(videos, folder, progress=progress)
 
     def close(self) -> None:
         """Ends the process that decodes; the next video starts another one."""

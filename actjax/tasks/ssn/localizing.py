@@ -42,13 +42,11 @@ def locate(run: SsnRun, call: Call) -> list[Located]:
     for flag in ("features", "network"):
         if getattr(call, flag):
             raise ValueError(f"--{flag}: SSN takes videos and proposals, --video=FILE --proposals=RUN")
-    if not call.proposals:
-        raise ValueError(
-            "SSN scores proposals of others: give --proposals=RUN, of BSN, BMN, TSN or TSM, or a result file"
-        )
+    if not (call.proposals or run.data.get("proposed_by")):
+        raise ValueError("SSN scores proposals of others: --proposals=RUN, of BSN, BMN, TSN or TSM, or a result file")
     facts = read_facts(call.workdir, lambda: facts_of(run.targets(run.open_dataset())))
     videos, out = records_of(call.video), pathlib.Path(call.out)
-    proposals = _proposals(call, videos)
+    proposals = _proposals(run, call, videos)
     clocks = read_clocks(videos, timeout=run.loader.timeout)
     names = dict(zip((v.path for v in videos), distinct_names([v.path for v in videos]), strict=True))
     given = [
@@ -70,11 +68,12 @@ def locate(run: SsnRun, call: Call) -> list[Located]:
     return located
 
 
-def _proposals(call: Call, videos: list[VideoRecord]) -> dict[str, list[dict]]:
+def _proposals(run: SsnRun, call: Call, videos: list[VideoRecord]) -> dict[str, list[dict]]:
     """The proposals of each video in seconds, {path: rows}, from a result file or by another run."""
-    path = to_path(call.proposals)
+    path = to_path(call.proposals or run.data["proposed_by"])
     if not path.exists():
-        raise FileNotFoundError(f"--proposals={does_not_exist(path)}")
+        hint = "" if call.proposals else ", which data.proposed_by names; if it has moved, give --proposals=RUN"
+        raise FileNotFoundError(f"proposals: {does_not_exist(path)}{hint}")
     if path.is_dir():
         with call.load(path) as other:
             return other.propose([video.path for video in videos])

@@ -1,0 +1,162 @@
+"""The modes of own untrimmed videos: each step leaves files in the workdir, and is not repeated if they are there.
+
+`WORKDIR/network` holds the network if it was trained here, `WORKDIR/features` the features, `WORKDIR/lists` the
+annotations or proposal files. The rest of the workdir is the run of the localizer.
+"""
+
+import logging
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from actjax import training
+from actjax.errors import clear_errors, shown
+from actjax.paths import absolute, to_path
+from actjax.tasks.localizing import read_clocks
+from actjax.tasks.own.annotated import SPLITS, Annotated, open_annotated, write_annotations, write_proposals
+from actjax.tasks.own.config import OwnRun
+from actjax.tasks.recognition.extracting import source_of
+from actjax.tasks.recognition.extractor import num_channels
+from actjax.tasks.recognition.feature_table import known_rows
+from actjax.tasks.running import Call
+
+log = logging.getLogger("actjax")
+
+TIMEOUT = 60.0  # seconds that opening a video may take
+WIDEST = 16  # frames from one feature to the next, at most
+
+
+def train(run: OwnRun, call: Call) -> dict:
+    """Trains the network if it is a recipe, looks at all videos with it, then trains and scores the localizer.
+
+    A command that was killed goes on where it stopped. At the end the workdir holds a run of the localizer.
+    """
+    log.info("workdir: %s", call.workdir)
+    given = to_path(run.data.network)
+    network = given if given.is_dir() else call.workdir / "network"
+    with clear_errors(RuntimeError):
+        kind = call.load(given).run if given.is_dir() else call.open(run.data.network).run
+        splits = open_annotated(run.data)
+        sizes = Sizes(num_channels(kind, run.data.what), classes_of(splits))
+        _open(run, call, sizes, {})  # a fault in its sections is found at once
+    if not given.is_dir():
+        log.info("training the network, %s, in %s", run.data.network, network)
+        call.train(run.data.network, network)
+    with clear_errors(RuntimeError):
+        videos = list(dict.fromkeys(video.record for split in SPLITS for video in splits[split]))
+        clocks = read_clocks(videos, timeout=TIMEOUT)
+        with call.load(network, **_extraction(run, splits, clocks)) as recogniser:
+            data = (_proposed if run.localizer == "ssn" else _extracted)(run, call, splits, clocks, recogniser)
+        opened = _open(run, call, sizes, data)
+    return opened.task.modes["train"](opened.run, call._replace(config=opened.config))
+
+
+def explain(run: OwnRun, call: Call) -> None:
+    """Prints the config, and the costs of a training step of the localizer's networks."""
+    kind = call.load(run.data.network).run if to_path(run.data.network).is_dir() else call.open(run.data.network).run
+    sizes = Sizes(num_channels(kind, run.data.what), classes_of(open_annotated(run.data)))
+    opened = _open(run, call, sizes, {})
+    opened.task.modes["explain"](opened.run, call._replace(config=opened.config))
+
+
+class Sizes(NamedTuple):
+    """What the videos and the network decide: numbers of a feature, and names of the classes."""
+
+    channels: int
+    classes: list[str]
+
+
+def classes_of(splits: Mapping[str, list[Annotated]]) -> list[str]:
+    """The classes of the training videos. ValueError: a class of the validation videos is not among them."""
+    labels = {split: {row["label"] for video in splits[split] for row in video.annotations} for split in SPLITS}
+    if unseen := sorted(labels["val"] - labels["train"]):
+        raise ValueError(f"class {shown(unseen[0])} is in no training video; correct its name, or leave it out")
+    return sorted(labels["train"])
+
+
+def _open(run: OwnRun, call: Call, sizes: Sizes, data: Mapping):
+    """The run of the localizer, with a section `data`. ValueError: a fault in one of its sections."""
+    sections = {
+        name: dict(section) if isinstance(section, Mapping) else section for name, section in run.sections.items()
+    }
+    first = {"bmn": "bmn", "bsn": "tem"}.get(run.localizer)
+    if first in sections:
+        model = sections[first].get("model") or {}
+        sections[first] = sections[first] | {"model": _filled(model, "feat_dim", sizes.channels, f"{first}.model")}
+    if run.localizer == "ssn":
+        sections["model"] = _filled(sections.get("model") or {}, "num_classes", len(sizes.classes), "model")
+    name = "proposals" if run.localizer == "ssn" else "activitynet"
+    empty = dict.fromkeys(("train", "val") if run.localizer == "ssn" else ("features", "train", "val"), "")
+    return call.open(ConfigDict({"task": run.localizer, "data": {"name": name} | empty | dict(data)} | sections))
+
+
+def _filled(section: Mapping, key: str, value: int, where: str) -> dict:
+    """A section with `key`. ValueError: it has another value."""
+    if section.get(key) not in (None, value):
+        raise ValueError(f"{where}.{key}={section[key]}; the videos and the network decide it: {value}")
+    return dict(section) | {key: value}
+
+
+def _extraction(run: OwnRun, splits: Mapping[str, list[Annotated]], clocks: Mapping) -> dict:
+    """The section `extract` of the network, for BMN and BSN."""
+    data = run.data
+    if run.localizer == "ssn":
+        return {}
+    lengths = [clocks[v.record.path].num_frames for v in splits["train"] if v.record.path in clocks]
+    if not lengths:
+        raise ValueError(f"data.videos={data.videos}: none of the training videos can be read")
+    steps = run.sections["tem" if run.localizer == "bsn" else "bmn"]["model"]["temporal_scale"]
+    interval = data.interval or int(np.clip(round(np.median(lengths) / steps), 1, WIDEST))
+    frames = {} if data.num_frames is None else {"num_frames": data.num_frames}
+    return {"extract": {"interval": interval, "what": data.what, "suffix": ".csv"} | frames}
+
+
+def _extracted(run: OwnRun, call: Call, splits: Mapping[str, list[Annotated]], clocks: Mapping, recogniser) -> dict:
+    """Extracts the features of all videos -> section `data` of BMN or BSN on them."""
+    folder = absolute(call.workdir) / "features"
+    videos = list(dict.fromkeys(video.record for split in SPLITS for video in splits[split]))
+    log.info("%s: %s", folder, recogniser.extract(videos, folder))
+    table = {row["path"]: row for row in known_rows(folder).values()}
+    rows = {v.path: table[source_of(v)] for v in videos if source_of(v) in table and v.path in clocks}
+    write = lambda file, own: write_annotations(file, own, clocks, rows)
+    files = _listed(run, call, splits, ".json", write)
+    return {"features": str(folder), "rescale": run.data.rescale} | files
+
+
+def _proposed(run: OwnRun, call: Call, splits: Mapping[str, list[Annotated]], clocks: Mapping, recogniser) -> dict:
+    """Makes proposals in all videos by TAG -> section `data` of SSN on them."""
+    folder = absolute(call.workdir) / "proposals"
+    videos = list(dict.fromkeys(video.record.path for split in SPLITS for video in splits[split]))
+    proposals = recogniser.propose(videos, out=folder)
+    classes = classes_of(splits)
+    write = lambda file, own: write_proposals(file, own, clocks, proposals, classes)
+    files = _listed(run, call, splits, ".txt", write)
+    return {"suffix": ".*", "class_names": classes, "proposed_by": str(recogniser.workdir)} | files
+
+
+def _listed(run: OwnRun, call: Call, splits: Mapping, suffix: str, write: Callable) -> dict[str, str]:
+    """Writes a list of each split to `WORKDIR/lists` -> its file. Process 0 writes.
+
+    Raises:
+      ValueError: more of the videos than `data.max_missing` allows cannot be read, or all of a split.
+    """
+    folder, files = absolute(call.workdir) / "lists", {}
+    for split in SPLITS:
+        files[split] = str(folder / f"{split}{suffix}")
+        if jax.process_index() == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            there, total = write(pathlib.Path(files[split]), splits[split]), len(splits[split])
+            if not there or total - there > run.data.max_missing * total:
+                raise ValueError(
+                    f"{total - there} of {total} videos of the split {split} cannot be read; "
+                    f"data.max_missing={run.data.max_missing:g} allows fewer"
+                )
+    training.wait_for_all("the lists")
+    return files
+
+
+MODES = {"train": train, "explain": explain}
