@@ -147,7 +147,7 @@ def _of_others(part: Reader, section: Mapping, where: str, step: str) -> str:
     """The end of an error for a key that goes with other names of the section; "" if with none, or with many."""
     names = {name for by in part.by if isinstance(by, Mapping) for name in by}
     takes = sorted(name for name in names if step in part.parameters({"name": name}, where))
-    if not 0 < len(takes) < 4:
+    if not 0 < len(takes) < 5:
         return ""
     return f"{step!r} does not go with {where}.name={section.get('name')!r}, only with {' or '.join(map(repr, takes))}"
 

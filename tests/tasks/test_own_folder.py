@@ -12,7 +12,7 @@ import actjax
 from actjax.config.files import load_config
 from actjax.data.datasets.kept_lists import load_lists
 from actjax.tasks.opening import open_config, open_workdir
-from actjax.tasks.recognition.settling import epochs_for
+from actjax.tasks.recognition.settling import epochs_for, keep_split
 
 SMALL = {
     "model.width": 8, "model.depth": 10, "loader.num_workers": 1, "run.log_every": 1, "run.batch_size": 16,
@@ -113,6 +113,19 @@ def test_another_split_is_refused_in_the_workdir(own, said, shapes, tmp_path):
         open_config("tsm_own:scratch", {"data.folder": str(other), "data.lists": "nowhere"})
 
 
+def test_processes_that_found_other_files_are_told(shapes, tmp_path, monkeypatch):
+    folder = fill(tmp_path / "videos", shapes)
+    opened = open_config("tsm_own:scratch", {"data.folder": str(folder), **SMALL}, workdir=tmp_path / "run")
+    next((folder / "moving left").iterdir()).unlink()
+    first = open_config("tsm_own:scratch", {"data.folder": str(folder), **SMALL}, workdir=tmp_path / "run")
+    keep_split(first.run, tmp_path / "run")
+    monkeypatch.setattr("jax.process_index", lambda: 1)
+    with pytest.raises(ValueError, match="videos has changed while the processes of the run started; start them again"):
+        keep_split(opened.run, tmp_path / "run")
+    kept = open_config("tsm_own:scratch", {"data.folder": str(folder), **SMALL}, workdir=tmp_path / "run")
+    assert keep_split(kept.run, tmp_path / "run").data["lists"] == str(tmp_path / "run" / "lists")
+
+
 def test_a_run_without_its_lists_predicts_but_does_not_evaluate(own, said, tmp_path, media):
     _, workdir = own
     shutil.copytree(workdir, tmp_path / "copy")
@@ -196,6 +209,10 @@ def test_other_data_settle_a_config_too(shapes):
         settled(lists | dict(train="nowhere.csv"))
     with pytest.raises(ValueError, match="data.folder is not set"):
         open_config("tsm_own:scratch", {})
+    with pytest.raises(ValueError, match="data.folder is not set"):
+        open_config("tsm_own:scratch", {"data.lists": str(shapes)})
+    with pytest.raises(ValueError, match="data.'val_shar' is unknown; did you mean 'val_share'"):
+        settled(dict(name="folders", folder=str(shapes), val_shar=0.5))
     with pytest.raises(ValueError, match=r"run.epochs=None; must be a number in \(0, inf\)"):
         actjax.build("bmn_sample", **{"bmn.run.epochs": None})
 

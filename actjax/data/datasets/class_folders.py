@@ -2,6 +2,7 @@
 
 import collections
 import os
+import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from actjax.errors import shown
 from actjax.video.finding import VIDEO_SUFFIXES
 
 PICTURES = (".jpeg", ".jpg", ".png")
+_ODD = re.compile(r"[\x00-\x1f\ud800-\udfff]")  # control characters, and bytes that are not UTF-8
 _VAL = ("val", "validation", "valid", "test")  # names of the validation split, the first one that is there
 
 
@@ -34,11 +36,11 @@ def find_videos(folder: str) -> Found:
       ValueError: a name that is not UTF-8 or has control characters, which no list can hold.
     """
     found = Found([], {}, collections.Counter())
-    for place, names in _walk(folder, ()):
+    for place, entries in _walk(folder, ()):
         pictures = []
-        for name in names:
-            suffix, path = os.path.splitext(name)[1].lower(), os.path.join(place, name)
-            if not os.path.isfile(path):
+        for entry in entries:
+            name, suffix, path = entry.name, os.path.splitext(entry.name)[1].lower(), os.path.join(place, entry.name)
+            if not entry.is_file():
                 found.left_out["no file"] += 1  # a link to nothing, a pipe
             elif suffix in VIDEO_SUFFIXES:
                 found.videos.append(path)
@@ -51,32 +53,37 @@ def find_videos(folder: str) -> Found:
     return found
 
 
-def _walk(folder: str, above: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
-    """(folder, names of its files) of a folder and those below it; a link that leads back up is passed over."""
+def _walk(folder: str, above: tuple[str, ...]) -> Iterator[tuple[str, list[os.DirEntry]]]:
+    """(folder, its files) of a folder and those below it; a link that leads back up is passed over."""
     real = os.path.realpath(folder)
     if real in above:
         return
-    names = visible(folder)
-    inner = [name for name in names if os.path.isdir(os.path.join(folder, name))]
-    yield folder, [name for name in names if name not in {*inner}]
-    for name in inner:
-        yield from _walk(os.path.join(folder, name), (*above, real))
+    entries = visible(folder)
+    yield folder, [entry for entry in entries if not entry.is_dir()]
+    for entry in entries:
+        if entry.is_dir():
+            yield from _walk(os.path.join(folder, entry.name), (*above, real))
 
 
-def visible(folder: str) -> list[str]:
-    """The sorted names in a folder that do not begin with a dot. ValueError: a name that no list can hold."""
-    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    for name in names:
-        if any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in name):
+def visible(folder: str) -> list[os.DirEntry]:
+    """What is in a folder, sorted by name, but for names that begin with a dot.
+
+    Raises:
+      ValueError: a name that no list can hold.
+    """
+    with os.scandir(folder) as found:
+        entries = sorted((each for each in found if not each.name.startswith(".")), key=lambda each: each.name)
+    for name in (entry.name for entry in entries):
+        if _ODD.search(name):
             raise ValueError(
                 f"{shown(os.path.join(folder, name))}: a name that is no UTF-8 or has line ends; rename it"
             )
-    return names
+    return entries
 
 
 def subfolders(folder: str) -> list[str]:
     """The sorted names of the folders in a folder."""
-    return [name for name in visible(folder) if os.path.isdir(os.path.join(folder, name))]
+    return [entry.name for entry in visible(folder) if entry.is_dir()]
 
 
 def given_splits(folder: str) -> tuple[dict[str, str], list[str]]:

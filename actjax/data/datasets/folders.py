@@ -185,10 +185,8 @@ def _drawn(records: list, share: float, *, seed: tuple[int, int]) -> tuple[list,
 
 def _beside_classes(places: Sequence[str]) -> collections.Counter:
     """The files that are in no class, by suffix."""
-    files = (os.path.join(place, name) for place in places for name in visible(place))
-    return collections.Counter(
-        os.path.splitext(path)[1].lower() or "no suffix" for path in files if not os.path.isdir(path)
-    )
+    names = (entry.name for place in places for entry in visible(place) if not entry.is_dir())
+    return collections.Counter(os.path.splitext(name)[1].lower() or "no suffix" for name in names)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -112,6 +112,8 @@ def _other_source(data: Mapping) -> _Source:
 def _folder_source(data: dict, workdir: pathlib.Path | None) -> _Source:
     """Of a folder of classes; makes the paths in `data` absolute."""
     READERS["data"].bind(data, "data")
+    if not data["folder"]:
+        raise ValueError("data.folder is not set; give a folder whose sub-folders are the classes: data.folder=FOLDER")
     for key in ("folder", "lists"):
         if isinstance(data.get(key), str) and data[key] and "://" not in data[key]:
             data[key] = os.path.abspath(local(data[key], f"data.{key}"))
