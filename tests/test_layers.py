@@ -25,7 +25,7 @@ LAYERS = [
     },
     {"config", "config.readers", "config.sections", "limits", "locking", "published", "segments", "writable"},
     {"array_files", "text_files"},
-    {"config.recipe_files", "config.typed_text", "recipes", "tables", "video_files"},
+    {"config.recipe_files", "config.typed_text", "recipes", "small_recipes", "tables", "video_files"},
     {"config.files", "config.overrides", "config.own_code"},
     {"metrics"},
     {"localization"},

@@ -3,12 +3,12 @@
 import logging
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import jax
+import numpy as np
 
-from actjax.errors import clear_errors, shown
-from actjax.literal import literal
+from actjax.errors import clear_errors, shown, warn_once
+from actjax.localization import grouped_nms
 from actjax.metrics.ground_truth import annotations_of
 from actjax.paths import does_not_exist, local, to_path
 from actjax.showing import Table, show
@@ -22,14 +22,8 @@ from actjax.workdir import progress
 log = logging.getLogger("actjax")
 
 FOLDER = "localized"  # in the workdir, unless --out names another
-
-
-class Files(NamedTuple):
-    """Where the results of a video go."""
-
-    subtitles: pathlib.Path
-    picture: pathlib.Path
-    labelled: pathlib.Path
+OVERLAP = 0.5  # tIoU above which of two segments only the better one is shown
+ROWS, MOST = 5, 20  # segments of a video, and videos, that the terminal shows
 
 
 def mode(locate: Callable, *, shown_share: float) -> Callable:
@@ -67,33 +61,48 @@ def _write(found: Sequence[Located], out: pathlib.Path, truth: dict | None, call
     stems = file_stems(each.name for each in found)
     table = Table("video", "seconds", "class", "score")
     for each, timeline in zip(found, timelines, strict=True):
-        least = _least(each, call.min_score, shown_share)
-        write_srt(out / f"{stems[each.name]}.srt", timeline, min_score=least)
-        _picture(out / f"{stems[each.name]}.png", timeline, each, least)
+        timeline = timeline._replace(segments=shown_segments(each.segments, call.min_score, shown_share))
+        write_srt(out / f"{stems[each.name]}.srt", timeline)
+        _picture(out / f"{stems[each.name]}.png", timeline, each.curves)
         if call.render and each.path:
-            write_labelled(each.path, out / f"{stems[each.name]}.mp4", timeline, min_score=least, progress=progress)
-        for row in [row for row in each.segments if row["score"] >= least][:5] or each.segments[:1]:
+            write_labelled(each.path, out / f"{stems[each.name]}.mp4", timeline, progress=progress)
+        for row in timeline.segments[:ROWS]:
             span = f"{row['segment'][0]:.1f} - {row['segment'][1]:.1f}"
-            table.add_row(literal(each.name, lines=False), span, row.get("class", ""), f"{row['score']:.4f}")
-    show(table)
+            table.add_row(each.name, span, row.get("class", ""), f"{row['score']:.4f}")
+    if len(found) <= MOST:
+        show(table)
+    else:
+        log.info("%d videos; the tables have their segments", len(found))
     show(f"segments     {out / 'segments.csv'}, {out / 'segments.json'}")
     show(f"per video    {out}/VIDEO.srt, VIDEO.png{', VIDEO.mp4' if call.render else ''}")
 
 
-def _least(each: Located, given: float | None, shown_share: float) -> float:
-    """The score from which on segments are shown."""
-    if given is not None:
-        return given
-    return shown_share * max((row["score"] for row in each.segments), default=0.0)
+def shown_segments(rows: Sequence[dict], least: float | None, share: float) -> list[dict]:
+    """The segments that people look at, best first: those that score enough and overlap no better one by over half.
+
+    >>> scores = {(0, 10): 0.9, (1, 10): 0.8, (20, 30): 0.5, (40, 50): 0.4}
+    >>> rows = [{"segment": segment, "score": score} for segment, score in scores.items()]
+    >>> [row["segment"] for row in shown_segments(rows, None, 0.5)]
+    [(0, 10), (20, 30)]
+
+    Args:
+      rows: best first. least: the lowest score; None: `share` of the best one.
+    """
+    if not rows:
+        return []
+    least = share * rows[0]["score"] if least is None else least
+    kept = [row for row in rows if row["score"] >= least]
+    table = np.array([[*row["segment"], row["score"], k] for k, row in enumerate(kept)]).reshape(-1, 4)
+    apart = grouped_nms(table[:, :2], table[:, 2], np.zeros(len(table), np.int64), OVERLAP)
+    return [kept[k] for k in sorted(apart.tolist())]
 
 
-def _picture(path: pathlib.Path, timeline: Timeline, each: Located, least: float) -> None:
+def _picture(path: pathlib.Path, timeline: Timeline, curves) -> None:
     """Draws the timeline; says once what is missing to draw it."""
-    kept = timeline._replace(segments=[row for row in timeline.segments if row["score"] >= least])
     try:
-        save_picture(path, kept, curves=each.curves)
+        save_picture(path, timeline, curves=curves)
     except ImportError as error:
-        log.info("no pictures: %s", error)
+        warn_once(f"no pictures of timelines: {error}")
 
 
 def _truth(file: str) -> dict[str, list[dict]]:

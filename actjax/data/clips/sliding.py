@@ -17,6 +17,11 @@ class Along(NamedTuple):
     clock: Clock
     places: np.ndarray
 
+    @property
+    def num_snippets(self) -> int:
+        """The number of clips."""
+        return len(self.places) - 1
+
 
 class SlidingWindow(NamedTuple):
     """A clip for every step along a video, from the window around the middle of the step.

@@ -4,7 +4,7 @@ Shapes: n snippets, v crops, t frames, h w pixels, c channels.
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -83,16 +83,19 @@ def clips_of(video, indices: np.ndarray, view: Callable, pixels, *, rng) -> np.n
     return clips.reshape(len(boxes), len(indices), *clips.shape[1:]).swapaxes(0, 1)
 
 
-def embedded(parts: Iterator, embed: Callable, chunk: int) -> tuple[Length, np.ndarray]:
+def embedded(parts: Iterator, embed: Callable, chunk: int, *, watch: Callable | None = None) -> tuple[Any, np.ndarray]:
     """The `Length` of a video and the rows [n, ...] that `embed` computes from its clips; `parts`: from `read`.
 
     Args:
       embed: clips uint8 [chunk, v, t, h, w, c] -> rows [chunk, ...]; always the same shape, so it compiles once.
+      watch: (chunks, their number, what they are) -> the same chunks, such as `workdir.progress`.
 
     Raises:
       VideoError: from `parts`.
     """
     length = next(parts)
+    if watch:
+        parts = watch(parts, -(-length.num_snippets // chunk), "clips")
     return length, np.concatenate([np.asarray(embed(filled(clips, chunk)))[: len(clips)] for clips in parts])
 
 

@@ -9,10 +9,11 @@ from actjax.data.prepared import writing
 from actjax.errors import clear_errors
 from actjax.interop import export_checkpoint
 from actjax.literal import literal
+from actjax.paths import rewrite
 from actjax.tasks.bsn.localizing import facts_of, locate
 from actjax.tasks.bsn.run import BsnRun
 from actjax.tasks.localize_mode import mode
-from actjax.tasks.localizing import save_facts
+from actjax.tasks.localizing import NOTE, save_facts
 from actjax.tasks.running import Call, explain_step, show_config
 from actjax.workdir import logging_to, progress, save_description
 
@@ -95,6 +96,8 @@ def prepare_features(folder: pathlib.Path, out: str) -> None:
             raise ValueError(f"--features={folder} contains no .csv or .npy files")
     with clear_errors(RuntimeError), logging_to(None):
         log.info("%s", writing.prepare_features(paths, out, progress=progress))
+        if (folder / NOTE).exists():  # what made the features, which localize asks for
+            rewrite(pathlib.Path(out) / NOTE, (folder / NOTE).read_text())
 
 
 def _stage(run: BsnRun, call: Call) -> str:

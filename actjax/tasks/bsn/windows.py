@@ -4,7 +4,8 @@ BSN and BMN bring every video to the same number of time steps, so in a video fa
 action is shorter than a step.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,22 +23,21 @@ class Window(NamedTuple):
     offset: float
 
 
-class WindowFeatures(NamedTuple):
-    """The features of windows, by the names of their records."""
+class WindowFeatures:
+    """The features of windows, by the names of their records.
 
-    features: object  # of whole videos, with `read` and `among`
-    windows: Mapping[str, Window]
+    Args:
+      features: of whole videos, with `read`.
+    """
+
+    def __init__(self, features, windows: Mapping[str, Window]):
+        self._windows = windows
+        self._whole = functools.lru_cache(maxsize=1)(features.read)  # the windows of a video follow each other
 
     def read(self, name: str) -> np.ndarray:
         """The features of a window -> float32 [channels, time]."""
-        window = self.windows[name]
-        return self.features.read(window.video)[:, window.first : window.last]
-
-    def among(self, names: Iterable[str]) -> set[str]:
-        """Those of the windows whose video has features."""
-        names = list(names)
-        there = self.features.among({self.windows[name].video for name in names})
-        return {name for name in names if self.windows[name].video in there}
+        window = self._windows[name]
+        return self._whole(window.video)[:, window.first : window.last]
 
 
 def windows_of(record: ActivityNetRecord, num_rows: int, longest: float) -> list[Window]:

@@ -111,7 +111,7 @@ def threshold_of(there, nothing) -> float:
     Without background, the one that 95 % of the probabilities of right classes reach; with it, the one that parts both
     best: the share of right windows that reach it, less the share of background windows that do, is largest.
 
-    >>> threshold_of(np.linspace(0, 1, 101), []), threshold_of([0.9, 0.8, 0.7, 0.2], [0.3, 0.6])
+    >>> round(threshold_of(np.linspace(0, 1, 101), []), 6), threshold_of([0.9, 0.8, 0.7, 0.2], [0.3, 0.6])
     (0.05, 0.7)
 
     Args:

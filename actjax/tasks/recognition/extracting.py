@@ -93,14 +93,15 @@ def extract_features(
     write = save_feature if suffix == ".csv" else _save_array
 
     def save(record, parts) -> None:
-        length, features = embedded(parts, embed, snippets.chunk)
+        length, features = embedded(parts, embed, snippets.chunk, watch=inside)
         if not np.isfinite(features).all():
             raise ValueError(f"{record.path}: the features are not finite; use another checkpoint, or see model.dtype")
         file = folder / f"{stems[names[record.path]]}{suffix}"
         replace(file, functools.partial(write, feature=features))
         append_row(info, names[record.path], length, snippets.interval, source_of(record))
 
-    shown = progress(todo, len(todo), "extract")
+    alone = len(todo) == 1  # then its clips are counted
+    inside, shown = (progress, todo) if alone else (None, progress(todo, len(todo), "extract"))
     done = each_video(shown, snippets, save, quarantine=quarantine, timeout=timeout)
     return Summary(done, len(mine) - len(todo), len(todo) - done)
 

@@ -38,6 +38,7 @@ def complete_rows(info: pathlib.Path) -> list[dict]:
 
 
 def append_row(info: pathlib.Path, name: str, length: Length, interval: int, source: str) -> None:
+    """Adds a video to a table; `source`: the file that its features are of."""
     fps = length.fps or ""  # unknown for folders of pictures
     seconds = length.num_frames / fps if fps else ""
     with info.open("a", newline="", encoding="utf-8") as file:

@@ -64,14 +64,14 @@ class Scorer:
         sections = network_sections(config, "test", localize={"window": options.window, "stride": options.stride})
         self.made_by = digest_of_config({"network": digest_of_arrays(variables), **sections})
 
-    def __call__(self, record, parts: Iterator) -> Scored:
-        """The scores of a video; `parts` is the output of `window.read` for the record.
+    def __call__(self, record, parts: Iterator, *, watch: Callable | None = None) -> Scored:
+        """The scores of a video; `parts` is the output of `window.read` for the record, `watch` as in `embedded`.
 
         Raises:
           VideoError: raised by `parts`. ValueError: scores that are not finite.
         """
         score = lambda clips: self._probabilities(self._variables, jax.device_put(clips, self._split))
-        (clock, places), scores = embedded(parts, score, self._chunk)
+        (clock, places), scores = embedded(parts, score, self._chunk, watch=watch)
         check_finite(scores, record.path)
         return Scored(clock, places, scores.astype(np.float32))
 
@@ -97,10 +97,12 @@ def score_videos(
     todo = [record for name, record in mine if read_scores(folder, name, scorer, record) is None]
 
     def save(record, parts) -> None:
-        scored, name = scorer(record, parts), names[record.path]
+        scored, name = scorer(record, parts, watch=inside), names[record.path]
         replace(folder / f"{stems[name]}.npz", functools.partial(_save, scored=scored, seal=_seal(scorer, record)))
 
-    each_video(progress(todo, len(todo), "videos"), scorer.window, save, quarantine=quarantine, timeout=timeout)
+    alone = len(todo) == 1  # then its clips are counted
+    inside, shown = (progress, todo) if alone else (None, progress(todo, len(todo), "videos"))
+    each_video(shown, scorer.window, save, quarantine=quarantine, timeout=timeout)
 
 
 def read_scores(folder: pathlib.Path, name: str, scorer: Scorer, record) -> Scored | None:

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import pathlib
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -65,10 +65,11 @@ def score_videos(
     folder.mkdir(parents=True, exist_ok=True)
 
     def save(record, parts) -> None:
-        result = scorer(record, parts) | ({"made_by": _seal(made_by, record.video)} if made_by else {})
+        result = scorer(record, parts, watch=inside) | ({"made_by": _seal(made_by, record.video)} if made_by else {})
         replace(folder / f"{stems[record.video]}.npz", functools.partial(_save, result=result))
 
-    shown = progress(readable, len(readable), "scores")
+    alone = len(readable) == 1  # then its clips are counted
+    inside, shown = (progress, readable) if alone else (None, progress(readable, len(readable), "scores"))
     done = each_video(shown, scorer.ticks, save, quarantine=quarantine, timeout=timeout)
     return Summary(done, len(mine) - len(todo), len(todo) - done)
 
@@ -136,13 +137,13 @@ class Scorer:
         options = dict(reg_norm_consts=reg_norm_consts, divide_parts=divide_parts)
         self._pool = jax.jit(functools.partial(pooled, model, **options))
 
-    def __call__(self, record: SSNRecord, parts: Iterator) -> dict[str, np.ndarray]:
-        """Returns `RESULT_KEYS` and `fps`; `parts` is the output of `Ticks.read` for the record.
+    def __call__(self, record: SSNRecord, parts: Iterator, *, watch: Callable | None = None) -> dict[str, np.ndarray]:
+        """Returns `RESULT_KEYS` and `fps`; `parts` is the output of `Ticks.read`, `watch` as in `embedded`.
 
         Raises:
           VideoError: raised by `parts`.
         """
-        length, features = embedded(parts, self._embed, self._chunk)
+        length, features = embedded(parts, self._embed, self._chunk, watch=watch)
         item = self.ticks.item(record)
         found = self._pool(
             self._variables,
