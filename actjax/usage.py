@@ -35,6 +35,7 @@ for each class), and to use the result:
   actjax --config=tsm_shapes --workdir=runs/shapes
   actjax --config=tsm_own --workdir=runs/mine --config.data.folder=FOLDER
   actjax --mode=predict --workdir=runs/mine --video=clip.mp4
+  actjax --mode=localize --workdir=runs/mine --video=long.mp4
 
 recipes:
 {recipes}

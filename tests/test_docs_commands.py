@@ -23,7 +23,7 @@ from conftest import MEDIA, ROOT, TESTS
 from user_files import published, videos
 
 from actjax.data.samples.sequences import make_sequences
-from actjax.data.samples.untrimmed_shapes import draw_video
+from actjax.data.samples.untrimmed_shapes import draw_video, make_untrimmed
 from actjax.localization import proposal_rows, save_localize_proposal_file
 
 NAMES = ("README.md", "docs/guide.md", "docs/model_zoo.md", "docs/scaling.md", "experiments/README.md")
@@ -78,6 +78,13 @@ def classes(folder: pathlib.Path) -> None:
         (folder / "FOLDER" / name).mkdir(parents=True)
         for file in some:
             shutil.copy(file, folder / "FOLDER" / name)
+
+
+def matches(folder: pathlib.Path) -> None:
+    """Five untrimmed videos, with the annotation file of the guide for them."""
+    made = make_untrimmed(folder / "untrimmed", num_train=4, num_val=1)
+    (made / "videos").rename(folder / "VIDEOS")
+    (made / "annotations.json").rename(folder / "annotations.json")
 
 
 def csv_features(folder: pathlib.Path) -> None:
@@ -179,6 +186,7 @@ SMALL_BMN = overrides(
     "bmn.model.feat_dim=48", "bmn.model.temporal_scale=20", "bmn.model.num_samples=4", "bmn.model.hidden_dim_1d=16",
     "bmn.model.hidden_dim_2d=8", "bmn.model.hidden_dim_3d=16", "bmn.run.epochs=1.0", "bmn.run.batch_size=8",
 )  # fmt: skip
+SMALL_OWN = SMALL_BMN.replace("--config.bmn.model.feat_dim=48 ", "")
 SMALL_SSN = overrides(
     "model.depth=10", "train.view.short_side=36", "train.view.size=32", "test.view.short_side=36", "test.view.size=32",
     "sample.body_segments=1", "sample.test_interval=60", "loader.num_workers=1", "load_from.path=checkpoints/small.pth",
@@ -222,6 +230,20 @@ GROUPS = {
         ),
         f"{MAIN} --mode=extract --workdir=runs/mine --video=videos --out=features": Run(
             leaves=("features/val_1.csv", "features/video_info.csv")
+        ),
+        f"{MAIN} --config=bmn_own --workdir=runs/bmn_own": Run(
+            f"{SMALL_OWN} --config.data.network=runs/mine --config.data.num_train=6 --config.data.num_val=3",
+            leaves=("runs/bmn_own/results.json", "runs/bmn_own/features/extraction.json"),
+            says="ground truth",
+        ),
+        f"{MAIN} --mode=localize --workdir=runs/bmn_own --video=match.mp4 --render": Run(
+            needs=(copied("clip.mp4", "match.mp4"),),
+            leaves=tuple(f"runs/bmn_own/localized/{name}" for name in ("segments.csv", "match.srt", "match.mp4")),
+            says="match",
+        ),
+        f"{MAIN} --config=bmn_own --workdir=runs/matches --config.data.videos=VIDEOS "
+        "--config.data.train=annotations.json --config.data.val=annotations.json --config.data.network=runs/mine": Run(
+            SMALL_OWN, (matches,), ("runs/matches/results.json", "runs/matches/lists/val.json"), "ground truth"
         ),
         f"{MAIN} --mode=import --config={FRAMES} --workdir=runs/tsm --from=FILE.pth": Run(
             SMALL_DEPTH,

@@ -27,7 +27,7 @@ def call(module: str, *arguments: str, script: str = "actjax", cwd=ROOT) -> subp
 
 def test_the_overview_fits_a_screen():
     lines = overview(recipe_names(), width=80).splitlines()
-    assert len(lines) <= 45 and max(map(len, lines)) <= 80
+    assert len(lines) <= 48 and max(map(len, lines)) <= 80
     text = "\n".join(lines)
     for name in recipe_names():
         assert re.search(rf"^  (.* )?{name}( |$)", text, re.M), name
@@ -39,7 +39,7 @@ def test_the_overview_fits_a_screen():
 
 def test_the_commands_of_the_overview_exist():
     commands = COMMAND.findall(overview(recipe_names(), width=80))
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         for flag, value in re.findall(r"--([\w.]+)=(\S+)", command):
             assert flag in main.flags.FLAGS or flag.startswith("config.")
