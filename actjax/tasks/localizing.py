@@ -38,14 +38,18 @@ class Located(NamedTuple):
     curves: Curves | None = None
 
 
-def read_clocks(records: Sequence, *, timeout: float) -> dict[str, Clock]:
-    """The clocks of videos, by their paths; an unreadable video has none."""
+def read_clocks(records: Sequence, *, timeout: float, quarantine=None) -> dict[str, Clock]:
+    """The clocks of videos, by their paths; an unreadable video has none.
+
+    Args:
+      quarantine: records unreadable videos; None: they were told before.
+    """
     clocks: dict[str, Clock] = {}
 
     def keep(record, parts) -> None:
         clocks[record.path] = next(parts)
 
-    each_video(records, Clocks(), keep, quarantine=_Unheard(), timeout=timeout)
+    each_video(records, Clocks(), keep, quarantine=quarantine or _Unheard(), timeout=timeout)
     return clocks
 
 

@@ -124,7 +124,7 @@ class Trained:
             broken = broken_of(pathlib.Path(call.out))
         rows = [{"video": each.path or each.name, "segments": _pairs(each.segments)} for each in found]
         several = is_several(features if video is None else video)
-        return rows + broken if several or broken else rows[0]["segments"]
+        return rows + broken if several or len(rows) != 1 else rows[0]["segments"]
 
     @contextlib.contextmanager
     def _call(self, *, out: pathlib.Path | None = None, **given) -> Iterator["Call"]:

@@ -1,7 +1,6 @@
 """BSN and BMN on new videos: features by the network that made those of the training, then proposals or detections."""
 
 import contextlib
-import logging
 import pathlib
 import shutil
 from collections.abc import Iterator, Sequence
@@ -29,8 +28,6 @@ from actjax.tasks.running import Call
 from actjax.tasks.videos import records_of
 from actjax.timelines import Curves
 from actjax.video_files import file_stems, found_file
-
-log = logging.getLogger("actjax")
 
 
 def facts_of(dataset: Untrimmed) -> dict:
@@ -95,9 +92,10 @@ def _extracted(call: Call, facts: dict, out: pathlib.Path) -> tuple[pathlib.Path
         )
     videos, folder = records_of(call.video), out / "features"
     with network_of(call, trained) as recogniser:
-        summary = recogniser.extract(videos, folder, like=trained)
-    log.info("%s: %s", folder, summary)
-    return folder, _records(folder, [source_of(video) for video in videos])
+        recogniser.extract(videos, folder, like=trained)
+    rows = {row["path"]: row for row in known_rows(folder).values()}
+    there = [(video.path, rows[source_of(video)]) for video in videos if source_of(video) in rows]
+    return folder, [_record(folder, row)._replace(path=path) for path, row in there]
 
 
 def _given(call: Call, facts: dict) -> tuple[pathlib.Path, list[ActivityNetRecord]]:
@@ -116,12 +114,6 @@ def _given(call: Call, facts: dict) -> tuple[pathlib.Path, list[ActivityNetRecor
             "Add a row: video,numFrame,seconds,fps,rfps,subset,featureFrame"
         )
     return folder, [_record(folder, rows[name]) for name in names]
-
-
-def _records(folder: pathlib.Path, sources: Sequence[str]) -> list[ActivityNetRecord]:
-    """The records of the videos with these paths, in this order; unreadable videos have none."""
-    rows = {row["path"]: row for row in known_rows(folder).values()}
-    return [_record(folder, rows[source]) for source in sources if source in rows]
 
 
 def _record(folder: pathlib.Path, row: dict) -> ActivityNetRecord:

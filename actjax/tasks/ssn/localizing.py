@@ -46,14 +46,12 @@ def locate(run: SsnRun, call: Call) -> list[Located]:
         raise ValueError("SSN scores proposals of others: --proposals=RUN, of BSN, BMN, TSN or TSM, or a result file")
     facts = read_facts(call.workdir, lambda: facts_of(run.targets(run.open_dataset())))
     videos, out = records_of(call.video), pathlib.Path(call.out)
-    proposals = _proposals(run, call, videos)
-    clocks = read_clocks(videos, timeout=run.loader.timeout)
+    unread = Quarantine(out / "quarantine.jsonl", num_records=len(videos), max_share=1.0)
+    clocks = read_clocks(videos, timeout=run.loader.timeout, quarantine=unread)
+    videos = [video for video in videos if video.path in clocks]
+    proposals = _proposals(run, call, videos) if videos else {}
     names = dict(zip((v.path for v in videos), distinct_names([v.path for v in videos]), strict=True))
-    given = [
-        (names[v.path], v, clocks[v.path], proposals[v.path])
-        for v in videos
-        if v.path in proposals and v.path in clocks
-    ]
+    given = [(names[v.path], v, clocks[v.path], proposals[v.path]) for v in videos if v.path in proposals]
     records = [_record(number, *each) for number, each in enumerate(given)]
     results = _scored(run, call, records, out, facts["reg_norm_consts"])
     options, classes = run.detect, names_of(call.config, call.workdir)
@@ -76,7 +74,7 @@ def _proposals(run: SsnRun, call: Call, videos: list[VideoRecord]) -> dict[str, 
         raise FileNotFoundError(f"proposals: {does_not_exist(path)}{hint}")
     if path.is_dir():
         with call.load(path) as other:
-            return other.propose([video.path for video in videos])
+            return other.propose([video.path for video in videos], out=pathlib.Path(call.out) / "proposals")
     rows = read_results(path)
     found = {
         v.path: rows[name] for v in videos for name in (stem(v.path), stem(v.path).removeprefix("v_")) if name in rows
