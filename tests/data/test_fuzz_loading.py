@@ -56,7 +56,7 @@ def mutants(media, folder, num, rng):
     return records
 
 
-NUM = [24, pytest.param(500, marks=pytest.mark.slow)]
+NUM = [24, pytest.param(200, marks=pytest.mark.slow)]
 BACKENDS = ["decord", "pyav", "opencv"]
 
 
