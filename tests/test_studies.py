@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from cli import ROOT, environment
+from cli import ROOT, SMALL, environment, run
 
 STEP = r"([\d.]+) ms \| ([\d.]+) ms"
 ROW = re.compile(rf"^\| ([\d,]+) \| {STEP} \| ([\d.]+)% to ([\d.]+)% \| ([\d,]+) to ([\d,]+) \|$", re.M)
@@ -42,3 +42,14 @@ def test_soak(which, expected, cache, tmp_path):
         r"\| ended with status \| .*\b0: [1-9]",
         done.stdout,  # one or more rounds fit into the time
     )
+
+
+@pytest.mark.slow
+def test_long_video(cache, tmp_path):
+    run(f"--workdir={tmp_path / 'run'}", *SMALL, cache=cache)
+    command = [sys.executable, "experiments/studies/long_video.py", f"--workdir={tmp_path / 'run'}", "--minutes=0.5"]
+    done = subprocess.run(
+        [*command, "--videos=2"], cwd=ROOT, env=environment(cache), timeout=300, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^0\.5 minutes of video: \d+ s, at most \d+ MiB, \d+ segments$", done.stdout, re.M)
