@@ -131,6 +131,6 @@ def read_facts(workdir: pathlib.Path, derive: Callable[[], dict]) -> dict:
         return derive()
     except (FileNotFoundError, ValueError) as error:
         raise ValueError(
-            f"{workdir} has no {_FACTS}: it was trained by an older version, and its data cannot be opened ({error}); "
-            "repeat the training command where the data is"
+            f"{workdir} has no {_FACTS}: it was imported, or trained by an older version, and its data cannot be opened "
+            f"({error}); repeat the training command where the data is"
         ) from error
