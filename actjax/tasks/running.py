@@ -16,6 +16,7 @@ from actjax.config import plain
 from actjax.config.changes import told
 from actjax.config.files import saved_config
 from actjax.data.datasets.class_names import load_class_names
+from actjax.data.loading.quarantine import entries
 from actjax.errors import clear_errors
 from actjax.interop import export_checkpoint
 from actjax.paths import absolute, does_not_exist
@@ -137,7 +138,7 @@ class Trained:
 
 def broken_of(folder: pathlib.Path) -> list[dict]:
     """The videos that the quarantines of a folder list: [{"video", "error"}]."""
-    rows = [json.loads(line) for file in sorted(folder.rglob("quarantine*.jsonl")) for line in file.open()]
+    rows = [row for file in sorted(folder.rglob("quarantine*.jsonl")) for row in entries(file)]
     return [{"video": row["path"], "error": row["reason"]} for row in rows]
 
 
