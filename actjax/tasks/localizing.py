@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from actjax.config.changes import differences, told
+from actjax.config.files import saved_config
 from actjax.data.loading.snippet_reader import each_video
 from actjax.paths import rewrite, to_path
 from actjax.tasks.running import Call
@@ -72,11 +73,15 @@ def network_of(call: Call, note: Mapping) -> Iterator:
     if not to_path(where).is_dir():
         hint = "" if call.network else "; if it has moved, give its new place, --network=RUN"
         raise FileNotFoundError(f"{where}, the run that made the features of the training, is no folder{hint}")
-    recogniser = call.load(where, checkpoint=source["step"], extract=dict(note["extract"]))
-    if not hasattr(recogniser, "extract"):
-        raise ValueError(f"{where} is a run of {recogniser.config.task}; features come from a run of TSN or TSM")
-    with recogniser:
+    check_recogniser(where)
+    with call.load(where, checkpoint=source["step"], extract=dict(note["extract"])) as recogniser:
         yield recogniser
+
+
+def check_recogniser(workdir) -> None:
+    """Raises ValueError unless a workdir holds a run of TSN or TSM."""
+    if (task := saved_config(to_path(workdir)).task) != "recognition":
+        raise ValueError(f"{workdir} is a run of {task}; features come from a run of TSN or TSM")
 
 
 def on_the_clock(rows: Sequence[dict], clock: Clock | None, num_frames: float, duration: float) -> list[dict]:
