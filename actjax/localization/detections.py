@@ -69,8 +69,8 @@ def classified(proposals: Sequence[dict], times, scores, names: Sequence[str], *
 
 
 def _steps(segment: Sequence[float], step: float, total: int) -> tuple[int, int]:
-    """The steps [first, last) whose middles lie in a segment, one at least."""
-    first, last = (int(np.clip(np.ceil(second / step - 0.5), 0, total)) for second in segment)
+    """The steps [first, last) whose middles lie in a segment, one at least; rounding takes none in or out."""
+    first, last = (int(np.clip(np.ceil(second / step - 0.5 - 1e-6), 0, total)) for second in segment)
     if last > first:
         return first, last
     nearest = int(np.clip(sum(segment) / 2 / step, 0, total - 1))
