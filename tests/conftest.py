@@ -62,6 +62,40 @@ def shapes(tmp_path_factory) -> pathlib.Path:
     return make_shapes(tmp_path_factory.mktemp("data") / "shapes", num_train=64, num_val=40, processes=2)
 
 
+@pytest.fixture(scope="session")
+def cached(cache):
+    """Sample sets are in `cache` in this process, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACTJAX_CACHE", str(cache))
+        yield cache
+
+
+@pytest.fixture(scope="session")
+def recogniser(tmp_path_factory, cached) -> pathlib.Path:
+    """A tiny run of TSM. Tests copy it before they change it, as those below."""
+    from tiny_runs import train_recogniser
+
+    return train_recogniser(tmp_path_factory.mktemp("runs") / "recogniser")
+
+
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory, recogniser) -> pathlib.Path:
+    """A tiny run of BMN on logits of the recogniser."""
+    from tiny_runs import train_bmn
+
+    return train_bmn(tmp_path_factory.mktemp("runs") / "detector", recogniser)
+
+
+@pytest.fixture(scope="session")
+def localizer(tmp_path_factory, detector) -> pathlib.Path:
+    """The same, as if it had also learnt a class that the recogniser does not know: it finds proposals alone."""
+    from tiny_runs import copied, facts
+
+    workdir = copied(detector, tmp_path_factory.mktemp("runs") / "localizer")
+    facts(workdir, classes=["diving", "moving left"])
+    return workdir
+
+
 def forget_compiled() -> None:
     """Frees compiled functions, which later tests do not use and which together take gigabytes."""
     if "jax" in sys.modules:
