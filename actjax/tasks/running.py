@@ -1,7 +1,6 @@
 """The command line as a value, and the modes shared by all tasks with a single network."""
 
 import contextlib
-import json
 import logging
 import pathlib
 import tempfile

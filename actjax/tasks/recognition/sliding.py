@@ -108,7 +108,7 @@ def score_videos(
 def read_scores(folder: pathlib.Path, name: str, scorer: Scorer, record) -> Scored | None:
     """The scores of a video; None: there are none, they are damaged, or not of this network and video."""
     try:
-        with np.load(found_file(folder, name, ".npz")) as file:
+        with found_file(folder, name, ".npz").open("rb") as content, np.load(content) as file:
             if str(file["made_by"]) != _seal(scorer, record):
                 return None
             times = file["times"] if len(file["times"]) else None
