@@ -73,9 +73,9 @@ def cached(cache):
 @pytest.fixture(scope="session")
 def recogniser(tmp_path_factory, cached) -> pathlib.Path:
     """A tiny run of TSM. Tests copy it before they change it, as those below."""
-    from tiny_runs import train_recogniser
+    from tiny_runs import make_recogniser
 
-    return train_recogniser(tmp_path_factory.mktemp("runs") / "recogniser")
+    return make_recogniser(tmp_path_factory.mktemp("runs") / "recogniser")
 
 
 @pytest.fixture(scope="session")

@@ -24,13 +24,12 @@ from actjax.tasks.recognition import extracting
 from actjax.timelines import read_results
 from actjax.video.decoding import open_video
 
-
 NAMES = ("train_0003", "val_0000", "val_0003")
 
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory, localizer, cached) -> pathlib.Path:
-    """Some videos of the sample set that are no longer than the longest one of the training, in a folder of their own."""
+    """Videos of the sample set that are no longer than the longest one of the training, in a folder of their own."""
     folder = tmp_path_factory.mktemp("videos")
     for name in NAMES:
         shutil.copy(tiny_runs.videos_of_the_sample_set() / f"{name}.mp4", folder)
