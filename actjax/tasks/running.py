@@ -136,9 +136,9 @@ class Trained:
 
 
 def broken_of(folder: pathlib.Path) -> list[dict]:
-    """The videos that the quarantines of a folder list: [{"video", "error"}]."""
+    """The videos that the quarantines of a folder list, each once: [{"video", "error"}]."""
     rows = [row for file in sorted(folder.rglob("quarantine*.jsonl")) for row in entries(file)]
-    return [{"video": row["path"], "error": row["reason"]} for row in rows]
+    return [{"video": path, "error": reason} for path, reason in {row["path"]: row["reason"] for row in rows}.items()]
 
 
 def _once(rows: list[dict]) -> list[dict]:

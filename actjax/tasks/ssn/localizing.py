@@ -53,6 +53,8 @@ def locate(run: SsnRun, call: Call) -> list[Located]:
     names = dict(zip((v.path for v in videos), distinct_names([v.path for v in videos]), strict=True))
     given = [(names[v.path], v, clocks[v.path], proposals[v.path]) for v in videos if v.path in proposals]
     records = [_record(number, *each) for number, each in enumerate(given)]
+    if not records:
+        return []
     results = _scored(run, call, records, out, facts["reg_norm_consts"])
     options, classes = run.detect, names_of(call.config, call.workdir)
     found = ssn_detections(results, top_k=options.top_k, nms=options.nms, use_regression=options.use_regression)
@@ -127,7 +129,7 @@ def _scored(run: SsnRun, call: Call, records: list[SSNRecord], out: pathlib.Path
     )
     constants = tuple(map(tuple, constants))
     scorer = Scorer(run.network.model, variables, run.ticks, constants, divide_parts=run.scoring.divide_parts)
-    unread = Quarantine(out / "quarantine.jsonl", num_records=max(len(records), 1), max_share=1.0)
+    unread = Quarantine(out / "quarantine.jsonl", num_records=len(records), max_share=1.0)
     options = dict(quarantine=unread, timeout=run.loader.timeout, shard=this_shard(), made_by=made_by)
     score_videos(records, out / "scores", scorer, **options)
     training.wait_for_all("the scores")
