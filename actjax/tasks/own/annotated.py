@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actjax.data.datasets.records import VideoRecord
+from actjax.data.datasets.records import ActivityNetRecord, VideoRecord
+from actjax.data.datasets.units import check_units
 from actjax.data.samples.untrimmed_shapes import make_untrimmed
 from actjax.errors import shown
 from actjax.localization import proposal_rows, save_localize_proposal_file
@@ -82,6 +83,10 @@ def _there(file: str, entries: Mapping, paths: Sequence[str], data: OwnData) -> 
     for path in paths:
         stems[pathlib.PurePath(path).stem].append(path)
     found = {name: path for name in entries if (path := _file_of(name, stems))}
+    by_path = {path: name for name, path in found.items()}
+    if twice := [name for name, path in found.items() if by_path[path] != name]:
+        path = found[twice[0]]
+        raise ValueError(f"{file}: videos {shown(twice[0])} and {shown(by_path[path])} are both {shown(path)}")
     if len(entries) - len(found) > data.max_missing * len(entries):
         missing = next(name for name in entries if name not in found)
         raise FileNotFoundError(
@@ -109,13 +114,29 @@ def _file_of(name: str, stems: Mapping[str, list[str]]) -> str | None:
             for path in stems.get(own, ())
             if pathlib.PurePath(path).parts[-len(last.parts) : -1] == last.parts[:-1]
         ]
+        there = [path for path in there if pathlib.PurePath(path).name == last.name] or there
         if len(there) > 1:
             raise ValueError(
-                f"video {shown(name)} may be {shown(there[0])} or {shown(there[1])}; name it with its folder"
+                f"video {shown(name)} may be {shown(there[0])} or {shown(there[1])}; name it with its folder and suffix"
             )
         if there:
             return there[0]
     return None
+
+
+def check_times(data: OwnData, splits: Mapping[str, Sequence[Annotated]], clocks: Mapping[str, Clock]) -> None:
+    """Raises ValueError if annotations do not lie in their videos, as those in frames or fractions; see `check_units`.
+
+    Args:
+      clocks: of the videos, by path; videos without one are not looked at.
+    """
+    for split, videos in splits.items():
+        known = [(video, clocks[video.record.path]) for video in videos if video.record.path in clocks]
+        records = [
+            ActivityNetRecord(v.record.path, v.video, c.duration, c.num_frames, c.num_frames, v.annotations)
+            for v, c in known
+        ]
+        check_units(getattr(data, split) or "the annotations", records)
 
 
 def write_annotations(

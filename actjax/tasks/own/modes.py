@@ -16,12 +16,20 @@ from ml_collections import ConfigDict
 from actjax import training
 from actjax.errors import clear_errors, shown
 from actjax.paths import absolute, to_path
-from actjax.tasks.localizing import read_clocks
-from actjax.tasks.own.annotated import SPLITS, Annotated, open_annotated, write_annotations, write_proposals
+from actjax.tasks.localizing import check_recogniser, read_clocks
+from actjax.tasks.own.annotated import (
+    SPLITS,
+    Annotated,
+    check_times,
+    open_annotated,
+    write_annotations,
+    write_proposals,
+)
 from actjax.tasks.own.config import OwnRun
 from actjax.tasks.recognition.extracting import source_of
 from actjax.tasks.recognition.extractor import num_channels
 from actjax.tasks.recognition.feature_table import known_rows
+from actjax.tasks.recognition.run import RecognitionRun
 from actjax.tasks.running import Call
 
 log = logging.getLogger("actjax")
@@ -39,16 +47,16 @@ def train(run: OwnRun, call: Call) -> dict:
     given = to_path(run.data.network)
     network = given if given.is_dir() else call.workdir / "network"
     with clear_errors(RuntimeError):
-        kind = call.load(given).run if given.is_dir() else call.open(run.data.network).run
         splits = open_annotated(run.data)
-        sizes = Sizes(num_channels(kind, run.data.what), classes_of(splits))
+        sizes = Sizes(num_channels(_kind(run, call), run.data.what), classes_of(splits))
         _open(run, call, sizes, {})  # a fault in its sections is found at once
+        videos = list(dict.fromkeys(video.record for split in SPLITS for video in splits[split]))
+        clocks = read_clocks(videos, timeout=TIMEOUT)
+        check_times(run.data, splits, clocks)
     if not given.is_dir():
         log.info("training the network, %s, in %s", run.data.network, network)
         call.train(run.data.network, network)
     with clear_errors(RuntimeError):
-        videos = list(dict.fromkeys(video.record for split in SPLITS for video in splits[split]))
-        clocks = read_clocks(videos, timeout=TIMEOUT)
         with call.load(network, **_extraction(run, splits, clocks)) as recogniser:
             data = (_proposed if run.localizer == "ssn" else _extracted)(run, call, splits, clocks, recogniser)
         opened = _open(run, call, sizes, data)
@@ -57,10 +65,22 @@ def train(run: OwnRun, call: Call) -> dict:
 
 def explain(run: OwnRun, call: Call) -> None:
     """Prints the config, and the costs of a training step of the localizer's networks."""
-    kind = call.load(run.data.network).run if to_path(run.data.network).is_dir() else call.open(run.data.network).run
-    sizes = Sizes(num_channels(kind, run.data.what), classes_of(open_annotated(run.data)))
+    with clear_errors():
+        sizes = Sizes(num_channels(_kind(run, call), run.data.what), classes_of(open_annotated(run.data)))
     opened = _open(run, call, sizes, {})
     opened.task.modes["explain"](opened.run, call._replace(config=opened.config))
+
+
+def _kind(run: OwnRun, call: Call) -> RecognitionRun:
+    """The run or recipe that looks at the videos. ValueError: it is none of TSN or TSM."""
+    network = run.data.network
+    if to_path(network).is_dir():
+        check_recogniser(network)
+        return call.load(network).run
+    opened = call.open(network)
+    if not isinstance(opened.run, RecognitionRun):
+        raise ValueError(f"data.network={network} is a recipe of {opened.config.task}; it must be one of TSN or TSM")
+    return opened.run
 
 
 class Sizes(NamedTuple):
