@@ -46,6 +46,27 @@ TABLE = {
     "tests/test_published.py::test_missing_weights_are_one_error_before_anything_is_written":
         "recipe tsm_own.py {mobilenet,r50}",
     "tests/tasks/test_extracting.py::test_command_line": "recognition mode extract",
+    "tests/tasks/test_localizing.py::test_command_line": "bmn mode localize; flag {video,features,out}",
+    "tests/tasks/test_localizing.py::test_a_network_that_has_moved": "flag network",
+    "tests/tasks/test_localizing_recognition.py::test_segments_are_those_of_the_kept_scores":
+        "recognition mode localize; recognition localize.{window,stride,threshold}",
+    "tests/tasks/test_localizing_recognition.py::test_classes_that_do_not_exclude_each_other":
+        "recognition localize.{tolerance,min_seconds}",
+    "tests/tasks/test_localizing_recognition.py::test_a_background_class_parts_action_from_nothing":
+        "recognition localize.background",
+    "tests/tasks/test_localizing_recognition.py::test_chunks_change_nothing": "recognition localize.chunk",
+    "tests/tasks/test_localizing_ssn.py::test_detections_are_those_of_its_evaluation":
+        "ssn mode localize; flag proposals",
+    "tests/tasks/test_localizing_ssn.py::test_a_run_that_knows_who_made_its_proposals": "ssn data.proposed_by",
+    "tests/tasks/test_localize_outputs.py::test_command_line": "flag {truth,render,min_score}",
+    "tests/tasks/test_own_videos.py::test_the_workdir_is_an_ordinary_run": "own mode train; own data.network",
+    "tests/tasks/test_own_videos.py::test_videos_are_found_by_their_names": "own data.{videos,train,val,subsets}",
+    "tests/tasks/test_own_videos.py::test_videos_that_are_missing": "own data.max_missing",
+    "tests/tasks/test_own_videos.py::test_clips_of_the_network_are_as_told":
+        "own data.{interval,num_frames,what,num_train,num_val,seed}",
+    "tests/tasks/test_own_videos.py::test_recipes_build": "own localizer; recipe ssn_own.py r50",
+    "tests/tasks/test_own_videos.py::test_explain": "own mode explain",
+    "tests/tasks/test_own_videos.py::test_bsn_from_nothing": "bsn mode localize; own data.rescale",
     "tests/tasks/test_bsn_run.py::test_bmn_trains_evaluates_and_is_exchanged":
         "bmn mode {train,eval,import,export}; flag checkpoint",
     "tests/tasks/test_bsn_run.py::test_run_ends_with_tables_and_files": "bsn mode train",

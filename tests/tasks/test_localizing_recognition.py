@@ -261,6 +261,15 @@ def test_classes_that_do_not_exclude_each_other(recogniser, videos, shapes, loca
     assert overlapping
 
 
+def test_chunks_change_nothing(recogniser, videos, located, tmp_path):
+    found = tiny_runs.localize(
+        recogniser, changes_of(**GIVEN, chunk=16), video=str(videos / "a.mp4"), out=str(tmp_path)
+    )
+    for one, other in zip(kept_scores(tmp_path, "a"), kept_scores(located[1], "a"), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    assert [row["class"] for row in found[0].segments] == [row["class"] for row in located[0][0].segments]
+
+
 def test_score_files_that_are_damaged_or_foreign_are_made_again(recogniser, videos, located, tmp_path):
     found, before = located
     out = tmp_path / "out"

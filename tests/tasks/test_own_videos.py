@@ -278,6 +278,31 @@ def test_proposal_files_count_frames_of_the_clock(tmp_path):
     assert write_proposals(tmp_path / "list.txt", annotated, {}, proposals, ["x", "y"]) == 0
 
 
+def test_clips_of_the_network_are_as_told(cached):
+    """By default as many features as the localizer has steps, of the median training video; at most 16 frames apart."""
+    data = dict(num_train=2, num_val=1, seed=5)
+    splits = open_annotated(OwnData(**data))
+    assert [len(videos) for videos in splits.values()] == [2, 1]
+    assert splits["val"] != open_annotated(OwnData(num_train=2, num_val=1, seed=6))["val"]
+    records = [video.record for video in splits["train"]]
+    clocks = {record.path: Clock(num, 12.0) for record, num in zip(records, (200, 240), strict=True)}
+    told = {}
+    for name, more in {
+        "default": {},
+        "few steps": {"bmn.model.temporal_scale": 4},
+        "told": {"data.interval": 20, "data.num_frames": 4, "data.what": "embedding"},
+    }.items():
+        changes = {f"data.{key}": value for key, value in data.items()} | more
+        told[name] = modes._extraction(open_config("bmn_own", changes).run, splits, clocks)["extract"]
+    assert told == {
+        "default": {"interval": 3, "what": "scores", "suffix": ".csv"},
+        "few steps": {"interval": 16, "what": "scores", "suffix": ".csv"},
+        "told": {"interval": 20, "what": "embedding", "suffix": ".csv", "num_frames": 4},
+    }
+    with pytest.raises(ValueError, match="none of the training videos can be read"):
+        modes._extraction(open_config("bmn_own", {}).run, splits, {})
+
+
 @pytest.mark.parametrize("name", ["bmn_own", "bsn_own", "ssn_own", "ssn_own:r50"])
 def test_recipes_build(name):
     run = actjax.build(name)
@@ -299,10 +324,11 @@ PEM = dict(model=dict(hidden_dim=16), run=dict(epochs=1.0, batch_size=8))
 def test_bsn_from_nothing(tmp_path, cached):
     """A recipe is trained, embeddings are extracted, both networks are trained; then new videos are localized."""
     workdir = tmp_path / "run"
-    data = tiny_runs.own(recipe(tmp_path), what="embedding", interval=8)
+    data = tiny_runs.own(recipe(tmp_path), what="embedding", interval=8, rescale="pooled")
     options = dict(data=data, tem=TEM, pem=PEM, pgm=dict(top_k=50, top_k_train=50))
     results = actjax.train("bsn_own", workdir, **options)
-    assert saved_config(workdir).task == "bsn" and saved_config(workdir / "network").task == "recognition"
+    assert saved_config(workdir).task == "bsn" and saved_config(workdir).data.rescale == "pooled"
+    assert saved_config(workdir / "network").task == "recognition"
     expected = read_results(workdir / "results_proposals.json")
     assert 0 < results["AR@100"] <= 1 and len(expected) == 4
     made = {file: file.stat().st_mtime_ns for file in (workdir / "features").glob("*.csv")}
