@@ -75,23 +75,23 @@ ACTIVITYNET = dict(
 )
 
 
-def adam(*, lr: float, batch_size: int, weight_decay: float, milestones: tuple[int, ...]) -> dict:
-    """Adam with a learning rate that drops tenfold at every milestone."""
+def adam(*, lr: float, batch_size: int, weight_decay: float, milestones: tuple[int, ...] | None) -> dict:
+    """Adam with a learning rate that drops tenfold at every milestone; None: left to the data, see `own_videos`."""
     return dict(
         name="adam",
         lr=lr,
         lr_batch_size=batch_size,
         weight_decay=weight_decay,
         rules=dict(name="uniform"),
-        schedule=dict(name="step", milestones=milestones, gamma=0.1),
+        schedule=dict(name="step", milestones=placeholder(tuple) if milestones is None else milestones, gamma=0.1),
     )
 
 
-def proposal_run(*, epochs: int, batch_size: int, best: str) -> dict:
-    """The section `run` of TEM, PEM and BMN."""
+def proposal_run(*, epochs: int | None, batch_size: int, best: str) -> dict:
+    """The section `run` of TEM, PEM and BMN; epochs of None are left to the data, see `own_videos`."""
     return dict(
         seed=0,
-        epochs=float(epochs),
+        epochs=placeholder(float) if epochs is None else float(epochs),
         batch_size=batch_size,
         eval_batch_size=batch_size,
         ema=placeholder(float),
@@ -104,7 +104,7 @@ def proposal_run(*, epochs: int, batch_size: int, best: str) -> dict:
 
 
 def own_videos(localizer: str, **sections) -> ml_collections.ConfigDict:
-    """A recipe of a localizer, "bmn", "bsn" or "ssn", on own untrimmed videos.
+    """A recipe of a localizer, "bmn", "bsn" or "ssn", on own untrimmed videos, whose number decides the epochs.
 
     Args:
       sections: of the localizer, without `data`.

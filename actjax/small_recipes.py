@@ -3,8 +3,8 @@
 from actjax.recipes import adam, proposal_run
 
 
-def bmn(*, temporal_scale: int, feat_dim, epochs: int, drop: int, batch_size: int) -> dict:
-    """The section `bmn`; the learning rate drops after `drop` epochs."""
+def bmn(*, temporal_scale: int, feat_dim, batch_size: int, epochs: int | None = None, drop: int | None = None) -> dict:
+    """The section `bmn`; the learning rate drops after `drop` epochs. None: left to the data."""
     return dict(
         model=dict(
             temporal_scale=temporal_scale,
@@ -18,15 +18,23 @@ def bmn(*, temporal_scale: int, feat_dim, epochs: int, drop: int, batch_size: in
         ),
         loss=dict(exact_sampling=False),
         nms=dict(alpha=0.4, low_threshold=0.5, high_threshold=0.9, top_k=100),
-        optim=adam(lr=0.001, batch_size=batch_size, weight_decay=1e-4, milestones=(drop,)),
+        optim=adam(lr=0.001, batch_size=batch_size, weight_decay=1e-4, milestones=drop and (drop,)),
         run=proposal_run(epochs=epochs, batch_size=batch_size, best="auc"),
     )
 
 
 def bsn(
-    *, temporal_scale: int, feat_dim, tem_epochs: int, tem_drop: int, pem_epochs: int, pem_drop: int, batch_size: int
+    *,
+    temporal_scale: int,
+    feat_dim,
+    batch_size: int,
+    tem_epochs: int | None = None,
+    tem_drop: int | None = None,
+    pem_epochs: int | None = None,
+    pem_drop: int | None = None,
 ) -> dict:
-    """The sections `stages`, `tem`, `pgm` and `pem`; learning rates drop after `tem_drop` and `pem_drop` epochs."""
+    """The sections `stages`, `tem`, `pgm` and `pem`; learning rates drop after `tem_drop` and `pem_drop` epochs. None:
+    left to the data."""
     return dict(
         stages="tem,pgm,pem",
         tem=dict(
@@ -35,7 +43,7 @@ def bsn(
             ),
             labels=dict(boundary_ratio=0.1),
             loss=dict(match_threshold=0.5, action_weight=2.0),
-            optim=adam(lr=0.001, batch_size=batch_size, weight_decay=1e-4, milestones=(tem_drop,)),
+            optim=adam(lr=0.001, batch_size=batch_size, weight_decay=1e-4, milestones=tem_drop and (tem_drop,)),
             run=proposal_run(epochs=tem_epochs, batch_size=batch_size, best="loss"),
         ),
         pgm=dict(peak_threshold=0.5, top_k_train=300, top_k=600),
@@ -43,13 +51,13 @@ def bsn(
             model=dict(feat_dim=32, hidden_dim=256, fc1_factor=0.1, fc2_factor=0.1, dtype="float32"),
             loss=dict(sampled=False),
             nms=dict(alpha=0.75, low_threshold=0.65, high_threshold=0.9, top_k=100),
-            optim=adam(lr=0.01, batch_size=batch_size, weight_decay=1e-5, milestones=(pem_drop,)),
+            optim=adam(lr=0.01, batch_size=batch_size, weight_decay=1e-5, milestones=pem_drop and (pem_drop,)),
             run=proposal_run(epochs=pem_epochs, batch_size=batch_size, best="auc"),
         ),
     )
 
 
-def ssn(*, num_classes) -> dict:
+def ssn(*, num_classes, epochs=12.0) -> dict:
     """All sections of SSN but `data`. A clip has four frames; the temporal shift among them lets it see motion."""
     return dict(
         loader=dict(num_workers=2, timeout=30.0, max_broken=0.05),
@@ -99,7 +107,7 @@ def ssn(*, num_classes) -> dict:
         ),
         run=dict(
             seed=0,
-            epochs=12.0,
+            epochs=epochs,
             batch_size=2,
             bn="global",
             fsdp=1,

@@ -15,5 +15,5 @@ from actjax.recipes import own_videos
 
 
 def get_config() -> ml_collections.ConfigDict:
-    bmn = small_recipes.bmn(temporal_scale=64, feat_dim=placeholder(int), epochs=20, drop=16, batch_size=8)
+    bmn = small_recipes.bmn(temporal_scale=64, feat_dim=placeholder(int), batch_size=8)
     return own_videos("bmn", bmn=bmn, detect=dict(top_classes=1))

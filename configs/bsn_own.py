@@ -11,13 +11,5 @@ from actjax.recipes import own_videos
 
 
 def get_config() -> ml_collections.ConfigDict:
-    sections = small_recipes.bsn(
-        temporal_scale=64,
-        feat_dim=placeholder(int),
-        tem_epochs=20,
-        tem_drop=16,
-        pem_epochs=20,
-        pem_drop=16,
-        batch_size=8,
-    )
+    sections = small_recipes.bsn(temporal_scale=64, feat_dim=placeholder(int), batch_size=8)
     return own_videos("bsn", detect=dict(top_classes=1), **sections)

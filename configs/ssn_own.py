@@ -16,7 +16,7 @@ from actjax.recipes import IMAGENET, own_videos
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     arg = parse_arg(arg, r50=False)
-    sections = small_recipes.ssn(num_classes=placeholder(int))
+    sections = small_recipes.ssn(num_classes=placeholder(int), epochs=placeholder(float))
     if arg.r50:
         sections["model"] |= dict(depth=50, width=64, small_input=False, dropout=0.8)
         sections["train"]["view"] |= dict(short_side=256, size=224, scales=(1.0, 0.875, 0.75, 0.66))

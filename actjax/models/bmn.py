@@ -9,6 +9,7 @@ Source: Lin et al., ICCV 2019 (arXiv:1907.09702).
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -71,7 +72,7 @@ class BMN(nn.Module):
             raise ValueError(f"model.sampling={self.sampling!r}; choose from {SAMPLINGS}")
         dtype = jnp.dtype(self.dtype)
         conv = functools.partial(Conv1d, self.hidden_dim_1d, dtype=dtype)
-        x = nn.relu(conv(groups=4, name="base_0")(x))
+        x = nn.relu(conv(groups=math.gcd(4, self.feat_dim), name="base_0")(x))  # 4 in BMN, whose features are 400
         x = nn.relu(conv(groups=4, name="base_1")(x))
         boundaries = []
         for name in ("start", "end"):

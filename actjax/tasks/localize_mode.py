@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
+from actjax import training
 from actjax.errors import clear_errors, shown, warn_once
 from actjax.localization import grouped_nms
 from actjax.metrics.ground_truth import annotations_of
 from actjax.paths import does_not_exist, local, to_path
 from actjax.showing import Table, show
 from actjax.tasks.localizing import Located
-from actjax.tasks.running import Call
+from actjax.tasks.running import Call, broken_of
 from actjax.text_files import read_json
 from actjax.timelines import Timeline, save_picture, write_csv, write_labelled, write_results, write_srt
 from actjax.video_files import file_stems
@@ -40,7 +41,13 @@ def mode(locate: Callable, *, shown_share: float) -> Callable:
         out = local(call.out or call.workdir / FOLDER, "--out")
         with clear_errors(RuntimeError):
             truth = _truth(call.truth) if call.truth else None
+            if out.exists() and not out.is_dir():
+                raise ValueError(f"--out={out} is a file; localize writes a folder")
             out.mkdir(parents=True, exist_ok=True)
+            if jax.process_index() == 0:  # of an earlier call; each video is tried again
+                for file in (out / "quarantine.jsonl", out / "features" / "quarantine.jsonl"):
+                    file.unlink(missing_ok=True)
+            training.wait_for_all("the folder of results")
             found = locate(run, call._replace(out=str(out)))
             if jax.process_index() == 0:
                 _write(found, out, truth, call, shown_share)
@@ -52,9 +59,11 @@ def mode(locate: Callable, *, shown_share: float) -> Callable:
 def _write(found: Sequence[Located], out: pathlib.Path, truth: dict | None, call: Call, shown_share: float) -> None:
     """Writes the files of all videos and prints what was found."""
     if not found:
-        raise ValueError(f"none of the videos could be read; {out} has the list, quarantine.jsonl")
+        broken = broken_of(out)
+        first = f"; the first: {broken[0]['video']}: {broken[0]['error']}" if broken else ""
+        raise ValueError(f"none of the videos could be read{first}")
     timelines = [Timeline(each.name, each.seconds, each.segments, _truth_of(each, truth)) for each in found]
-    if truth is not None and not any(each.truth for each in timelines):
+    if truth is not None and all(each.truth is None for each in timelines):
         raise ValueError(f"--truth={call.truth}: has none of the videos, such as {shown(found[0].name)}")
     write_results(out / "segments.json", timelines)
     write_csv(out / "segments.csv", timelines)

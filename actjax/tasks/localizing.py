@@ -11,9 +11,13 @@ import numpy as np
 
 from actjax.config.changes import differences, told
 from actjax.config.files import saved_config
+from actjax.data.datasets.records import VideoRecord
 from actjax.data.loading.snippet_reader import each_video
+from actjax.errors import shown
+from actjax.metrics.results import video_id
 from actjax.paths import rewrite, to_path
 from actjax.tasks.running import Call
+from actjax.tasks.videos import distinct_names, records_of
 from actjax.text_files import read_json
 from actjax.timelines import Curves
 from actjax.video.clock import Clock, Clocks
@@ -37,6 +41,28 @@ class Located(NamedTuple):
     seconds: float
     segments: list[dict]
     curves: Curves | None = None
+
+
+def files_of(call: Call) -> list[VideoRecord]:
+    """The videos of a call, each once. Errors as `records_of`; ValueError: not a file, or two of one id in results."""
+    records = list({record.path: record for record in records_of(call.video)}.values())
+    if not all(isinstance(record, VideoRecord) for record in records):
+        raise ValueError("localize takes files of videos: only they tell the times of their frames")
+    names = distinct_names([record.path for record in records])
+    ids = {video_id(name): record.path for name, record in zip(names, records, strict=True)}
+    for name, record in zip(names, records, strict=True):
+        if ids[video_id(name)] != record.path:
+            both = f"{shown(record.path)} and {shown(ids[video_id(name)])}"
+            raise ValueError(
+                f"{both} have one name in result files, which leave out v_; rename one, or call them apart"
+            )
+    return records
+
+
+def refuse(call: Call, why: str, *flags: str) -> None:
+    """Raises ValueError if the call has one of the flags, which do not apply."""
+    if given := [flag for flag in flags if getattr(call, flag)]:
+        raise ValueError(f"--{given[0]}: {why}")
 
 
 def read_clocks(records: Sequence, *, timeout: float, quarantine=None) -> dict[str, Clock]:
@@ -84,10 +110,8 @@ def check_recogniser(workdir) -> None:
         raise ValueError(f"{workdir} is a run of {task}; features come from a run of TSN or TSM")
 
 
-def on_the_clock(rows: Sequence[dict], clock: Clock | None, num_frames: float, duration: float) -> list[dict]:
+def on_the_clock(rows: Sequence[dict], clock: Clock, num_frames: float, duration: float) -> list[dict]:
     """Segments in seconds at a constant frame rate, `num_frames` in `duration` -> in seconds of the video's clock."""
-    if clock is None or clock.times is None:
-        return list(rows)
     place = lambda seconds: clock.seconds(np.asarray(seconds) / duration * num_frames).tolist()
     return [row | {"segment": place(row["segment"])} for row in rows]
 
@@ -104,6 +128,12 @@ def note_of(folder: pathlib.Path) -> dict | None:
 def origin_of(note: Mapping) -> dict:
     """The part of a note on which the features depend."""
     return {key: value for key, value in note.items() if key not in ABOUT}
+
+
+def has_classes(classes: Sequence[str], note: Mapping | None) -> bool:
+    """Whether features are logits of a network that knows all of these classes."""
+    names = (note or {}).get("class_names") or ()
+    return bool(names) and {*classes} <= {*names}
 
 
 def check_origin(note: Mapping | None, trained: Mapping | None, what: str) -> None:
@@ -136,6 +166,6 @@ def read_facts(workdir: pathlib.Path, derive: Callable[[], dict]) -> dict:
         return derive()
     except (FileNotFoundError, ValueError) as error:
         raise ValueError(
-            f"{workdir} has no {_FACTS}: it was imported, or trained by an older version, and its data cannot be opened "
-            f"({error}); repeat the training command where the data is"
+            f"{workdir} has no {_FACTS}: it was imported, or trained by an older version, and its data cannot be "
+            f"opened ({error}); repeat the training command where the data is"
         ) from error

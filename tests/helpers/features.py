@@ -63,7 +63,7 @@ TABLE = {
     "tests/tasks/test_own_videos.py::test_videos_are_found_by_their_names": "own data.{videos,train,val,subsets}",
     "tests/tasks/test_own_videos.py::test_videos_that_are_missing": "own data.max_missing",
     "tests/tasks/test_own_videos.py::test_clips_of_the_network_are_as_told":
-        "own data.{interval,num_frames,what,num_train,num_val,seed}",
+        "own data.{interval,window,num_frames,what,num_train,num_val,seed}",
     "tests/tasks/test_own_videos.py::test_recipes_build": "own localizer; recipe ssn_own.py r50",
     "tests/tasks/test_own_videos.py::test_explain": "own mode explain",
     "tests/tasks/test_own_videos.py::test_bsn_from_nothing": "bsn mode localize; own data.rescale",
@@ -130,7 +130,7 @@ TABLE = {
         "recipe ssn_r50_450e_thumos14_rgb.py {videos,scratch}; door build {config,overrides}",
     KEYS.format("modes") + "::test_explain": "{bsn,bmn,ssn} mode explain",
     KEYS.format("modes") + "::test_features_are_extracted_as_told":
-        "recognition extract.{interval,num_frames,what,suffix,chunk}",
+        "recognition extract.{interval,window,num_frames,what,suffix,chunk}",
     KEYS.format("modes") + "::test_a_set_is_prepared_as_told": "recognition prepare.{short_side,num_shards,quality}",
     KEYS.format("modes") + "::test_loaders_do_with_broken_files_as_told":
         "{recognition,ssn} loader.{timeout,max_broken,skip}",

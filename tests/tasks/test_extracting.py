@@ -24,6 +24,7 @@ from actjax.data.samples.shapes import write_video
 from actjax.models import TSM, TSN, embedding
 from actjax.tasks.recognition import extracting
 from actjax.tasks.recognition.extracting import extract_features
+from actjax.tasks.videos import distinct_names
 from actjax.video.errors import VideoError
 
 PROTOCOL = ClipSpec(sample=None, view=lambda h, w, rng=None: center(h, w, rng=rng, short_side=45, size=40), test=True)
@@ -158,7 +159,7 @@ def test_videos_of_one_name_are_told_apart_by_their_folders(videos, tmp_path):
 )
 def test_names_of_features(paths, names, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = extracting.distinct_names(paths)
+    found = distinct_names(paths)
     assert len(set(found)) == len(paths) and not any("/" in name or name.startswith(".") for name in found)
     assert names in (None, found)
 

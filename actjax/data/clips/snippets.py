@@ -26,18 +26,20 @@ class Snippets(NamedTuple):
     """How a video becomes clips around every `interval`-th frame.
 
     clips: the clip spec; its crops, backend, modality and stack are used, its sampling is not.
-    num_frames: t, spread over `interval` frames.
+    num_frames: t, spread over `window` frames.
     chunk: number of clips decoded at a time.
+    window: frames that a clip spans; None: as many as `interval`.
     """
 
     clips: ClipSpec
     interval: int
     num_frames: int
     chunk: int
+    window: int | None = None
 
     def indices(self, num_frames: int) -> np.ndarray:
         """Frames of every snippet of a video -> int64 [n, t * stack]. ValueError: the video is too short for one."""
-        step, stack = max(1, self.interval // self.num_frames), self.clips.stack
+        step, stack = max(1, (self.window or self.interval) // self.num_frames), self.clips.stack
         span = self.num_frames * step
         places = untrimmed_sample_frames(num_frames, clip_len=span, frame_interval=self.interval)
         places = places[:, step // 2 :: step]  # the middle of every step
@@ -54,7 +56,8 @@ class Snippets(NamedTuple):
         try:
             indices = self.indices(video.num_frames)
         except ValueError as error:
-            raise VideoError(record.path, str(error)) from error
+            told = f"{video.num_frames} frames, too few for a clip every {self.interval} frames (extract.interval)"
+            raise VideoError(record.path, told) from error
         yield from clips_along(video, indices, self.clips.view, self.clips, chunk=self.chunk)
 
 

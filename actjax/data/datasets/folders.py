@@ -90,6 +90,7 @@ def split_folder(folder: str | os.PathLike, *, val_share: float = VAL_SHARE, see
         single = [name for name, members in zip(names, records["val"], strict=True) if not members]
         warnings += [f"{root}: {_some(single)} one video, to train on; the validation has none"] if single else []
     train, val = (sum(records[split], []) for split in ("train", "val"))
+    _check_links(train + val)
     if not val:
         raise ValueError(f"{root}: every class has one video; add some, so that one of each can be validated on")
     left_out = sum((one.left_out for one in found), _beside_classes([*places.values()] or [root]))
@@ -174,6 +175,16 @@ def _records(found: Found | None, label: int) -> list:
         options = dict(filename_tmpl=frames.filename_tmpl, start_index=frames.start_index)
         made.append(RawframesRecord(place, frames.num_frames, label, **options))
     return made
+
+
+def _check_links(records: Sequence) -> None:
+    """Raises ValueError if two videos are one file, as links make it: it would be trained and validated on, or in two
+    classes."""
+    known: dict[str, str] = {}
+    for record in records:
+        path = os.path.realpath(record.path)
+        if (other := known.setdefault(path, record.path)) != record.path:
+            raise ValueError(f"{shown(record.path)} and {shown(other)} are one file, by a link; remove one of them")
 
 
 def _drawn(records: list, share: float, *, seed: tuple[int, int]) -> tuple[list, list]:

@@ -81,6 +81,8 @@ def parts_of(text: str, names: Iterable[str], *, multi_class: bool) -> list[str]
     parts = [part.strip() for part in text.split(";")]
     if text in names or not (multi_class or all(map(_WEIGHTED.fullmatch, parts))):
         return [text] if text else []
+    if text and "" in parts:
+        raise ValueError(f"{text!r} has an empty label between or behind semicolons; remove the semicolon")
     return parts if text else []
 
 

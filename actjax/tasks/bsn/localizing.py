@@ -20,12 +20,22 @@ from actjax.paths import does_not_exist, to_path
 from actjax.tasks.bsn.inference import Inference
 from actjax.tasks.bsn.items import FeatureItems, PemItems, Split
 from actjax.tasks.bsn.windows import Window, WindowFeatures, joined, windows_of
-from actjax.tasks.localizing import Located, check_origin, network_of, note_of, on_the_clock, read_clocks, read_facts
+from actjax.tasks.localizing import (
+    Located,
+    check_origin,
+    files_of,
+    has_classes,
+    network_of,
+    note_of,
+    on_the_clock,
+    read_clocks,
+    read_facts,
+    refuse,
+)
 from actjax.tasks.recognition.extracting import source_of
 from actjax.tasks.recognition.feature_table import known_rows
 from actjax.tasks.recognition.outputs import probabilities
 from actjax.tasks.running import Call
-from actjax.tasks.videos import records_of
 from actjax.timelines import Curves
 from actjax.video_files import file_stems, found_file
 
@@ -48,6 +58,7 @@ def locate(run, call: Call) -> list[Located]:
       ValueError: nothing tells which network made the training features, or it is another one now; features that do
         not fit. FileNotFoundError: no video, no features, or that network is gone.
     """
+    refuse(call, "BSN and BMN make proposals themselves; this is a flag of SSN", "proposals")
     facts, out = read_facts(call.workdir, lambda: facts_of(run.open_dataset())), pathlib.Path(call.out)
     folder, records = _given(call, facts) if call.features else _extracted(call, facts, out)
     features, shape = FeatureFiles(str(folder)), run.networks[run.chain[0]].network.model.input_shape
@@ -55,31 +66,30 @@ def locate(run, call: Call) -> list[Located]:
     windows = {r.video: _windows(r, features, facts["longest_second"], shape) for r in records}
     found = _proposals(run, call, [each for own in windows.values() for each in own], features, out) if records else {}
     clocks = read_clocks([VideoRecord(r.path) for r in records if r.path], timeout=run.loader.timeout)
-    note = note_of(folder)
-    located = []
+    note, located = note_of(folder), []
     for record in records:
-        own = windows[record.video]
+        own, even = windows[record.video], (record.duration_frame, record.duration_second)
         rows = joined(own, [found[window.record.video] for window in own])
-        curves = _curves(record, features, note) if _has_classes(facts, note) else None
+        curves = _curves(record, features, note, facts["classes"]) if has_classes(facts["classes"], note) else None
         if curves:
             rows = classified(rows, *curves, top_classes=run.detect.top_classes)
-        rows = on_the_clock(rows, clocks.get(record.path), record.duration_frame, record.duration_second)
-        located.append(Located(record.video, record.path, record.duration_second, rows, curves))
+        clock = clocks.get(record.path)
+        if clock is not None and clock.times is not None:
+            rows = on_the_clock(rows, clock, *even)
+            curves = curves and curves._replace(times=clock.seconds(curves.times / even[1] * even[0]))
+        seconds = record.duration_second if clock is None or clock.times is None else clock.duration
+        located.append(Located(record.video, record.path, seconds, rows, curves))
     return located
 
 
-def _has_classes(facts: dict, note: dict | None) -> bool:
-    """Whether the features are logits of classes among which all of the training data are."""
-    names = (note or {}).get("class_names") or ()
-    return bool(names) and {*facts["classes"]} <= {*names}
-
-
-def _curves(record: ActivityNetRecord, features: FeatureFiles, note: dict) -> Curves:
-    """The probabilities of the classes along a video, from logits."""
+def _curves(record: ActivityNetRecord, features: FeatureFiles, note: dict, classes: Sequence[str]) -> Curves:
+    """The probabilities of the training's classes along a video, from logits of these and perhaps others."""
     logits = features.read(record.video).T
     scores = probabilities(logits, average_clips="score", multi_label=note.get("multi_label", False))
+    kept = [k for k, name in enumerate(note["class_names"]) if name in {*classes}]
     covered = record.feature_frame / record.duration_frame * record.duration_second
-    return Curves((np.arange(len(scores)) + 0.5) * covered / len(scores), scores, note["class_names"])
+    times = (np.arange(len(scores)) + 0.5) * covered / len(scores)
+    return Curves(times, scores[:, kept], [note["class_names"][k] for k in kept])
 
 
 def _extracted(call: Call, facts: dict, out: pathlib.Path) -> tuple[pathlib.Path, list[ActivityNetRecord]]:
@@ -90,7 +100,7 @@ def _extracted(call: Call, facts: dict, out: pathlib.Path) -> tuple[pathlib.Path
             f"{call.workdir}: nothing tells which network made the features of the training; extract them with "
             "--mode=extract and train on these, or give --features=FILE"
         )
-    videos, folder = records_of(call.video), out / "features"
+    videos, folder = files_of(call), out / "features"
     with network_of(call, trained) as recogniser:
         recogniser.extract(videos, folder, like=trained)
     rows = {row["path"]: row for row in known_rows(folder).values()}
@@ -100,9 +110,12 @@ def _extracted(call: Call, facts: dict, out: pathlib.Path) -> tuple[pathlib.Path
 
 def _given(call: Call, facts: dict) -> tuple[pathlib.Path, list[ActivityNetRecord]]:
     """Features that the call gives -> their folder, and a record of each of their videos."""
+    refuse(call, "features are given, so that no network makes them", "network")
     path = to_path(call.features)
     if not path.exists():
         raise FileNotFoundError(f"--features={does_not_exist(path)}")
+    if not path.is_dir() and path.suffix not in (".csv", ".npy"):
+        raise ValueError(f"--features={path}: features are .csv or .npy files; for a video write --video")
     folder = path if path.is_dir() else path.parent
     if facts["extraction"] and (note := note_of(folder)):
         check_origin(note, facts["extraction"], f"the features in {folder}")
@@ -118,14 +131,17 @@ def _given(call: Call, facts: dict) -> tuple[pathlib.Path, list[ActivityNetRecor
 
 def _record(folder: pathlib.Path, row: dict) -> ActivityNetRecord:
     """A row of the table of features -> a record without annotations."""
+    names = dict(duration_second="seconds", duration_frame="numFrame", feature_frame="featureFrame")
     try:
-        fields = dict(duration_second=float(row["seconds"]), duration_frame=int(row["numFrame"]))
-        fields["feature_frame"] = int(row["featureFrame"])
+        fields = {field: float(row[column]) for field, column in names.items()}
+        if not all(0 < value < np.inf for value in fields.values()):
+            raise ValueError
     except (KeyError, TypeError, ValueError):
         raise ValueError(
-            f"{folder / 'video_info.csv'}: video {shown(row['video'])} has no number in seconds, numFrame or "
+            f"{folder / 'video_info.csv'}: video {shown(row['video'])} has no positive number in seconds, numFrame or "
             "featureFrame; folders of pictures have no frame rate: fill it in"
         ) from None
+    fields |= {name: int(fields[name]) for name in ("duration_frame", "feature_frame")}
     return ActivityNetRecord(row.get("path") or "", row["video"], annotations=[], **fields)
 
 

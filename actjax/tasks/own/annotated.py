@@ -19,7 +19,7 @@ from actjax.paths import rewrite
 from actjax.tasks.own.config import OwnData
 from actjax.text_files import read_json
 from actjax.video.clock import Clock
-from actjax.video.finding import find_videos, told_of
+from actjax.video.finding import VIDEO_SUFFIXES, find_videos, told_of
 
 log = logging.getLogger("actjax")
 
@@ -108,7 +108,8 @@ def _file_of(name: str, stems: Mapping[str, list[str]]) -> str | None:
       ValueError: several files.
     """
     last = pathlib.PurePath(name)
-    for own in (last.name, last.stem, f"v_{last.name}", last.name.removeprefix("v_")):
+    bare = last.stem if last.suffix.lower() in VIDEO_SUFFIXES else last.name  # "match.2" has no suffix
+    for own in dict.fromkeys((last.name, bare, f"v_{bare}", bare.removeprefix("v_"))):
         there = [
             path
             for path in stems.get(own, ())

@@ -23,6 +23,7 @@ class OwnData(NamedTuple):
     network: the TSN or TSM that looks at the videos: the workdir of a run, or a recipe, which is trained first.
     interval: BMN, BSN: frames from one feature to the next; None: as many as give the median training video as many
       features as the localizer has time steps, at most 16.
+    window: seconds that each feature's clip spans; None: as many as the clips of the network, see `clip_seconds`.
     num_frames: frames of each feature's clip; None: as in `extract.num_frames`.
     what: "scores", the network's logits, or "embedding".
     rescale: BMN, BSN: see `datasets.untrimmed.activitynet`.
@@ -36,6 +37,7 @@ class OwnData(NamedTuple):
     subsets: tuple[str, str] = ("training", "validation")
     network: str = "tsm_shapes"
     interval: int | None = None
+    window: float | None = None
     num_frames: int | None = None
     what: str = "scores"
     rescale: str = "linear"
@@ -50,6 +52,8 @@ class OwnData(NamedTuple):
             for name in ("interval", "num_frames"):
                 if getattr(self, name) is not None:
                     check_number(name, getattr(self, name), "[1, inf)", whole=True)
+            if self.window is not None:
+                check_number("window", self.window, "(0, inf)")
             check_number("max_missing", self.max_missing, "[0, 1]")
         if self.what not in EMBEDDINGS:
             raise ValueError(f"data.what={unknown(self.what, EMBEDDINGS)}")

@@ -6,7 +6,7 @@ annotations or proposal files. The rest of the workdir is the run of the localiz
 
 import logging
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from actjax import training
 from actjax.errors import clear_errors, shown
 from actjax.paths import absolute, to_path
-from actjax.tasks.localizing import check_recogniser, read_clocks
+from actjax.tasks.localizing import check_recogniser, has_classes, read_clocks
 from actjax.tasks.own.annotated import (
     SPLITS,
     Annotated,
@@ -26,6 +26,7 @@ from actjax.tasks.own.annotated import (
     write_proposals,
 )
 from actjax.tasks.own.config import OwnRun
+from actjax.tasks.recognition.calibrating import clip_seconds, some_of
 from actjax.tasks.recognition.extracting import source_of
 from actjax.tasks.recognition.extractor import num_channels
 from actjax.tasks.recognition.feature_table import known_rows
@@ -35,6 +36,7 @@ from actjax.tasks.running import Call
 log = logging.getLogger("actjax")
 
 TIMEOUT = 60.0  # seconds that opening a video may take
+VIDEOS = 3200  # that a localizer sees in its training
 WIDEST = 16  # frames from one feature to the next, at most
 
 
@@ -48,7 +50,7 @@ def train(run: OwnRun, call: Call) -> dict:
     network = given if given.is_dir() else call.workdir / "network"
     with clear_errors(RuntimeError):
         splits = open_annotated(run.data)
-        sizes = Sizes(num_channels(_kind(run, call), run.data.what), classes_of(splits))
+        sizes = _sizes(run, call, splits)
         _open(run, call, sizes, {})  # a fault in its sections is found at once
         videos = list(dict.fromkeys(video.record for split in SPLITS for video in splits[split]))
         clocks = read_clocks(videos, timeout=TIMEOUT)
@@ -57,7 +59,8 @@ def train(run: OwnRun, call: Call) -> dict:
         log.info("training the network, %s, in %s", run.data.network, network)
         call.train(run.data.network, network)
     with clear_errors(RuntimeError):
-        with call.load(network, **_extraction(run, splits, clocks)) as recogniser:
+        with call.load(network, **_extraction(run, splits, clocks, _kind(run, call))) as recogniser:
+            _tell_classes(run, recogniser, sizes.classes)
             data = (_proposed if run.localizer == "ssn" else _extracted)(run, call, splits, clocks, recogniser)
         opened = _open(run, call, sizes, data)
     return opened.task.modes["train"](opened.run, call._replace(config=opened.config))
@@ -66,7 +69,7 @@ def train(run: OwnRun, call: Call) -> dict:
 def explain(run: OwnRun, call: Call) -> None:
     """Prints the config, and the costs of a training step of the localizer's networks."""
     with clear_errors():
-        sizes = Sizes(num_channels(_kind(run, call), run.data.what), classes_of(open_annotated(run.data)))
+        sizes = _sizes(run, call, open_annotated(run.data))
     opened = _open(run, call, sizes, {})
     opened.task.modes["explain"](opened.run, call._replace(config=opened.config))
 
@@ -84,10 +87,15 @@ def _kind(run: OwnRun, call: Call) -> RecognitionRun:
 
 
 class Sizes(NamedTuple):
-    """What the videos and the network decide: numbers of a feature, and names of the classes."""
+    """What the videos and the network decide: numbers of a feature, names of the classes, number of training videos."""
 
     channels: int
     classes: list[str]
+    num_videos: int
+
+
+def _sizes(run: OwnRun, call: Call, splits: Mapping[str, list[Annotated]]) -> Sizes:
+    return Sizes(num_channels(_kind(run, call), run.data.what), classes_of(splits), len(splits["train"]))
 
 
 def classes_of(splits: Mapping[str, list[Annotated]]) -> list[str]:
@@ -107,11 +115,36 @@ def _open(run: OwnRun, call: Call, sizes: Sizes, data: Mapping):
     if first in sections:
         model = sections[first].get("model") or {}
         sections[first] = sections[first] | {"model": _filled(model, "feat_dim", sizes.channels, f"{first}.model")}
+    for name in {"bmn", "tem", "pem"} & sections.keys():
+        sections[name] = _with_epochs(sections[name], sizes.num_videos)
     if run.localizer == "ssn":
+        sections = _with_epochs(sections, sizes.num_videos)
         sections["model"] = _filled(sections.get("model") or {}, "num_classes", len(sizes.classes), "model")
     name = "proposals" if run.localizer == "ssn" else "activitynet"
     empty = dict.fromkeys(("train", "val") if run.localizer == "ssn" else ("features", "train", "val"), "")
     return call.open(ConfigDict({"task": run.localizer, "data": {"name": name} | empty | dict(data)} | sections))
+
+
+def epochs_for(num_videos: int) -> float:
+    """The epochs in which a localizer sees 3,200 videos, but at least 12 and at most 120.
+
+    >>> epochs_for(16), epochs_for(160), epochs_for(1000)
+    (120.0, 20.0, 12.0)
+    """
+    return float(np.clip(round(VIDEOS / num_videos), 12, 120))
+
+
+def _with_epochs(section: Mapping, num_videos: int) -> dict:
+    """The section of a network; epochs, and the drop of the learning rate after 4/5 of them, filled in if None."""
+    section = dict(section)
+    run, optim = (dict(section.get(name) or {}) for name in ("run", "optim"))
+    if run.get("epochs", 0) is None:
+        section["run"] = run | {"epochs": epochs_for(num_videos)}
+    schedule = dict(optim.get("schedule") or {})
+    if schedule.get("milestones", ()) is None:
+        drop = max(int(0.8 * section["run"]["epochs"]), 1)
+        section["optim"] = optim | {"schedule": schedule | {"milestones": (drop,)}}
+    return section
 
 
 def _filled(section: Mapping, key: str, value: int, where: str) -> dict:
@@ -121,18 +154,52 @@ def _filled(section: Mapping, key: str, value: int, where: str) -> dict:
     return dict(section) | {key: value}
 
 
-def _extraction(run: OwnRun, splits: Mapping[str, list[Annotated]], clocks: Mapping) -> dict:
-    """The section `extract` of the network, for BMN and BSN."""
+def _extraction(run: OwnRun, splits: Mapping, clocks: Mapping, kind: RecognitionRun) -> dict:
+    """The section `extract` of the network, for BMN and BSN.
+
+    Args:
+      kind: the run of the network, whose validation videos tell how long its clips are.
+    """
     data = run.data
     if run.localizer == "ssn":
         return {}
-    lengths = [clocks[v.record.path].num_frames for v in splits["train"] if v.record.path in clocks]
-    if not lengths:
+    known = [clocks[v.record.path] for v in splits["train"] if v.record.path in clocks]
+    if not known:
         raise ValueError(f"data.videos={data.videos}: none of the training videos can be read")
     steps = run.sections["tem" if run.localizer == "bsn" else "bmn"]["model"]["temporal_scale"]
-    interval = data.interval or int(np.clip(round(np.median(lengths) / steps), 1, WIDEST))
-    frames = {} if data.num_frames is None else {"num_frames": data.num_frames}
-    return {"extract": {"interval": interval, "what": data.what, "suffix": ".csv"} | frames}
+    length, rate = (np.median([getattr(clock, name) for clock in known]) for name in ("num_frames", "fps"))
+    interval = data.interval or int(np.clip(round(length / steps), 1, WIDEST))
+    section = {"interval": interval, "what": data.what, "suffix": ".csv"}
+    if (seconds := data.window or _clip_seconds(kind, data.network)) is not None:
+        section["window"] = max(int(round(seconds * rate)), 1)
+    if data.num_frames is not None:
+        section["num_frames"] = data.num_frames
+    log.info("a feature every %d frames, of clips of %d frames", interval, section.get("window", interval))
+    return {"extract": section}
+
+
+def _clip_seconds(kind: RecognitionRun, network: str) -> float | None:
+    """The seconds of the network's clips, by its validation videos; says so if they are not there."""
+    try:
+        return clip_seconds(kind, some_of(kind.open_dataset().val))
+    except (FileNotFoundError, ValueError) as error:
+        log.warning(
+            "the validation videos of %s, which tell how long its clips are, cannot be opened (%s); clips span one "
+            "interval of features: set data.window=SECONDS", network, error
+        )  # fmt: skip
+        return None
+
+
+def _tell_classes(run: OwnRun, recogniser, classes: Sequence[str]) -> None:
+    """Says whether proposals will get classes."""
+    if run.localizer == "ssn":
+        return
+    names = recogniser.class_names if run.data.what == "scores" else []
+    if has_classes(classes, {"class_names": names}):
+        log.info("proposals will get the classes of the annotations, which the network knows")
+    else:
+        missing = next((name for name in classes if name not in names), "")
+        log.info("proposals will get no classes: the features are no scores of them, such as %s", shown(missing))
 
 
 def _extracted(run: OwnRun, call: Call, splits: Mapping[str, list[Annotated]], clocks: Mapping, recogniser) -> dict:
@@ -158,6 +225,20 @@ def _proposed(run: OwnRun, call: Call, splits: Mapping[str, list[Annotated]], cl
     return {"suffix": ".*", "class_names": classes, "proposed_by": str(recogniser.workdir)} | files
 
 
+def _written(file: pathlib.Path, videos: Sequence[Annotated], write: Callable) -> int:
+    """Writes a list -> its number of videos. ValueError: it would replace the list that a run was trained on."""
+    new = file.with_name(f"new_{file.name}")
+    number = write(new, videos)
+    if file.exists() and file.read_bytes() != new.read_bytes() and (file.parent.parent / "config.json").exists():
+        new.unlink()
+        raise ValueError(
+            f"the annotations, the videos or the network differ from those that made {file}, on which the run in "
+            f"{file.parent.parent} was trained; take these, or another workdir"
+        )
+    new.replace(file)
+    return number
+
+
 def _listed(run: OwnRun, call: Call, splits: Mapping, suffix: str, write: Callable) -> dict[str, str]:
     """Writes a list of each split to `WORKDIR/lists` -> its file. Process 0 writes.
 
@@ -169,7 +250,7 @@ def _listed(run: OwnRun, call: Call, splits: Mapping, suffix: str, write: Callab
         files[split] = str(folder / f"{split}{suffix}")
         if jax.process_index() == 0:
             folder.mkdir(parents=True, exist_ok=True)
-            there, total = write(pathlib.Path(files[split]), splits[split]), len(splits[split])
+            there, total = _written(pathlib.Path(files[split]), splits[split], write), len(splits[split])
             if not there or total - there > run.data.max_missing * total:
                 raise ValueError(
                     f"{total - there} of {total} videos of the split {split} cannot be read; "

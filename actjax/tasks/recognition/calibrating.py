@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from actjax.config.changes import digest_of_config
+from actjax.data.clips.transforms import dense_sample_frames
 from actjax.data.loading.quarantine import Quarantine
 from actjax.data.loading.snippet_reader import each_video
 from actjax.paths import rewrite
@@ -22,6 +23,7 @@ from actjax.workdir import progress
 log = logging.getLogger("actjax")
 
 MOST = 200  # validation videos that are looked at, evenly spaced in their list
+DENSE = 64  # frames of a dense clip, see `video.sampling.dense_sample_frames`
 KEPT = 0.95  # share of the windows of right classes that a threshold keeps, where there is no background
 _FILE = "localize.json"  # in the workdir: what was chosen
 _CHOSEN = ("window", "stride", "threshold")
@@ -30,8 +32,8 @@ _CHOSEN = ("window", "stride", "threshold")
 def filled(run, call: Call, variables: dict, action: np.ndarray) -> Localization:
     """Section `localize`, with what it leaves open chosen on the run's validation videos and kept in the workdir.
 
-    The window is as long as the median validation video, the stride a quarter of it. The threshold is chosen by
-    `threshold_of` from windows along the validation videos.
+    The window is as long as a clip of the network, see `clip_seconds`, the stride a quarter of it. The threshold is
+    chosen by `threshold_of` from windows along the validation videos.
 
     Args:
       variables: of the run's network, on this host. action: bool [k], which classes are actions.
@@ -54,9 +56,8 @@ def filled(run, call: Call, variables: dict, action: np.ndarray) -> Localization
     if jax.process_index() == 0:
         chosen = {name: getattr(options, name) for name in _CHOSEN}
         rewrite(file, json.dumps(chosen | {"chosen_by": chosen_by}, indent=1))
-    log.info("chosen on the validation videos: %s; section localize of the config sets them", {
-        name: round(getattr(options, name), 4) for name in _CHOSEN
-    })  # fmt: skip
+    chosen = [f"{name}={getattr(options, name):.4g}" for name in _CHOSEN if getattr(run.localization, name) is None]
+    log.info("chosen on the validation videos: %s; section localize of the config sets them", ", ".join(chosen))
     return options
 
 
@@ -68,16 +69,34 @@ def _chosen(run, call: Call, variables: dict, options: Localization, action: np.
             f"the validation videos, which tell window and threshold, cannot be opened: {error}; or set "
             "--config.localize.window=SECONDS --config.localize.threshold=P"
         ) from error
-    records = [records[k] for k in np.unique(np.linspace(0, len(records) - 1, MOST).astype(int))]
+    records = some_of(records)
     if options.window is None:
-        clocks = read_clocks(records, timeout=run.loader.timeout)
-        if not clocks:
+        if (window := clip_seconds(run, records)) is None:
             raise ValueError("no validation video tells its length in seconds; set --config.localize.window=SECONDS")
-        window = float(np.median([clock.duration for clock in clocks.values()]))
         options = options._replace(window=window, stride=options.stride or window / 4)
     if options.threshold is None:
         options = options._replace(threshold=_threshold(run, call, variables, options, action, records))
     return options
+
+
+def some_of(records) -> list:
+    """At most `MOST` of the records, evenly spaced."""
+    return [records[k] for k in np.unique(np.linspace(0, len(records) - 1, MOST).astype(int))]
+
+
+def clip_seconds(run, records) -> float | None:
+    """The seconds that a clip of a network spans: those of the median video, or of `sample_range` frames of it if clips
+    are dense; None: no video tells."""
+    clocks = [*read_clocks(records, timeout=run.loader.timeout).values()]
+    if not clocks:
+        return None
+    most = getattr(run.test.clips.sample, "keywords", {}).get("sample_range", DENSE) if _is_dense(run) else np.inf
+    return float(np.median([min(clock.duration, most / clock.fps) for clock in clocks]))
+
+
+def _is_dense(run) -> bool:
+    """Whether the frames of a clip come from one window of the video."""
+    return getattr(run.test.clips.sample, "func", None) is dense_sample_frames
 
 
 def _threshold(run, call: Call, variables: dict, options: Localization, action: np.ndarray, records) -> float:

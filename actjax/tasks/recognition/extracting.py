@@ -20,8 +20,6 @@ from actjax.data.loading.order import Shard
 from actjax.data.loading.quarantine import Quarantine
 from actjax.data.loading.snippet_reader import Summary, each_video
 from actjax.data.prepared.reading import PreparedRecord, video_name
-from actjax.data.prepared.writing import repeated
-from actjax.metrics.matching import stem
 from actjax.paths import is_url, replace, rewrite
 from actjax.tasks.localizing import NOTE, note_of, origin_of
 from actjax.tasks.recognition.feature_table import (
@@ -33,6 +31,7 @@ from actjax.tasks.recognition.feature_table import (
     tables,
     write_table,
 )
+from actjax.tasks.videos import distinct_names
 from actjax.video_files import file_stems, found_file
 
 log = logging.getLogger("actjax")
@@ -57,7 +56,8 @@ def extract_features(
     how those of a name are called that cannot be a file's on every system.
 
     Every video also gets a row in `FOLDER/video_info.csv`, which `load_annotations("activitynet", video_info=)` reads.
-    Its last column, `path`, ties the features to the video; rows of older versions lack it. With several hosts each
+    Its last columns, `path` and `stamp`, tie the features to the file: those of a file that was replaced are made
+    again. Rows of older versions lack them. With several hosts each
     writes its own table, and `join_info` merges them.
 
     Args:
@@ -75,6 +75,8 @@ def extract_features(
     part = lambda record: (record.path, getattr(record, "offset", 0), getattr(record, "num_frames", None))
     records = [*{part(record): record for record in records}.values()]
     names = dict(zip((record.path for record in records), distinct_names([*map(video_name, records)]), strict=True))
+    if any(TABLE.fullmatch(name) for name in names.values()):
+        raise ValueError("a video is named like the table video_info.csv of all videos; rename it")
     folder.mkdir(parents=True, exist_ok=True)
     part = "" if shard.count == 1 else f"-{shard.index:05d}-of-{shard.count:05d}"
     info = folder / f"video_info{part}.csv"
@@ -85,8 +87,7 @@ def extract_features(
         _check_source(folder, record, known.get(names[record.path]))
     mine = records[shard.index :: shard.count]
     stems = file_stems(names.values())
-    there = lambda name: name in known and found_file(folder, name, suffix).exists()
-    todo = [record for record in mine if not there(names[record.path])]
+    todo = [record for record in mine if not _is_made(folder, record, known.get(names[record.path]), suffix)]
     if todo:
         anew = {names[record.path] for record in todo}
         write_table(info, [row for row in complete_rows(info) if row["video"] not in anew])
@@ -98,7 +99,7 @@ def extract_features(
             raise ValueError(f"{record.path}: the features are not finite; use another checkpoint, or see model.dtype")
         file = folder / f"{stems[names[record.path]]}{suffix}"
         replace(file, functools.partial(write, feature=features))
-        append_row(info, names[record.path], length, snippets.interval, source_of(record))
+        append_row(info, names[record.path], length, snippets.interval, source_of(record), stamp=stamp_of(record))
 
     alone = len(todo) == 1  # then its clips are counted
     inside, shown = (progress, todo) if alone else (None, progress(todo, len(todo), "extract"))
@@ -125,27 +126,6 @@ def note_origin(folder: pathlib.Path, origin: dict, *, about: Mapping = {}) -> N
         rewrite(folder / NOTE, json.dumps(origin | dict(about), indent=1))
 
 
-def distinct_names(paths: Sequence[str]) -> list[str]:
-    """What each video is called in the table: the shortest of three forms of its path that tells all apart.
-
-    >>> distinct_names(["/a/run/0.mp4", "/a/walk/0.mp4"])
-    ['run_0', 'walk_0']
-    """
-    text = lambda path: path.encode(errors="backslashreplace").decode()  # names of files may be no text
-    paths = [os.path.abspath(text(path)) for path in paths]  # a URL becomes one, too
-    common = os.path.commonpath([os.path.dirname(path) for path in paths] or ["/"])
-    parts = [pathlib.PurePath(os.path.relpath(path, common)).parts for path in paths]
-    names = [stem(path) for path in paths]
-    for longer in (["_".join([*own[:-1], stem(own[-1])]) for own in parts], ["_".join(own) for own in parts]):
-        if repeated(names):
-            names = longer
-    if any(TABLE.fullmatch(name) for name in names):
-        raise ValueError("a video is named like the table video_info.csv of all videos; rename it")
-    if twice := repeated(names):
-        raise ValueError(f"several videos are named {twice[:5]}; the names must differ, as they name the feature files")
-    return names
-
-
 def _save_array(file, feature: np.ndarray) -> None:
     np.save(file, feature)
 
@@ -158,6 +138,22 @@ def source_of(record) -> str:
         path = record.path if is_url(record.path) else os.path.abspath(record.path)
     offset = getattr(record, "offset", 0)
     return path.encode(errors="backslashreplace").decode() + (f"#{offset}" if offset else "")
+
+
+def stamp_of(record) -> str:
+    """What tells a file from another one that later has its path: its size and time; "" for URLs and prepared sets."""
+    try:
+        known = os.stat(record.path)
+    except (OSError, ValueError):
+        return ""
+    return f"{known.st_size}-{known.st_mtime_ns}"
+
+
+def _is_made(folder: pathlib.Path, record, row: dict | None, suffix: str) -> bool:
+    """Whether the features of a record are there, and the file is the one that they were made of."""
+    if row is None or not found_file(folder, row["video"], suffix).exists():
+        return False
+    return row.get("stamp") in (None, "", stamp_of(record))
 
 
 def _check_source(folder: pathlib.Path, record, row: dict | None) -> None:

@@ -59,6 +59,7 @@ class Extractor(NamedTuple):
         training.wait_for_all("features")
         if jax.process_index() == 0:
             join_info(folder)
+        training.wait_for_all("the table of features")
         return summary
 
 
@@ -84,7 +85,7 @@ def make_extractor(
     network = jax.jit(functools.partial(embedding, run.network.model, what=options.what))
     placed = jax.device_put(variables, replicate(mesh))
     return Extractor(
-        Snippets(clips, options.interval, options.num_frames, chunk),
+        Snippets(clips, options.interval, options.num_frames, chunk, options.window),
         lambda clips: network(placed, jax.device_put(clips, split(mesh))),
         options.suffix,
         run.loader.timeout,
@@ -107,7 +108,7 @@ def num_channels(run: RecognitionRun, what: str) -> int:
 
 
 def _origin(run: RecognitionRun, config, variables: dict, protocol: str) -> dict:
-    options = {name: getattr(run.extraction, name) for name in ("interval", "num_frames", "what")}
+    options = {name: getattr(run.extraction, name) for name in ("interval", "num_frames", "what", "window")}
     return {"network": digest_of_arrays(variables), **network_sections(config, protocol, extract=options)}
 
 

@@ -11,7 +11,7 @@ import re
 from actjax.data.clips.snippets import Length
 from actjax.paths import replace
 
-INFO = ("video", "numFrame", "seconds", "fps", "rfps", "subset", "featureFrame", "path")
+INFO = ("video", "numFrame", "seconds", "fps", "rfps", "subset", "featureFrame", "path", "stamp")
 TABLE = re.compile(r"video_info(-\d{5}-of-\d{5})?")  # the names of tables, without suffix
 
 
@@ -37,14 +37,17 @@ def complete_rows(info: pathlib.Path) -> list[dict]:
     return rows if text.endswith(("\n", "\r")) else rows[:-1]
 
 
-def append_row(info: pathlib.Path, name: str, length: Length, interval: int, source: str) -> None:
-    """Adds a video to a table; `source`: the file that its features are of."""
+def append_row(info: pathlib.Path, name: str, length: Length, interval: int, source: str, *, stamp: str = "") -> None:
+    """Adds a video to a table.
+
+    Args:
+      source: the file that its features are of. stamp: what tells it from another file that later has its path.
+    """
     fps = length.fps or ""  # unknown for folders of pictures
     seconds = length.num_frames / fps if fps else ""
+    row = (name, length.num_frames, seconds, fps, fps, "", length.num_snippets * interval, source, stamp)
     with info.open("a", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerow(
-            (name, length.num_frames, seconds, fps, fps, "", length.num_snippets * interval, source)
-        )
+        csv.writer(file).writerow(row)
 
 
 def join_info(folder: pathlib.Path) -> None:

@@ -10,13 +10,12 @@ from actjax.data.loading.quarantine import Quarantine
 from actjax.errors import shown
 from actjax.localization import actionness_grouping, grouped_runs
 from actjax.tasks.loading import this_shard
-from actjax.tasks.localizing import Located
+from actjax.tasks.localizing import Located, files_of, refuse
 from actjax.tasks.recognition.calibrating import filled
-from actjax.tasks.recognition.extracting import distinct_names
 from actjax.tasks.recognition.run import Localization
 from actjax.tasks.recognition.sliding import Scored, Scorer, read_scores, score_videos
 from actjax.tasks.running import Call, names_of, restored
-from actjax.tasks.videos import records_of
+from actjax.tasks.videos import distinct_names
 from actjax.timelines import Curves
 from actjax.workdir import progress
 
@@ -29,9 +28,7 @@ def locate(run, call: Call) -> list[Located]:
     Raises:
       ValueError: as `calibrating.filled`; a name in `localize.background` is no class. FileNotFoundError: no video.
     """
-    for flag in ("features", "network", "proposals"):
-        if getattr(call, flag):
-            raise ValueError(f"--{flag}: a run of TSN or TSM takes videos alone, --video=FILE")
+    refuse(call, "a run of TSN or TSM takes videos alone, --video=FILE", "features", "network", "proposals")
     names, located = names_of(call.config, call.workdir), []
     found, action, options = _scored(run, call)
     for name, path, scored in found:
@@ -66,14 +63,19 @@ def segments_of(
       names: of the k classes. action: bool [k], whether a class is an action.
       options: with a threshold.
     """
-    edges, rows = scored.edges, []
-    likeliest = scored.scores.argmax(axis=1)
+    edges, rows, scores = scored.edges, [], scored.scores
+    likeliest = scores.argmax(axis=1)
+    shortest = options.min_seconds
+    if shortest is None:
+        shortest = min(options.window, scored.clock.duration) / 2
     for k in np.flatnonzero(action):
-        curve = scored.scores[:, k] if multi_label else np.where(likeliest == k, scored.scores[:, k], 0.0)
-        for first, last, score in grouped_runs(curve, threshold=options.threshold, tolerance=options.tolerance):
-            start, end = edges[int(first)], edges[int(last)]
-            if end - start >= options.min_seconds:
-                rows.append({"segment": [float(start), float(end)], "score": float(score), "class": names[k]})
+        there = scores[:, k] if multi_label else np.where(likeliest == k, scores[:, k], 0.0)
+        least = max(options.threshold, 1e-9)  # what is not the likeliest is never there
+        for first, last, _ in grouped_runs(there, threshold=least, tolerance=options.tolerance).astype(int):
+            start, end = edges[first], edges[last]
+            if end - start >= shortest - 1e-9:
+                mean = float(scores[first:last, k].mean())
+                rows.append({"segment": [float(start), float(end)], "score": mean, "class": names[k]})
     return sorted(rows, key=lambda row: (-row["score"], row["segment"]))
 
 
@@ -93,7 +95,7 @@ def _scored(run, call: Call) -> tuple[list[tuple[str, str, Scored]], np.ndarray,
 
     Hosts share the videos; scores are kept in `OUT/scores`, so a call that was killed goes on where it stopped.
     """
-    records, folder = records_of(call.video), pathlib.Path(call.out) / "scores"
+    records, folder = files_of(call), pathlib.Path(call.out) / "scores"
     variables = training.local(restored(run, call)[0])
     action = _actions(names_of(call.config, call.workdir), run.localization)
     options = filled(run, call, variables, action)

@@ -33,8 +33,9 @@ class Extraction(NamedTuple):
     """Section `extract`: the features [n, d] that `--mode=extract` computes of a video.
 
     interval: frames from one feature to the next.
-    num_frames: frames of each feature's clip, spread over the interval; None: 1 for TSN, as many as in the test for
-      TSM.
+    window: frames that each feature's clip spans; None: as many as `interval`. A network that was trained on clips
+      spread over whole videos wants windows as long as these videos.
+    num_frames: frames of each feature's clip, spread over the window; None: 1 for TSN, as many as in the test for TSM.
     what: "scores": logits, as in ActivityNet's published features. "embedding": the input of the classifier.
     chunk: clips that are decoded and go through the network at a time.
     suffix: ".csv" or ".npy".
@@ -45,11 +46,12 @@ class Extraction(NamedTuple):
     what: str = "scores"
     chunk: int = 16
     suffix: str = ".csv"
+    window: int | None = None
 
     def check(self) -> "Extraction":
         """Returns itself. Raises ValueError for a value out of range or an unknown name."""
         with named("extract"):
-            for name in ("interval", "chunk", "num_frames"):
+            for name in ("interval", "chunk", "num_frames", "window"):
                 if getattr(self, name) is not None:
                     check_number(name, getattr(self, name), "[1, inf)", whole=True)
         if self.what not in EMBEDDINGS:
@@ -66,7 +68,7 @@ class Localization(NamedTuple):
     stride: seconds from one clip to the next; None: a quarter of the window.
     threshold: probability from which on a class is there; None: chosen on the validation videos, see `calibrating`.
     tolerance: share of a segment in which its class is there, see `localization.grouped_runs`.
-    min_seconds: shorter segments are dropped.
+    min_seconds: shorter segments are dropped; None: half a window, or half the video if that is shorter.
     background: names of classes that stand for no action, besides "background".
     chunk: clips that are decoded and go through the network at a time.
     """
@@ -75,7 +77,7 @@ class Localization(NamedTuple):
     stride: float | None = None
     threshold: float | None = None
     tolerance: float = 0.8
-    min_seconds: float = 0.0
+    min_seconds: float | None = None
     background: tuple[str, ...] = ()
     chunk: int = 16
 
@@ -88,7 +90,8 @@ class Localization(NamedTuple):
             if self.threshold is not None:
                 check_number("threshold", self.threshold, "[0, 1]")
             check_number("tolerance", self.tolerance, "(0, 1]")
-            check_number("min_seconds", self.min_seconds, "[0, inf)")
+            if self.min_seconds is not None:
+                check_number("min_seconds", self.min_seconds, "[0, inf)")
             check_number("chunk", self.chunk, "[1, inf)", whole=True)
         return self
 

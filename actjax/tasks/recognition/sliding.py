@@ -16,7 +16,7 @@ from actjax.data.loading.order import Shard
 from actjax.data.loading.snippet_reader import each_video
 from actjax.paths import replace
 from actjax.tasks.loading import digest_of_arrays
-from actjax.tasks.recognition.extracting import source_of
+from actjax.tasks.recognition.extracting import source_of, stamp_of
 from actjax.tasks.recognition.extractor import network_sections
 from actjax.tasks.recognition.outputs import check_finite
 from actjax.tasks.recognition.run import Localization
@@ -119,7 +119,7 @@ def read_scores(folder: pathlib.Path, name: str, scorer: Scorer, record) -> Scor
 
 
 def _seal(scorer: Scorer, record) -> str:
-    return digest_of_config({"scorer": scorer.made_by, "video": source_of(record)})
+    return digest_of_config({"scorer": scorer.made_by, "video": source_of(record), "stamp": stamp_of(record)})
 
 
 def _save(file, *, scored: Scored, seal: str) -> None:

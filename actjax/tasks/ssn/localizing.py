@@ -14,14 +14,15 @@ from actjax.data.loading.quarantine import Quarantine
 from actjax.errors import shown
 from actjax.localization import ssn_detections
 from actjax.metrics.matching import stem
+from actjax.metrics.results import video_id
 from actjax.paths import does_not_exist, to_path
 from actjax.tasks.loading import digest_of_arrays, this_shard
-from actjax.tasks.localizing import Located, read_clocks, read_facts
-from actjax.tasks.recognition.extracting import distinct_names
+from actjax.tasks.localizing import Located, files_of, read_clocks, read_facts, refuse
+from actjax.tasks.recognition.extracting import stamp_of
 from actjax.tasks.running import Call, names_of
 from actjax.tasks.ssn.run import SsnRun
 from actjax.tasks.ssn.scoring import Scorer, load_results, score_videos
-from actjax.tasks.videos import records_of
+from actjax.tasks.videos import distinct_names
 from actjax.timelines import read_results
 from actjax.video.clock import Clock
 
@@ -39,13 +40,11 @@ def locate(run: SsnRun, call: Call) -> list[Located]:
     Raises:
       ValueError: no proposals were given, or they are of other videos. FileNotFoundError: no such video, run or file.
     """
-    for flag in ("features", "network"):
-        if getattr(call, flag):
-            raise ValueError(f"--{flag}: SSN takes videos and proposals, --video=FILE --proposals=RUN")
+    refuse(call, "SSN takes videos and proposals, --video=FILE --proposals=RUN", "features", "network")
     if not (call.proposals or run.data.get("proposed_by")):
         raise ValueError("SSN scores proposals of others: --proposals=RUN, of BSN, BMN, TSN or TSM, or a result file")
     facts = read_facts(call.workdir, lambda: facts_of(run.targets(run.open_dataset())))
-    videos, out = records_of(call.video), pathlib.Path(call.out)
+    videos, out = files_of(call), pathlib.Path(call.out)
     unread = Quarantine(out / "quarantine.jsonl", num_records=len(videos), max_share=1.0)
     clocks = read_clocks(videos, timeout=run.loader.timeout, quarantine=unread)
     videos = [video for video in videos if video.path in clocks]
@@ -78,11 +77,14 @@ def _proposals(run: SsnRun, call: Call, videos: list[VideoRecord]) -> dict[str, 
         with call.load(path) as other:
             return other.propose([video.path for video in videos], out=pathlib.Path(call.out) / "proposals")
     rows = read_results(path)
-    found = {
-        v.path: rows[name] for v in videos for name in (stem(v.path), stem(v.path).removeprefix("v_")) if name in rows
-    }
+    names = distinct_names([video.path for video in videos])
+    stems = [stem(video.path) for video in videos]
+    once = [own if stems.count(own) == 1 else name for own, name in zip(stems, names, strict=True)]
+    named = [(v, {name, own}) for v, name, own in zip(videos, names, once, strict=True)]
+    keys = lambda known: [each for name in sorted(known) for each in (name, video_id(name), f"v_{name}")]
+    found = {v.path: rows[key] for v, known in named for key in keys(known) if key in rows}
     if not found:
-        raise ValueError(f"--proposals={path}: has none of the videos, such as {shown(stem(videos[0].path))}")
+        raise ValueError(f"--proposals={path}: has none of the videos, such as {shown(names[0])}")
     for video in videos:
         if video.path not in found:
             log.warning("%s: no proposals of %s; it is left out", path, shown(video.path))
@@ -118,7 +120,7 @@ def _scored(run: SsnRun, call: Call, records: list[SSNRecord], out: pathlib.Path
     """The scores of all proposals, which are kept in `OUT/scores`; hosts share the videos."""
     which = run.checkpoint if call.checkpoint is None else call.checkpoint
     variables = training.local(run.network.restore(call.workdir, which)[0])
-    segments = {record.video: record.proposals.segment.tolist() for record in records}
+    segments = {r.video: (stamp_of(r), r.proposals.segment.tolist()) for r in records}
     made_by = digest_of_config(
         {
             "network": digest_of_arrays(variables),
