@@ -37,6 +37,20 @@ def localized(detector, features, tmp_path_factory):
     return found, out
 
 
+def shown(rows, least) -> list[dict]:
+    """By hand: rows that score enough and overlap no better one by over half."""
+    kept = []
+    for row in rows:
+        (a, b), apart = row["segment"], True
+        for better in kept:
+            c, d = better["segment"]
+            inner = min(b, d) - max(a, c)
+            apart &= inner <= 0.5 * (max(b, d) - min(a, c)) + 1e-9
+        if row["score"] >= least and apart:
+            kept.append(row)
+    return kept
+
+
 def cues(file) -> list[tuple[str, str]]:
     """(class, score) of every line of a file of subtitles."""
     return re.findall(r"^(.+) (\d\.\d\d)$", file.read_text(), flags=re.MULTILINE)
@@ -56,24 +70,23 @@ def test_tables_hold_what_was_found(localized):
 
 def test_subtitles_and_pictures_show_the_better_half(localized):
     found, out = localized
-    best = found.segments[0]["score"]
-    shown = cues(out / f"{NAME}.srt")
-    classes = {row["class"] for row in found.segments if row["score"] >= best / 2}
-    assert shown and {name for name, _ in shown} <= classes
-    assert min(float(score) for _, score in shown) >= round(best / 2, 2)
+    rows = shown(found.segments, found.segments[0]["score"] / 2)
+    assert 1 < len(rows) < len(found.segments)
+    lines = cues(out / f"{NAME}.srt")
+    assert lines and {*lines} <= {(row["class"], f"{row['score']:.2f}") for row in rows}
     pytest.importorskip("matplotlib", reason="the extra `plots`")
     assert (out / f"{NAME}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_score_from_which_on_segments_are_shown(detector, features, localized, tmp_path, monkeypatch):
-    scores = [row["score"] for row in localized[0].segments]
-    least, drawn = scores[4], []
+    rows, drawn = localized[0].segments, []
+    least = shown(rows, 0.0)[2]["score"]
     monkeypatch.setattr(localize_mode, "save_picture", lambda path, timeline, **_: drawn.append(timeline))
     tiny_runs.localize(detector, features=features, out=str(tmp_path), min_score=least)
     (timeline,) = drawn
-    assert [row["score"] for row in timeline.segments] == [score for score in scores if score >= least]
-    few = cues(tmp_path / f"{NAME}.srt")
-    assert {score for _, score in few} <= {f"{score:.2f}" for score in scores[:5]} and few
+    assert timeline.segments == shown(rows, least) and len(timeline.segments) == 3
+    lines = cues(tmp_path / f"{NAME}.srt")
+    assert lines and {*lines} <= {(row["class"], f"{row['score']:.2f}") for row in timeline.segments}
     assert (tmp_path / "segments.json").read_bytes() == (localized[1] / "segments.json").read_bytes()  # has all
     tiny_runs.localize(detector, features=features, out=str(tmp_path), min_score=2.0)
     assert cues(tmp_path / f"{NAME}.srt") == [] and drawn[1].segments == []
@@ -82,7 +95,7 @@ def test_a_score_from_which_on_segments_are_shown(detector, features, localized,
 def test_without_matplotlib_there_are_no_pictures(detector, features, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     tiny_runs.localize(detector, features=features, out=str(tmp_path))
-    assert "no pictures: plots need matplotlib" in capsys.readouterr().out
+    assert "no pictures of timelines: plots need matplotlib" in capsys.readouterr().out
     assert not list(tmp_path.glob("*.png")) and (tmp_path / f"{NAME}.srt").exists()
 
 
@@ -138,7 +151,7 @@ def test_another_call_with_the_same_out(detector, features, localized, tmp_path)
 def test_command_line(detector, features, truth, tmp_path, cache):
     flags = ("--mode=localize", f"--workdir={detector}", f"--features={features}", f"--truth={truth}")
     printed = run(*flags, "--render", "--min_score=0.001", f"--out={tmp_path / 'out'}", cache=cache)
-    assert "VIDEO.srt, VIDEO.png, VIDEO.mp4" in printed and printed.count(f"│ {NAME} │") == 5
+    assert "VIDEO.srt, VIDEO.png, VIDEO.mp4" in printed and 1 <= printed.count(f"│ {NAME} │") <= 5
     names = {file.name for file in (tmp_path / "out").iterdir()}
     assert {"segments.csv", "segments.json", f"{NAME}.srt", f"{NAME}.mp4"} <= names
 

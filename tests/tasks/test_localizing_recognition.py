@@ -177,13 +177,10 @@ def test_what_was_chosen_is_used_until_the_weights_change(chosen, videos, tmp_pa
     assert file.stat().st_mtime_ns == before
     other = tiny_runs.make_recogniser(tmp_path / "other", seed=1)
     shutil.copy(file, other)
-    found = actjax.load(other).localize(videos / "a.mp4")
+    actjax.load(other).localize(videos / "a.mp4")
     anew = json.loads((other / "localize.json").read_text())
     assert anew["chosen_by"] != options["chosen_by"] and anew["window"] == options["window"]
     assert anew["threshold"] != options["threshold"]
-    (other / "localize.json").write_text("[]")
-    assert actjax.load(other).localize(videos / "a.mp4") == found
-    assert json.loads((other / "localize.json").read_text()) == anew
 
 
 def test_the_section_overrides_and_needs_no_data(recogniser, videos, shapes, located, tmp_path):
@@ -231,6 +228,7 @@ def test_a_background_class_parts_action_from_nothing(recogniser, chosen, calibr
     results = []
     for localize, own in ((dict(background=(names[label],)), names), ({}, renamed)):
         workdir = tiny_runs.copied(recogniser, tmp_path / f"run{len(results)}")
+        (workdir / "localize.json").write_text("[]")  # damaged
         trained = actjax.load(workdir, localize=localize, data=listed(shapes, class_names=own))
         results.append(trained.localize(videos / "a.mp4"))
         assert json.loads((workdir / "localize.json").read_text())["threshold"] == pytest.approx(expected, rel=1e-5)

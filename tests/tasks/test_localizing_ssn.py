@@ -91,7 +91,7 @@ def test_detections_are_those_of_its_evaluation(ssn, videos, proposals, tmp_path
     same(one["segments"], expected["val_0003"])
 
 
-@pytest.mark.parametrize("by", ["recogniser", "detector"])
+@pytest.mark.parametrize("by", ["recogniser", pytest.param("detector", marks=pytest.mark.slow)])
 def test_proposals_of_another_run(ssn, videos, by, request, tmp_path):
     """Are those that this run gives when it is asked."""
     workdir = request.getfixturevalue(by)
@@ -159,28 +159,28 @@ def test_what_is_refused(ssn, videos, proposals, tmp_path, capsys):
     assert row["video"] == video and "no proposals of" in printed and "val_0000.mp4'; it is left out" in printed
 
 
-def test_a_run_that_knows_who_made_its_proposals(ssn, detector, videos, tmp_path):
+def test_a_run_that_knows_who_made_its_proposals(ssn, proposals, videos, tmp_path):
     folder = tiny_runs.videos_of_the_sample_set()
     data = dict(
         name="proposals", data_prefix=str(folder), class_names=str(folder.parent / "classes.txt"), suffix=".mp4"
     )
     data |= {split: str(folder.parent / f"{split}_proposals.txt") for split in ("train", "val")}
     video = str(videos / "val_0003.mp4")
-    expected = actjax.load(ssn).localize(video, proposals=str(detector))
-    assert actjax.load(ssn, data=data | dict(proposed_by=str(detector))).localize(video) == expected
+    expected = actjax.load(ssn).localize(video, proposals=str(proposals))
+    assert actjax.load(ssn, data=data | dict(proposed_by=str(proposals))).localize(video) == expected
     gone = actjax.load(ssn, data=data | dict(proposed_by=str(tmp_path / "gone")))
     with pytest.raises(
         FileNotFoundError, match="gone does not exist, which data.proposed_by names; if it has moved, giv"
     ):
         gone.localize(video)
-    assert gone.localize(video, proposals=str(detector)) == expected
+    assert gone.localize(video, proposals=str(proposals)) == expected
 
 
-@pytest.mark.parametrize("by", ["file", "detector"])
-def test_a_broken_video_is_a_row_among_good_ones(ssn, videos, proposals, by, detector, tmp_path):
+@pytest.mark.parametrize("by", ["file", pytest.param("detector", marks=pytest.mark.slow)])
+def test_a_broken_video_is_a_row_among_good_ones(ssn, videos, proposals, by, request, tmp_path):
     shutil.copy(videos / "val_0003.mp4", tmp_path)
     (tmp_path / "val_0001.mp4").write_text("no video")
-    trained, given = actjax.load(ssn), str(proposals if by == "file" else detector)
+    trained, given = actjax.load(ssn), str(proposals if by == "file" else request.getfixturevalue(by))
     good, bad = trained.localize(str(tmp_path), proposals=given)
     assert good["video"].endswith("val_0003.mp4") and good["segments"]
     assert bad["video"].endswith("val_0001.mp4") and "not a video file" in bad["error"]

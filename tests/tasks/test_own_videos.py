@@ -55,6 +55,7 @@ def recogniser_of(workdir) -> str:
     return json.loads((workdir / "training_data.json").read_text())["extraction"]["source"]["workdir"]
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_uninterrupted(recogniser, detector, tmp_path, monkeypatch):
     """In the extraction; features that were there are not made again."""
     workdir, appended, append_row = tmp_path / "run", [], extracting.append_row
@@ -359,7 +360,8 @@ def test_ssn_from_the_same_files(recogniser, tmp_path, cached):
     config["localize"] |= dict(window=2.0, stride=0.5, threshold=0.2)
     (network / "config.json").write_text(json.dumps(config))
     workdir = tmp_path / "run"
-    options = dict(data=tiny_runs.own(network), model=dict(width=8), sample=dict(test_interval=6), run=dict(epochs=1.0))
+    options = dict(data=tiny_runs.own(network), model=dict(width=8), sample=dict(test_interval=6))
+    options["run"] = dict(epochs=1.0, batch_size=8)
     results = actjax.train("ssn_own", workdir, **options)
     assert saved_config(workdir).task == "ssn" and "mAP@0.50" in results
     assert actjax.load(workdir).class_names == json.loads((workdir / "class_names.json").read_text())
