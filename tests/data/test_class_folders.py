@@ -164,13 +164,16 @@ def test_links_are_followed_and_loops_end(tmp_path):
     make(tmp_path / "store", *clips("x", 2))
     make(tmp_path / "set", *clips("b", 2))
     (tmp_path / "set" / "a").symlink_to(tmp_path / "store" / "x", target_is_directory=True)
-    (tmp_path / "set" / "b" / "up").symlink_to(tmp_path / "set", target_is_directory=True)
+    (tmp_path / "set" / "b" / "up").symlink_to(tmp_path / "set" / "b", target_is_directory=True)
     (tmp_path / "set" / "b" / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
     os.mkfifo(tmp_path / "set" / "b" / "pipe.mp4")
     found = find_videos(str(tmp_path / "set" / "b"))
-    assert len(found.videos) == 2 + 2  # those of `a` are seen through the link to the set, once
+    assert len(found.videos) == 2  # once, though the link leads back to them
     assert told(found.left_out) == "2 no file"
     assert sorted(found.items) == found.items and split_folder(tmp_path / "set").class_names == ["a", "b"]
+    (tmp_path / "set" / "b" / "again").symlink_to(tmp_path / "store" / "x", target_is_directory=True)
+    with pytest.raises(ValueError, match="are one file, by a link; remove one of them"):
+        split_folder(tmp_path / "set")
 
 
 @pytest.mark.parametrize(

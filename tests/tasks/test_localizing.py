@@ -80,7 +80,7 @@ def annotation_file(folder: pathlib.Path, file: pathlib.Path) -> pathlib.Path:
 
 def extract_options(localizer: pathlib.Path) -> dict:
     note = json.loads((localizer / "training_data.json").read_text())["extraction"]["extract"]
-    return {f"extract.{name}": note[name] for name in ("interval", "what", "num_frames")}
+    return {f"extract.{name}": note[name] for name in ("interval", "what", "num_frames", "window")}
 
 
 def test_segments_are_those_of_extract_and_eval_by_hand(
@@ -171,11 +171,11 @@ def test_features_are_made_once(localizer, videos, localized, rows, tmp_path, mo
     out = tmp_path / "out"
     appended = []
 
-    def killed(*arguments):
+    def killed(*arguments, **options):
         if len(appended) == 2:
             raise KeyboardInterrupt
         appended.append(arguments)
-        return append_row(*arguments)
+        return append_row(*arguments, **options)
 
     append_row = extracting.append_row
     with monkeypatch.context() as patch:
@@ -215,7 +215,7 @@ def test_a_broken_video_is_a_row_among_good_ones(localizer, trained, videos, row
     assert trained.localize(folder / "a.mp4") == [found[3]]
     located = tiny_runs.localize(localizer, video=str(folder), out=str(tmp_path / "out"))
     assert [each.name for each in located] == sorted(rows)
-    with pytest.raises(ValueError, match="none of the videos could be read; .*out2 has the list, quarantine.jsonl"):
+    with pytest.raises(ValueError, match="none of the videos could be read; the first: .*a.mp4: not a video file"):
         tiny_runs.localize(localizer, video=str(folder / "a.mp4"), out=str(tmp_path / "out2"))
     assert [json.loads(line)["path"] for file in (tmp_path / "out2").rglob("quarantine.jsonl") for line in file.open()]
 
@@ -289,7 +289,7 @@ def test_features_that_do_not_fit(trained, localized, tmp_path):
     content = table.read_text()
     seconds = next(row["seconds"] for row in csv.DictReader(content.splitlines()) if row["video"] == "val_0000")
     table.write_text(content.replace(seconds, ""))
-    with pytest.raises(ValueError, match="video .*val_0000.* has no number in seconds, numFrame or featureFrame"):
+    with pytest.raises(ValueError, match="video .*val_0000.* has no positive number in seconds, numFrame or feature"):
         trained.localize(features=features / "val_0000.csv")
     table.write_text(content)
     (features / "val_0003.csv").unlink()

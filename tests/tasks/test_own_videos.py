@@ -60,11 +60,11 @@ def test_killed_and_resumed_is_uninterrupted(recogniser, detector, tmp_path, mon
     """In the extraction; features that were there are not made again."""
     workdir, appended, append_row = tmp_path / "run", [], extracting.append_row
 
-    def killed(*arguments):
+    def killed(*arguments, **options):
         if len(appended) == 5:
             raise KeyboardInterrupt
         appended.append(arguments)
-        append_row(*arguments)
+        append_row(*arguments, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(extracting, "append_row", killed)
@@ -279,8 +279,10 @@ def test_proposal_files_count_frames_of_the_clock(tmp_path):
     assert write_proposals(tmp_path / "list.txt", annotated, {}, proposals, ["x", "y"]) == 0
 
 
-def test_clips_of_the_network_are_as_told(cached):
-    """By default as many features as the localizer has steps, of the median training video; at most 16 frames apart."""
+def test_clips_of_the_network_are_as_told(cached, recogniser, caplog):
+    """By default as many features as the localizer has steps, of the median training video, at most 16 frames apart;
+    and clips as long as those of the network."""
+    kind = open_workdir(recogniser, {}).run
     data = dict(num_train=2, num_val=1, seed=5)
     splits = open_annotated(OwnData(**data))
     assert [len(videos) for videos in splits.values()] == [2, 1]
@@ -291,17 +293,22 @@ def test_clips_of_the_network_are_as_told(cached):
     for name, more in {
         "default": {},
         "few steps": {"bmn.model.temporal_scale": 4},
-        "told": {"data.interval": 20, "data.num_frames": 4, "data.what": "embedding"},
+        "told": {"data.interval": 20, "data.num_frames": 4, "data.what": "embedding", "data.window": 1.0},
     }.items():
         changes = {f"data.{key}": value for key, value in data.items()} | more
-        told[name] = modes._extraction(open_config("bmn_own", changes).run, splits, clocks)["extract"]
+        told[name] = modes._extraction(open_config("bmn_own", changes).run, splits, clocks, kind)["extract"]
+    common = {"what": "scores", "suffix": ".csv", "window": 30}  # the network's clips are 2.5 seconds long
     assert told == {
-        "default": {"interval": 3, "what": "scores", "suffix": ".csv"},
-        "few steps": {"interval": 16, "what": "scores", "suffix": ".csv"},
-        "told": {"interval": 20, "what": "embedding", "suffix": ".csv", "num_frames": 4},
+        "default": common | {"interval": 3},
+        "few steps": common | {"interval": 16},
+        "told": common | {"interval": 20, "what": "embedding", "num_frames": 4, "window": 12},
     }
     with pytest.raises(ValueError, match="none of the training videos can be read"):
-        modes._extraction(open_config("bmn_own", {}).run, splits, {})
+        modes._extraction(open_config("bmn_own", {}).run, splits, {}, kind)
+    lost = kind._replace(data={"name": "videos", "train": "gone.txt", "val": "gone.txt"})
+    with caplog.at_level("WARNING", logger="actjax"):
+        found = modes._extraction(open_config("bmn_own", {}).run, splits, clocks, lost)["extract"]
+    assert "window" not in found and "set data.window=SECONDS" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["bmn_own", "bsn_own", "ssn_own", "ssn_own:r50"])

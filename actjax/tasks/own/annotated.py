@@ -118,11 +118,16 @@ def _file_of(name: str, stems: Mapping[str, list[str]]) -> str | None:
         there = [path for path in there if pathlib.PurePath(path).name == last.name] or there
         if len(there) > 1:
             raise ValueError(
-                f"video {shown(name)} may be {shown(there[0])} or {shown(there[1])}; name it with its folder and suffix"
+                f"video {shown(name)} may be {_end(there[0])} or {_end(there[1])}; name it with its folder and suffix"
             )
         if there:
             return there[0]
     return None
+
+
+def _end(path: str) -> str:
+    """A path for an error, of a long one its end."""
+    return repr(path if len(path) <= 80 else f"...{path[-77:]}")
 
 
 def check_times(data: OwnData, splits: Mapping[str, Sequence[Annotated]], clocks: Mapping[str, Clock]) -> None:
