@@ -54,7 +54,7 @@ def files_of(call: Call) -> list[VideoRecord]:
         if ids[video_id(name)] != record.path:
             both = f"{shown(record.path)} and {shown(ids[video_id(name)])}"
             raise ValueError(
-                f"{both} have one name in result files, which leave out v_; rename one, or call them apart"
+                f"{both} have one name in result files, which leave out v_; rename one of them"
             )
     return records
 

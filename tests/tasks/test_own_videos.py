@@ -21,6 +21,7 @@ from actjax.tasks.own import modes
 from actjax.tasks.own.annotated import Annotated, open_annotated, write_annotations, write_proposals
 from actjax.tasks.own.config import OwnData
 from actjax.tasks.recognition import extracting
+from actjax.tasks.recognition.calibrating import clip_seconds
 from actjax.timelines import read_results
 from actjax.video.clock import Clock
 
@@ -297,7 +298,9 @@ def test_clips_of_the_network_are_as_told(cached, recogniser, caplog):
     }.items():
         changes = {f"data.{key}": value for key, value in data.items()} | more
         told[name] = modes._extraction(open_config("bmn_own", changes).run, splits, clocks, kind)["extract"]
-    common = {"what": "scores", "suffix": ".csv", "window": 30}  # the network's clips are 2.5 seconds long
+    seconds = clip_seconds(kind, kind.open_dataset().val)
+    assert 1.4 < seconds < 3.4  # as the clips of the sample set
+    common = {"what": "scores", "suffix": ".csv", "window": round(seconds * 12)}
     assert told == {
         "default": common | {"interval": 3},
         "few steps": common | {"interval": 16},

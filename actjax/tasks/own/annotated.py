@@ -86,7 +86,7 @@ def _there(file: str, entries: Mapping, paths: Sequence[str], data: OwnData) -> 
     by_path = {path: name for name, path in found.items()}
     if twice := [name for name, path in found.items() if by_path[path] != name]:
         path = found[twice[0]]
-        raise ValueError(f"{file}: videos {shown(twice[0])} and {shown(by_path[path])} are both {shown(path)}")
+        raise ValueError(f"{file}: videos {shown(twice[0])} and {shown(by_path[path])} are both {_end(path)}")
     if len(entries) - len(found) > data.max_missing * len(entries):
         missing = next(name for name in entries if name not in found)
         raise FileNotFoundError(
