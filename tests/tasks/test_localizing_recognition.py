@@ -195,11 +195,12 @@ def test_the_section_overrides_and_needs_no_data(recogniser, videos, shapes, loc
     told = (
         "validation videos, which tell window and threshold, cannot be opened: .*gone.txt.*; or set --config.localize"
     )
-    for lacking in (dict(window=1.0), dict(threshold=0.1), {}):
+    for lacking in (dict(window=1.0), dict(threshold=0.1)):
         with pytest.raises(ValueError, match=told):
             actjax.load(recogniser, localize=lacking, **gone).localize(videos / "a.mp4")
 
 
+@pytest.mark.slow
 def test_validation_videos_that_tell_no_threshold(recogniser, calibrated, videos, shapes, tmp_path):
     """None of their windows is classified right."""
     predicted = {int(k) for scores, _ in calibrated for k in scores.argmax(1)}
@@ -214,25 +215,32 @@ def test_validation_videos_that_tell_no_threshold(recogniser, calibrated, videos
         trained.localize(videos / "a.mp4")
 
 
-def test_a_background_class_parts_action_from_nothing(recogniser, chosen, calibrated, shapes, videos, tmp_path):
-    """By its name or by the option; its windows tell the threshold."""
+@pytest.mark.parametrize("by", ["option", pytest.param("name", marks=pytest.mark.slow)])
+def test_a_background_class_parts_action_from_nothing(recogniser, located, calibrated, shapes, videos, tmp_path, by):
+    """By the option or by its name; its windows tell the threshold."""
     names = json.loads((recogniser / "class_names.json").read_text())
-    label = next(label for scores, label in calibrated if any(row.argmax() != label for row in scores))
+    others = [row | {"segment": tuple(row["segment"])} for row in located[0][0].segments]
+    label = next(label for scores, label in calibrated if names[label] in {row["class"] for row in others})
     action = [k for k in range(8) if k != label]
     there = np.concatenate([scores[scores.argmax(1) == k, k] for scores, k in calibrated if k != label])
     nothing = np.concatenate([scores[:, action].max(1) for scores, k in calibrated if k == label])
     expected = threshold_of(there, nothing)
     shares = [(there >= edge).mean() - (nothing >= edge).mean() for edge in there]
     assert (there >= expected).mean() - (nothing >= expected).mean() == pytest.approx(max(shares))
-    renamed = ["Background" if k == label else name for k, name in enumerate(names)]
-    results = []
-    for localize, own in ((dict(background=(names[label],)), names), ({}, renamed)):
-        workdir = tiny_runs.copied(recogniser, tmp_path / f"run{len(results)}")
-        (workdir / "localize.json").write_text("[]")  # damaged
-        trained = actjax.load(workdir, localize=localize, data=listed(shapes, class_names=own))
-        results.append(trained.localize(videos / "a.mp4"))
-        assert json.loads((workdir / "localize.json").read_text())["threshold"] == pytest.approx(expected, rel=1e-5)
-    assert results[0] == results[1] and all(row["class"] != names[label] for row in results[0])
+    own = ["Background" if k == label and by == "name" else name for k, name in enumerate(names)]
+    localize = {} if by == "name" else dict(background=(names[label],))
+    workdir = tiny_runs.copied(recogniser, tmp_path / "run")
+    (workdir / "localize.json").write_text("[]")  # damaged
+    data = listed(shapes, class_names=own)
+    actjax.load(workdir, localize=localize, data=data).localize(videos / "a.mp4")
+    options = json.loads((workdir / "localize.json").read_text())
+    assert options["threshold"] == pytest.approx(expected, rel=1e-5)
+    found = actjax.load(workdir, localize=localize | GIVEN, data=data).localize(videos / "a.mp4")
+    assert found == [row for row in others if row["class"] != names[label]] and 0 < len(found) < len(others)
+
+
+def test_background_that_is_no_class_or_all(recogniser, videos):
+    names = json.loads((recogniser / "class_names.json").read_text())
     with pytest.raises(ValueError, match="localize.background: 'running' is no class; the classes are"):
         actjax.load(recogniser, localize=GIVEN | dict(background=("running",))).localize(videos / "a.mp4")
     with pytest.raises(ValueError, match="no class is left that is an action"):
@@ -287,6 +295,7 @@ def test_score_files_that_are_damaged_or_foreign_are_made_again(recogniser, vide
     assert made[scores / "c.npz"] != (scores / "c.npz").stat().st_mtime_ns
 
 
+@pytest.mark.slow
 def test_a_killed_call_goes_on(recogniser, videos, located, tmp_path, monkeypatch):
     from actjax.tasks.recognition import sliding
 
