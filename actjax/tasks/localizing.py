@@ -53,9 +53,7 @@ def files_of(call: Call) -> list[VideoRecord]:
     for name, record in zip(names, records, strict=True):
         if ids[video_id(name)] != record.path:
             both = f"{shown(record.path)} and {shown(ids[video_id(name)])}"
-            raise ValueError(
-                f"{both} have one name in result files, which leave out v_; rename one of them"
-            )
+            raise ValueError(f"{both} have one name in result files, which leave out v_; rename one of them")
     return records
 
 
