@@ -242,10 +242,13 @@ def test_prediction_of_one_file_is_the_evaluations(trained, cache, shapes):
         (["--config.run.epochs=1"], "no --config, and no .*config.json"),
         (["--config=configs/tsm_shapes.py", "--devices=4"], "--devices works only with --mode=explain"),
         (["--config=tsm_shapes", "--topk=3"], "--topk works only with --mode=predict, not with --mode=train"),
-        (["--mode=eval", "--workdir=docs", "--out=x"], "--out works only with --mode=predict or extract or export or"),
+        (
+            ["--mode=eval", "--workdir=docs", "--out=x"],
+            "--out works only with --mode=predict or localize or extract or export or",
+        ),
         (
             ["--config=tsm_shapes", "--checkpoint=best"],
-            "--checkpoint works only with --mode=eval or predict or extract",
+            "--checkpoint works only with --mode=eval or predict or localize or extract",
         ),
         (["--mode=eval"], "needs --workdir"),
         (["--mode=quarantine"], "needs --workdir"),

@@ -97,7 +97,7 @@ def test_overrides_that_are_told_can_be_made(name):
     told = {key for text in texts for key in re.findall(r"--config\.([a-z_.]+)=", text.read_text())}
     assert {"model.num_segments", "run.ema", "data.val", "stages", "tem.results"} <= told
     configs = [CONFIGS[name](), *(runpy.run_path(str(ROOT / "configs" / f"{other}.py"))["get_config"]() for other in
-               ("bsn_400x100_activitynet_feature", "bmn_400x100_2x8_9e_activitynet_feature"))]  # fmt: skip
+               ("bsn_400x100_activitynet_feature", "bmn_400x100_2x8_9e_activitynet_feature", "bmn_own"))]  # fmt: skip
     assert [key for key in sorted(told) if not any(takes(config, key) for config in configs)] == []
 
 

@@ -50,7 +50,7 @@ def find_videos(path: str | os.PathLike) -> Found:
       FileNotFoundError: no such file, no video in the folder, or nothing that the pattern names.
     """
     whole = to_path(path)
-    if not whole.exists() and not whole.is_symlink() and glob.has_magic(os.fspath(path)):
+    if not os.path.lexists(path) and not whole.exists() and glob.has_magic(os.fspath(path)):
         return _of_pattern(path)
     if not whole.exists():
         raise FileNotFoundError(does_not_exist(path))
