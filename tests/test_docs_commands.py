@@ -266,7 +266,7 @@ GROUPS = {
         "python experiments/extract_flow.py --list=val.txt --out=flow": Run("--workers=1", leaves=("flow/val.csv",)),
         f"{MAIN} --config=tsn_r50_1x1x3_100e_kinetics400_rgb:flow --workdir=runs/flow "
         "--config.data.train=flow/train.csv --config.data.val=flow/val.csv --config.model.num_classes=12": Run(
-            f"{SMALL} {SMALL_TEST}",
+            f"{SMALL} {SMALL_TEST} --config.load_from.path=checkpoints/small.pth",
             leaves=("runs/flow/results.json",),
             says="the stem for 3 channels was inflated to 10",
         ),
