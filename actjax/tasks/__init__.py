@@ -8,7 +8,7 @@ from actjax.config import Reader, bind, plain, unknown
 from actjax.faces import lazy
 from actjax.tasks import bsn, own, recognition, ssn
 from actjax.tasks.recognition.trained import TrainedRecogniser
-from actjax.tasks.running import Trained
+from actjax.tasks.trained import Trained
 
 _NAMES = dict.fromkeys(("bmn", "pem", "tem"), "tasks.bsn.task") | {"Task": "training.task"}
 __all__ = ["TASKS", "build", *_NAMES]

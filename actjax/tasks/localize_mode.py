@@ -14,7 +14,8 @@ from actjax.metrics.ground_truth import annotations_of
 from actjax.paths import does_not_exist, local, to_path
 from actjax.showing import Table, show
 from actjax.tasks.localizing import Located
-from actjax.tasks.running import Call, broken_of
+from actjax.tasks.running import Call
+from actjax.tasks.trained import broken_of
 from actjax.text_files import read_json
 from actjax.timelines import Timeline, save_picture, write_csv, write_labelled, write_results, write_srt
 from actjax.video_files import file_stems

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from actjax.data.datasets.class_folders import PICTURES
 from actjax.data.datasets.frame_folders import frames_of
 from actjax.data.datasets.records import BytesRecord, FramesRecord, RawframesRecord, VideoRecord
 from actjax.data.prepared.writing import repeated
@@ -19,8 +20,6 @@ from actjax.paths import PACKAGES, canonical, check_url, is_url, to_path
 from actjax.video.finding import VIDEO_SUFFIXES, find_videos, told_of
 
 log = logging.getLogger("actjax")
-
-_PICTURES = (".jpg", ".jpeg", ".png")
 
 
 def is_several(video) -> bool:
@@ -70,7 +69,7 @@ def pictures_of(folder: pathlib.Path) -> RawframesRecord | None:
     """
     names = [] if is_url(folder) else [entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")]
     suffixes = {os.path.splitext(name)[1].lower() for name in names}
-    pictures = [name for name in names if name.lower().endswith(_PICTURES)]
+    pictures = [name for name in names if name.lower().endswith(PICTURES)]
     if not pictures or suffixes & VIDEO_SUFFIXES:
         return None
     frames = frames_of(pictures, folder=str(folder))

@@ -118,6 +118,24 @@ def local(tree):
     return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
+class Chunks:
+    """Chunks of clips, split over this host's devices for a network whose variables are on each of them.
+
+    Args:
+      variables: of the network, on this host.
+      size: clips in a chunk; rounded up to a multiple of the devices.
+    """
+
+    def __init__(self, variables, size: int):
+        mesh = make_mesh(devices=jax.local_devices())
+        self.size = -(-size // mesh.size) * mesh.size
+        self.variables, self._split = jax.device_put(variables, replicate(mesh)), split(mesh)
+
+    def put(self, clips):
+        """A chunk on the devices."""
+        return jax.device_put(clips, self._split)
+
+
 def check_batch_size(batch_size: int, mesh: Mesh, *, accumulate: int = 1) -> None:
     """Raises ValueError unless every device gets the same number of clips in each of `accumulate` parts."""
     if batch_size % (mesh.size * accumulate):

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from actjax.data.loading.endings import Ended, blame
@@ -33,6 +33,18 @@ def each_video(records: Iterable, snippets, use: Callable, *, quarantine, timeou
                 continue
             done += 1
     return done
+
+
+def counted(records: Sequence, progress: Callable, what: str) -> tuple[Iterable, Callable | None]:
+    """The records, with a progress bar that counts them; of a single one the clips are counted instead.
+
+    Args:
+      progress: (items, total, what) -> the same items, such as `workdir.progress`.
+
+    Returns:
+      The records for `each_video`, and `watch` for `clips.snippets.embedded`; None: clips are not counted.
+    """
+    return (records, progress) if len(records) == 1 else (progress(records, len(records), what), None)
 
 
 class SnippetReader:

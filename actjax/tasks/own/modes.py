@@ -14,6 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from actjax import training
+from actjax.data.datasets.records import VideoRecord
 from actjax.errors import clear_errors, shown
 from actjax.paths import absolute, to_path
 from actjax.tasks.localizing import check_recogniser, has_classes, read_clocks
@@ -49,19 +50,18 @@ def train(run: OwnRun, call: Call) -> dict:
     given = to_path(run.data.network)
     network = given if given.is_dir() else call.workdir / "network"
     with clear_errors(RuntimeError):
-        splits = open_annotated(run.data)
-        sizes = _sizes(run, call, splits)
+        splits, kind = open_annotated(run.data), _kind(run, call)
+        sizes = _sizes(run, kind, splits)
         _open(run, call, sizes, {})  # a fault in its sections is found at once
-        videos = list(dict.fromkeys(video.record for split in SPLITS for video in splits[split]))
-        clocks = read_clocks(videos, timeout=TIMEOUT)
+        clocks = read_clocks(_records(splits), timeout=TIMEOUT)
         check_times(run.data, splits, clocks)
     if not given.is_dir():
         log.info("training the network, %s, in %s", run.data.network, network)
         call.train(run.data.network, network)
     with clear_errors(RuntimeError):
-        with call.load(network, **_extraction(run, splits, clocks, _kind(run, call))) as recogniser:
-            _tell_classes(run, recogniser, sizes.classes)
-            data = (_proposed if run.localizer == "ssn" else _extracted)(run, call, splits, clocks, recogniser)
+        with call.load(network, **_extraction(run, splits, clocks, kind)) as recogniser:
+            make = _proposed if run.localizer == "ssn" else _extracted
+            data = make(run, call, splits, clocks, recogniser, sizes.classes)
         opened = _open(run, call, sizes, data)
     return opened.task.modes["train"](opened.run, call._replace(config=opened.config))
 
@@ -69,7 +69,8 @@ def train(run: OwnRun, call: Call) -> dict:
 def explain(run: OwnRun, call: Call) -> None:
     """Prints the config, and the costs of a training step of the localizer's networks."""
     with clear_errors():
-        sizes = _sizes(run, call, open_annotated(run.data))
+        splits = open_annotated(run.data)
+        sizes = _sizes(run, _kind(run, call), splits)
     opened = _open(run, call, sizes, {})
     opened.task.modes["explain"](opened.run, call._replace(config=opened.config))
 
@@ -94,8 +95,13 @@ class Sizes(NamedTuple):
     num_videos: int
 
 
-def _sizes(run: OwnRun, call: Call, splits: Mapping[str, list[Annotated]]) -> Sizes:
-    return Sizes(num_channels(_kind(run, call), run.data.what), classes_of(splits), len(splits["train"]))
+def _sizes(run: OwnRun, kind: RecognitionRun, splits: Mapping[str, list[Annotated]]) -> Sizes:
+    return Sizes(num_channels(kind, run.data.what), classes_of(splits), len(splits["train"]))
+
+
+def _records(splits: Mapping[str, list[Annotated]]) -> list[VideoRecord]:
+    """The videos of both splits, each once."""
+    return list(dict.fromkeys(video.record for split in SPLITS for video in splits[split]))
 
 
 def classes_of(splits: Mapping[str, list[Annotated]]) -> list[str]:
@@ -192,20 +198,18 @@ def _clip_seconds(kind: RecognitionRun, network: str) -> float | None:
 
 def _tell_classes(run: OwnRun, recogniser, classes: Sequence[str]) -> None:
     """Says whether proposals will get classes."""
-    if run.localizer == "ssn":
-        return
     names = recogniser.class_names if run.data.what == "scores" else []
     if has_classes(classes, {"class_names": names}):
         log.info("proposals will get the classes of the annotations, which the network knows")
     else:
         missing = next((name for name in classes if name not in names), "")
-        log.info("proposals will get no classes: the features are no scores of them, such as %s", shown(missing))
+        log.info("proposals will get no classes: the features are no scores of classes such as %s", shown(missing))
 
 
-def _extracted(run: OwnRun, call: Call, splits: Mapping[str, list[Annotated]], clocks: Mapping, recogniser) -> dict:
+def _extracted(run: OwnRun, call: Call, splits: Mapping, clocks: Mapping, recogniser, classes: Sequence[str]) -> dict:
     """Extracts the features of all videos -> section `data` of BMN or BSN on them."""
-    folder = absolute(call.workdir) / "features"
-    videos = list(dict.fromkeys(video.record for split in SPLITS for video in splits[split]))
+    _tell_classes(run, recogniser, classes)
+    folder, videos = absolute(call.workdir) / "features", _records(splits)
     log.info("%s: %s", folder, recogniser.extract(videos, folder))
     table = {row["path"]: row for row in known_rows(folder).values()}
     rows = {v.path: table[source_of(v)] for v in videos if source_of(v) in table and v.path in clocks}
@@ -214,12 +218,10 @@ def _extracted(run: OwnRun, call: Call, splits: Mapping[str, list[Annotated]], c
     return {"features": str(folder), "rescale": run.data.rescale} | files
 
 
-def _proposed(run: OwnRun, call: Call, splits: Mapping[str, list[Annotated]], clocks: Mapping, recogniser) -> dict:
+def _proposed(run: OwnRun, call: Call, splits: Mapping, clocks: Mapping, recogniser, classes: Sequence[str]) -> dict:
     """Makes proposals in all videos by TAG -> section `data` of SSN on them."""
     folder = absolute(call.workdir) / "proposals"
-    videos = list(dict.fromkeys(video.record.path for split in SPLITS for video in splits[split]))
-    proposals = recogniser.propose(videos, out=folder)
-    classes = classes_of(splits)
+    proposals = recogniser.propose([video.path for video in _records(splits)], out=folder)
     write = lambda file, own: write_proposals(file, own, clocks, proposals, classes)
     files = _listed(run, call, splits, ".txt", write)
     return {"suffix": ".*", "class_names": classes, "proposed_by": str(recogniser.workdir)} | files

@@ -18,7 +18,7 @@ from actjax.data.clips.snippets import Snippets, embedded
 from actjax.data.datasets.features import save_feature
 from actjax.data.loading.order import Shard
 from actjax.data.loading.quarantine import Quarantine
-from actjax.data.loading.snippet_reader import Summary, each_video
+from actjax.data.loading.snippet_reader import Summary, counted, each_video
 from actjax.data.prepared.reading import PreparedRecord, video_name
 from actjax.paths import is_url, replace, rewrite
 from actjax.tasks.localizing import NOTE, note_of, origin_of
@@ -101,8 +101,7 @@ def extract_features(
         replace(file, functools.partial(write, feature=features))
         append_row(info, names[record.path], length, snippets.interval, source_of(record), stamp=stamp_of(record))
 
-    alone = len(todo) == 1  # then its clips are counted
-    inside, shown = (progress, todo) if alone else (None, progress(todo, len(todo), "extract"))
+    shown, inside = counted(todo, progress, "extract")
     done = each_video(shown, snippets, save, quarantine=quarantine, timeout=timeout)
     return Summary(done, len(mine) - len(todo), len(todo) - done)
 

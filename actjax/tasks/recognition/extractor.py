@@ -19,7 +19,7 @@ from actjax.tasks.loading import digest_of_arrays, this_shard
 from actjax.tasks.recognition.extracting import extract_features, join_info, note_origin
 from actjax.tasks.recognition.run import RecognitionRun
 from actjax.tasks.stage_folder import compared
-from actjax.training.devices import make_mesh, replicate, split
+from actjax.training.devices import Chunks
 
 
 class Extractor(NamedTuple):
@@ -80,13 +80,11 @@ def make_extractor(
       protocol: the config section that describes the clips, "test" or "eval".
     """
     options, clips = run.extraction, run.tested(protocol).clips
-    mesh = make_mesh(devices=jax.local_devices())
-    chunk = -(-options.chunk // mesh.size) * mesh.size
+    chunks = Chunks(variables, options.chunk)
     network = jax.jit(functools.partial(embedding, run.network.model, what=options.what))
-    placed = jax.device_put(variables, replicate(mesh))
     return Extractor(
-        Snippets(clips, options.interval, options.num_frames, chunk, options.window),
-        lambda clips: network(placed, jax.device_put(clips, split(mesh))),
+        Snippets(clips, options.interval, options.num_frames, chunks.size, options.window),
+        lambda clips: network(chunks.variables, chunks.put(clips)),
         options.suffix,
         run.loader.timeout,
         origin=_origin(run, config, variables, protocol),

@@ -13,14 +13,14 @@ from actjax.config.changes import digest_of_config
 from actjax.data.clips.sliding import SlidingWindow
 from actjax.data.clips.snippets import embedded
 from actjax.data.loading.order import Shard
-from actjax.data.loading.snippet_reader import each_video
+from actjax.data.loading.snippet_reader import counted, each_video
 from actjax.paths import replace
 from actjax.tasks.loading import digest_of_arrays
 from actjax.tasks.recognition.extracting import source_of, stamp_of
 from actjax.tasks.recognition.extractor import network_sections
 from actjax.tasks.recognition.outputs import check_finite
 from actjax.tasks.recognition.run import Localization
-from actjax.training.devices import make_mesh, replicate, split
+from actjax.training.devices import Chunks
 from actjax.video.clock import Clock
 from actjax.video_files import file_stems, found_file
 
@@ -49,10 +49,8 @@ class Scorer:
 
     def __init__(self, run, config, variables: dict, options: Localization):
         model, clips = run.network.model, run.test.clips
-        mesh = make_mesh(devices=jax.local_devices())
-        self._chunk = -(-options.chunk // mesh.size) * mesh.size
-        self.window = SlidingWindow(clips, options.window, options.stride, clips.clip_shape[1], self._chunk)
-        self._split, self._variables = split(mesh), jax.device_put(variables, replicate(mesh))
+        self._chunks = Chunks(variables, options.chunk)
+        self.window = SlidingWindow(clips, options.window, options.stride, clips.clip_shape[1], self._chunks.size)
         activation = jax.nn.sigmoid if run.multi_label else jax.nn.softmax
 
         def probabilities(variables, video):
@@ -70,8 +68,8 @@ class Scorer:
         Raises:
           VideoError: raised by `parts`. ValueError: scores that are not finite.
         """
-        score = lambda clips: self._probabilities(self._variables, jax.device_put(clips, self._split))
-        (clock, places), scores = embedded(parts, score, self._chunk, watch=watch)
+        score = lambda clips: self._probabilities(self._chunks.variables, self._chunks.put(clips))
+        (clock, places), scores = embedded(parts, score, self._chunks.size, watch=watch)
         check_finite(scores, record.path)
         return Scored(clock, places, scores.astype(np.float32))
 
@@ -100,8 +98,7 @@ def score_videos(
         scored, name = scorer(record, parts, watch=inside), names[record.path]
         replace(folder / f"{stems[name]}.npz", functools.partial(_save, scored=scored, seal=_seal(scorer, record)))
 
-    alone = len(todo) == 1  # then its clips are counted
-    inside, shown = (progress, todo) if alone else (None, progress(todo, len(todo), "videos"))
+    shown, inside = counted(todo, progress, "videos")
     each_video(shown, scorer.window, save, quarantine=quarantine, timeout=timeout)
 
 

@@ -16,7 +16,8 @@ from actjax.tasks.recognition.extractor import make_extractor
 from actjax.tasks.recognition.localizing import propose
 from actjax.tasks.recognition.predicting import Predictor
 from actjax.tasks.recognition.run import RecognitionRun
-from actjax.tasks.running import Trained, fitting
+from actjax.tasks.running import fitting
+from actjax.tasks.trained import Trained
 from actjax.workdir import progress
 
 log = logging.getLogger("actjax")

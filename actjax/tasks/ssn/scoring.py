@@ -20,11 +20,11 @@ from actjax.data.clips.ssn_clips import Ticks
 from actjax.data.datasets.ssn_lists import SSNRecord
 from actjax.data.loading.order import Shard
 from actjax.data.loading.quarantine import Quarantine
-from actjax.data.loading.snippet_reader import Summary, each_video
+from actjax.data.loading.snippet_reader import Summary, counted, each_video
 from actjax.localization.ssn import RESULT_KEYS
 from actjax.models import proposal_scores, tick_features, tick_scores
 from actjax.paths import replace
-from actjax.training.devices import make_mesh, replicate, split
+from actjax.training.devices import Chunks
 from actjax.video_files import file_stems, found_file
 from actjax.workdir import progress
 
@@ -68,8 +68,7 @@ def score_videos(
         result = scorer(record, parts, watch=inside) | ({"made_by": _seal(made_by, record.video)} if made_by else {})
         replace(folder / f"{stems[record.video]}.npz", functools.partial(_save, result=result))
 
-    alone = len(readable) == 1  # then its clips are counted
-    inside, shown = (progress, readable) if alone else (None, progress(readable, len(readable), "scores"))
+    shown, inside = counted(readable, progress, "scores")
     done = each_video(shown, scorer.ticks, save, quarantine=quarantine, timeout=timeout)
     return Summary(done, len(mine) - len(todo), len(todo) - done)
 
@@ -130,9 +129,7 @@ class Scorer:
 
     def __init__(self, model, variables: dict, ticks: Ticks, reg_norm_consts, *, divide_parts: bool = True):
         self.ticks = ticks
-        self._mesh = make_mesh(devices=jax.local_devices())
-        self._variables = jax.device_put(variables, replicate(self._mesh))
-        self._chunk = -(-ticks.chunk // self._mesh.size) * self._mesh.size
+        self._chunks = Chunks(variables, ticks.chunk)
         self._features = jax.jit(functools.partial(tick_features, model))
         options = dict(reg_norm_consts=reg_norm_consts, divide_parts=divide_parts)
         self._pool = jax.jit(functools.partial(pooled, model, **options))
@@ -143,10 +140,10 @@ class Scorer:
         Raises:
           VideoError: raised by `parts`.
         """
-        length, features = embedded(parts, self._embed, self._chunk, watch=watch)
+        length, features = embedded(parts, self._embed, self._chunks.size, watch=watch)
         item = self.ticks.item(record)
         found = self._pool(
-            self._variables,
+            self._chunks.variables,
             _rounded(features),
             _rounded(item.proposal_tick_list),
             _rounded(item.scale_factor_list),
@@ -157,7 +154,7 @@ class Scorer:
         return {name: value for name, value in values if value is not None} | {"fps": np.float64(length.fps)}
 
     def _embed(self, clips: np.ndarray):
-        return self._features(self._variables, jax.device_put(clips, split(self._mesh)))
+        return self._features(self._chunks.variables, self._chunks.put(clips))
 
 
 def pooled(model, variables, features, ticks, factors, *, num_ticks, reg_norm_consts, divide_parts: bool):
