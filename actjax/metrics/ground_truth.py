@@ -55,7 +55,7 @@ def load_activitynet(path, *, subset: str | None = None, video_info=None, block_
         that is reversed or not two finite numbers, a label that is neither text nor a whole number.
       EmptyError: no instance is left. All name the file.
     """
-    entries = _entries(path)
+    entries = _by_id(path)
     subsets = _subsets(path, entries, video_info) if subset else {}
     if subset and subset not in subsets.values():
         raise MissingError(f"{path}: no video of subset {subset!r}; there are {sorted(set(subsets.values()))}")
@@ -188,14 +188,28 @@ def _check_blocked(block_list, left_out: frozenset[str], known: Collection[str])
         log.warning("%s", told)
 
 
-def _entries(path) -> dict[str, dict]:
-    """Video id -> its entry in an annotation file."""
+def read_entries(path) -> dict[str, dict]:
+    """The entries of an annotation file, of either form that `load_activitynet` reads: name of a video -> its entry.
+
+    >>> _ = pathlib.Path("truth.json").write_text('{"database": {"v_a": {"annotations": []}}}')
+    >>> read_entries("truth.json")
+    {'v_a': {'annotations': []}}
+
+    Raises:
+      ValueError: not JSON, or no such mapping; an entry is checked by `annotations_of`.
+    """
     content = read_json(path, what="an annotation file")
     if not isinstance(content, dict):
         raise ValueError(f'{path}: is a {type(content).__name__}; expected {{"database": ...}} or {{"v_id": ...}}')
     given = content.get("database", content)
     if not isinstance(given, dict):
         raise ValueError(f'{path}: "database" is a {type(given).__name__}; expected {{id: {{"subset", ...}}}}')
+    return given
+
+
+def _by_id(path) -> dict[str, dict]:
+    """Video id -> its entry in an annotation file."""
+    given = read_entries(path)
     entries = {video_id(video): entry for video, entry in given.items()}
     if len(entries) < len(given):
         twice = next(video for video in given if f"v_{video}" in given)

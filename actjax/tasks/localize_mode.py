@@ -10,13 +10,13 @@ import numpy as np
 from actjax import training
 from actjax.errors import clear_errors, shown, warn_once
 from actjax.localization import grouped_nms
-from actjax.metrics.ground_truth import annotations_of
+from actjax.metrics.ground_truth import annotations_of, read_entries
 from actjax.paths import does_not_exist, local, to_path
 from actjax.showing import Table, show
-from actjax.tasks.localizing import Located
+from actjax.tasks.localizing import Located, files_of
 from actjax.tasks.running import Call
 from actjax.tasks.trained import broken_of
-from actjax.text_files import read_json
+from actjax.tasks.videos import distinct_names
 from actjax.timelines import Timeline, save_picture, write_csv, write_labelled, write_results, write_srt
 from actjax.video_files import file_stems
 from actjax.workdir import progress
@@ -25,6 +25,7 @@ log = logging.getLogger("actjax")
 
 FOLDER = "localized"  # in the workdir, unless --out names another
 OVERLAP = 0.5  # tIoU above which of two segments only the better one is shown
+_STRANGE = "--truth={}: has none of the videos, such as {}"
 ROWS, MOST = 5, 20  # segments of a video, and videos, that the terminal shows
 
 
@@ -41,7 +42,9 @@ def mode(locate: Callable, *, shown_share: float) -> Callable:
         """Finds actions in `--video`, or in `--features`, and writes what was found to `--out` -> one item a video."""
         out = local(call.out or call.workdir / FOLDER, "--out")
         with clear_errors(RuntimeError):
-            truth = _truth(call.truth) if call.truth else None
+            if call.video:
+                call = call._replace(video=[video.path for video in files_of(call)])
+            truth = _truth(call) if call.truth else None
             if out.exists() and not out.is_dir():
                 raise ValueError(f"--out={out} is a file; localize writes a folder")
             out.mkdir(parents=True, exist_ok=True)
@@ -63,9 +66,9 @@ def _write(found: Sequence[Located], out: pathlib.Path, truth: dict | None, call
         broken = broken_of(out)
         first = f"; the first: {broken[0]['video']}: {broken[0]['error']}" if broken else ""
         raise ValueError(f"none of the videos could be read{first}")
-    timelines = [Timeline(each.name, each.seconds, each.segments, _truth_of(each, truth)) for each in found]
-    if truth is not None and all(each.truth is None for each in timelines):
-        raise ValueError(f"--truth={call.truth}: has none of the videos, such as {shown(found[0].name)}")
+    timelines = [Timeline(each.name, each.seconds, each.segments, _truth_of(each.name, truth)) for each in found]
+    if call.truth and all(each.truth is None for each in timelines):
+        raise ValueError(_STRANGE.format(call.truth, shown(found[0].name)))
     write_results(out / "segments.json", timelines)
     write_csv(out / "segments.csv", timelines)
     stems = file_stems(each.name for each in found)
@@ -115,19 +118,19 @@ def _picture(path: pathlib.Path, timeline: Timeline, curves) -> None:
         warn_once(f"no pictures of timelines: {error}")
 
 
-def _truth(file: str) -> dict[str, list[dict]]:
-    """The annotations of an ActivityNet file, of any form that training reads, by video."""
-    path = to_path(file)
+def _truth(call: Call) -> dict[str, list[dict]]:
+    """The annotations of `--truth`, by video. ValueError: it does not parse, or has none of the videos of the call."""
+    path = to_path(call.truth)
     if not path.is_file():
         raise FileNotFoundError(f"--truth={does_not_exist(path)}")
-    content = read_json(path, what="an annotation file")
-    entries = content.get("database", content) if isinstance(content, dict) else None
-    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
-        raise ValueError(f'{path}: expected {{"NAME": {{"annotations": [{{"segment", "label"}}, ...]}}, ...}}')
-    return {name: annotations_of(path, name, entry) for name, entry in entries.items()}
+    truth = {name: annotations_of(path, name, entry) for name, entry in read_entries(path).items()}
+    videos = distinct_names(call.video) if call.video else []  # of features the names are found out later
+    if videos and all(_truth_of(video, truth) is None for video in videos):
+        raise ValueError(_STRANGE.format(path, shown(videos[0])))
+    return truth
 
 
-def _truth_of(each: Located, truth: dict | None) -> list[dict] | None:
+def _truth_of(video: str, truth: dict | None) -> list[dict] | None:
     """The annotations of a video, under its name with or without "v_"; None: not known."""
-    names = (each.name, f"v_{each.name}", each.name.removeprefix("v_"))
+    names = (video, f"v_{video}", video.removeprefix("v_"))
     return next((truth[name] for name in names if name in truth), None) if truth is not None else None

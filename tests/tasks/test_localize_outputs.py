@@ -114,8 +114,8 @@ def test_the_ground_truth_is_drawn_where_it_is_known(detector, features, truth, 
     ("content", "told"),
     [
         ('{"other": {"annotations": []}}', f"--truth=.*truth.json: has none of the videos, such as '{NAME}'"),
-        ("[]", 'truth.json: expected {"NAME": {"annotations": '),
-        ('{"database": {"a": 3}}', 'truth.json: expected {"NAME": {"annotations": '),
+        ("[]", "truth.json: is a list; expected"),
+        ('{"database": {"a": 3}}', "truth.json: video 'a' is 3; expected {'annotations': "),
         ('{"a": {"annotations": [{"segment": [2, 1], "label": "x"}]}}', "truth.json: .*'a'"),
         (None, "--truth=.*truth.json does not exist"),
     ],
@@ -126,6 +126,14 @@ def test_ground_truth_that_is_none(detector, features, content, told, tmp_path):
     with pytest.raises((ValueError, FileNotFoundError), match=told):
         tiny_runs.localize(detector, features=features, out=str(tmp_path / "out"), truth=str(tmp_path / "truth.json"))
     assert not (tmp_path / "out" / "segments.json").exists()
+
+
+def test_ground_truth_of_other_videos_is_refused_before_any_work(detector, tmp_path):
+    (tmp_path / "truth.json").write_text('{"other": {"annotations": []}}')
+    video, out = tiny_runs.videos_of_the_sample_set() / f"{NAME}.mp4", tmp_path / "out"
+    with pytest.raises(ValueError, match=f"truth.json: has none of the videos, such as '{NAME}'"):
+        tiny_runs.localize(detector, video=str(video), out=str(out), truth=str(tmp_path / "truth.json"))
+    assert not (out / "features").exists()
 
 
 def test_labelled_videos_have_the_frames_of_the_source(detector, features, tmp_path):

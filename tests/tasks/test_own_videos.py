@@ -199,7 +199,7 @@ def test_names_that_several_files_have(folder):
         ({"c": {"annotations": [{"segment": [3, 1], "label": "x"}]}}, {"d": entry()}, "train.json: .*'c'"),
         ({"c": {"annotations": [{"segment": [1, 2]}]}}, {"d": entry()}, "train.json: video 'c': .* has no label"),
         ({"c": {"annotations": "none"}}, {"d": entry()}, "train.json: video 'c'"),
-        ({}, {"d": entry()}, 'train.json: expected {"VIDEO": {"annotations"'),
+        ({}, {"d": entry()}, 'train.json is empty; expected {"VIDEO": {"annotations"'),
     ],
 )
 def test_annotations_that_do_not_parse(folder, train, val, told):

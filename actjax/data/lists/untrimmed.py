@@ -1,23 +1,24 @@
 """The annotation files of a set for localization, with the lengths of its videos."""
 
 import itertools
-import os
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from actjax.data.datasets.activitynet import load_video_info
 from actjax.data.datasets.features import open_features
+from actjax.data.datasets.records import VideoRecord
 from actjax.data.lists import looking, writing
 from actjax.data.lists.published import Untrimmed
 from actjax.data.lists.recognition import check_missing, told_of
+from actjax.data.loading.snippet_reader import each_video
 from actjax.errors import shown
-from actjax.video.decoding import open_video
 from actjax.video.errors import VideoError
 
-_THREADS = 4
+_READERS = 4
+_TIMEOUT = 60.0  # seconds that opening a video may take
 _STEP = 500  # videos between two lines about the progress
 _TABLE = "video_info.csv"  # which --mode=extract writes beside the features
 
@@ -91,30 +92,51 @@ def _of_files(published: Untrimmed, folder: pathlib.Path) -> Lengths:
         video.path: looking.find_video(files, video.names, where=video.where)
         for video in itertools.chain(*published.splits.values())
     }
-    there = {video: path for video, path in paths.items() if path}
+    measured = _Measured()
+    records = [VideoRecord(str(folder / path)) for path in paths.values() if path]
+    with ThreadPoolExecutor(_READERS) as threads:  # each has a process that reads videos, and is ended if one hangs
+        read = lambda part: each_video(part, _Measure(), measured.keep, quarantine=measured, timeout=_TIMEOUT)
+        list(threads.map(read, filter(None, (records[k::_READERS] for k in range(_READERS)))))
     lengths: Lengths = dict.fromkeys(paths, "")
-    with ThreadPoolExecutor(_THREADS) as threads:
-        measured = threads.map(lambda path: measure(folder / path), there.values())
-        for number, (video, length) in enumerate(zip(there, measured, strict=True), 1):
-            name = os.path.splitext(os.path.basename(there[video]))[0]
-            lengths[video] = length if isinstance(length, str) else (name, length)
-            if number % _STEP == 0:
-                print(f"{number} of {len(there)} videos are measured", file=sys.stderr, flush=True)
+    for video, path in paths.items():
+        if path:
+            length = measured.found[str(folder / path)]
+            lengths[video] = length if isinstance(length, str) else (pathlib.PurePath(path).stem, length)
     return lengths
 
 
-def measure(path: pathlib.Path) -> dict | str:
-    """The lengths of a video file, with a frame rate that fits its frames to its clock; or why it has none."""
-    try:
-        video = open_video(path)
-        first, last = video.times([0, video.num_frames - 1])
-    except VideoError as error:
-        return error.reason
-    count = video.num_frames
-    if count < 2 or not last > first:
-        return f"{count} frames in {last - first:g} s"
-    seconds = float(last - first) * count / (count - 1)
-    return dict(duration_second=seconds, duration_frame=count, feature_frame=count, fps=count / seconds)
+class _Measure(NamedTuple):
+    """Measures videos, in place of `Snippets` in a reader process."""
+
+    def read(self, record: VideoRecord) -> Iterator[dict]:
+        """Yields the lengths of a video, with a frame rate that fits its frames to its clock."""
+        video = record.open()
+        count = video.num_frames
+        first, last = video.times([0, count - 1])
+        if count < 2 or not last > first:
+            raise VideoError(record.path, f"{count} frames in {last - first:g} s")
+        seconds = float(last - first) * count / (count - 1)
+        yield dict(duration_second=seconds, duration_frame=count, feature_frame=count, fps=count / seconds)
+
+
+class _Measured:
+    """The lengths of videos by their paths, or why one has none."""
+
+    def __init__(self):
+        self.found: dict[str, dict | str] = {}
+
+    def keep(self, record: VideoRecord, parts: Iterator[dict]) -> None:
+        """Keeps the lengths of a video."""
+        self._put(record.path, next(parts))
+
+    def add(self, error: VideoError) -> None:
+        """Keeps why a video cannot be read."""
+        self._put(error.path, error.reason)
+
+    def _put(self, path: str, length: dict | str) -> None:
+        self.found[path] = length
+        if len(self.found) % _STEP == 0:
+            print(f"{len(self.found)} videos are measured", file=sys.stderr, flush=True)
 
 
 def _with_features(lengths: Lengths, folder: pathlib.Path) -> Lengths:

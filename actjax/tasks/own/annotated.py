@@ -14,10 +14,9 @@ from actjax.data.datasets.units import check_units
 from actjax.data.samples.untrimmed_shapes import make_untrimmed
 from actjax.errors import shown
 from actjax.localization import proposal_rows, save_localize_proposal_file
-from actjax.metrics.ground_truth import annotations_of
+from actjax.metrics.ground_truth import annotations_of, read_entries
 from actjax.paths import rewrite
 from actjax.tasks.own.config import OwnData
-from actjax.text_files import read_json
 from actjax.video.clock import Clock
 from actjax.video.finding import VIDEO_SUFFIXES, find_videos, told_of
 
@@ -58,10 +57,11 @@ def open_annotated(data: OwnData) -> dict[str, list[Annotated]]:
 
 def _entries(file: str, subset: str | None) -> dict[str, list[dict]]:
     """The annotations of a file, by video; only of `subset`, if there is one."""
-    content = read_json(file, what="an annotation file")
-    entries = content.get("database", content) if isinstance(content, dict) else None
-    if not isinstance(entries, dict) or not entries:
-        raise ValueError(f'{file}: expected {{"VIDEO": {{"annotations": [{{"segment", "label"}}, ...]}}, ...}}')
+    entries = read_entries(file)
+    if not entries:
+        raise ValueError(
+            f'{file} is empty; expected {{"VIDEO": {{"annotations": [{{"segment", "label"}}, ...]}}, ...}}'
+        )
     found = {name: annotations_of(file, name, entry) for name, entry in entries.items()}
     if subset is None:
         return found
