@@ -98,7 +98,14 @@ def network_of(call: Call, note: Mapping) -> Iterator:
         hint = "" if call.network else "; if it has moved, give its new place, --network=RUN"
         raise FileNotFoundError(f"{where}, the run that made the features of the training, is no folder{hint}")
     check_recogniser(where)
-    with call.load(where, checkpoint=source["step"], extract=dict(note["extract"])) as recogniser:
+    try:
+        recogniser = call.load(where, checkpoint=source["step"], extract=dict(note["extract"]))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error}. Step {source['step']} made the features of the training: bring it back, or extract the features "
+            "again and train on these"
+        ) from error
+    with recogniser:
         yield recogniser
 
 
