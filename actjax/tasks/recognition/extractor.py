@@ -45,6 +45,7 @@ class Extractor(NamedTuple):
         """
         folder.mkdir(parents=True, exist_ok=True)
         note_origin(folder, self.origin, about=self.about)
+        training.wait_for_all("the note about the features")  # no host may begin a table before process 0 has looked
         summary = extract_features(
             records,
             folder,
