@@ -21,6 +21,7 @@ import gc
 import pathlib
 import resource
 import sys
+from collections.abc import Callable
 
 import pytest
 from hypothesis import settings
@@ -105,17 +106,30 @@ def forget_compiled() -> None:
             ctypes.CDLL(None).malloc_trim(0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_between_files():
-    """A process frees the memory of each test file."""
-    yield
-    forget_compiled()
+def resident() -> int:
+    """Bytes of memory that the process holds; elsewhere than on Linux, the most that it has held."""
+    statm = pathlib.Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS counts bytes
+
+
+@pytest.fixture(scope="session")
+def small() -> Callable[[], None]:
+    """Frees memory beyond 1 GiB when the process has grown by 512 MiB since it last did."""
+    least = 2**29
+
+    def free_if_grown() -> None:
+        nonlocal least
+        if resident() > least + 2**29:
+            forget_compiled()
+            least = max(resident(), 2**29)
+
+    return free_if_grown
 
 
 @pytest.fixture(autouse=True)
-def small_between_tests():
-    """A process frees memory within a file, too, once it exceeds 1 GiB (Linux only)."""
+def small_between_tests(small):
+    """What was compiled serves the tests after it, until it takes too much memory."""
     yield
-    statm = pathlib.Path("/proc/self/statm")
-    if statm.exists() and int(statm.read_text().split()[1]) * resource.getpagesize() > 2**30:
-        forget_compiled()
+    small()

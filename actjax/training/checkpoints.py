@@ -79,6 +79,15 @@ class _Best(NamedTuple):
         return [each.step == best for each in checkpoints]
 
 
+def _one_copy(tree):
+    """The same with one device's copy of each array that all devices hold: of copies Orbax makes every device write a
+    slice, and compiles one program per shape and device for it. Hosts do share the writing."""
+    if jax.process_count() > 1:
+        return tree
+    copied = lambda x: isinstance(x, jax.Array) and x.is_fully_replicated
+    return jax.tree.map(lambda x: x.addressable_data(0) if copied(x) else x, tree)
+
+
 class Checkpoints:
     """Writes the checkpoints of a run to `folder`; keeps the `settings.keep` latest ones and the best one.
 
@@ -111,7 +120,7 @@ class Checkpoints:
         self._step = step
         with self._told(), jax.transfer_guard("allow"):
             options = dict(metrics=metrics, custom_metadata=digests.MARK, force=True)
-            self._manager.save(step, args=ocp.args.StandardSave(state._asdict()), **options)
+            self._manager.save(step, args=ocp.args.StandardSave(_one_copy(state._asdict())), **options)
 
     def rank(self, step: int, metrics: dict[str, float]) -> bool:
         """Adds the metrics of a saved checkpoint, unless it has those of this validation -> whether they were added."""
