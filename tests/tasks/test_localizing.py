@@ -234,7 +234,9 @@ def test_a_network_that_has_moved(localizer, recogniser, videos, rows, tmp_path)
     with pytest.raises(ValueError, match="is a run of bmn; features come from a run of TSN or TSM"):
         trained.localize(video, network=str(localizer))
     tiny_runs.facts(workdir, extraction=note | {"source": note["source"] | {"step": 987}})
-    with pytest.raises(FileNotFoundError, match="no checkpoint '987' in .*. Step 987 made the features of the training"):
+    with pytest.raises(
+        FileNotFoundError, match="no checkpoint '987' in .*. Step 987 made the features of the training"
+    ):
         actjax.load(workdir).localize(video)
 
 

@@ -186,11 +186,8 @@ def test_shared_numbered_videos(root):
         pytest.skip("no ../shared/numbered_videos here")
     examine = runpy.run_path(str(folder / "check.py"), run_name="check")["examine"]
     truth = json.loads((folder / "truth.json").read_text())
-    for backend in BACKENDS:
-        least = {"pyav": len(truth), "opencv": 41, "decord": 37}[backend]
-        found = [examine(str(folder / name), about, backend) for name, about in truth.items()]
-        assert not [text for text in found if "WRONG" in text]
-        assert sum(not text for text in found) >= least
+    found = [examine(str(folder / name), about, "pyav") for name, about in truth.items()]
+    assert not [text for text in found if text]
 
 
 def test_real_clips_in_any_order(root):
@@ -204,8 +201,9 @@ def test_real_clips_in_any_order(root):
             truth = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
         video = open_video(path)
         assert video.num_frames == len(truth)
-        for k in np.random.default_rng(0).permutation(len(truth)):
-            np.testing.assert_array_equal(video.frames([k])[0], truth[k])
+        for row in np.random.default_rng(0).permutation(len(truth))[:32].reshape(-1, 2):
+            np.testing.assert_array_equal(video.frames(row), truth[row])
+        np.testing.assert_array_equal(video.frames(range(len(truth))), truth)
 
 
 def test_text_and_sound_are_no_videos(tmp_path):

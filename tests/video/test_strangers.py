@@ -475,12 +475,14 @@ MUTATED = {"mp4": ("libx264", 2), "mkv": ("libx264", 0), "avi": ("mpeg4", 0), "w
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_mutated_videos_are_read_whole_or_refused(tmp_path, backend):
-    """2,000 mutations of small files: no crash, hang or much memory; every frame that is promised, or one line."""
+    """2,000 mutations of small files, 600 for the readers that are asked for by name: no crash, hang or much memory;
+    every frame that is promised, or one line."""
+    number = 500 if backend == "pyav" else 150
     paths = []
     for ending, (codec, b_frames) in MUTATED.items():
         path = tmp_path / f"clip.{ending}"
         numbered.write(path, codec, num=12, gop=6, b_frames=b_frames, size=(64, 48))
         paths.append(str(path))
-    call = f"import mutating; mutating.read_all({paths}, 500, backend={backend!r})"
+    call = f"import mutating; mutating.read_all({paths}, {number}, backend={backend!r})"
     read, refused = map(int, mutating.in_process(call).split())
-    assert read + refused == 2000 and read > 100 and refused > 100
+    assert read + refused == 4 * number and read > number / 5 and refused > number / 5
