@@ -12,6 +12,8 @@ import numpy as np
 
 from actjax.data.datasets.records import ActivityNetRecord
 
+SLACK = 1.25  # so many times as long as the training's a video may be before it is cut
+
 
 class Window(NamedTuple):
     """Rows [first, last) of a video's features, as a record of its own; `offset` is its first second."""
@@ -41,16 +43,17 @@ class WindowFeatures:
 
 
 def windows_of(record: ActivityNetRecord, num_rows: int, longest: float) -> list[Window]:
-    """The windows of a video, each half over the next; a video of up to `longest` seconds is one window, as it is.
+    """The windows of a video, each half over the next; one that is a quarter longer than `longest` seconds or shorter
+    is one window, as it is.
 
     >>> record = ActivityNetRecord("v", "v", 100.0, 1000, 1000, [])
     >>> [(w.first, w.last, w.offset) for w in windows_of(record, 100, 40.0)]
     [(0, 40, 0.0), (20, 60, 20.0), (40, 80, 40.0), (60, 100, 60.0)]
-    >>> windows_of(record, 100, 100.0)[0].record == record
+    >>> windows_of(record, 100, 80.0)[0].record == record
     True
     """
     whole = [Window(record, record.video, 0, num_rows, 0.0)]
-    if record.duration_second <= longest:
+    if record.duration_second <= SLACK * longest:
         return whole
     rate = record.feature_frame / record.duration_frame * record.duration_second / num_rows  # seconds of a row
     length = max(int(round(longest / rate)), 2)
