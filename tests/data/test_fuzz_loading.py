@@ -57,19 +57,17 @@ def mutants(media, folder, num, rng):
 
 
 NUM = [24, pytest.param(200, marks=pytest.mark.slow)]
-BACKENDS = ["decord", "pyav", "opencv"]
+BACKENDS = [("decord", 24), ("opencv", 24), ("pyav", 24), pytest.param("pyav", 200, marks=pytest.mark.slow)]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("num", NUM)
+@pytest.mark.parametrize(("backend", "num"), BACKENDS)
 def test_broken_files_never_end_a_run(media, tmp_path, backend, num):
     records = [VideoRecord(str(media / "part_0.mp4"), 0)] * 4
     records += mutants(media, tmp_path, num, np.random.default_rng(num))
     check_run(records, PROTOCOL._replace(backend=backend), tmp_path)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("num", NUM)
+@pytest.mark.parametrize(("backend", "num"), BACKENDS)
 def test_broken_files_are_left_out_of_a_prepared_set(media, tmp_path, backend, num):
     records = mutants(media, tmp_path, num, np.random.default_rng(num))
     names = dict(class_names=["a", "b"], split="train", short_side=32)

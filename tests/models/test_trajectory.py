@@ -13,7 +13,6 @@ from actjax.models import TSM, export_checkpoint
 from actjax.tasks.recognition.task import recognition_task
 from actjax.training import devices, step, tsm_optimizer
 
-pytestmark = pytest.mark.slow
 STEPS, CLASSES = 8, 10
 
 
@@ -65,10 +64,10 @@ def losses_of_torch(torch, path, depth, lr):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("depth", "lr"), [(18, 1e-3), (50, 1e-5)])
-def test_losses_are_torch_s_at_every_step(depth, lr, tmp_path):
-    """At rates that move the losses by a tenth and more; at 1e-4 ResNet-50, on so few frames, amplifies rounding."""
+def test_losses_are_torch_s_at_every_step(tmp_path):
+    """At a rate that moves the losses by a tenth and more."""
     torch = pytest.importorskip("torch", reason="torch is the other side of this comparison")
+    depth, lr = 18, 1e-3
     model = TSM(num_classes=CLASSES, depth=depth, dropout=0.0)
     variables = drawn_variables(model)
     export_checkpoint(variables, model, tmp_path / "start.pth")
