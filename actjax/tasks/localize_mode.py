@@ -76,7 +76,7 @@ def _write(found: Sequence[Located], out: pathlib.Path, truth: dict | None, call
     for each, timeline in zip(found, timelines, strict=True):
         timeline = timeline._replace(segments=shown_segments(each.segments, call.min_score, shown_share))
         write_srt(out / f"{stems[each.name]}.srt", timeline)
-        _picture(out / f"{stems[each.name]}.png", timeline, each.curves)
+        drawn = _picture(out / f"{stems[each.name]}.png", timeline, each.curves)
         if call.render and each.path:
             write_labelled(each.path, out / f"{stems[each.name]}.mp4", timeline, progress=progress)
         for row in timeline.segments[:ROWS]:
@@ -87,7 +87,7 @@ def _write(found: Sequence[Located], out: pathlib.Path, truth: dict | None, call
     else:
         log.info("%d videos; the tables have their segments", len(found))
     show(f"segments     {out / 'segments.csv'}, {out / 'segments.json'}")
-    show(f"per video    {out}/VIDEO.srt, VIDEO.png{', VIDEO.mp4' if call.render else ''}")
+    show(f"per video    {out}/VIDEO.srt{', VIDEO.png' if drawn else ''}{', VIDEO.mp4' if call.render else ''}")
 
 
 def shown_segments(rows: Sequence[dict], least: float | None, share: float) -> list[dict]:
@@ -110,12 +110,14 @@ def shown_segments(rows: Sequence[dict], least: float | None, share: float) -> l
     return [kept[k] for k in sorted(apart.tolist())]
 
 
-def _picture(path: pathlib.Path, timeline: Timeline, curves) -> None:
-    """Draws the timeline; says once what is missing to draw it."""
+def _picture(path: pathlib.Path, timeline: Timeline, curves) -> bool:
+    """Draws the timeline -> whether it could; says once what is missing."""
     try:
         save_picture(path, timeline, curves=curves)
     except ImportError as error:
         warn_once(f"no pictures of timelines: {error}")
+        return False
+    return True
 
 
 def _truth(call: Call) -> dict[str, list[dict]]:

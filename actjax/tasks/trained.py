@@ -133,4 +133,4 @@ def _once(rows: list[dict]) -> list[dict]:
 
 
 def _pairs(rows: list[dict]) -> list[dict]:
-    return [row | {"segment": tuple(row["segment"])} for row in rows]
+    return [{"segment": tuple(row["segment"])} | {k: v for k, v in row.items() if k != "segment"} for row in rows]
