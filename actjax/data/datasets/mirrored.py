@@ -43,7 +43,8 @@ def mirroring_warning(
     if not pairs:
         return ""
     told = ", ".join(f"{names[a]!r} and {names[b]!r}" for a, b in pairs[:shown])
-    more = f" and {len(pairs) - shown} more pairs" if len(pairs) > shown else ""
+    left = len(pairs) - shown
+    more = f" and {left} more pair{'s' * (left > 1)}" if left > 0 else ""
     all_pairs = tuple(sorted([*(tuple(pair) for pair in flip_labels), *pairs]))
     labels = f", or train.flip_labels={all_pairs} to swap them, too" if len(pairs) <= shown else ""
     return (

@@ -94,7 +94,7 @@ def _flip_ratio(names: Sequence[str], covered: Sequence[Sequence[int]]) -> float
     if not pairs:
         return 0.5
     a, b = pairs[0]
-    more = f", and {len(pairs) - 1} more pairs" if len(pairs) > 1 else ""
+    more = f", and {len(pairs) - 1} more pair{'s' * (len(pairs) > 2)}" if len(pairs) > 1 else ""
     log.info(
         "train.view.flip_ratio=0: a mirror turns %s and %s into each other%s", shown(names[a]), shown(names[b]), more
     )
