@@ -149,6 +149,8 @@ def train(
             report.advance(n)
             if n < steps:
                 batch = feeder.next(running=numbers)
+            if n <= first + 2:
+                report.pace(n, numbers, log_every=settings.log_every)
             log_due = n == steps or n % settings.log_every == 0
             eval_due = [each for each in evaluations.all if n == steps or time.completes(n, each.every)]
             stop = sigterm.after(n, previous)

@@ -16,6 +16,8 @@ from actjax.paths import Spool, naming, rewrite
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 30.0  # seconds without a line that need no explanation
+
 
 class Report:
     """Writes the metrics of a run to files and to the terminal."""
@@ -23,7 +25,7 @@ class Report:
     def __init__(self, workdir: pathlib.Path, *, first_step: int, steps: int, batch_size: int):
         self._on = jax.process_index() == 0
         self._steps, self._batch_size, self._done = steps, batch_size, first_step
-        self._clock = time.perf_counter()
+        self._clock, self._first_steps = time.perf_counter(), 0.0
         if not self._on:
             return
         self._spool = Spool(workdir)
@@ -43,6 +45,15 @@ class Report:
         """Moves the progress bar."""
         if self._on:
             self._progress.update(self._bar, completed=step)
+
+    def pace(self, step: int, numbers, *, log_every: int) -> None:
+        """Says after the second step when the first line comes, if that takes long; waits for the first two steps."""
+        jax.block_until_ready(numbers)
+        before, self._first_steps = self._first_steps, time.perf_counter() - self._clock
+        seconds, due = self._first_steps - before, min(-(-step // log_every) * log_every, self._steps)
+        if before and self._on and not self._live and seconds * (due - step) > PATIENCE:
+            wait = _clock(seconds * (due - step))
+            log.info("a step takes %.1f s; the first line comes at step %d, in %s", seconds, due, wait)
 
     def train(self, step: int, epoch: float, numbers: dict[str, float], *, waited: float) -> None:
         """Reports the numbers of a training step; `waited`: seconds since the last report spent waiting for data."""

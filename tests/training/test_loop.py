@@ -168,6 +168,18 @@ def test_report_survives_a_half_written_line(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1, "split": "train"}\n'
 
 
+@pytest.mark.parametrize(("patience", "steps", "told"), [(30.0, 60, []), (0.0, 60, [20]), (0.0, 9, [9]), (0.0, 2, [])])
+def test_a_slow_run_says_when_its_first_line_comes(patience, steps, told, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr("actjax.training.reporting.PATIENCE", patience)
+    report = Report(tmp_path, first_step=0, steps=steps, batch_size=8)
+    for step in (1, 2):
+        report.pace(step, {"loss": np.float32(0)}, log_every=20)
+    report.close()
+    lines = [record.getMessage() for record in caplog.records]
+    assert [int(line.split("at step ")[1].split(",")[0]) for line in lines if "a step takes" in line] == told
+
+
 def test_settings_refuse():
     for field in ("epochs", "batch_size", "keep"):
         with pytest.raises(ValueError, match=f"{field}=0"):
